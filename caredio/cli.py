@@ -1,0 +1,138 @@
+"""The `caredio` command: one sub-command per room, flags generated from the Config dataclasses."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from caredio import verbs
+from caredio.errors import CaredioError
+
+_BUILD_EXAMPLES = """examples:
+  caredio build --cultures china,united_kingdom --topics food,respect_elders --per-topic 3 --out runs/first
+  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --dry-run
+  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan
+"""
+_SYNTHESIZE_EXAMPLES = """examples:
+  caredio synthesize --cultures china,japan --topics food --per-topic 9 --out runs/food
+  caredio synthesize --cultures nigeria --model my-model --base-url http://localhost:8000/v1 --out runs/nigeria
+"""
+_SELECT_EXAMPLES = """examples:
+  caredio select --out runs/food                      the candidates that `caredio synthesize` wrote there
+  caredio select answers.csv --out runs/own           a table with question_id, question, response, culture
+  caredio select answers.jsonl --out runs/own --budget 200 --embedder intfloat/multilingual-e5-base --theta 0.85
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("caredio").setLevel(logging.INFO)
+    for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    try:
+        given = vars(arguments)
+        _tell(given.pop("verb")(**given), arguments.out)
+    except CaredioError as error:
+        sys.exit(_fail(str(error), 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"caredio: {sentence}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    from caredio import selection, synthesis
+    from caredio.llm.client import Endpoint
+    from caredio.llm.spec import Spec
+
+    writing, ranking = [Spec, Endpoint, synthesis.Config], [selection.Config]
+    parser = argparse.ArgumentParser(
+        prog="caredio", description="Small, right datasets that align models to a culture."
+    )
+    parser.add_argument("--version", action="version", version=f"caredio {metadata.version('caredio')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+
+    build = _command(commands, verbs.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
+    _synthesis_flags(build)
+    _setting_flags(build, [*writing, *ranking])
+
+    synthesize = _command(commands, verbs.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
+    _synthesis_flags(synthesize)
+    _setting_flags(synthesize, writing)
+
+    select = _command(commands, verbs.select, "rank candidates, or a table of your own", _SELECT_EXAMPLES)
+    select.add_argument(
+        "table", nargs="?", type=Path, help="parquet, csv, json or jsonl; default: the run's candidates"
+    )
+    _setting_flags(select, ranking)
+    return parser
+
+
+def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        verb.__name__,
+        help=does,
+        description=does,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(verb=verb)
+    parser.add_argument("--out", type=Path, required=True, help="run folder; what is finished there is not done again")
+    return parser
+
+
+def _synthesis_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cultures", type=_names, help="slugs, comma-separated; default: all 15")
+    parser.add_argument("--topics", type=_names, help="topic ids, comma-separated; default: all 38")
+    parser.add_argument("--cultures-file", type=Path, help="YAML whose cultures add to or override the shipped ones")
+    parser.add_argument("--topics-file", type=Path, help="YAML whose topics add to or override the shipped ones")
+    parser.add_argument("--store", type=Path, help="file of stored answers; default: one for all runs")
+    parser.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost, and spend nothing")
+
+
+def _setting_flags(parser: argparse.ArgumentParser, configs: Sequence[type]) -> None:
+    """A flag for each field of the Configs; a name that several share is one flag."""
+    group = parser.add_argument_group("settings")
+    settings = {name: (kind, field) for config in configs for name, kind, field in reversed(verbs.fields(config))}
+    for name, (kind, field) in settings.items():
+        choices = field.metadata.get("choices")
+        default = f" (default: {field.default})" if field.default != "" else ""
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=argparse.SUPPRESS,
+            choices=choices,
+            metavar=None if choices else kind.__name__.upper(),
+            help=field.metadata["help"].replace("%", "%%") + default,
+        )
+
+
+def _names(flag: str) -> list[str]:
+    return [name.strip() for name in flag.split(",") if name.strip()]
+
+
+def _tell(made: Any, out: Path) -> None:
+    """What a verb made: a plan, candidates, or a ranked split."""
+    if not hasattr(made, "column_names"):
+        print(made)
+        return
+    cultures = Counter(made["culture"])
+    what = "ranked" if "rank" in made.column_names else "candidates"
+    print(f"{what}: {', '.join(f'{culture} {count}' for culture, count in sorted(cultures.items()))}")
+    if what == "ranked":
+        print(f"load_dataset({str(out / what)!r}, {min(cultures)!r}, split='train') has the best rows first")
+
+
+if __name__ == "__main__":
+    main()

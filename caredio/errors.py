@@ -1,0 +1,18 @@
+"""What a person can mend: every error here is one sentence, and the command line exits with 2.
+
+CaredioError
+├── InputError      a file, row, column, flag or name that is not what was wanted
+└── EndpointError   the language model's endpoint refused, failed too often, or needs a key
+"""
+
+
+class CaredioError(Exception):
+    """Base of the errors a user can mend; `str(error)` says what is wrong, where, and what to do."""
+
+
+class InputError(CaredioError):
+    """Input is not what was wanted."""
+
+
+class EndpointError(CaredioError):
+    """The endpoint cannot serve this run. Answers that arrived before are stored."""

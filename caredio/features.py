@@ -1,0 +1,156 @@
+"""Every column of every table, once: the contract between stages.
+
+A table is a `datasets.Features`; `COLUMNS` gives each column its type, its meaning and the stage that writes it, and
+the tables below are lists of column names. Rows that a stage gives up carry a `drop_reason`; `kept` leaves them behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from datasets import Dataset, Features, List, Value, concatenate_datasets
+
+from caredio.errors import InputError
+
+_TEXT = Value("string")
+_MESSAGES = List({"role": _TEXT, "content": _TEXT})
+
+
+class Column(NamedTuple):
+    type: object
+    meaning: str
+    writer: str
+
+
+COLUMNS: dict[str, Column] = {
+    # topics and questions
+    "topic_id": Column(_TEXT, "topic, as in topics.yaml", "topics"),
+    "level": Column(_TEXT, "values, norms, practices or customs", "topics"),
+    "topic": Column(_TEXT, "the topic's name", "topics"),
+    "description": Column(_TEXT, "the topic in a sentence", "topics"),
+    "question_id": Column(
+        _TEXT, "slot of a universal question; (culture, question_id) lasts across releases", "questions"
+    ),
+    "question_type": Column(_TEXT, "scenario, value or open", "questions"),
+    "language": Column(_TEXT, "BCP-47 tag of the text", "questions"),
+    # answers
+    "culture": Column(_TEXT, "slug of the culture that speaks", "roleplay"),
+    "persona": Column(_TEXT, "who answers within the culture; null is nobody in particular", "roleplay"),
+    "condition": Column(_TEXT, "isolated (sees no other answer) or contrastive", "roleplay"),
+    "draw": Column(Value("int32"), "number of the sample for the same prompt, from 0", "roleplay"),
+    # candidates
+    "sample_id": Column(_TEXT, "content hash of culture, question and response", "contrast"),
+    "universal_question": Column(_TEXT, "the question before adaptation", "adapt"),
+    "question": Column(_TEXT, "the question as asked", "questions, adapt"),
+    "response": Column(_TEXT, "the answer as the culture; of candidates, the contrastive one", "roleplay, contrast"),
+    "isolated_response": Column(_TEXT, "the answer before seeing the others'", "contrast"),
+    "others": Column(
+        List({"culture": _TEXT, "sample_id": _TEXT, "response": _TEXT, "shown": Value("bool")}),
+        "isolated answers of other cultures to this question; shown ones were in the contrastive prompt",
+        "contrast",
+    ),
+    "traits": Column(List(_TEXT), "what the comparison says of the culture", "adapt"),
+    "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast"),
+    "history": Column(
+        List({"round": Value("int32"), "question": _TEXT, "response": _TEXT, "objective": Value("float64")}),
+        "steps of the optimisation",
+        "optimize",
+    ),
+    "generator": Column(_TEXT, "model that was asked", "contrast"),
+    "model_revision": Column(_TEXT, "model that says it answered", "contrast"),
+    "prompt_sha": Column(_TEXT, "hash of the prompt file", "contrast"),
+    # scores
+    "cluster": Column(Value("int32"), "cluster within the culture, 0 = largest", "cluster"),
+    "cluster_size": Column(Value("int32"), "samples in it", "cluster"),
+    "is_center": Column(Value("bool"), "most similar to the rest of its cluster", "cluster"),
+    "representativeness": Column(Value("float64"), "r; null where not a centre", "represent"),
+    "distinctiveness": Column(Value("float64"), "d; null where no other culture answered", "distinct"),
+    "compared": Column(Value("int32"), "how many other cultures d is the mean over", "distinct"),
+    "score": Column(Value("float64"), "s, what the rank follows", "rank"),
+    "drop_reason": Column(_TEXT, "why the row is not in the next table; null where it is", "every stage"),
+    # what is trained on
+    "rank": Column(Value("int32"), "1 = best within its culture", "rank"),
+    "prompt": Column(_MESSAGES, "chat messages asked", "rank, views"),
+    "completion": Column(_MESSAGES, "chat messages to learn", "rank"),
+    "chosen": Column(_MESSAGES, "the culture's answer", "views"),
+    "rejected": Column(_MESSAGES, "another culture's answer to the same question", "views"),
+    "rejected_culture": Column(_TEXT, "whose answer that is", "views"),
+}
+
+
+def _table(names: str) -> Features:
+    return Features({name: COLUMNS[name].type for name in names.split()})
+
+
+TOPICS = _table("topic_id level topic description")
+QUESTIONS = _table("question_id topic_id level question_type language question")
+ANSWERS = _table("question_id culture persona condition draw response")
+ADAPTED = _table("question_id culture language topic_id level question_type universal_question question traits")
+CANDIDATES = _table(
+    "sample_id question_id culture language topic_id level question_type universal_question question response"
+    " isolated_response others traits round history generator model_revision prompt_sha"
+)
+OWN = _table("question_id question response culture")  # the least a table of one's own holds
+_SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
+SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})
+RANKED = Features({**CANDIDATES, **_table(_SCORES), **_table("rank prompt completion")})
+PREFERENCE = _table("sample_id question_id culture rank prompt chosen rejected rejected_culture")
+
+
+def vectors(dim: int) -> Features:
+    """Embeddings keyed by `sample_id`, unit float32 vectors of length `dim`.
+
+    `sample_embedding` (question and response: what is clustered) is null for texts that only stand in `others`;
+    `response_embedding` is what Eq. 1 compares.
+    """
+    vector = List(Value("float32"), length=dim)
+    return Features({"sample_id": _TEXT, "sample_embedding": vector, "response_embedding": vector})
+
+
+def require(dataset: Dataset, columns: Features, what: str) -> Dataset:
+    """`dataset` without rows dropped earlier, once it is known to hold `columns` and at least one row.
+
+    Raises:
+        InputError: names the missing columns and those that are there, or says that no row is left.
+    """
+    missing = [name for name in columns if name not in dataset.column_names]
+    if missing:
+        raise InputError(f"{what}: column {', '.join(missing)} is missing; found {', '.join(dataset.column_names)}.")
+    dataset = kept(dataset)
+    if not len(dataset):
+        raise InputError(f"{what}: no rows; nothing to work on.")
+    return dataset
+
+
+def kept(dataset: Dataset) -> Dataset:
+    """The rows without a `drop_reason`, and without that column."""
+    if "drop_reason" not in dataset.column_names:
+        return dataset
+    rows = [row for row, reason in enumerate(dataset["drop_reason"]) if reason is None]
+    return dataset.select(rows).remove_columns("drop_reason")
+
+
+def rejected(dataset: Dataset) -> Dataset:
+    """The rows with a `drop_reason`."""
+    reasons = dataset["drop_reason"] if "drop_reason" in dataset.column_names else []
+    return dataset.select([row for row, reason in enumerate(reasons) if reason is not None])
+
+
+def beside(dataset: Dataset, added: Dataset) -> Dataset:
+    """`dataset` with the columns of `added`, row by row; columns of the same name are replaced."""
+    old = [name for name in added.column_names if name in dataset.column_names]
+    return concatenate_datasets([dataset.remove_columns(old), added], axis=1)
+
+
+def stack(dataset: Dataset, dropped: list[dict[str, Any]]) -> Dataset:
+    """`dataset` (with a `drop_reason`) followed by rows given up before they came that far; absent columns are null."""
+    if not dropped:
+        return dataset
+    rows = [{name: row.get(name) for name in dataset.column_names} for row in dropped]
+    return concatenate_datasets([dataset, Dataset.from_list(rows, features=dataset.features)])
+
+
+def sample_id(culture: str, question: str, response: str) -> str:
+    """The 16 hex digits that the same sample has everywhere."""
+    return hashlib.sha256("\x1f".join((culture, question, response)).encode()).hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""The door to a language model: look in the store, else call, store, return."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from caredio.llm.client import Client, Endpoint
+from caredio.llm.spec import EMBEDDED, Messages, Spec
+from caredio.llm.store import Answer, Store
+
+
+class Backend(Protocol):
+    """Who answers: `Client` over HTTP, `Embedded` on this machine. Both store what they answer."""
+
+    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Usage:
+    """What a stretch of calls cost: tokens are those of calls made, not of answers found in the store."""
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Model:
+    """A model with a memory. `complete` is safe to call many times at once; equal calls are made once."""
+
+    def __init__(self, spec: Spec, backend: Backend, store: Store) -> None:
+        self.spec, self.backend, self.store = spec, backend, store
+        self.usage = Usage()
+        self._in_flight: dict[str, asyncio.Future[Answer]] = {}
+
+    async def complete(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> Answer:
+        """The answer to `messages`, constrained to a JSON `schema` where one is given.
+
+        Raises:
+            CallFailed: this call got no answer.
+            EndpointError: no call will.
+        """
+        key = self.spec.key(messages, schema, draw)
+        answer = self.store.get(key)
+        if answer is not None:
+            self.usage.stored += 1
+            return answer
+        flight = self._in_flight.get(key)
+        if flight is not None and flight.get_loop() is asyncio.get_running_loop():
+            return await flight
+        task = asyncio.ensure_future(self.backend.generate(key, messages, schema))
+        self._in_flight[key] = task
+        try:
+            answer = await task
+        finally:
+            del self._in_flight[key]
+        self.usage.calls += 1
+        self.usage.prompt_tokens += answer.prompt_tokens
+        self.usage.completion_tokens += answer.completion_tokens
+        return answer
+
+    def take_usage(self) -> Usage:
+        """What was used since the last call of this method."""
+        usage, self.usage = self.usage, Usage()
+        return usage
+
+    async def close(self) -> None:
+        """Release what the running event loop holds."""
+        await self.backend.close()
+
+
+def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None) -> Model:
+    """The model that `spec` names: the embedded one by default, else behind an OpenAI-compatible endpoint.
+
+    Args:
+        spec: model and sampling.
+        endpoint: where and how to reach it.
+        store: file of stored answers; by default one for all runs of this user.
+
+    Raises:
+        EndpointError: a key is needed and not there.
+        InputError: the store cannot be opened; the embedded model's packages are not installed.
+    """
+    kept = Store(store)
+    if spec.model == EMBEDDED and spec.provider == "embedded":
+        from caredio.llm.local import Embedded
+
+        return Model(spec, Embedded(spec, kept), kept)
+    return Model(spec, Client(spec, endpoint or Endpoint(), kept), kept)

@@ -1,0 +1,57 @@
+"""What makes two model calls the same call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from caredio.errors import InputError
+
+EMBEDDED = "SmolLM2-135M-Instruct"
+JSON_MODES = ("json_schema", "json_object", "prompt")
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model and how it is sampled. Holds no secret and no address, so it may stand in keys, tables and cards."""
+
+    model: str = field(
+        default=EMBEDDED, metadata={"help": "the endpoint's name of the model; the default runs on this machine"}
+    )
+    provider: str = field(
+        default="", metadata={"help": "label of who serves it: kept answers are shared under one label, not across"}
+    )
+    revision: str = field(default="", metadata={"help": "the model's revision, where the provider has one"})
+    temperature: float = field(default=0.7, metadata={"help": "sampling temperature; -1 leaves it to the endpoint"})
+    top_p: float = field(default=0.95, metadata={"help": "nucleus of the sampling; -1 leaves it to the endpoint"})
+    max_tokens: int = field(default=512, metadata={"help": "longest answer, in tokens"})
+    json_mode: str = field(
+        default="json_schema",
+        metadata={"help": "how the endpoint takes a JSON schema", "choices": JSON_MODES},
+    )
+
+    def __post_init__(self) -> None:
+        if not self.provider:
+            object.__setattr__(self, "provider", "embedded" if self.model == EMBEDDED else "openai")
+        if self.temperature > 2:
+            raise InputError(f"temperature is {self.temperature}; use 0 to 2, or -1 for the endpoint's own.")
+        if self.top_p > 1 or self.top_p == 0:
+            raise InputError(f"top_p is {self.top_p}; use a share above 0 up to 1, or -1 for the endpoint's own.")
+        if self.max_tokens < 1:
+            raise InputError(f"max_tokens is {self.max_tokens}; an answer needs at least 1.")
+        if self.json_mode not in JSON_MODES:
+            raise InputError(f"json_mode is {self.json_mode!r}; use {', '.join(JSON_MODES)}.")
+
+    def key(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> str:
+        """The sha256 under which the answer to this call is stored.
+
+        `draw` tells samples of one prompt apart. A repair needs no number: its messages hold the answer it mends.
+        """
+        call = {"kind": "chat", **asdict(self), "messages": messages, "schema": schema, "draw": draw}
+        if schema is None:
+            del call["json_mode"]
+        return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

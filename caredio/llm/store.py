@@ -1,0 +1,80 @@
+"""Every answer on disk the moment it arrives, so that nothing is paid for twice."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from caredio.errors import InputError
+
+
+def default_path() -> Path:
+    """`answers.sqlite` in `$CAREDIO_HOME`, else in `~/.cache/caredio`."""
+    return cache_dir() / "answers.sqlite"
+
+
+def cache_dir() -> Path:
+    """Where this machine keeps what it can make again: `$CAREDIO_HOME`, else `~/.cache/caredio`."""
+    return Path(os.environ.get("CAREDIO_HOME") or Path.home() / ".cache" / "caredio")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one call."""
+
+    text: str
+    finish_reason: str  # "stop", or "length" when max_tokens cut it
+    model: str  # who says it answered
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Store:
+    """Answers by call key, in one SQLite file (write-ahead log: a killed process loses no committed answer)."""
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        """Open or create the file.
+
+        Raises:
+            InputError: the file cannot be opened or is something else.
+        """
+        self.path = Path(path) if path else default_path()
+        self._lock = threading.Lock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, check_same_thread=False, timeout=60)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT"
+                " NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"
+                " created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"{self.path}: cannot hold stored answers ({error}); name another file.") from None
+
+    def get(self, key: str) -> Answer | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT text, finish_reason, model, prompt_tokens, completion_tokens FROM answers WHERE key = ?", (key,)
+            ).fetchone()
+        return Answer(*row) if row else None
+
+    def put(self, answers: dict[str, Answer]) -> None:
+        """Keep answers by key, all of them or none; the first answer to a key stays."""
+        with self._lock, self._db:
+            self._db.executemany(
+                "INSERT OR IGNORE INTO answers (key, text, finish_reason, model, prompt_tokens, completion_tokens)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(key, *astuple(answer)) for key, answer in answers.items()],
+            )
+
+    def __len__(self) -> int:
+        with self._lock:
+            return self._db.execute("SELECT count(*) FROM answers").fetchone()[0]
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,72 @@
+"""From candidates to a ranked split: vectors -> scored -> ranked (seed 001, 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from caredio.runs import Run
+
+from caredio.selection import cluster, distinct, embed, match, rank, represent
+
+
+@dataclass(frozen=True)
+class Config:
+    """The Configs of the stages."""
+
+    match: match.Config = match.Config()
+    embed: embed.Config = embed.Config()
+    cluster: cluster.Config = cluster.Config()
+    distinct: distinct.Config = distinct.Config()
+    rank: rank.Config = rank.Config()
+
+
+def select(run: Run, config: Config = Config(), table: Dataset | None = None, source: str = "") -> Dataset:
+    """Rank the run's candidates, or the rows of a table of one's own, within each culture.
+
+    Args:
+        table: rows with question_id, question, response and culture; None takes the candidates that
+            `synthesize` wrote into `run`.
+        source: hash of the table, by which an unchanged one is known.
+
+    Returns:
+        `features.RANKED`.
+
+    Raises:
+        InputError: a column is missing, no row is left, or no two cultures answered the same question.
+    """
+    from caredio import features
+
+    if table is None:
+        candidates = run.table("candidates")
+    else:
+        candidates = run.stage(
+            "candidates",
+            lambda: match.run(table, config.match),
+            columns=features.CANDIDATES,
+            config=config.match,
+            source=source,
+        )
+    vectors = run.stage(
+        "vectors", lambda: embed.run(candidates, config.embed), after=["candidates"], config=config.embed
+    )
+
+    def scored() -> tuple[Dataset, dict[str, Any]]:
+        pool = cluster.run(candidates, vectors, config.cluster, config.embed.embedder)
+        pool = represent.run(pool)
+        pool = distinct.run(pool, vectors, config.distinct)
+        pool = rank.score(pool, config.rank)
+        theta = cluster.theta(config.cluster, config.embed.embedder)
+        return pool, {"theta": theta, "clusters": cluster.report(pool)}
+
+    pool = run.stage(
+        "scored",
+        scored,
+        columns=features.SCORED,
+        after=["candidates", "vectors"],
+        config={"cluster": config.cluster, "distinct": config.distinct, "rank": config.rank},
+    )
+    return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")

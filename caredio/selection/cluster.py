@@ -1,0 +1,190 @@
+"""Average-linkage clusters of a culture's samples (seed 001, 3.3).
+
+candidates, vectors -> + cluster, cluster_size, is_center. Samples merge while the mean similarity between two clusters
+is above theta; of each cluster only the member most similar to the rest, its centre, can be selected.
+
+With unit vectors the average-linkage similarity of clusters A and B is <S_A, S_B> / (|A| |B|), S being the sum of the
+members. Average linkage is reducible (merging never makes a cluster more similar to a third than both parts were), so
+pairs that are each other's nearest neighbour can merge in any order, and the result is that of the greedy algorithm.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features
+
+from caredio import features
+from caredio.errors import InputError
+from caredio.selection.embed import MINILM, matrix
+
+log = logging.getLogger("caredio")
+
+# theta by embedder: the same threshold means something else in every embedding space
+THETA = {
+    "text-embedding-3-small": 0.7,  # seed 001, 4.3
+    "text-embedding-3-large": 0.7,
+    MINILM: 0.75,  # at 0.7 a cluster holds over 5 % of five BLEnD regions, at 0.75 of none
+}
+_BLOCK = 2048  # rows of a similarity block
+_ENOUGH = 100  # samples below which shares say little
+
+
+@dataclass(frozen=True)
+class Config:
+    theta: float = field(default=-1.0, metadata={"help": "similarity above which clusters merge; -1 = the embedder's"})
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.theta <= 1:
+            raise InputError(f"theta is {self.theta}; use a cosine similarity up to 1, or -1 for the embedder's own.")
+
+
+def theta(config: Config, embedder: str) -> float:
+    """The threshold for `embedder`.
+
+    Raises:
+        InputError: none is known and none was given.
+    """
+    if config.theta != -1:
+        return config.theta
+    if embedder not in THETA:
+        raise InputError(f"no theta is known for embedder {embedder!r}; give one with --theta.")
+    return THETA[embedder]
+
+
+def average_linkage(unit: np.ndarray, theta: float) -> np.ndarray:
+    """Clusters of float[n, d] unit vectors: int64[n] labels, numbered by first member.
+
+    Two clusters merge while their mean pairwise similarity is the highest left and strictly above `theta`. Ties go to
+    the pair of lowest first members, so that the order of the rows decides them and nothing else.
+    """
+    sums = unit.astype(np.float64)
+    members = [[row] for row in range(len(sums))]
+    sizes = np.ones(len(sums))
+    nearest = np.full(len(sums), -1)
+    similarity = np.full(len(sums), -np.inf)
+    alive = np.ones(len(sums), dtype=bool)
+    stale = np.arange(len(sums))
+    while len(stale):
+        _find_nearest(stale, sums, sizes, alive, nearest, similarity)
+        near = np.flatnonzero(alive & (similarity > theta))
+        pairs = [(row, nearest[row]) for row in near if row < nearest[row] and nearest[nearest[row]] == row]
+        if len(near) and not pairs:  # rounding can turn equal similarities into a ring: open it at its highest
+            best = near[similarity[near].argmax()]
+            pairs = [(min(best, nearest[best]), max(best, nearest[best]))]
+        merged = np.zeros(len(sums), dtype=bool)
+        for left, right in pairs:
+            sums[left] += sums[right]
+            sizes[left] += sizes[right]
+            members[left] += members[right]
+            alive[right] = False
+            merged[[left, right]] = True
+        # only clusters whose nearest neighbour merged look again; one not above theta is final (reducibility)
+        open_ = alive & (similarity > theta)
+        stale = np.flatnonzero(open_ & (merged | merged[nearest]))
+    labels = np.empty(len(sums), dtype=np.int64)
+    for label, row in enumerate(np.flatnonzero(alive)):
+        labels[members[row]] = label
+    return labels
+
+
+def _find_nearest(
+    rows: np.ndarray,
+    sums: np.ndarray,
+    sizes: np.ndarray,
+    alive: np.ndarray,
+    nearest: np.ndarray,
+    similarity: np.ndarray,
+) -> None:
+    """Set the nearest other cluster of `rows` and its similarity, block by block."""
+    columns = np.flatnonzero(alive)
+    means = sums[columns] / sizes[columns, None]
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        found = (sums[block] / sizes[block, None]) @ means.T
+        found[np.arange(len(block)), np.searchsorted(columns, block)] = -np.inf
+        best = found.argmax(axis=1)
+        nearest[block] = columns[best]
+        similarity[block] = found[np.arange(len(block)), best]
+
+
+def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Row of each label's centre: the member with the highest mean similarity to the other members, first on ties."""
+    count = labels.max() + 1
+    sums = np.zeros((count, unit.shape[1]))
+    np.add.at(sums, labels, unit)
+    to_rest = (unit * sums[labels]).sum(axis=1) - (unit * unit).sum(axis=1)
+    order = np.lexsort((np.arange(len(labels)), -to_rest.round(9), labels))
+    return order[np.unique(labels[order], return_index=True)[1]]
+
+
+def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) -> Dataset:
+    """Cluster each culture's candidates by their sample_embedding.
+
+    Args:
+        candidates: `features.CANDIDATES`.
+        vectors: `features.vectors`.
+        embedder: what made the vectors; decides theta unless the Config does.
+
+    Returns:
+        candidates with cluster (0 = the culture's largest), cluster_size and is_center. Row order changes nothing:
+        samples are taken in the order of their sample_id.
+    """
+    candidates = features.require(candidates, features.CANDIDATES, "candidates")
+    threshold = theta(config, embedder)
+    ids = np.array(candidates["sample_id"])
+    cultures = np.array(candidates["culture"])
+    found: dict[str, np.ndarray] = {
+        "cluster": np.zeros(len(ids), np.int32),
+        "cluster_size": np.zeros(len(ids), np.int32),
+        "is_center": np.zeros(len(ids), bool),
+    }
+    for culture in sorted(set(cultures)):
+        rows = np.flatnonzero(cultures == culture)
+        rows = rows[np.argsort(ids[rows])]
+        unit = matrix(vectors, "sample_embedding", ids[rows].tolist())
+        labels = average_linkage(unit, threshold)
+        sizes = np.bincount(labels)
+        largest = np.argsort(-sizes, kind="stable")
+        number = np.empty_like(largest)
+        number[largest] = np.arange(len(largest))
+        found["cluster"][rows] = number[labels]
+        found["cluster_size"][rows] = sizes[labels]
+        found["is_center"][rows[centers(unit, labels)]] = True
+    columns = Features({**candidates.features, **{name: features.SCORED[name] for name in found}})
+    added = Dataset.from_dict({name: values.tolist() for name, values in found.items()})
+    return features.beside(candidates, added).cast(columns)
+
+
+def report(clustered: Dataset) -> dict[str, Any]:
+    """Per culture: samples, clusters, the share of singletons and the largest cluster's share; warns of a bad theta.
+
+    Above 80 % singletons almost nothing is grouped and size says nothing; a cluster over 5 % lumps unlike samples.
+    """
+    told = {}
+    members: dict[str, Counter[int]] = defaultdict(Counter)
+    for culture, number in zip(clustered["culture"][:], clustered["cluster"][:], strict=True):
+        members[culture][number] += 1
+    for culture, sizes in sorted(members.items()):
+        samples = sizes.total()
+        singletons = sum(size == 1 for size in sizes.values()) / len(sizes)
+        largest = max(sizes.values()) / samples
+        told[culture] = {
+            "samples": samples,
+            "clusters": len(sizes),
+            "singletons": round(singletons, 4),
+            "largest": round(largest, 4),
+        }
+        if singletons > 0.8 and samples >= _ENOUGH:
+            log.warning(
+                "%s: %.0f %% of the clusters hold one sample; a lower --theta groups more.", culture, 100 * singletons
+            )
+        if largest > 0.05 and samples >= _ENOUGH:
+            log.warning(
+                "%s: one cluster holds %.0f %% of the samples; a higher --theta splits it.", culture, 100 * largest
+            )
+    return told

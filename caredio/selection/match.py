@@ -1,0 +1,87 @@
+"""A table of one's own made into candidates: every row meets what other cultures said to the same question.
+
+own rows -> candidates. The others are drawn by seed: up to `compared` cultures, one answer each (seed 001, Eq. 1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import Dataset, Features, Value
+
+from caredio import features
+from caredio.errors import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
+    seed: int = field(default=0, metadata={"help": "seed of every draw"})
+
+    def __post_init__(self) -> None:
+        if self.compared < 1:
+            raise InputError("compared must be at least 1: distinctiveness needs another culture.")
+
+
+def run(table: Dataset, config: Config) -> Dataset:
+    """Make candidates of rows with `question`, `response` and `culture`.
+
+    Args:
+        table: rows of text; equal `question_id`s are the same question asked in several cultures. Without that column
+            the same question is the same text. Other columns of `features.CANDIDATES` are taken over, the rest is left.
+
+    Returns:
+        `features.CANDIDATES` and `drop_reason` (empty, duplicate). Rows of a question that no other culture answered
+        have no others; distinct.py says so.
+
+    Raises:
+        InputError: a column is missing, or there is no row.
+    """
+    if "question_id" not in table.column_names and "question" in table.column_names:
+        ids = [hashlib.sha256((text or "").encode()).hexdigest()[:16] for text in table["question"]]
+        table = table.add_column("question_id", ids)
+    table = features.require(table, features.OWN, "the table")
+    table = table.cast(Features({**table.features, **dict.fromkeys(features.OWN, Value("string"))}))
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for row in table:
+        row |= {name: (row[name] or "").strip() for name in features.OWN}
+        row["sample_id"] = features.sample_id(row["culture"], row["question"], row["response"])
+        row["drop_reason"] = None
+        if not all(row[name] for name in features.OWN):
+            row["drop_reason"] = "empty"
+        elif row["sample_id"] in seen:
+            row["drop_reason"] = "duplicate"
+        else:
+            said[row["question_id"]][row["culture"]].append((row["sample_id"], row["response"]))
+        seen.add(row["sample_id"])
+        rows.append(row)
+    records = [
+        {
+            **{name: row.get(name) for name in features.CANDIDATES},
+            "others": others(said[row["question_id"]], row, config) if row["drop_reason"] is None else [],
+            "drop_reason": row["drop_reason"],
+        }
+        for row in rows
+    ]
+    columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
+    return Dataset.from_list(records, features=columns)
+
+
+def others(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: Config) -> list[dict[str, Any]]:
+    """One answer each of up to `config.compared` other cultures, out of culture -> [(sample_id, response)].
+
+    The draw depends on the seed and the row alone, not on the order of the table.
+    """
+    draw = random.Random(f"{config.seed}/{row['sample_id']}")
+    rest = sorted(culture for culture in said if culture != row["culture"])
+    found = []
+    for culture in draw.sample(rest, min(config.compared, len(rest))):
+        sample_id, response = draw.choice(sorted(said[culture]))
+        found.append({"culture": culture, "sample_id": sample_id, "response": response, "shown": False})
+    return found

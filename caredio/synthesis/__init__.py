@@ -1,0 +1,97 @@
+"""From topics to candidates: questions -> answers -> adapted -> candidates (seed 001, 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from caredio.cultures import Culture
+    from caredio.llm.model import Model
+    from caredio.runs import Run
+    from caredio.topics import Topic
+
+from caredio.synthesis import adapt, contrast, questions, roleplay
+
+
+@dataclass(frozen=True)
+class Config:
+    """The Configs of the stages."""
+
+    questions: questions.Config = questions.Config()
+    roleplay: roleplay.Config = roleplay.Config()
+    adapt: adapt.Config = adapt.Config()
+    contrast: contrast.Config = contrast.Config()
+
+
+def speakers(targets: list[Culture], cultures: dict[str, Culture], config: Config) -> dict[str, Culture]:
+    """The targets and the neighbours that stand in their prompts, by slug."""
+    slugs = [slug for target in targets for slug in (target.slug, *adapt.shown(target, config.adapt))]
+    return {slug: cultures[slug] for slug in dict.fromkeys(slugs)}
+
+
+def synthesize(
+    run: Run,
+    model: Model,
+    targets: list[Culture],
+    topics: list[Topic],
+    cultures: dict[str, Culture],
+    config: Config = Config(),
+) -> Dataset:
+    """Write the candidates of `targets` on `topics` into `run`, stage by stage.
+
+    Args:
+        cultures: all known cultures by slug; those that answer beside the targets come from here.
+
+    Returns:
+        `features.CANDIDATES`.
+
+    Raises:
+        EndpointError: the model cannot be asked; what arrived is stored.
+        InputError: a stage has nothing left to work on.
+    """
+    from dataclasses import asdict
+
+    from datasets import Dataset
+
+    from caredio import features
+
+    near = speakers(targets, cultures, config)
+    topic_table = Dataset.from_list([asdict(topic) for topic in topics], features=features.TOPICS)
+    asked = run.stage(
+        "questions",
+        lambda: questions.run(topic_table, config.questions, model),
+        columns=features.QUESTIONS,
+        config={"questions": config.questions, "topics": topics},
+        model=model,
+        prompt="questions",
+    )
+    answers = run.stage(
+        "answers",
+        lambda: roleplay.run(asked, config.roleplay, model, near),
+        columns=features.ANSWERS,
+        after=["questions"],
+        config={"roleplay": config.roleplay, "cultures": list(near.values())},
+        model=model,
+        prompt="roleplay",
+    )
+    adapted = run.stage(
+        "adapted",
+        lambda: adapt.run(asked, answers, config.adapt, model, cultures, targets),
+        columns=features.ADAPTED,
+        after=["questions", "answers"],
+        config={"adapt": config.adapt, "targets": targets},
+        model=model,
+        prompt="adapt",
+    )
+    return run.stage(
+        "candidates",
+        lambda: contrast.run(adapted, config.contrast, model, cultures, config.roleplay, config.adapt),
+        columns=features.CANDIDATES,
+        after=["adapted"],
+        config={"contrast": config.contrast, "roleplay": config.roleplay, "cultures": list(cultures.values())},
+        model=model,
+        prompt="contrast",
+    )

@@ -1,0 +1,97 @@
+"""What a synthesis will cost, before it costs anything."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from caredio.cultures import Culture
+from caredio.llm.model import Usage
+from caredio.llm.prices import cost
+from caredio.llm.spec import Messages, Spec
+from caredio.synthesis import Config, adapt, contrast, questions, roleplay, speakers
+from caredio.topics import Topic
+
+_CHARACTERS = 4  # a token, roughly, in English
+_QUESTION, _ANSWER, _ADAPTED = "?" * 120, "." * 400, 220  # characters, characters, tokens: what such texts run to
+
+
+@dataclass(frozen=True)
+class Step:
+    """The calls of a stage; prompt tokens from the prompt files, answers at their usual length."""
+
+    stage: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in the order they run. `str(plan)` is the table that `--dry-run` prints."""
+
+    model: str
+    steps: tuple[Step, ...]
+
+    @property
+    def total(self) -> Step:
+        sums = [sum(getattr(step, name) for step in self.steps) for name in list(asdict(self.steps[0]))[1:]]
+        return Step("total", *sums)
+
+    def __str__(self) -> str:
+        lines = [f"{'stage':<22}{'calls':>10}{'prompt tokens':>16}{'answer tokens':>16}{'US dollars':>13}"]
+        for step in (*self.steps, self.total):
+            usage = Usage(step.calls, 0, step.prompt_tokens, step.completion_tokens)
+            dollars = cost(self.model, usage)
+            price = f"{dollars:,.2f}" if dollars is not None else "no price"
+            lines.append(
+                f"{step.stage:<22}{step.calls:>10,}{step.prompt_tokens:>16,}{step.completion_tokens:>16,}{price:>13}"
+            )
+        lines.append(
+            f"Estimates for {self.model}, at {_CHARACTERS} characters a token; repairs and retries come on top, and"
+            " answers that are stored already cost nothing."
+        )
+        return "\n".join(lines)
+
+
+def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Culture], config: Config, spec: Spec) -> Plan:
+    """Count the calls of `synthesize` with these arguments.
+
+    Every question is taken to be written, adapted and answered; what is dropped on the way makes it cheaper.
+    """
+    count = len(topics) * config.questions.per_topic
+    pairs = count * len(targets)
+    near = speakers(targets, cultures, config)
+    culture = targets[0]
+    others = sum(
+        len(adapt.shown(target, config.adapt))
+        + len(contrast.compared(target, "", cultures, config.contrast, adapt.shown(target, config.adapt)))
+        for target in targets
+    )
+    written = sum(
+        -(-share // config.questions.per_call) for share in questions.quota(config.questions.per_topic).values()
+    )
+    topic: dict[str, Any] = {**asdict(topics[0]), "question_type": "open", "count": config.questions.per_call}
+    shown = [{"culture": slug, "response": _ANSWER, "shown": True} for slug in adapt.shown(culture, config.adapt)]
+    heard = [{"name": culture.name, "response": _ANSWER}] * (1 + len(shown))
+    asked = {"question": _QUESTION, "universal_question": _QUESTION, "answers": heard, "others": shown}
+    answer = len(_ANSWER) // _CHARACTERS
+    ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
+    examples = [_QUESTION] * config.questions.demonstrations
+    steps = (
+        (
+            "questions",
+            len(topics) * written,
+            _tokens(questions.prompt({**topic, "examples": examples})),
+            config.questions.per_call * len(_QUESTION) // _CHARACTERS,
+        ),
+        ("answers", count * len(near), ask, answer),
+        ("adapted", pairs, _tokens(adapt.prompt(asked, culture)), _ADAPTED),
+        ("isolated answers", count * (len(targets) + others), ask, answer),
+        ("contrastive answers", pairs, _tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
+    )
+    return Plan(spec.model, tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps))
+
+
+def _tokens(messages: Messages) -> int:
+    return sum(len(message["content"]) for message in messages) // _CHARACTERS

@@ -1,0 +1,200 @@
+"""Universal questions on each topic, by Self-Instruct (seed 001, 3.2; Wang et al., 2212.10560).
+
+topics -> questions. Rounds are fixed: the questions a prompt shows are drawn by seed from the pool as it stood when the
+round began, so the order in which answers arrive changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import Dataset, Features, List, Value
+from rapidfuzz.distance import LCSseq
+
+from caredio import features, prompts
+from caredio.errors import InputError
+from caredio.llm.ask import Unusable, ask
+from caredio.llm.model import Model
+from caredio.llm.spec import Messages
+from caredio.llm.store import Answer
+
+log = logging.getLogger("caredio")
+
+KINDS = {  # question_type -> what the prompt asks for (seed 001, 3.2 names the three)
+    "scenario": "Each one describes a concrete everyday situation and asks what the person would do in it.",
+    "value": "Each one asks what the person finds right or important, and why.",
+    "open": "Each one asks openly how something is usually done or seen where the person lives.",
+}
+_PROMPT = prompts.load("questions")
+QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n]{10,300}[?？؟]$"}  # noqa: RUF001 (marks of other scripts)
+
+
+@dataclass(frozen=True)
+class Config:
+    per_topic: int = field(default=100, metadata={"help": "questions a topic, over the three types"})
+    rounds: int = field(default=8, metadata={"help": "rounds of Self-Instruct at most"})
+    per_call: int = field(default=5, metadata={"help": "questions asked for in one call"})
+    demonstrations: int = field(default=6, metadata={"help": "earlier questions shown in a prompt"})
+    rouge_l: float = field(default=0.7, metadata={"help": "ROUGE-L from which a question is a near-duplicate"})
+    seed: int = field(default=0, metadata={"help": "seed of every draw"})
+
+    def __post_init__(self) -> None:
+        if min(self.per_topic, self.rounds, self.per_call) < 1 or self.demonstrations < 0:
+            raise InputError("per_topic, rounds and per_call must be at least 1, demonstrations at least 0.")
+        if not 0 < self.rouge_l <= 1:
+            raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
+
+
+def quota(per_topic: int) -> dict[str, int]:
+    """How many of a topic's questions are of each type: equal shares, the first types taking what is left over."""
+    return {kind: per_topic // 3 + (position < per_topic % 3) for position, kind in enumerate(KINDS)}
+
+
+def schema(count: int) -> dict[str, Any]:
+    """The JSON schema of an answer with up to `count` questions."""
+    questions = {"type": "array", "items": QUESTION, "minItems": 1, "maxItems": count}
+    return {
+        "type": "object",
+        "properties": {"questions": questions},
+        "required": ["questions"],
+        "additionalProperties": False,
+    }
+
+
+def prompt(row: dict[str, Any]) -> Messages:
+    """Row of topic, description, question_type, count, examples -> messages."""
+    examples = "".join(f"\n- {prompts.quote(example)}" for example in row["examples"])
+    return _PROMPT.messages(
+        topic=row["topic"],
+        description=row["description"],
+        count=row["count"],
+        kind=KINDS[row["question_type"]],
+        examples=examples and f"\nQuestions already taken, so write others:{examples}\n",
+    )
+
+
+def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    """The questions in an answer, cleaned of numbering and white space; `Unusable` when none is a question."""
+    cleaned = [clean(text) for text in content["questions"]]
+    questions = list(dict.fromkeys(text for text in cleaned if text))
+    if not questions:
+        raise Unusable("no question in the answer")
+    return {"written": questions[: row["count"]]}
+
+
+def clean(text: str) -> str:
+    """`text` as one line without leading numbers or quotes; empty when it is not a question of sensible length."""
+    text = re.sub(r"^\W*\d*[.):]\s+", "", " ".join(text.split())).strip(" \"'“”")
+    return text if re.search(QUESTION["pattern"], text) else ""
+
+
+def words(text: str) -> list[str]:
+    """The tokens ROUGE compares: lower-case runs of letters and digits."""
+    return re.findall(r"\w+", text.lower())
+
+
+def rouge_l(a: list[str], b: list[str]) -> float:
+    """ROUGE-L F1 of two token lists (Lin, 2004): their longest common subsequence over their mean length."""
+    return 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a or b else 0.0
+
+
+def run(topics: Dataset, config: Config, model: Model) -> Dataset:
+    """Write `config.per_topic` questions for each topic.
+
+    Args:
+        topics: `features.TOPICS`.
+
+    Returns:
+        `features.QUESTIONS` and `drop_reason` (near_duplicate, or why an answer could not be used). A warning says
+        which topics got fewer questions than asked for.
+    """
+    topics = features.require(topics, features.TOPICS, "topics")
+    wanted = {(topic["topic_id"], kind): n for topic in topics for kind, n in quota(config.per_topic).items()}
+    pool: dict[tuple[str, str], list[str]] = {slot: [] for slot in wanted}
+    dropped = []
+    for number in range(config.rounds):
+        calls = _calls(topics, wanted, pool, number, config)
+        if not calls:
+            break
+        answered = ask(
+            Dataset.from_list(calls),
+            model,
+            prompt=prompt,
+            parse=parse,
+            writes=Features({"written": List(Value("string"))}),
+            schema=schema(config.per_call),
+            desc=f"questions, round {number + 1}",
+        )
+        for row in answered:
+            if row["drop_reason"]:
+                dropped.append(_record(row, "", drop_reason=row["drop_reason"]))
+            dropped += [
+                _record(row, text, drop_reason="near_duplicate")
+                for text in row["written"] or []
+                if not _take(text, row, wanted, pool, config)
+            ]
+    short = {"/".join(slot): f"{len(pool[slot])} of {n}" for slot, n in wanted.items() if len(pool[slot]) < n}
+    if short:
+        log.warning("questions: fewer than asked for after %d rounds: %s", config.rounds, short)
+    taken = [
+        _record({**topic, "question_type": kind}, text, number=number)
+        for topic in topics
+        for kind in KINDS
+        for number, text in enumerate(pool[topic["topic_id"], kind])
+    ]
+    columns = Features({**features.QUESTIONS, "drop_reason": Value("string")})
+    return Dataset.from_list(taken + dropped, features=columns)
+
+
+def _calls(
+    topics: Dataset, wanted: dict[Any, int], pool: dict[Any, list[str]], number: int, config: Config
+) -> list[dict[str, Any]]:
+    """The calls of a round: enough for half of what a slot lacks, so that the pool grows between rounds."""
+    calls = []
+    for topic in topics:
+        known = [text for (topic_id, _), texts in pool.items() if topic_id == topic["topic_id"] for text in texts]
+        for kind in KINDS:
+            slot = topic["topic_id"], kind
+            missing = wanted[slot] - len(pool[slot])
+            for call in range(-(-missing // (2 * config.per_call))):
+                draw = random.Random(f"{config.seed}/{slot}/{number}/{call}")
+                calls.append(
+                    {
+                        **topic,
+                        "question_type": kind,
+                        "count": min(config.per_call, missing),
+                        "examples": draw.sample(known, min(config.demonstrations, len(known))),
+                        "draw": number * 1000 + call,
+                    }
+                )
+    return calls
+
+
+def _take(text: str, row: dict[str, Any], wanted: dict[Any, int], pool: dict[Any, list[str]], config: Config) -> bool:
+    """Put `text` into its slot of the pool if there is room; False when the topic has its like."""
+    topic_id, slot = row["topic_id"], (row["topic_id"], row["question_type"])
+    known = (words(old) for (other, _), texts in pool.items() if other == topic_id for old in texts)
+    if any(rouge_l(words(text), old) >= config.rouge_l for old in known):
+        return False
+    if len(pool[slot]) < wanted[slot]:
+        pool[slot].append(text)
+    return True
+
+
+def _record(
+    row: dict[str, Any], text: str, number: int | None = None, drop_reason: str | None = None
+) -> dict[str, Any]:
+    slot = f"{row['topic_id']}-{row['question_type']}"
+    return {
+        "question_id": slot if number is None else f"{slot}-{number:03d}",
+        "topic_id": row["topic_id"],
+        "level": row["level"],
+        "question_type": row["question_type"],
+        "language": "en",
+        "question": text,
+        "drop_reason": drop_reason,
+    }

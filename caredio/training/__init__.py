@@ -1,0 +1,1 @@
+"""From a ranked split to what TRL's trainers read."""

@@ -1,0 +1,146 @@
+"""What the command line does, as Python functions with the same names and settings.
+
+Settings are the fields of the stages' Configs, of `Spec` and of `Endpoint`: `per_topic=3`, `model="gpt-4.1-mini"`,
+`budget=200`; `caredio build --help` lists them. A name that several stages share sets all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from caredio.synthesis.plan import Plan
+
+
+def synthesize(
+    out: Path | str,
+    cultures: Sequence[str] | None = None,
+    topics: Sequence[str] | None = None,
+    *,
+    cultures_file: Path | str | None = None,
+    topics_file: Path | str | None = None,
+    store: Path | str | None = None,
+    dry_run: bool = False,
+    **settings: Any,
+) -> Dataset | Plan:
+    """Write candidates for `cultures` on `topics` (all when None) into the run folder `out`.
+
+    Args:
+        cultures, topics: slugs and topic ids.
+        cultures_file, topics_file: YAML whose entries add to or override the shipped ones.
+        store: file of stored answers; by default one for all runs of this user.
+        dry_run: return the plan of calls, tokens and cost instead, and spend nothing.
+
+    Returns:
+        `features.CANDIDATES`, or the plan.
+
+    Raises:
+        CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
+    """
+    from caredio import cultures as culture_files
+    from caredio import synthesis, yamlfile
+    from caredio import topics as topic_files
+    from caredio.llm.client import Endpoint
+    from caredio.llm.model import connect
+    from caredio.llm.spec import Spec
+    from caredio.runs import Run
+    from caredio.synthesis.plan import plan
+
+    config, spec, endpoint = fill([synthesis.Config, Spec, Endpoint], settings)
+    known = culture_files.load(cultures_file)
+    targets = yamlfile.pick(cultures, known, "culture")
+    asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
+    if dry_run:
+        return plan(targets, asked, known, config, spec)
+    model = connect(spec, endpoint, store)
+    with Run(out) as run:
+        return synthesis.synthesize(run, model, targets, asked, known, config)
+
+
+def select(out: Path | str, table: Path | str | None = None, **settings: Any) -> Dataset:
+    """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
+
+    Args:
+        table: parquet, csv, json or jsonl file with question_id, question, response and culture.
+
+    Returns:
+        `features.RANKED`. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one config a culture.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import selection
+    from caredio.runs import Run
+    from caredio.selection import read
+    from caredio.training import views
+
+    (config,) = fill([selection.Config], settings)
+    rows, source = read.table(Path(table)) if table else (None, "")
+    with Run(out) as run:
+        ranked = selection.select(run, config, rows, source)
+        run.stage("preference", lambda: views.preference(ranked), after=["ranked"], split_by="culture")
+    return ranked
+
+
+def build(
+    out: Path | str,
+    cultures: Sequence[str] | None = None,
+    topics: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    **settings: Any,
+) -> Dataset | Plan:
+    """`synthesize`, then `select`, in one run folder; takes what both take."""
+    from caredio import selection
+
+    names = {name for name, _, _ in fields(selection.Config)}
+    ranking = {name: value for name, value in settings.items() if name in names}
+    writing = {name: value for name, value in settings.items() if name not in names or name in _shared()}
+    written = synthesize(out, cultures, topics, dry_run=dry_run, **writing)
+    fill([selection.Config], ranking)
+    return written if dry_run else select(out, **ranking)
+
+
+def fields(config: Any) -> list[tuple[str, type, dataclasses.Field[Any]]]:
+    """(name, type, field) of a Config class, those of the Configs it bundles included."""
+    types: dict[str, Any] = get_type_hints(config)
+    found: list[tuple[str, type, dataclasses.Field[Any]]] = []
+    for field in dataclasses.fields(config):
+        kind = types[field.name]
+        found += fields(kind) if dataclasses.is_dataclass(kind) else [(field.name, kind, field)]
+    return found
+
+
+def fill(configs: Sequence[type], settings: dict[str, Any]) -> list[Any]:
+    """Each of `configs` from the settings that bear its fields' names.
+
+    Raises:
+        TypeError: a setting is none of theirs.
+    """
+    known = {name for config in configs for name, _, _ in fields(config)}
+    if unknown := sorted(set(settings) - known):
+        raise TypeError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return [_filled(config, settings) for config in configs]
+
+
+def _filled(config: type, settings: dict[str, Any]) -> Any:
+    types = get_type_hints(config)
+    values = {}
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(types[field.name]):
+            values[field.name] = _filled(types[field.name], settings)
+        elif field.name in settings:
+            values[field.name] = settings[field.name]
+    return config(**values)
+
+
+def _shared() -> set[str]:
+    from caredio import selection, synthesis
+
+    of_selection = {name for name, _, _ in fields(selection.Config)}
+    return of_selection & {name for name, _, _ in fields(synthesis.Config)}

@@ -1,0 +1,107 @@
+"""YAML files of named entries, whose mistakes are told by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caredio.errors import InputError
+
+
+class _LineLoader(yaml.SafeLoader):
+    """A safe loader whose mappings remember the line they start on, under `__line__`."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        mapping["__line__"] = node.start_mark.line + 1
+        return mapping
+
+
+def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
+    """Read a YAML list of mappings.
+
+    Args:
+        path: the file.
+        types: the type of every key an entry may hold. Entries may leave keys out; the caller
+            decides which it cannot do without, and can name the entry's `__line__`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or holds an entry with an unknown key or a
+            value of another type; the message names file and line.
+    """
+    try:
+        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise InputError(f"{path}, line {line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
+    if not isinstance(entries, list):
+        raise InputError(f"{path}, line 1: expected a list of entries, each starting with '- '.")
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}, entry {number}: expected 'key: value' lines, found {entry!r}.")
+        where = f"{path}, line {entry['__line__']}"
+        for key, value in entry.items():
+            if key == "__line__":
+                continue
+            if key not in types:
+                raise InputError(f"{where}: unknown key {key!r}; the keys are {', '.join(types)}.")
+            if not isinstance(value, types[key]) or value in ("", []):
+                raise InputError(f"{where}: {key} must be a non-empty {types[key].__name__}, found {value!r}.")
+            if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+                raise InputError(f"{where}: {key} must list text only, found {value!r} (quote words such as 'no').")
+    return entries
+
+
+def layered(files: list[Path], types: Mapping[str, type], key: str) -> dict[str, tuple[dict[str, Any], str]]:
+    """Entries by their `key`, later files adding to earlier ones or overriding their fields.
+
+    Returns:
+        `{name: (entry, where)}`, `where` being the file and line that touched the entry last.
+
+    Raises:
+        InputError: as `read`; or a name is malformed, used twice in one file, or lacks a field.
+    """
+    entries: dict[str, tuple[dict[str, Any], str]] = {}
+    for file in files:
+        seen: set[str] = set()
+        for entry in read(file, types):
+            where = f"{file}, line {entry.pop('__line__')}"
+            name = entry.get(key, "")
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise InputError(f"{where}: {key} must be lower-case letters, digits and '_', found {name!r}.")
+            if name in seen:
+                raise InputError(f"{where}: {key} {name!r} is used twice in this file.")
+            seen.add(name)
+            entries[name] = ({**entries.get(name, ({}, ""))[0], **entry}, where)
+    for name, (entry, where) in entries.items():
+        missing = [field for field in types if field not in entry]
+        if missing:
+            raise InputError(f"{where}: {name!r} lacks {', '.join(missing)}.")
+    return entries
+
+
+def pick(names: Sequence[str] | None, known: dict[str, Any], what: str) -> list[Any]:
+    """The entries called `names` (all when None), in the order asked for.
+
+    Raises:
+        InputError: a name is unknown or given twice.
+    """
+    if names is None:
+        return list(known.values())
+    if not names:
+        raise InputError(f"no {what} was named; known are {', '.join(known)}.")
+    for position, name in enumerate(names):
+        if name not in known:
+            raise InputError(f"unknown {what} {name!r}; known are {', '.join(known)}.")
+        if name in names[:position]:
+            raise InputError(f"{what} {name!r} is named twice.")
+    return [known[name] for name in names]
