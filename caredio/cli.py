@@ -28,6 +28,11 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own           a table with question_id, question, response, culture
   caredio select answers.jsonl --out runs/own --budget 200 --embedder intfloat/multilingual-e5-base --theta 0.85
 """
+_PUBLISH_EXAMPLES = """examples:
+  caredio publish --out runs/food --version v1.0.0                          to the folder runs/food/release
+  caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
+  caredio publish --out runs/food --model runs/food/china-sft --version v1.0.0 --push owner/model
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger("caredio").setLevel(logging.INFO)
     for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    _quiet_model_loading()
     try:
         given = vars(arguments)
         _tell(given.pop("verb")(**given), arguments.out)
@@ -44,6 +50,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
+
+
+def _quiet_model_loading() -> None:
+    """No progress bar for reading weights, which takes no time: the stages' own bars stay."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _fail(sentence: str, code: int) -> int:
@@ -55,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     from caredio import selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
+    from caredio.publishing import release
 
     writing, ranking = [Spec, Endpoint, synthesis.Config], [selection.Config]
     parser = argparse.ArgumentParser(
@@ -76,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
         "table", nargs="?", type=Path, help="parquet, csv, json or jsonl; default: the run's candidates"
     )
     _setting_flags(select, ranking)
+
+    publish = _command(commands, verbs.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
+    publish.add_argument("--to", type=Path, help="folder of the release; default: OUT/release")
+    publish.add_argument("--model", type=Path, help="release this folder that a recipe wrote, not the dataset")
+    publish.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
+    publish.add_argument("--private", action="store_true", help="make a repository that is not there yet private")
+    publish.add_argument("--cultures-file", type=Path, help="the YAML that the run was built with")
+    _setting_flags(publish, [release.Config])
     return parser
 
 
@@ -104,7 +126,7 @@ def _synthesis_flags(parser: argparse.ArgumentParser) -> None:
 def _setting_flags(parser: argparse.ArgumentParser, configs: Sequence[type]) -> None:
     """A flag for each field of the Configs; a name that several share is one flag."""
     group = parser.add_argument_group("settings")
-    settings = {name: (kind, field) for config in configs for name, kind, field in reversed(verbs.fields(config))}
+    settings = {name: (kind, field) for config in configs for name, kind, field in verbs.fields(config)}
     for name, (kind, field) in settings.items():
         choices = field.metadata.get("choices")
         default = f" (default: {field.default})" if field.default != "" else ""
@@ -123,7 +145,7 @@ def _names(flag: str) -> list[str]:
 
 
 def _tell(made: Any, out: Path) -> None:
-    """What a verb made: a plan, candidates, or a ranked split."""
+    """What a verb made: a plan, candidates, a ranked split, or a release."""
     if not hasattr(made, "column_names"):
         print(made)
         return

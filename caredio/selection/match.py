@@ -70,7 +70,7 @@ def run(table: Dataset, config: Config) -> Dataset:
         for row in rows
     ]
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    return Dataset.from_list(records, features=columns)
+    return features.table(records, columns)
 
 
 def others(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: Config) -> list[dict[str, Any]]:

@@ -60,14 +60,12 @@ def run(pool: Dataset) -> Dataset:
         `features.RANKED`; rank counts from 1 within the culture, ties broken by sample_id.
     """
     kept = features.require(pool, features.SCORED, "scored candidates")
-    keys = zip(kept["culture"], kept["score"], kept["sample_id"], strict=True)
-    order = [row for row, _ in sorted(enumerate(keys), key=lambda item: (item[1][0], *_order(*item[1][1:])))]
-    kept = kept.select(order)
-    counts: Counter[str] = Counter()
-    ranks = []
-    for culture in kept["culture"]:
-        counts[culture] += 1
-        ranks.append(counts[culture])
+    keys = [
+        (culture, *_order(score, sample_id))
+        for culture, score, sample_id in zip(kept["culture"], kept["score"], kept["sample_id"], strict=True)
+    ]
+    kept = kept.select(sorted(range(len(kept)), key=keys.__getitem__))
+    ranks = features.count_within(kept["culture"])
     columns = Features({name: features.RANKED[name] for name in ("rank", "prompt", "completion")})
     added = {
         "rank": ranks,

@@ -59,7 +59,7 @@ def synthesize(
     from caredio import features
 
     near = speakers(targets, cultures, config)
-    topic_table = Dataset.from_list([asdict(topic) for topic in topics], features=features.TOPICS)
+    topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
     asked = run.stage(
         "questions",
         lambda: questions.run(topic_table, config.questions, model),

@@ -107,7 +107,7 @@ def run(
     columns["answers"] = features.List({"name": text, "response": text})
     silent = [{**record, "question": None, "traits": None, "drop_reason": "no_answer"} for record in missing]
     adapted = ask(
-        Dataset.from_list(rows, features=columns),
+        features.table(rows, columns),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]]),
         parse=parse,

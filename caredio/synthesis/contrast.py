@@ -126,7 +126,7 @@ def run(
     added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
     candidates = ask(
-        Dataset.from_list(ready, features=columns),
+        features.table(ready, columns),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, style),
         parse=parse,

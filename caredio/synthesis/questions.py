@@ -147,7 +147,7 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
         for number, text in enumerate(pool[topic["topic_id"], kind])
     ]
     columns = Features({**features.QUESTIONS, "drop_reason": Value("string")})
-    return Dataset.from_list(taken + dropped, features=columns)
+    return features.table(taken + dropped, columns)
 
 
 def _calls(

@@ -79,4 +79,4 @@ def run(questions: Dataset, config: Config, model: Model, cultures: dict[str, Cu
     ]
     columns = Features({**features.ANSWERS, "question": features.COLUMNS["question"].type})
     del columns["response"]
-    return answer(Dataset.from_list(asked, features=columns), config, model, cultures, "answers")
+    return answer(features.table(asked, columns), config, model, cultures, "answers")

@@ -10,7 +10,8 @@ from typing import Any
 from datasets import Dataset
 
 from caredio import features
-from caredio.errors import InputError
+
+SYSTEM = "You answer as someone who lives in {name} would."
 
 
 def sft(ranked: Dataset, budget: int | None = None) -> Dataset:
@@ -28,21 +29,49 @@ def preference(ranked: Dataset, budget: int | None = None) -> Dataset:
 
     Returns:
         `features.PREFERENCE`, in the order of `ranked`. An answer equal to the chosen one is no contrast and left out.
-
-    Raises:
-        InputError: no row has another culture's answer.
     """
     ranked = _best(ranked, budget)
-    pairs = ranked.map(
+    return ranked.map(
         pair,
         batched=True,
         remove_columns=[name for name in ranked.column_names if name not in features.PREFERENCE],
         features=features.PREFERENCE,
         desc="preference",
-    )
-    if not len(pairs):
-        raise InputError("no row has an answer of another culture, so there is nothing to prefer over.")
-    return pairs.select_columns(list(features.PREFERENCE))
+    ).select_columns(list(features.PREFERENCE))
+
+
+def interleaved(ranked: Dataset, names: dict[str, str]) -> Dataset:
+    """Every culture's rows by rank, in turn, each prompt led by a system line that names the culture.
+
+    Without that line equal prompts would carry contradictory completions. Rank stays within the culture.
+
+    Args:
+        names: culture slug -> name; a culture that is not among them is named by its slug.
+
+    Returns:
+        `features.RANKED`.
+    """
+    order = sorted(range(len(ranked)), key=list(zip(ranked["rank"], ranked["culture"], strict=True)).__getitem__)
+
+    def with_system(row: dict[str, Any]) -> dict[str, Any]:
+        system = {"role": "system", "content": SYSTEM.format(name=names.get(row["culture"], row["culture"]))}
+        return {"prompt": [system, *row["prompt"]]}
+
+    if not len(ranked):
+        return ranked
+    return ranked.select(order).map(with_system, features=features.RANKED, desc="all")
+
+
+def ranked_anew(ranked: Dataset) -> Dataset:
+    """Rows taken out of a ranked table, ranked from 1 again within each culture; their order is kept."""
+    ranks = features.count_within(ranked["culture"])
+    fresh = Dataset.from_dict({"rank": ranks}, features=features.Features({"rank": features.RANKED["rank"]}))
+    return features.beside(ranked, fresh).select_columns(list(features.RANKED))
+
+
+def of_culture(dataset: Dataset, culture: str) -> Dataset:
+    """The rows of one culture."""
+    return dataset.select([row for row, name in enumerate(dataset["culture"]) if name == culture])
 
 
 def pair(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -1,0 +1,165 @@
+"""What a release is: a folder that `load_dataset` or `from_pretrained` reads, with a card and release.json.
+
+    china/train.parquet, china/test.parquet     the ranked selection, and a share held out by question
+    all/...                                     every culture, interleaved by rank, named in a system line (default)
+    china-preference/  china-pool/  china-vectors/
+    README.md  release.json
+
+Equal inputs give equal bytes, by which a release that is there already is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from caredio.runs import Run
+
+from caredio.cultures import Culture
+from caredio.errors import InputError
+
+RECORD = "release.json"
+_WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+
+
+@dataclass(frozen=True)
+class Config:
+    version: str = field(default="v0.1.0", metadata={"help": "the release's tag, such as v1.0.0"})
+    held_out: float = field(default=0.05, metadata={"help": "share of the questions whose rows go to the test split"})
+    license: str = field(default="other", metadata={"help": "licence tag of the card, as the Hub spells it"})
+    terms: str = field(default="", metadata={"help": "what the generator's terms ask of its output, for the card"})
+    reviewed_by: str = field(default="", metadata={"help": "who reviewed the text as native speakers, for the card"})
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
+            raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out is {self.held_out}; use a share from 0 to below 1.")
+
+
+def is_test(question_id: str, share: float) -> bool:
+    """Whether a question is held out: by the hash of its id, so in every culture and every release alike."""
+    return int(hashlib.sha256(question_id.encode()).hexdigest()[:8], 16) < share * 16**8
+
+
+def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], name: str) -> dict[str, Any]:
+    """Write the run's ranked split as a dataset release.
+
+    Args:
+        run: holds finished ranked, scored and vectors stages.
+        folder: the release; replaced when it is there.
+        known: cultures by slug, for the names in `all` and the card.
+        name: what the card calls the dataset (`owner/name` or the folder's).
+
+    Returns:
+        What release.json holds: version, counts and hash of every file.
+
+    Raises:
+        InputError: a stage is missing; `folder` is something else than a release.
+    """
+    from caredio.publishing import cards
+
+    _clear(folder)
+    splits: dict[str, dict[str, int]] = {}
+    for config_name, split, table in _tables(run, config, known):
+        if len(table):
+            write(table, folder / config_name / f"{split}.parquet")
+            splits.setdefault(config_name, {})[split] = len(table)
+    card = cards.dataset_card(run, config, splits, known, name)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return _sign(folder, {"kind": "dataset", "version": config.version, "rows": splits})
+
+
+def model(source: Path, folder: Path, config: Config, results: Dataset | None, name: str) -> dict[str, Any]:
+    """Write what a recipe trained as a model release.
+
+    Args:
+        source: the recipe's output folder: weights or adapter, tokenizer and training.json.
+        folder: the release; replaced when it is there.
+        results: the evaluation's table, for the card.
+        name: what the card calls the model.
+
+    Returns:
+        What release.json holds.
+
+    Raises:
+        InputError: `source` was not written by a recipe; `folder` is something else than a release.
+    """
+    from caredio.publishing import cards
+
+    training = source / "training.json"
+    if not training.exists() or not any((source / weights).exists() for weights in _WEIGHTS):
+        raise InputError(f"{source}: is no trained model (weights and training.json); train one with recipes/sft.py.")
+    _clear(folder)
+    for file in sorted(source.iterdir()):
+        if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt"):
+            shutil.copyfile(file, folder / file.name)
+    record = json.loads(training.read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(cards.model_card(record, config, results, name), encoding="utf-8")
+    return _sign(folder, {"kind": "model", "version": config.version, "training": record})
+
+
+def write(table: Dataset, file: Path) -> None:
+    """`table` as a Parquet file whose bytes depend on its rows and Features alone."""
+    import pyarrow.parquet as pq
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.with_format("arrow")[:].cast(table.features.arrow_schema), file)
+
+
+def _tables(run: Run, config: Config, known: dict[str, Culture]) -> Iterator[tuple[str, str, Dataset]]:
+    """(config, split, table) of everything a dataset release holds."""
+    from caredio.training import views
+
+    ranked, pool, vectors = run.table("ranked"), run.table("scored"), run.table("vectors")
+    held_out = [is_test(question_id, config.held_out) for question_id in ranked["question_id"]]
+    for split, test in (("train", False), ("test", True)):
+        rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
+        yield "all", split, views.interleaved(rows, {slug: culture.name for slug, culture in known.items()})
+        for culture in sorted(set(ranked["culture"])):
+            own = views.of_culture(rows, culture)
+            yield culture, split, own
+            if len(own):
+                yield f"{culture}-preference", split, views.preference(own)
+    for culture in sorted(set(pool["culture"])):
+        samples = views.of_culture(pool, culture)
+        yield f"{culture}-pool", "train", samples
+        used = set(samples["sample_id"]) | {other["sample_id"] for others in samples["others"] for other in others}
+        rows = [row for row, name in enumerate(vectors["sample_id"]) if name in used]
+        yield f"{culture}-vectors", "train", vectors.select(rows)
+
+
+def _clear(folder: Path) -> None:
+    """An empty folder in the place of an earlier release.
+
+    Raises:
+        InputError: the folder holds something that is no release.
+    """
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / RECORD).exists():
+            raise InputError(f"{folder}: is not empty and holds no {RECORD}; name another folder to release into.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Write release.json last: with it the folder is a release."""
+    from caredio.runs import version
+
+    files = {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    record = {**record, "caredio": version(), "files": files}
+    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return record

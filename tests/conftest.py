@@ -1,0 +1,36 @@
+"""What every test starts from: no key, no endpoint and no cache of the person who runs them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+from llm_server import LLMServer
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+_CACHE = os.environ.get("CAREDIO_TEST_CACHE") or tempfile.mkdtemp(prefix="caredio-tests-")
+
+
+@pytest.fixture(autouse=True)
+def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """No key and no address; answers are stored under the test's own folder."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def embedded_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model unpacked once for all tests of a session."""
+    monkeypatch.setenv("CAREDIO_HOME", _CACHE)
+
+
+@pytest.fixture
+def server():
+    """A scripted endpoint that never fails."""
+    with LLMServer() as server:
+        yield server

@@ -1,0 +1,141 @@
+"""One call per row: order, repair, drops and the share of failures."""
+
+import asyncio
+
+import pytest
+from datasets import Dataset, Features, Value
+from llm_server import LLMServer
+
+from caredio.errors import EndpointError
+from caredio.llm.ask import Unusable, ask
+from caredio.llm.client import Endpoint
+from caredio.llm.model import connect
+from caredio.llm.spec import Spec
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(20)])
+WRITES = Features({"said": Value("string")})
+
+
+def run(server, rows=ROWS, parse=lambda content, row, answer: {"said": content}, **options):
+    model = connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0, timeout=5))
+    return ask(
+        rows,
+        model,
+        prompt=lambda row: [{"role": "user", "content": row["text"]}],
+        parse=parse,
+        writes=WRITES,
+        desc="asked",
+        **options,
+    )
+
+
+def echo(number, body):
+    return body["messages"][0]["content"].upper()
+
+
+def test_every_row_gets_its_own_answer_in_order():
+    with LLMServer(fault=echo) as server:
+        asked = run(server)
+    assert asked["text"][:] == ROWS["text"][:]
+    assert asked["said"][:] == [text.upper() for text in ROWS["text"]]
+    assert asked["drop_reason"][:] == [None] * 20
+    assert asked.features["said"] == Value("string")
+
+
+def test_an_unusable_answer_is_repaired_once_and_told_why():
+    def fault(number, body):
+        return "fine" if len(body["messages"]) == 3 else "bad"
+
+    def parse(content, row, answer):
+        if content == "bad":
+            raise Unusable("not good enough")
+        return {"said": content}
+
+    with LLMServer(fault=fault) as server:
+        asked = run(server, parse=parse)
+        repair = next(body for body in server.bodies.values() if len(body["messages"]) == 3)
+    assert set(asked["said"]) == {"fine"}
+    assert repair["messages"][1] == {"role": "assistant", "content": "bad"}
+    assert "not good enough" in repair["messages"][2]["content"]
+
+
+def test_twice_unusable_is_dropped_with_the_reason_and_the_rest_stays():
+    def parse(content, row, answer):
+        if row["text"] == "row 3":
+            raise Unusable("no good")
+        return {"said": content}
+
+    with LLMServer(fault=echo) as server:
+        asked = run(server, parse=parse)
+        assert len(server.seen) == 21
+    assert [row for row, reason in enumerate(asked["drop_reason"]) if reason] == [3]
+    assert asked[3] == {"text": "row 3", "said": None, "drop_reason": "no good"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{not json", "not JSON"),
+        ('{"n": "one"}', "JSON does not fit: n (type)"),
+        ('{"n": 1, "m": 1}', "JSON does not fit: object (additionalProperties)"),
+        ("  ", "empty"),
+    ],
+)
+def test_json_that_does_not_fit_is_a_reason(text, reason):
+    with LLMServer(fault=lambda number, body: text) as server:
+        asked = run(server, ROWS.select([0]), schema=SCHEMA)
+    assert asked["drop_reason"][0] == reason
+
+
+def test_json_in_a_fence_is_read():
+    with LLMServer(fault=lambda number, body: '```json\n{"n": 4}\n```') as server:
+        asked = run(server, ROWS.select([0]), parse=lambda content, row, answer: {"said": str(content)}, schema=SCHEMA)
+    assert asked["said"][0] == "{'n': 4}"
+
+
+def test_a_failed_share_below_the_bound_is_dropped_above_it_the_run_stops():
+    def fault(number, body):
+        return 500 if body["messages"][0]["content"] == "row 7" else None
+
+    with LLMServer(fault=fault) as server:
+        asked = run(server)
+        assert asked["drop_reason"][7] == "endpoint: status 500"
+        assert asked["drop_reason"][:].count(None) == 19
+        with pytest.raises(EndpointError, match=r"1 of 20 calls got no answer .*run the same command again"):
+            run(server, max_failed=0.04)
+
+
+def test_what_arrived_before_the_run_stopped_is_not_asked_again():
+    down = True
+
+    def fault(number, body):
+        return 500 if down and body["messages"][0]["content"] == "row 19" else None
+
+    with LLMServer(fault=fault) as server:
+        with pytest.raises(EndpointError):
+            run(server, max_failed=0.0)
+        down = False
+        asked = run(server, max_failed=0.0)
+        assert asked["drop_reason"][:] == [None] * 20
+        assert server.repeats() <= 20
+    assert all(asked["said"])
+
+
+def test_no_rows_no_calls(server):
+    asked = run(server, ROWS.select([]))
+    assert len(asked) == 0
+    assert asked.column_names == ["text", "said", "drop_reason"]
+    assert server.seen == []
+
+
+def test_works_inside_a_running_event_loop(server):
+    async def notebook():
+        return run(server)
+
+    assert len(asyncio.run(notebook())) == 20

@@ -1,0 +1,170 @@
+"""The client against a scripted endpoint, over HTTP."""
+
+import asyncio
+import pickle
+
+import pytest
+from llm_server import LLMServer, reply
+
+from caredio.errors import EndpointError, InputError
+from caredio.llm.client import CallFailed, Endpoint
+from caredio.llm.model import connect
+from caredio.llm.spec import Spec
+
+MESSAGES = [{"role": "user", "content": "How do you greet a neighbour?"}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"greeting": {"type": "string"}},
+    "required": ["greeting"],
+    "additionalProperties": False,
+}
+SPEC = Spec(model="scripted")
+
+
+def model_for(server, spec=SPEC, **endpoint):
+    return connect(spec, Endpoint(base_url=server.url, **{"retries": 0, "timeout": 5.0, **endpoint}))
+
+
+async def ask(model, *calls):
+    try:
+        return await asyncio.gather(*(model.complete(*call) for call in calls))
+    finally:
+        await model.close()
+
+
+def test_an_answer_is_what_the_endpoint_said_and_is_stored(server):
+    model = model_for(server)
+    (answer,) = asyncio.run(ask(model, (MESSAGES,)))
+    sent = next(iter(server.bodies.values()))
+    assert answer.text == reply(sent)
+    assert answer.model == "scripted-2026-01-01"
+    assert (answer.prompt_tokens, answer.completion_tokens) == (6, len(answer.text.split()))
+    assert model.store.get(SPEC.key(MESSAGES)) == answer
+    assert sent == {"model": "scripted", "messages": MESSAGES, "max_tokens": 512, "temperature": 0.7, "top_p": 0.95}
+
+
+def test_a_stored_answer_sends_nothing_even_from_another_address(server):
+    asyncio.run(ask(model_for(server), (MESSAGES,)))
+    with LLMServer() as other:
+        model = model_for(other)
+        asyncio.run(ask(model, (MESSAGES,)))
+        assert other.seen == []
+    assert (model.usage.calls, model.usage.stored) == (0, 1)
+
+
+def test_equal_calls_in_flight_are_sent_once(server):
+    server.latency = 0.05
+    model = model_for(server)
+    answers = asyncio.run(ask(model, *[(MESSAGES,)] * 10))
+    assert len(set(answers)) == 1
+    assert len(server.seen) == 1
+    assert model.usage.calls == 1
+
+
+def test_never_more_calls_in_flight_than_allowed(server):
+    server.latency = 0.05
+    model = model_for(server, concurrency=3)
+    asyncio.run(ask(model, *[(MESSAGES, None, draw) for draw in range(12)]))
+    assert len(server.seen) == 12
+    assert server.most_in_flight == 3
+
+
+def test_one_model_serves_several_event_loops(server):
+    model = model_for(server)
+    for draw in range(3):
+        asyncio.run(ask(model, (MESSAGES, None, draw)))
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize("fault", [429, 500, 503, "drop"])
+def test_a_passing_fault_is_retried(fault):
+    with LLMServer(fault=lambda number, body: fault if number == 0 else None) as server:
+        (answer,) = asyncio.run(ask(model_for(server, retries=2), (MESSAGES,)))
+        assert answer.text == reply(next(iter(server.bodies.values())))
+        assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (500, "endpoint: status 500"),
+        (429, "endpoint: status 429"),
+        (400, "endpoint: status 400"),
+        ("hang", "endpoint: timeout"),
+    ],
+)
+def test_a_lasting_fault_is_the_rows_reason(fault, reason):
+    with LLMServer(fault=lambda number, body: fault, hang=1.0) as server:
+        with pytest.raises(CallFailed, match=reason):
+            asyncio.run(ask(model_for(server, timeout=0.3), (MESSAGES,)))
+
+
+def test_nobody_at_the_address_is_a_failed_call():
+    with LLMServer() as server:
+        gone = server.url
+    with pytest.raises(CallFailed, match="endpoint: no connection"):
+        asyncio.run(ask(connect(SPEC, Endpoint(base_url=gone, retries=0)), (MESSAGES,)))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_ends_the_run_and_keeps_the_key_secret(status, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    with LLMServer(fault=lambda number, body: status) as server:
+        with pytest.raises(EndpointError) as error:
+            asyncio.run(ask(model_for(server), (MESSAGES,)))
+        assert server.keys == {"Bearer sk-very-secret"}
+    assert f"status {status}" in str(error.value)
+    assert "scripted refusal" in str(error.value)
+    assert "sk-very-secret" not in str(error.value)
+
+
+def test_a_missing_key_is_told_before_anything_is_sent():
+    with pytest.raises(EndpointError, match="OPENAI_API_KEY is not set, and scripted needs it"):
+        connect(SPEC)
+
+
+def test_the_environments_address_is_used(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    asyncio.run(ask(connect(SPEC), (MESSAGES,)))
+    assert len(server.seen) == 1
+    assert server.keys == {"Bearer none"}
+
+
+def test_the_key_is_neither_in_the_store_nor_in_a_pickle(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    model = connect(SPEC, Endpoint(base_url=server.url), tmp_path / "s.sqlite")
+    asyncio.run(ask(model, (MESSAGES,)))
+    model.store.close()
+    assert b"sk-very-secret" not in b"".join(file.read_bytes() for file in tmp_path.glob("s.sqlite*"))
+    assert b"sk-very-secret" not in pickle.dumps(SPEC)
+
+
+@pytest.mark.parametrize("mode", ["json_schema", "json_object", "prompt"])
+def test_a_schema_is_sent_as_the_endpoint_takes_it(server, mode):
+    asyncio.run(ask(model_for(server, Spec(model="scripted", json_mode=mode)), (MESSAGES, SCHEMA)))
+    sent = next(iter(server.bodies.values()))
+    form = sent.get("response_format")
+    if mode == "json_schema":
+        assert form == {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
+        assert sent["messages"] == MESSAGES
+    else:
+        assert form == ({"type": "json_object", "schema": SCHEMA} if mode == "json_object" else None)
+        assert '"greeting"' in sent["messages"][-1]["content"]
+
+
+def test_sampling_can_be_left_to_the_endpoint(server):
+    asyncio.run(ask(model_for(server, Spec(model="scripted", temperature=-1, top_p=-1)), (MESSAGES,)))
+    assert set(next(iter(server.bodies.values()))) == {"model", "messages", "max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"concurrency": 0}, "concurrency"),
+        ({"timeout": 0}, "timeout"),
+        ({"base_url": "localhost:8000"}, "is no address"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_is_told(settings, match):
+    with pytest.raises(InputError, match=match):
+        Endpoint(**settings)

@@ -1,0 +1,161 @@
+"""A scripted OpenAI-compatible endpoint: what it answers depends on the request alone, and it keeps a log.
+
+A test peer, served over HTTP to the real `openai` client. Faults are chosen per request by a function of the test's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_SUBJECTS = (
+    "my aunt,the neighbours,our family,a colleague,the shopkeeper,my grandmother,the children,old friends".split(",")
+)
+_VERBS = "cooks,visits,saves,argues,waits,celebrates,travels,mends,teaches,sings,walks,plans".split(",")
+_THINGS = "rice,the garden,a letter,new shoes,the accounts,a kite,the market,warm bread,the festival,an old song".split(
+    ","
+)
+_TIMES = "on Sundays,before dawn,in winter,after school,every evening,once a year,when it rains,at the weekend".split(
+    ","
+)
+
+Fault = int | str | dict[str, Any] | None
+
+
+class LLMServer:
+    """`with LLMServer() as server:` serves `server.url` (ending in /v1) until the block ends.
+
+    Args:
+        fault: (number of the request from 0, request body) -> None for an answer; a status to refuse with; "drop" to
+            close the connection; "hang" to answer after `hang` seconds; a text to answer with as it is.
+        latency: seconds before each answer.
+    """
+
+    def __init__(
+        self, fault: Callable[[int, dict[str, Any]], Fault] | None = None, latency: float = 0.0, hang: float = 5.0
+    ) -> None:
+        self.fault, self.latency, self.hang = fault, latency, hang
+        self.seen: list[str] = []  # hash of every chat request's body, as it arrives
+        self.bodies: dict[str, dict[str, Any]] = {}
+        self.keys: set[str | None] = set()  # Authorization headers
+        self.in_flight = self.most_in_flight = 0
+        self.lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                server.answer(self)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 512
+
+            def handle_error(self, *args: object) -> None:
+                pass  # a client that was killed
+
+        self.httpd = Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}/v1"
+
+    def __enter__(self) -> LLMServer:
+        threading.Thread(target=self.httpd.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.httpd.shutdown()
+        self.httpd.server_close()
+
+    def repeats(self) -> int:
+        """How many requests came again after they had come once."""
+        return sum(count - 1 for count in Counter(self.seen).values())
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        raw = handler.rfile.read(int(handler.headers["Content-Length"]))
+        body = json.loads(raw)
+        with self.lock:
+            number = len(self.seen)
+            name = hashlib.sha256(raw).hexdigest()
+            self.seen.append(name)
+            self.bodies[name] = body
+            self.keys.add(handler.headers.get("Authorization"))
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            fault = self.fault(number, body) if self.fault else None
+            time.sleep(self.hang if fault == "hang" else self.latency)
+            if fault == "drop":
+                handler.close_connection = True
+                return
+            if isinstance(fault, int):
+                error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
+                self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
+                return
+            text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
+            self.send(handler, 200, completion(body, text, name))
+        finally:
+            with self.lock:
+                self.in_flight -= 1
+
+    def send(
+        self, handler: BaseHTTPRequestHandler, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
+        payload = json.dumps(body).encode()
+        handler.send_response(status)
+        for header, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            handler.send_header(header, value)
+        handler.send_header("Content-Length", str(len(payload)))
+        handler.end_headers()
+        handler.wfile.write(payload)
+        handler.wfile.flush()
+
+
+def completion(body: dict[str, Any], text: str, name: str) -> dict[str, Any]:
+    """`text` as a chat completion."""
+    words = sum(len(message["content"].split()) for message in body["messages"])
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": f"chatcmpl-{name[:12]}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": f"{body['model']}-2026-01-01",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": words,
+            "completion_tokens": len(text.split()),
+            "total_tokens": words + len(text.split()),
+        },
+    }
+
+
+def reply(body: dict[str, Any]) -> str:
+    """Text that depends on the request alone, fitting its JSON schema where it has one."""
+    draw = random.Random(json.dumps(body, sort_keys=True))
+    form = body.get("response_format", {})
+    schema = form.get("json_schema", form).get("schema")
+    return json.dumps(_fitting(schema, draw)) if schema else f"{_sentence(draw)}. {_sentence(draw)}."
+
+
+def _fitting(schema: dict[str, Any], draw: random.Random) -> Any:
+    if schema["type"] == "object":
+        return {name: _fitting(kind, draw) for name, kind in schema["properties"].items()}
+    if schema["type"] == "array":
+        return [_fitting(schema["items"], draw) for _ in range(schema["maxItems"])]
+    return f"{_sentence(draw)}?" if "pattern" in schema else _sentence(draw)
+
+
+def _sentence(draw: random.Random) -> str:
+    words = [draw.choice(pool) for pool in (_SUBJECTS, _VERBS, _THINGS, _TIMES, _SUBJECTS, _VERBS, _THINGS)]
+    return " ".join(words).capitalize()

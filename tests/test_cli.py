@@ -1,0 +1,283 @@
+"""The command line: what a user types, what a user gets wrong, and what survives a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+from llm_server import LLMServer
+
+import caredio
+from caredio import cli, features, runs, verbs
+
+SMALL = ["--cultures", "china,brazil", "--topics", "food,power", "--per-topic", "3", "--neighbours", "2"]
+OWN = [
+    {"question_id": "q1", "question": "What is eaten first?", "response": "rice porridge", "culture": "china"},
+    {"question_id": "q1", "question": "What is eaten first?", "response": "toast with butter", "culture": "uk"},
+    {"question_id": "q2", "question": "Who pays at dinner?", "response": "the eldest person", "culture": "china"},
+    {"question_id": "q2", "question": "Who pays at dinner?", "response": "everyone for themselves", "culture": "uk"},
+]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "caredio.cli", *map(str, arguments)]
+
+
+def fails(capsys, *arguments):
+    """The one sentence that the command ends with."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(argument) for argument in arguments])
+    said = capsys.readouterr().err
+    assert end.value.code == 2, said
+    assert "Traceback" not in said
+    sentence = said.strip().splitlines()[-1]
+    assert sentence.startswith("caredio: ")
+    return sentence
+
+
+@pytest.fixture
+def endpoint(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    return server
+
+
+def own_table(folder: Path, rows=OWN) -> Path:
+    path = folder / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.parquet"))}
+
+
+def test_build_makes_every_table_and_a_second_build_does_nothing(endpoint, tmp_path, capsys):
+    out = tmp_path / "run"
+    cli.main(["build", "--model", "scripted", "--out", str(out), *SMALL])
+    assert capsys.readouterr().out.startswith("ranked: brazil ")
+    made, calls = tables(out), len(endpoint.seen)
+    assert set(made) >= {f"{stage}/{stage}.parquet" for stage in ("questions", "answers", "candidates", "scored")}
+    record = json.loads((out / "run.json").read_text())
+    assert sum(stage.get("usage", {}).get("calls", 0) for stage in record["stages"].values()) == calls
+    assert "sk-very-secret" not in (out / "run.json").read_text()
+    started = record["stages"]["candidates"]["seconds"]
+    cli.main(["build", "--model", "scripted", "--out", str(out), *SMALL])
+    assert len(endpoint.seen) == calls
+    assert tables(out) == made
+    assert json.loads((out / "run.json").read_text())["stages"]["candidates"]["seconds"] == started
+
+
+def test_the_ranked_folder_loads_by_culture_best_first(endpoint, tmp_path):
+    out = tmp_path / "run"
+    caredio.build(out, ["china", "brazil"], ["food", "power"], model="scripted", per_topic=3, neighbours=2)
+    china = load_dataset(str(out / "ranked"), "china", split="train", cache_dir=str(tmp_path / "cache"))
+    assert china.features == features.RANKED
+    assert china["rank"][:] == list(range(1, len(china) + 1))
+    assert china["score"][:] == sorted(china["score"], reverse=True)
+    pairs = load_dataset(str(out / "preference"), "china", split="train", cache_dir=str(tmp_path / "cache"))
+    assert pairs.features == features.PREFERENCE
+    assert len(pairs) == sum(len(row["others"]) for row in china)
+
+
+def test_synthesize_then_select_is_build(endpoint, tmp_path):
+    cli.main(["build", "--model", "scripted", "--out", str(tmp_path / "a"), *SMALL])
+    cli.main(["synthesize", "--model", "scripted", "--out", str(tmp_path / "b"), *SMALL])
+    cli.main(["select", "--out", str(tmp_path / "b")])
+    assert tables(tmp_path / "a") == tables(tmp_path / "b")
+
+
+def test_select_ranks_a_table_of_ones_own(tmp_path, capsys):
+    cli.main(["select", str(own_table(tmp_path)), "--out", str(tmp_path / "run")])
+    assert "ranked: china 2, uk 2" in capsys.readouterr().out
+
+
+def test_a_changed_table_is_ranked_anew(tmp_path):
+    caredio.select(tmp_path / "run", own_table(tmp_path))
+    more = [*OWN, {**OWN[0], "response": "noodles in soup"}]
+    assert len(caredio.select(tmp_path / "run", own_table(tmp_path, more), theta=0.999)) == 5
+
+
+def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys):
+    cli.main(["build", "--model", "gpt-4.1-mini", "--out", str(tmp_path / "run"), "--dry-run", *SMALL])
+    said = capsys.readouterr().out
+    lines = {line.split("  ")[0]: line.split() for line in said.splitlines()}
+    # 2 topics x 3 questions x 2 cultures; china and brazil each with 2 neighbours shown and 4 others compared
+    assert lines["questions"][1] == "6"
+    assert lines["answers"][1] == str(6 * 6)
+    assert lines["adapted"][1] == "12"
+    assert lines["isolated answers"][2] == str(12 * 7)
+    assert lines["contrastive answers"][2] == "12"
+    assert float(lines["total"][-1]) > 0
+    assert endpoint.seen == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_is_what_the_run_then_asks(endpoint, tmp_path):
+    wanted = {"model": "scripted", "per_topic": 3, "neighbours": 2}
+    plan = caredio.build(tmp_path / "run", ["china", "brazil"], ["food", "power"], dry_run=True, **wanted)
+    caredio.build(tmp_path / "run", ["china", "brazil"], ["food", "power"], **wanted)
+    assert len(endpoint.seen) == plan.total.calls
+
+
+@pytest.mark.parametrize("moments", [(5, 60), (30, 110)])
+def test_a_killed_build_goes_on_and_pays_only_for_what_was_in_flight(moments, tmp_path):
+    arguments = ["build", "--model", "scripted", "--concurrency", "4", *SMALL]
+    environment = {**os.environ, "CAREDIO_HOME": str(tmp_path / "calm")}
+    with LLMServer(latency=0.01) as calm:
+        environment["OPENAI_BASE_URL"] = calm.url
+        subprocess.run(command(*arguments, "--out", tmp_path / "even"), env=environment, check=True)
+    with LLMServer(latency=0.05) as server:
+        environment |= {"OPENAI_BASE_URL": server.url, "CAREDIO_HOME": str(tmp_path / "killed")}
+        for moment in moments:
+            process = subprocess.Popen(command(*arguments, "--out", tmp_path / "odd"), env=environment)
+            while len(server.seen) < moment and process.poll() is None:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+            time.sleep(0.2)
+        subprocess.run(command(*arguments, "--out", tmp_path / "odd"), env=environment, check=True)
+        assert set(server.seen) == set(calm.seen)
+        assert 0 < server.repeats() <= calm.repeats() + 4 * len(moments)  # 4 calls in flight at each kill
+    assert tables(tmp_path / "odd") == tables(tmp_path / "even")
+
+
+def test_ctrl_c_is_one_sentence(tmp_path):
+    with LLMServer(latency=0.2) as server:
+        environment = {**os.environ, "OPENAI_BASE_URL": server.url}
+        process = subprocess.Popen(
+            command("synthesize", "--model", "scripted", "--out", tmp_path / "run", *SMALL),
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not server.seen:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.strip().splitlines()[-1].startswith("caredio: stopped; answers that arrived are stored")
+
+
+def test_unknown_culture_and_topic(tmp_path, capsys):
+    said = fails(capsys, "build", "--cultures", "china,atlantis", "--out", tmp_path / "run")
+    assert "unknown culture 'atlantis'; known are united_kingdom, china" in said
+    said = fails(capsys, "build", "--cultures", "china", "--topics", "weather", "--out", tmp_path / "run")
+    assert "unknown topic 'weather'" in said
+    assert "named twice" in fails(capsys, "build", "--cultures", "china,china", "--out", tmp_path / "run")
+
+
+def test_a_yaml_mistake_is_told_by_line(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("- slug: wales\n  name: Wales\n  colour: red\n")
+    said = fails(capsys, "build", "--cultures", "wales", "--cultures-file", path, "--out", tmp_path / "run")
+    assert f"{path}, line 1: unknown key 'colour'" in said
+
+
+def test_a_culture_of_ones_own_is_built(endpoint, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "- slug: wales\n  name: Wales\n  adjective: Welsh\n  languages: [cy-GB, en-GB]\n"
+        "  region: Northern Europe\n  neighbours: [united_kingdom, germany]\n"
+    )
+    made = caredio.synthesize(tmp_path / "run", ["wales"], ["food"], cultures_file=path, model="scripted", per_topic=3)
+    assert set(made["culture"]) == {"wales"}
+    assert {other["culture"] for other in made[0]["others"] if other["shown"]} == {"united_kingdom", "germany"}
+
+
+def test_a_missing_key(tmp_path, capsys):
+    said = fails(capsys, "build", "--cultures", "china", "--model", "gpt-4.1-mini", "--out", tmp_path / "run")
+    assert "OPENAI_API_KEY is not set" in said
+
+
+def test_an_endpoint_that_refuses(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    with LLMServer(fault=lambda number, body: 401) as server:
+        said = fails(capsys, "build", "--model", "m", "--base-url", server.url, "--out", tmp_path / "run", *SMALL)
+    assert "127.0.0.1 refused the call for model 'm' (status 401)" in said
+    assert "sk-very-secret" not in said
+
+
+def test_an_endpoint_that_is_not_there(tmp_path, capsys):
+    with LLMServer() as server:
+        gone = server.url
+    arguments = ["--model", "m", "--base-url", gone, "--retries", "0", "--out", tmp_path / "run", *SMALL]
+    said = fails(capsys, "build", *arguments)
+    assert "got no answer (endpoint: no connection)" in said
+    assert "run the same command again" in said
+
+
+def test_a_model_that_never_answers_as_asked(tmp_path, capsys):
+    with LLMServer(fault=lambda number, body: "I would rather not.") as server:
+        said = fails(capsys, "build", "--model", "m", "--base-url", server.url, "--out", tmp_path / "run", *SMALL)
+    assert "questions: no rows" in said
+    rejects = runs.read([tmp_path / "run" / "questions" / "rejects" / "questions.parquet"])
+    assert set(rejects["drop_reason"]) == {"not JSON"}
+
+
+def test_select_without_candidates(tmp_path, capsys):
+    assert "no finished candidates table" in fails(capsys, "select", "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("own.jsonl", '{"question": "a"}\n{"question": \n', "own.jsonl, line 2: not valid JSON"),
+        ("own.jsonl", "", "holds no rows"),
+        ("own.csv", "question,answer\nWhy?,Because\n", "column response, culture is missing; found question, answer"),
+        ("own.csv", 'question,response,culture\n"a,b\n', "not valid CSV"),
+        ("own.txt", "hello", "unknown kind of table '.txt'"),
+        ("own.parquet", "PAR1", "is not a Parquet file"),
+        ("own.csv", "question,response,culture\nWhy?,,uk\n", "candidates: no rows"),
+        ("own.csv", "question,response,culture\nWhy?,So,uk\nHow?,So,fr\n", "no question was answered by two cultures"),
+    ],
+)
+def test_a_table_that_cannot_be_ranked(name, content, match, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_text(content)
+    assert match in fails(capsys, "select", path, "--out", tmp_path / "run")
+
+
+def test_a_table_that_is_not_there(tmp_path, capsys):
+    assert "cannot be read (No such file or directory)" in fails(
+        capsys, "select", tmp_path / "none.csv", "--out", tmp_path / "run"
+    )
+
+
+def test_settings_out_of_range(tmp_path, capsys):
+    assert "budget must be at least 1" in fails(capsys, "select", "--budget", 0, "--out", tmp_path / "run")
+    assert "per_topic" in fails(capsys, "build", "--per-topic", 0, "--out", tmp_path / "run")
+
+
+def test_every_command_helps_with_an_example(capsys):
+    for name in ("build", "synthesize", "select"):
+        with pytest.raises(SystemExit) as end:
+            cli.main([name, "--help"])
+        assert end.value.code == 0
+        said = capsys.readouterr().out
+        assert f"caredio {name} " in said.split("examples:")[1]
+
+
+def test_every_setting_is_a_flag_and_a_keyword(capsys):
+    from caredio import selection, synthesis
+    from caredio.llm.client import Endpoint
+    from caredio.llm.spec import Spec
+
+    with pytest.raises(SystemExit):
+        cli.main(["build", "--help"])
+    said = capsys.readouterr().out
+    for config in (Spec, Endpoint, synthesis.Config, selection.Config):
+        for name, _, field in verbs.fields(config):
+            assert f"--{name.replace('_', '-')}" in said
+            assert field.metadata["help"]
+
+
+def test_an_unknown_keyword_is_told(tmp_path):
+    with pytest.raises(TypeError, match="unknown setting bugdet"):
+        caredio.select(tmp_path, budget=3, bugdet=4)
