@@ -28,6 +28,12 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own           a table with question_id, question, response, culture
   caredio select answers.jsonl --out runs/own --budget 200 --embedder intfloat/multilingual-e5-base --theta 0.85
 """
+_EVALUATE_EXAMPLES = """examples:
+  caredio evaluate --out runs/food --trained runs/food/models
+  caredio evaluate --out runs/food --cultures china --culturalbench CulturalBench-Easy.csv --limit 20
+  lm_eval --include_path "$(caredio tasks-path)" --tasks caredio_culturalbench_hard_china \\
+      --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
+"""
 _PUBLISH_EXAMPLES = """examples:
   caredio publish --out runs/food --version v1.0.0                          to the folder runs/food/release
   caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
@@ -40,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("caredio").setLevel(logging.INFO)
-    for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets"):
+    for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval"):
         logging.getLogger(library).setLevel(logging.ERROR)
     _quiet_model_loading()
     try:
         given = vars(arguments)
-        _tell(given.pop("verb")(**given), arguments.out)
+        _tell(given.pop("verb")(**given), given.get("out"))
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:
@@ -66,6 +72,7 @@ def _fail(sentence: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from caredio import selection, synthesis
+    from caredio.evaluation import results, tasks_path
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
@@ -90,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         "table", nargs="?", type=Path, help="parquet, csv, json or jsonl; default: the run's candidates"
     )
     _setting_flags(select, ranking)
+
+    evaluate = _command(commands, verbs.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
+    evaluate.add_argument("--cultures", type=_names, help="slugs, comma-separated; default: those of the run")
+    evaluate.add_argument("--model", default=argparse.SUPPRESS, help="base model, by name or folder")
+    evaluate.add_argument("--trained", type=Path, help="folder with an adapter a culture, or with one trained model")
+    _setting_flags(evaluate, [results.Config])
+
+    tasks = commands.add_parser("tasks-path", help="print the folder of the lm-eval tasks, for lm_eval --include_path")
+    tasks.set_defaults(verb=tasks_path)
 
     publish = _command(commands, verbs.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     publish.add_argument("--to", type=Path, help="folder of the release; default: OUT/release")
@@ -144,16 +160,21 @@ def _names(flag: str) -> list[str]:
     return [name.strip() for name in flag.split(",") if name.strip()]
 
 
-def _tell(made: Any, out: Path) -> None:
-    """What a verb made: a plan, candidates, a ranked split, or a release."""
+def _tell(made: Any, out: Path | None) -> None:
+    """What a verb made: a plan, candidates, a ranked split, results, or the path of a release."""
     if not hasattr(made, "column_names"):
         print(made)
+        return
+    if "benchmark" in made.column_names:
+        from caredio.evaluation.results import told
+
+        print(told(made))
         return
     cultures = Counter(made["culture"])
     what = "ranked" if "rank" in made.column_names else "candidates"
     print(f"{what}: {', '.join(f'{culture} {count}' for culture, count in sorted(cultures.items()))}")
     if what == "ranked":
-        print(f"load_dataset({str(out / what)!r}, {min(cultures)!r}, split='train') has the best rows first")
+        print(f"load_dataset({f'{out}/{what}'!r}, {min(cultures)!r}, split='train') has the best rows first")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,9 @@ COLUMNS: dict[str, Column] = {
     "generator": Column(_TEXT, "model that was asked", "contrast"),
     "model_revision": Column(_TEXT, "model that says it answered", "contrast"),
     "prompt_sha": Column(_TEXT, "hash of the prompt file", "contrast"),
+    # vectors, of the embedder's length
+    "sample_embedding": Column(List(Value("float32")), "of question and response; null for others' answers", "embed"),
+    "response_embedding": Column(List(Value("float32")), "of the response alone", "embed"),
     # scores
     "cluster": Column(Value("int32"), "cluster within the culture, 0 = largest", "cluster"),
     "cluster_size": Column(Value("int32"), "samples in it", "cluster"),
@@ -78,6 +81,14 @@ COLUMNS: dict[str, Column] = {
     "chosen": Column(_MESSAGES, "the culture's answer", "views"),
     "rejected": Column(_MESSAGES, "another culture's answer to the same question", "views"),
     "rejected_culture": Column(_TEXT, "whose answer that is", "views"),
+    # results
+    "system": Column(_TEXT, "what was evaluated, or the baseline of a constant answer", "evaluate"),
+    "benchmark": Column(_TEXT, "culturalbench_easy or culturalbench_hard", "evaluate"),
+    "metric": Column(_TEXT, "acc (of questions) or judgement_acc", "evaluate"),
+    "n": Column(Value("int32"), "questions, of which a judgement is a part", "evaluate"),
+    "value": Column(Value("float64"), "share that is right", "evaluate"),
+    "low": Column(Value("float64"), "lower end of its 95 % interval", "evaluate"),
+    "high": Column(Value("float64"), "upper end", "evaluate"),
 }
 
 
@@ -97,6 +108,7 @@ OWN = _table("question_id question response culture")  # the least a table of on
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
 SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})
 RANKED = Features({**CANDIDATES, **_table(_SCORES), **_table("rank prompt completion")})
+RESULTS = _table("system culture benchmark metric n value low high")
 PREFERENCE = _table("sample_id question_id culture rank prompt chosen rejected rejected_culture")
 
 

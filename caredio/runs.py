@@ -127,7 +127,7 @@ class Run:
         entry = self.stages.get(name, {})
         if entry.get("fingerprint") == fingerprint and entry["complete"]:
             files = sorted(folder.glob("*.parquet"))
-            if _sha256(files) == entry["sha256"]:
+            if sha256(files) == entry["sha256"]:
                 log.info("%-10s %6d rows, unchanged", name, entry["rows"])
                 return read(files)
         started = time.monotonic()
@@ -154,7 +154,7 @@ class Run:
             "complete": not any(reason.startswith(FAILED) for reason in drops),
             "rows": len(table),
             "dropped": dict(sorted(drops.items())),
-            "sha256": _sha256(files),
+            "sha256": sha256(files),
             "seconds": round(time.monotonic() - started, 1),
             **({"usage": {**asdict(usage), "cost_usd": cost(model.spec.model, usage)}} if model and usage else {}),
             **report,
@@ -185,7 +185,8 @@ def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> lis
     arrow = table.with_format("arrow")[:].cast(table.features.arrow_schema)
     parts = {name: arrow}
     if split_by:
-        parts = {value: arrow.filter(pc.equal(arrow[split_by], value)) for value in sorted(set(table[split_by]))}
+        values = sorted(set(table[split_by]))
+        parts = {value: arrow.filter(pc.equal(arrow[split_by], value)) for value in values} or parts
         _replace(folder / "README.md", _configs(parts))
     for value, part in parts.items():
         file = folder / f"{value}.parquet"
@@ -201,7 +202,8 @@ def _configs(names: Iterable[str]) -> str:
     return f"---\n{yaml.safe_dump({'configs': configs}, sort_keys=False, allow_unicode=True)}---\n"
 
 
-def _sha256(files: Sequence[Path]) -> str:
+def sha256(files: Sequence[Path]) -> str:
+    """The hash of files, names and contents, in the order given."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from caredio.llm.spec import EMBEDDED
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -104,6 +106,60 @@ def build(
     written = synthesize(out, cultures, topics, dry_run=dry_run, **writing)
     fill([selection.Config], ranking)
     return written if dry_run else select(out, **ranking)
+
+
+def evaluate(
+    out: Path | str,
+    cultures: Sequence[str] | None = None,
+    *,
+    model: str = EMBEDDED,
+    trained: Path | str | None = None,
+    **settings: Any,
+) -> Dataset:
+    """Measure a model on CulturalBench: as it is, told to play the part, and trained.
+
+    Args:
+        out: run folder; `results/` is written there, and the cultures of its ranked split are the default.
+        cultures: slugs.
+        model: base model, by name or folder.
+        trained: what the recipes made: a folder with an adapter a culture (`trained/china/`), or one model.
+
+    Returns:
+        `features.RESULTS`; `evaluation.results.told(table)` makes it readable.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import features
+    from caredio.evaluation import culturalbench, results
+    from caredio.evaluation.systems import System
+    from caredio.llm.local import model_path
+    from caredio.runs import Run, sha256
+
+    (config,) = fill([results.Config], settings)
+    with Run(out) as run:
+        if cultures is None and "ranked" in run.stages:
+            cultures = sorted(set(run.table("ranked")["culture"]))
+        base = str(model_path()) if model == EMBEDDED else model
+        systems = [System("raw", base), System("role-play", base, role_play=True)]
+        weights: list[Path] = []
+        if trained:
+            folder = Path(trained)
+            adapters = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/adapter_config.json"))}
+            systems.append(System("trained", base, adapters) if adapters else System("trained", str(folder)))
+            weights = sorted(folder.rglob("*.safetensors"))
+
+        def measured() -> tuple[Dataset, dict[str, Any]]:
+            table = results.evaluate(systems, cultures, config)
+            return table, {"measured": results.record(table)}
+
+        return run.stage(
+            "results",
+            measured,
+            columns=features.RESULTS,
+            config={"config": config, "model": model, "trained": str(trained or ""), "cultures": cultures},
+            source=sha256([culturalbench.path(config.culturalbench), *weights]),
+        )
 
 
 def publish(

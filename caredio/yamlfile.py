@@ -15,7 +15,19 @@ from caredio.errors import InputError
 class _LineLoader(yaml.SafeLoader):
     """A safe loader whose mappings remember the line they start on, under `__line__`."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as error:  # such as a day that does not exist
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is used twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
         mapping = super().construct_mapping(node, deep=deep)
         mapping["__line__"] = node.start_mark.line + 1
         return mapping
@@ -39,6 +51,9 @@ def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not UTF-8 text.") from None
+    except yaml.reader.ReaderError as error:
+        line = path.read_text(encoding="utf-8")[: error.position].count("\n") + 1
+        raise InputError(f"{path}, line {line}: not valid YAML (a control character).") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -54,11 +69,20 @@ def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
                 continue
             if key not in types:
                 raise InputError(f"{where}: unknown key {key!r}; the keys are {', '.join(types)}.")
-            if not isinstance(value, types[key]) or value in ("", []):
-                raise InputError(f"{where}: {key} must be a non-empty {types[key].__name__}, found {value!r}.")
-            if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-                raise InputError(f"{where}: {key} must list text only, found {value!r} (quote words such as 'no').")
+            if not isinstance(value, types[key]) or not value or (isinstance(value, str) and not value.strip()):
+                raise InputError(f"{where}: {key} must be a non-empty {types[key].__name__}, found {_plain(value)!r}.")
+            if isinstance(value, list) and not all(isinstance(item, str) and item.strip() for item in value):
+                raise InputError(
+                    f"{where}: {key} must list text only, found {_plain(value)!r} (quote words such as 'no')."
+                )
     return entries
+
+
+def _plain(value: Any) -> Any:
+    """`value` as it was written, without the remembered lines."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if key != "__line__"}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def layered(files: list[Path], types: Mapping[str, type], key: str) -> dict[str, tuple[dict[str, Any], str]]:
@@ -74,13 +98,14 @@ def layered(files: list[Path], types: Mapping[str, type], key: str) -> dict[str,
     for file in files:
         seen: set[str] = set()
         for entry in read(file, types):
-            where = f"{file}, line {entry.pop('__line__')}"
+            where = f"{file}, line {entry['__line__']}"
             name = entry.get(key, "")
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise InputError(f"{where}: {key} must be lower-case letters, digits and '_', found {name!r}.")
             if name in seen:
                 raise InputError(f"{where}: {key} {name!r} is used twice in this file.")
             seen.add(name)
+            entry = {field: value for field, value in entry.items() if field != "__line__"}
             entries[name] = ({**entries.get(name, ({}, ""))[0], **entry}, where)
     for name, (entry, where) in entries.items():
         missing = [field for field in types if field not in entry]

@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,6 +67,7 @@ def model_path() -> Path:
     for mark in ("hf_quantizer", "is_quantized", "quantization_method"):  # they forbid saving and tuning
         if hasattr(model, mark):
             delattr(model, mark)
+    del model.config.quantization_config
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
     try:

@@ -62,9 +62,7 @@ def average_linkage(unit: np.ndarray, theta: float) -> np.ndarray:
     Two clusters merge while their mean pairwise similarity is the highest left and strictly above `theta`. Ties go to
     the pair of lowest first members, so that the order of the rows decides them and nothing else.
     """
-    sums = unit.astype(np.float64)
-    members = [[row] for row in range(len(sums))]
-    sizes = np.ones(len(sums))
+    sums, sizes, members = _start(unit.astype(np.float64), theta)
     nearest = np.full(len(sums), -1)
     similarity = np.full(len(sums), -np.inf)
     alive = np.ones(len(sums), dtype=bool)
@@ -86,10 +84,25 @@ def average_linkage(unit: np.ndarray, theta: float) -> np.ndarray:
         # only clusters whose nearest neighbour merged look again; one not above theta is final (reducibility)
         open_ = alive & (similarity > theta)
         stale = np.flatnonzero(open_ & (merged | merged[nearest]))
-    labels = np.empty(len(sums), dtype=np.int64)
+    labels = np.empty(len(unit), dtype=np.int64)
     for label, row in enumerate(np.flatnonzero(alive)):
         labels[members[row]] = label
     return labels
+
+
+def _start(unit: np.ndarray, theta: float) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
+    """(sums, sizes, members) of the first clusters: single rows, and equal rows together.
+
+    Equal rows are of similarity 1, so they merge before all others; one by one they would take a round each.
+    """
+    if theta >= 1:
+        return unit, np.ones(len(unit)), [[row] for row in range(len(unit))]
+    groups: dict[bytes | int, list[int]] = {}
+    for row, vector in enumerate(unit):
+        groups.setdefault(vector.tobytes() if vector.any() else row, []).append(row)  # zeros are like nothing
+    members = list(groups.values())
+    sizes = np.array([len(rows) for rows in members], dtype=np.float64)
+    return unit[[rows[0] for rows in members]] * sizes[:, None], sizes, members
 
 
 def _find_nearest(
@@ -102,10 +115,10 @@ def _find_nearest(
 ) -> None:
     """Set the nearest other cluster of `rows` and its similarity, block by block."""
     columns = np.flatnonzero(alive)
-    means = sums[columns] / sizes[columns, None]
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        found = (sums[block] / sizes[block, None]) @ means.T
+        found = sums[block] @ sums[columns].T
+        found /= sizes[block, None] * sizes[columns]  # one rounding: equal similarities stay equal
         found[np.arange(len(block)), np.searchsorted(columns, block)] = -np.inf
         best = found.argmax(axis=1)
         nearest[block] = columns[best]
@@ -114,6 +127,7 @@ def _find_nearest(
 
 def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Row of each label's centre: the member with the highest mean similarity to the other members, first on ties."""
+    unit = unit.astype(np.float64)  # in float32, rounding would decide which of a pair is the centre
     count = labels.max() + 1
     sums = np.zeros((count, unit.shape[1]))
     np.add.at(sums, labels, unit)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset, Features, Value
 
 from caredio import features
@@ -41,26 +43,30 @@ def run(table: Dataset, config: Config) -> Dataset:
     Raises:
         InputError: a column is missing, or there is no row.
     """
+    table = _typed(table)
     if "question_id" not in table.column_names and "question" in table.column_names:
-        ids = [hashlib.sha256((text or "").encode()).hexdigest()[:16] for text in table["question"]]
+        ids = [hashlib.sha256((text or "").strip().encode()).hexdigest()[:16] for text in table["question"]]
         table = table.add_column("question_id", ids)
     table = features.require(table, features.OWN, "the table")
-    table = table.cast(Features({**table.features, **dict.fromkeys(features.OWN, Value("string"))}))
+    for culture in sorted({name.strip() for name in table["culture"] if name}):
+        if culture and not re.fullmatch(r"[^\W_][\w .-]*", culture):  # it will name a file and a config
+            raise InputError(f"the table: culture {culture!r} must be letters, digits, spaces, '_', '.' or '-' only.")
     rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
+    first: dict[str, tuple[str, int]] = {}  # sample_id -> (question_id, row) of the copy that is kept
     said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    for row in table:
+    for place, row in enumerate(table):
         row |= {name: (row[name] or "").strip() for name in features.OWN}
         row["sample_id"] = features.sample_id(row["culture"], row["question"], row["response"])
-        row["drop_reason"] = None
-        if not all(row[name] for name in features.OWN):
-            row["drop_reason"] = "empty"
-        elif row["sample_id"] in seen:
-            row["drop_reason"] = "duplicate"
-        else:
-            said[row["question_id"]][row["culture"]].append((row["sample_id"], row["response"]))
-        seen.add(row["sample_id"])
+        row["drop_reason"] = None if all(row[name] for name in features.OWN) else "empty"
+        if row["drop_reason"] is None:
+            copy = (row["question_id"], place)
+            first[row["sample_id"]] = min(first.get(row["sample_id"], copy), copy)
         rows.append(row)
+    for place, row in enumerate(rows):
+        if row["drop_reason"] is None and first[row["sample_id"]][1] != place:
+            row["drop_reason"] = "duplicate"
+        if row["drop_reason"] is None:
+            said[row["question_id"]][row["culture"]].append((row["sample_id"], row["response"]))
     records = [
         {
             **{name: row.get(name) for name in features.CANDIDATES},
@@ -71,6 +77,20 @@ def run(table: Dataset, config: Config) -> Dataset:
     ]
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
     return features.table(records, columns)
+
+
+def _typed(table: Dataset) -> Dataset:
+    """The columns that candidates have, as candidates have them."""
+    for name in features.CANDIDATES:
+        if name in table.column_names and name != "others":
+            try:
+                table = table.cast_column(name, features.CANDIDATES[name])
+            except (pa.ArrowException, TypeError, ValueError, AttributeError):
+                raise InputError(
+                    f"the table: column {name} holds {table.features[name]}, where {features.CANDIDATES[name]} was"
+                    " wanted; rename or remove it."
+                ) from None
+    return table
 
 
 def others(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: Config) -> list[dict[str, Any]]:

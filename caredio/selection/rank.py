@@ -33,7 +33,12 @@ def score(scored: Dataset, config: Config) -> Dataset:
 
     drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), over_budget.
     """
-    needed = Features({name: features.SCORED[name] for name in ("representativeness", "distinctiveness", "is_center")})
+    needed = Features(
+        {
+            name: features.SCORED[name]
+            for name in ("sample_id", "culture", "representativeness", "distinctiveness", "is_center")
+        }
+    )
     scored = features.require(scored, needed, "scored candidates")
     scores, reasons = [], []
     for center, r, d in zip(

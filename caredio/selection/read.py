@@ -30,6 +30,8 @@ def table(path: Path) -> tuple[Dataset, str]:
         raise InputError(f"{path}: unknown kind of table {path.suffix!r}; give {_FORMATS}.")
     try:
         content = path.read_bytes()
+        if path.suffix != ".parquet":
+            content.decode("utf-8")
         rows = readers[path.suffix](path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
@@ -42,7 +44,11 @@ def table(path: Path) -> tuple[Dataset, str]:
 
 def _parquet(path: Path) -> Dataset:
     try:
-        return Dataset(pq.read_table(path))
+        table = pq.read_table(path)
+        for place, field in enumerate(table.schema):
+            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
+                table = table.set_column(place, field.name, table[field.name].cast(pa.string()))
+        return Dataset(table)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: is not a Parquet file ({str(error).splitlines()[0]}).") from None
 
@@ -50,6 +56,8 @@ def _parquet(path: Path) -> Dataset:
 def _csv(path: Path) -> Dataset:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise InputError(f"{path}, line 2: holds more fields than the header has names.")
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: is not valid CSV ({' '.join(str(error).split())}).") from None
     return Dataset.from_pandas(frame, preserve_index=False)
@@ -62,12 +70,12 @@ def _json(path: Path) -> Dataset:
         raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
     if not isinstance(rows, list):
         raise InputError(f"{path}: expected a list of objects, found {type(rows).__name__}.")
-    return Dataset.from_list([_row(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)])
+    return _dataset(path, [_row(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)])
 
 
 def _jsonl(path: Path) -> Dataset:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -75,13 +83,27 @@ def _jsonl(path: Path) -> Dataset:
             rows.append(_row(json.loads(line), where))
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: not valid JSON ({error.msg} at column {error.colno}).") from None
-    return Dataset.from_list(rows)
+    return _dataset(path, rows)
+
+
+def _dataset(path: Path, rows: list[dict[str, Any]]) -> Dataset:
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        try:
+            columns[name] = pa.array([row.get(name) for row in rows])
+        except (pa.ArrowException, TypeError):
+            raise InputError(f"{path}: column {name} holds values of several types.") from None
+    return Dataset(pa.table(columns))
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:
     """An object whose numbers are text."""
     if not isinstance(row, dict):
         raise InputError(f"{where}: expected an object, found {type(row).__name__}.")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: holds half a character (a lone surrogate).") from None
     return {
         key: str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
         for key, value in row.items()

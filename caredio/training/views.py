@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from caredio import features
+from caredio.errors import InputError
 
 SYSTEM = "You answer as someone who lives in {name} would."
 
@@ -95,4 +96,6 @@ def _best(ranked: Dataset, budget: int | None) -> Dataset:
     ranked = features.require(ranked, features.RANKED, "ranked rows")
     if budget is None:
         return ranked
+    if budget < 1:
+        raise InputError(f"budget is {budget}; take at least 1 row a culture.")
     return ranked.select([row for row, rank in enumerate(ranked["rank"]) if rank <= budget])

@@ -8,8 +8,8 @@ from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
-from caredio.synthesis import adapt, contrast, roleplay, speakers
 from caredio.synthesis import Config as Synthesis
+from caredio.synthesis import adapt, contrast, roleplay, speakers
 
 KNOWN = cultures.load()
 QUESTIONS = features.table(

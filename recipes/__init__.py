@@ -1,0 +1,1 @@
+"""Training recipes: YAML per base model, run by the scripts beside them."""

@@ -1,0 +1,197 @@
+"""Publishing over HTTP to a local Hub, and what its users then load."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from hub_server import HubServer
+from test_release import table, trained
+
+import caredio
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    caredio.select(folder, table(folder), theta=0.99)
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        yield hub
+
+
+def publish(hub, run, home, *arguments, token=True, check=True):
+    """`caredio publish` in a process of its own: the Hub's address is read when its client is imported."""
+    environment = hub.environment(home)
+    if not token:
+        environment["HF_TOKEN"] = "hf_nobody"
+    command = [sys.executable, "-m", "caredio.cli", "publish", "--out", str(run), *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=check)
+
+
+def python(hub, home, script):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=hub.environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()
+
+
+def state(hub, home, kind="dataset", repo="caredio/cardset"):
+    """(commits, tags -> commit) of a repository."""
+    lines = python(
+        hub,
+        home,
+        f"""
+        from huggingface_hub import HfApi
+        api = HfApi()
+        print(" ".join(commit.commit_id for commit in api.list_repo_commits("{repo}", repo_type="{kind}")))
+        for tag in api.list_repo_refs("{repo}", repo_type="{kind}").tags:
+            print(tag.name, tag.target_commit)
+        """,
+    )
+    return lines[0].split(), dict(line.split() for line in lines[1:])
+
+
+def test_a_release_is_one_commit_and_a_tag_and_old_ones_stay(hub, run, tmp_path):
+    home = tmp_path / "home"
+    publish(hub, run, home, "--to", tmp_path / "r1", "--version", "v1.0.0", "--push", "caredio/cardset")
+    other = tmp_path / "other"
+    other.mkdir()
+    caredio.select(other, table(other, ("noodles", "crumpets", "stew")), theta=0.99)
+    publish(hub, other, home, "--to", tmp_path / "r2", "--version", "v1.1.0", "--push", "caredio/cardset")
+    commits, tags = state(hub, home)
+    assert len(commits) == 3  # the Hub's own first one, and one a release
+    assert tags == {"v1.0.0": commits[1], "v1.1.0": commits[0]}
+    said = python(
+        hub,
+        tmp_path / "fresh",
+        """
+        from datasets import load_dataset
+        for revision in ("v1.0.0", "v1.1.0", None):
+            rows = load_dataset("caredio/cardset", "china", split="train", revision=revision)
+            print(rows[0]["completion"][0]["content"].split()[0], rows["rank"][:3])
+        """,
+    )
+    assert said == ["rice [1, 2, 3]", "noodles [1, 2, 3]", "noodles [1, 2, 3]"]
+
+
+def test_publishing_again_changes_nothing(hub, run, tmp_path):
+    arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    publish(hub, run, tmp_path / "home", *arguments)
+    before = state(hub, tmp_path / "home")
+    publish(hub, run, tmp_path / "home", *arguments)
+    assert state(hub, tmp_path / "home") == before
+
+
+def test_a_version_is_never_released_twice_with_other_content(hub, run, tmp_path):
+    arguments = ("--version", "v1.0.0", "--push", "caredio/cardset")
+    publish(hub, run, tmp_path / "home", "--to", tmp_path / "r1", *arguments)
+    before = state(hub, tmp_path / "home")
+    done = publish(hub, run, tmp_path / "home", "--to", tmp_path / "r2", "--license", "mit", *arguments, check=False)
+    assert done.returncode == 2
+    assert "v1.0.0 is released with other content; choose another --version" in done.stderr
+    assert state(hub, tmp_path / "home") == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "after"),
+    [
+        ("POST", "/commit/", 503, False),
+        ("POST", "/commit/", None, True),  # the commit is made, its answer lost
+        ("POST", "/commit/", 412, False),  # somebody else was faster
+        ("POST", "/tag/", 500, False),  # between commit and tag
+        ("POST", "/tag/", None, True),
+        ("POST", "/repos/create", 429, False),
+    ],
+)
+def test_a_fault_leaves_one_commit_and_one_tag(hub, run, tmp_path, method, path, status, after):
+    hub.fail(method, path, status, after=after)
+    publish(hub, run, tmp_path / "home", "--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    assert hub.faults == []
+    commits, tags = state(hub, tmp_path / "home")
+    assert len(commits) == 2
+    assert tags == {"v1.0.0": commits[0]}
+
+
+def test_a_crash_between_commit_and_tag_is_mended_by_publishing_again(hub, run, tmp_path):
+    arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    hub.fail("POST", "/tag/", 403)
+    done = publish(hub, run, tmp_path / "home", *arguments, check=False)
+    assert done.returncode == 2
+    commits, tags = state(hub, tmp_path / "home")
+    assert (len(commits), tags) == (2, {})
+    publish(hub, run, tmp_path / "home", *arguments)
+    assert state(hub, tmp_path / "home") == (commits, {"v1.0.0": commits[0]})
+
+
+def test_what_a_release_lacks_is_deleted_in_its_commit(hub, run, tmp_path):
+    publish(hub, run, tmp_path / "home", "--to", tmp_path / "r1", "--version", "v1.0.0", "--push", "caredio/cardset")
+    few = tmp_path / "few"
+    few.mkdir()
+    rows = [line for line in table(few).read_text().splitlines() if "narnia" not in line]
+    (few / "own.jsonl").write_text("\n".join(rows))
+    caredio.select(few, few / "own.jsonl", theta=0.99)
+    publish(hub, few, tmp_path / "home", "--to", tmp_path / "r2", "--version", "v2.0.0", "--push", "caredio/cardset")
+    files = python(
+        hub,
+        tmp_path / "home",
+        """
+        from huggingface_hub import HfApi
+        for revision in ("v1.0.0", "v2.0.0"):
+            print(sum("narnia" in f for f in HfApi().list_repo_files("caredio/cardset", repo_type="dataset", revision=revision)))
+        """,
+    )
+    assert int(files[0]) > 0
+    assert files[1] == "0"
+
+
+@pytest.mark.parametrize("repo", ["caredio/cardset", "not a name"])
+def test_a_refusal_is_one_sentence_without_the_token(hub, run, tmp_path, repo):
+    done = publish(
+        hub,
+        run,
+        tmp_path / "home",
+        "--to",
+        tmp_path / "r",
+        "--push",
+        repo,
+        token=repo != "caredio/cardset",
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "hf_nobody" not in done.stderr
+    sentence = done.stderr.strip().splitlines()[-1]
+    assert ("check HF_TOKEN" in sentence) if repo == "caredio/cardset" else ("write it as owner/name" in sentence)
+
+
+def test_an_unreachable_hub_is_told(hub, run, tmp_path, monkeypatch):
+    environment = {**hub.environment(tmp_path / "home"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = ["publish", "--out", str(run), "--to", str(tmp_path / "r"), "--push", "caredio/cardset"]
+    script = (
+        f"import caredio.publishing.hub as hub; hub._PAUSE = 0.01; import caredio.cli; caredio.cli.main({command!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "did not take the release in 6 attempts" in done.stderr
+
+
+def test_a_model_is_released_with_its_tag(hub, run, tmp_path):
+    model = trained(tmp_path / "china-sft")
+    publish(
+        hub, run, tmp_path / "home", "--model", model, "--to", tmp_path / "r", "--version", "v1.0.0",
+        "--push", "caredio/china",
+    )  # fmt: skip
+    commits, tags = state(hub, tmp_path / "home", "model", "caredio/china")
+    assert tags == {"v1.0.0": commits[0]}
+    assert os.path.exists(tmp_path / "r" / "release.json")

@@ -1,0 +1,212 @@
+"""Releases: what lies in the folder, that it loads, and that its card is true."""
+
+import json
+
+import pytest
+import yaml
+from datasets import load_dataset
+
+import caredio
+from caredio import features, runs
+from caredio.errors import InputError
+from caredio.publishing import cards, release
+from caredio.publishing.release import Config
+
+CULTURES = ("china", "united_kingdom", "narnia")
+
+
+def table(folder, answers=("rice", "toast", "roast turnips")):
+    rows = [
+        {
+            "question_id": f"q{number:02d}",
+            "question": f"What is eaten at feast number {number * number}?",
+            "response": f"{answer} with {side}, {number} times",
+            "culture": culture,
+        }
+        for number, side in enumerate(["jam", "tea", "fish", "honey", "leeks", "beans", "plums", "ham"] * 3)
+        for culture, answer in zip(CULTURES, answers, strict=True)
+    ]
+    path = folder / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    caredio.select(folder, table(folder), theta=0.99)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def released(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("release") / "cardset"
+    return caredio.publish(run, to=folder, version="v1.0.0", held_out=0.2)
+
+
+def load(folder, name, split, tmp_path):
+    return load_dataset(str(folder), name, split=split, cache_dir=str(tmp_path))
+
+
+def test_a_culture_loads_best_first_with_its_questions_held_out(run, released, tmp_path):
+    train, test = (load(released, "china", split, tmp_path) for split in ("train", "test"))
+    assert train.features == test.features == features.RANKED
+    ranked = runs.read([run / "ranked" / "china.parquet"])
+    assert len(train) + len(test) == len(ranked)
+    assert train["rank"][:] == list(range(1, len(train) + 1))
+    assert train["score"][:] == sorted(train["score"], reverse=True)
+    held_out = {name for name in ranked["question_id"] if release.is_test(name, 0.2)}
+    assert set(test["question_id"]) == held_out
+    assert held_out
+    assert not held_out & set(train["question_id"])
+
+
+def test_all_interleaves_the_cultures_and_names_them(released, tmp_path):
+    rows = load_dataset(str(released), split="train", cache_dir=str(tmp_path))
+    assert rows["rank"][:] == sorted(rows["rank"])
+    assert set(rows["culture"][:3]) == set(CULTURES)
+    named = {row["culture"]: row["prompt"][0] for row in rows}
+    assert named["united_kingdom"] == {
+        "role": "system",
+        "content": "You answer as someone who lives in United Kingdom would.",
+    }
+    assert "narnia" in named["narnia"]["content"]
+    assert all([message["role"] for message in row["prompt"]] == ["system", "user"] for row in rows)
+
+
+def test_preference_pool_and_vectors_load_and_belong_together(run, released, tmp_path):
+    pairs = load(released, "china-preference", "train", tmp_path)
+    assert pairs.features == features.PREFERENCE
+    assert set(pairs["culture"]) == {"china"}
+    assert set(pairs["rejected_culture"]) == {"united_kingdom", "narnia"}
+    pool = load(released, "china-pool", "train", tmp_path)
+    assert pool.features == features.SCORED
+    assert len(pool) == 24
+    vectors = load(released, "china-vectors", "train", tmp_path)
+    assert vectors.features == features.vectors(384)
+    assert set(pool["sample_id"]) <= set(vectors["sample_id"])
+
+
+def test_release_json_lists_every_file_and_its_hash(released):
+    record = json.loads((released / "release.json").read_text())
+    files = {path.relative_to(released).as_posix() for path in released.rglob("*") if path.is_file()}
+    assert set(record["files"]) == files - {"release.json"}
+    assert (record["kind"], record["version"]) == ("dataset", "v1.0.0")
+    assert record["rows"]["china-pool"] == {"train": 24}
+
+
+def test_the_same_release_twice_is_the_same_bytes(run, released, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, two = (caredio.publish(run, to="again", version="v1.0.0", held_out=0.2) for _ in range(2))
+    assert one == two
+    first = json.loads((released / "release.json").read_text())["files"]
+    again = json.loads((tmp_path / "again" / "release.json").read_text())["files"]
+    assert {name: sha for name, sha in first.items() if name != "README.md"} == {
+        name: sha for name, sha in again.items() if name != "README.md"
+    }
+
+
+def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
+    page = (released / "README.md").read_text()
+    head, body = page.split("---\n")[1:3]
+    metadata = yaml.safe_load(head)
+    assert {config["config_name"] for config in metadata["configs"]} == {
+        "all",
+        *CULTURES,
+        *(f"{culture}-{view}" for culture in CULTURES for view in ("preference", "pool", "vectors")),
+    }
+    assert metadata["license"] == "other"
+    train, test = (len(load(released, "united_kingdom", split, tmp_path)) for split in ("train", "test"))
+    scores = load(released, "united_kingdom-pool", "train", tmp_path).filter(lambda row: row["drop_reason"] is None)
+    line = next(line for line in body.splitlines() if line.startswith("| United Kingdom (`united_kingdom`)"))
+    assert line.split(" | ")[1:5] == [str(train), str(test), "24", f"{max(scores['score']):.3f}"]
+    assert "rows of the publisher's own table; no model wrote them" in body
+    assert "Reviewed by native speakers: no." in body
+    assert "similarity of 0.99" in body
+    assert "{{" not in page
+    assert "None" not in page
+
+
+def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
+    folder = caredio.publish(
+        run, to=tmp_path / "r", license="cc-by-4.0", terms="Ask | first", reviewed_by="two people\n# from `Narnia`"
+    )
+    page = (folder / "README.md").read_text()
+    assert "license: cc-by-4.0" in page
+    assert "The generator's terms: `Ask ¦ first`." in page
+    assert "Reviewed by native speakers: `two people # from 'Narnia'`." in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain", "`plain`"), ("a`b|c\n# d", "`a'b¦c # d`"), ("", "` `"), ("<script>", "`<script>`")],
+)
+def test_foreign_text_cannot_leave_its_cell(text, shown):
+    assert cards.code(text) == shown
+
+
+def test_a_folder_with_other_things_is_not_overwritten(run, tmp_path):
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(InputError, match="is not empty and holds no release.json"):
+        caredio.publish(run, to=tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_an_unfinished_run_is_told(tmp_path):
+    with pytest.raises(InputError, match="no finished ranked table"):
+        caredio.publish(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("settings", "match"), [({"version": "1.0"}, "version"), ({"held_out": 1.0}, "held_out")])
+def test_settings_that_cannot_be_are_told(settings, match):
+    with pytest.raises(InputError, match=match):
+        Config(**settings)
+
+
+def trained(folder, method="lora"):
+    folder.mkdir()
+    weights = "adapter_model.safetensors" if method == "lora" else "model.safetensors"
+    (folder / weights).write_bytes(b"weights")
+    (folder / "config.json").write_text("{}")
+    (folder / "training_args.bin").write_bytes(b"pickle")
+    (folder / "checkpoint-1").mkdir()
+    (folder / "checkpoint-1" / "model.safetensors").write_bytes(b"old")
+    record = {
+        "recipe": "sft",
+        "base_model": "SmolLM2-135M-Instruct",
+        "method": method,
+        "dataset_name": "caredio/cardset",
+        "dataset_config": "china",
+        "rows": 6,
+        "hyperparameters": {"learning_rate": 2e-4, "seed": 42},
+    }
+    (folder / "training.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_model_release_holds_weights_card_and_no_pickle(run, tmp_path):
+    folder = caredio.publish(run, model=trained(tmp_path / "china-sft"), to=tmp_path / "r", version="v0.2.0")
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {"README.md", "adapter_model.safetensors", "config.json", "release.json", "training.json"}
+    page = (folder / "README.md").read_text()
+    metadata = yaml.safe_load(page.split("---\n")[1])
+    assert metadata["base_model"] == "SmolLM2-135M-Instruct"
+    assert metadata["library_name"] == "peft"
+    assert "| hyperparameters.learning_rate | `0.0002` |" in page
+    assert "AutoPeftModelForCausalLM" in page
+    assert "This release was not evaluated." in page
+
+
+def test_a_model_card_tells_its_results(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m", "full") / "training.json").read_text())
+    row = {"system": "trained", "culture": "china", "benchmark": "hard", "metric": "acc", "n": 8}
+    results = [{**row, "value": 0.25, "low": 0.0714, "high": 0.5907}]
+    page = cards.model_card(record, Config(), results, "caredio/model")
+    assert "| `trained` | `hard` | `acc` | 8 | 0.250 | 0.071 to 0.591 |" in page
+    assert 'AutoModelForCausalLM.from_pretrained("caredio/model", revision="v0.1.0")' in page
+
+
+def test_a_folder_that_no_recipe_wrote_is_told(run, tmp_path):
+    (tmp_path / "m").mkdir()
+    with pytest.raises(InputError, match="is no trained model"):
+        caredio.publish(run, model=tmp_path / "m")

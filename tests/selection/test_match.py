@@ -1,0 +1,247 @@
+"""A table of one's own: every row meets what other cultures said to the same question."""
+
+import random
+from collections import Counter
+
+import pytest
+from datasets import Dataset, Features, Value
+
+from caredio import features
+from caredio.errors import InputError
+from caredio.selection import match
+
+CULTURES = ("brazil", "china", "egypt", "india", "japan", "mexico", "nigeria", "turkey")
+
+
+def table(*rows, **columns):
+    """Rows written as 'question_id culture response'."""
+    cells = [row.split(maxsplit=2) for row in rows]
+    data = {
+        "question_id": [cell[0] for cell in cells],
+        "question": [f"Question {cell[0]}?" for cell in cells],
+        "culture": [cell[1] for cell in cells],
+        "response": [cell[2] for cell in cells],
+    }
+    return Dataset.from_dict({**data, **columns})
+
+
+def others(candidates):
+    return {row["sample_id"]: [(one["culture"], one["response"]) for one in row["others"]] for row in candidates}
+
+
+def many(questions=20):
+    """Every culture answers every question, some twice."""
+    return table(
+        *(
+            f"q{question} {culture} {culture} says {answer} to {question}"
+            for question in range(questions)
+            for culture in CULTURES
+            for answer in range(1 + (question + len(culture)) % 2)
+        )
+    )
+
+
+def test_rows_become_candidates():
+    candidates = match.run(table("q1 japan rice", "q1 china noodles"), match.Config())
+    assert candidates.features == Features({**features.CANDIDATES, "drop_reason": Value("string")})
+    first, second = candidates
+    assert first["sample_id"] == features.sample_id("japan", "Question q1?", "rice")
+    assert [first[name] for name in features.OWN] == ["q1", "Question q1?", "rice", "japan"]
+    assert first["others"] == [
+        {"culture": "china", "sample_id": second["sample_id"], "response": "noodles", "shown": False}
+    ]
+    assert second["others"] == [
+        {"culture": "japan", "sample_id": first["sample_id"], "response": "rice", "shown": False}
+    ]
+    assert candidates["drop_reason"][:] == [None, None]
+
+
+def test_others_are_of_other_cultures_and_of_the_same_question():
+    source = many()
+    said = {(row["question_id"], row["culture"], row["response"]) for row in source}
+    for row in match.run(source, match.Config(compared=5)):
+        cultures = [one["culture"] for one in row["others"]]
+        assert len(cultures) == len(set(cultures)) == 5
+        assert row["culture"] not in cultures
+        for one in row["others"]:
+            assert (row["question_id"], one["culture"], one["response"]) in said
+            assert one["sample_id"] == features.sample_id(one["culture"], row["question"], one["response"])
+
+
+@pytest.mark.parametrize("compared", [1, 2, 4, 9])
+def test_as_many_others_as_asked_for_or_as_there_are(compared):
+    rows = table("q1 japan a", "q1 china b", "q1 india c", "q2 japan d", "q2 china e", "q3 japan f", "q3 japan g")
+    counts = [len(row["others"]) for row in match.run(rows, match.Config(compared))]
+    assert counts == [min(compared, there) for there in (2, 2, 2, 1, 1, 0, 0)]
+
+
+def test_row_order_changes_no_draw():
+    source = many()
+    first = others(match.run(source, match.Config()))
+    for seed in range(3):
+        order = random.Random(seed).sample(range(len(source)), len(source))
+        assert others(match.run(source.select(order), match.Config())) == first
+
+
+def test_the_seed_changes_the_draw_and_repeats_it():
+    first, again, second = (others(match.run(many(), match.Config(seed=seed))) for seed in (0, 0, 1))
+    assert first == again
+    assert sum(first[name] != second[name] for name in first) > len(first) / 2
+
+
+def test_every_culture_is_drawn_about_equally_often():
+    source = table(*(f"q{question} {culture} yes" for question in range(60) for culture in CULTURES))
+    drawn = Counter(one["culture"] for row in match.run(source, match.Config()) for one in row["others"])
+    assert drawn.total() == 4 * len(source)
+    assert all(0.85 * len(source) / 2 < drawn[culture] < 1.15 * len(source) / 2 for culture in CULTURES)
+
+
+def test_a_culture_s_answers_are_drawn_about_equally_often():
+    source = table("q1 china tea", "q1 china soup", *(f"q1 japan rice {row}" for row in range(200)))
+    drawn = Counter(one["response"] for row in match.run(source, match.Config()) for one in row["others"])
+    assert drawn["tea"] + drawn["soup"] == 200
+    assert 75 < drawn["tea"] < 125
+
+
+def others_of(row):
+    return [(one["culture"], one["response"]) for one in row["others"]]
+
+
+@pytest.mark.parametrize("column", ["question_id", "question", "culture", "response"])
+@pytest.mark.parametrize("empty", ["", " \n", None])
+def test_a_row_with_an_empty_cell_is_dropped_and_nobody_meets_it(column, empty):
+    rows = table("q1 japan rice", "q1 china noodles", "q1 india bread").to_dict()
+    rows[column][1] = empty
+    candidates = match.run(Dataset.from_dict(rows), match.Config())
+    assert candidates["drop_reason"][:] == [None, "empty", None]
+    assert [[one["culture"] for one in row["others"]] for row in candidates] == [["india"], [], ["japan"]]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+def test_an_empty_row_hides_no_full_one(order):
+    """A copy without its question_id is empty; the row that has one is not its duplicate."""
+    rows = Dataset.from_dict(
+        {
+            "question_id": [None, "q1", "q1"],
+            "question": ["Why?"] * 3,
+            "culture": ["japan", "japan", "china"],
+            "response": ["rice", "rice", "noodles"],
+        }
+    )
+    candidates = match.run(rows.select(order), match.Config())
+    reasons = dict(zip(order, candidates["drop_reason"], strict=True))
+    assert reasons == {0: "empty", 1: None, 2: None}
+
+
+def test_the_second_of_equal_rows_is_dropped():
+    rows = table("q1 japan rice", "q1 china noodles", "q1 japan rice ", "q1 japan Rice", "q1 india rice")
+    candidates = match.run(rows, match.Config())
+    assert candidates["drop_reason"][:] == [None, None, "duplicate", None, None]
+    assert candidates["others"][2] == []
+
+
+def test_the_copy_that_is_kept_does_not_depend_on_the_row_order():
+    rows = table("q1 japan rice", "q1 china noodles", "q2 japan rice", "q2 india bread")
+    rows = rows.map(lambda row: {"question": "Same text?"})
+    candidates = [match.run(rows.select(order), match.Config()) for order in ([0, 1, 2, 3], [2, 3, 0, 1])]
+    first, second = (
+        {row["question_id"]: others_of(row) for row in each if row["drop_reason"] is None and row["culture"] == "japan"}
+        for each in candidates
+    )
+    assert first == second
+
+
+def test_space_around_text_does_not_count():
+    rows = Dataset.from_dict(
+        {
+            "question_id": ["q1", " q1 "],
+            "question": [" Why?\n", "Why?"],
+            "culture": ["japan ", "china"],
+            "response": ["rice", "\tnoodles"],
+        }
+    )
+    candidates = match.run(rows, match.Config())
+    assert candidates["culture"][:] == ["japan", "china"]
+    assert candidates["question"][:] == ["Why?", "Why?"]
+    assert candidates["response"][:] == ["rice", "noodles"]
+    assert [len(row["others"]) for row in candidates] == [1, 1]
+
+
+def test_without_question_ids_the_same_text_is_the_same_question():
+    rows = Dataset.from_dict(
+        {"question": ["A?", "B?", "A?"], "culture": ["japan", "china", "india"], "response": ["x", "y", "z"]}
+    )
+    candidates = match.run(rows, match.Config())
+    ids = candidates["question_id"][:]
+    assert ids[0] == ids[2] != ids[1]
+    assert [[one["culture"] for one in row["others"]] for row in candidates] == [["india"], [], ["japan"]]
+    assert match.run(rows.select([2]), match.Config())["question_id"][:] == ids[2:]
+
+
+def test_without_question_ids_space_around_the_text_does_not_count():
+    rows = Dataset.from_dict({"question": ["A? ", "A?"], "culture": ["japan", "china"], "response": ["x", "y"]})
+    assert [len(row["others"]) for row in match.run(rows, match.Config())] == [1, 1]
+
+
+def test_other_columns_of_candidates_are_kept_and_the_rest_is_left():
+    rows = table(
+        "q1 japan rice", "q1 china noodles", level=["customs", "customs"], note=["x", "y"], language=["ja", None]
+    )
+    candidates = match.run(rows, match.Config())
+    assert candidates["level"][:] == ["customs", "customs"]
+    assert candidates["language"][:] == ["ja", None]
+    assert "note" not in candidates.column_names
+
+
+def test_numbers_as_ids_are_text():
+    rows = table("q1 japan rice", "q1 china noodles").remove_columns("question_id").add_column("question_id", [7, 7])
+    candidates = match.run(rows, match.Config())
+    assert candidates["question_id"][:] == ["7", "7"]
+    assert [len(row["others"]) for row in candidates] == [1, 1]
+
+
+def test_rows_dropped_earlier_stay_behind():
+    rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", drop_reason=[None, "refused", None])
+    candidates = match.run(rows, match.Config())
+    assert candidates["culture"][:] == ["japan", "india"]
+    assert [[one["culture"] for one in row["others"]] for row in candidates] == [["india"], ["japan"]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "missing"),
+    [
+        (["culture", "question"], "response"),
+        (["question", "response"], "culture"),
+        (["culture", "response"], "question_id, question"),
+        (["culture", "question_id"], "question, response"),
+    ],
+)
+def test_missing_columns_are_named(columns, missing):
+    with pytest.raises(InputError, match=f"the table: column {missing} is missing; found"):
+        match.run(table("q1 japan rice").select_columns(columns), match.Config())
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("history", "in 1990"), ("traits", "polite"), ("round", "first"), ("level", ["customs"])],
+)
+def test_a_column_of_candidates_with_another_type_is_named(column, value):
+    """A table of one's own may well have a column called `history`."""
+    with pytest.raises(InputError, match=column):
+        match.run(table("q1 japan rice", "q1 china noodles", **{column: [value, value]}), match.Config())
+
+
+def test_text_columns_that_hold_lists_are_named():
+    rows = table("q1 japan rice").remove_columns("response").add_column("response", [["rice", "soup"]])
+    with pytest.raises(InputError, match="response"):
+        match.run(rows, match.Config())
+
+
+def test_no_rows_is_an_error():
+    with pytest.raises(InputError, match="the table: no rows"):
+        match.run(table("q1 japan rice").select([]), match.Config())
+
+
+def test_compared_is_positive():
+    with pytest.raises(InputError, match="compared"):
+        match.Config(compared=0)

@@ -1,0 +1,184 @@
+"""match, embed, cluster, represent, distinct and rank after one another: what holds of every table."""
+
+import functools
+import json
+import random
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics.pairwise import cosine_similarity
+
+from caredio import features
+from caredio.selection import cluster, distinct, embed, match, rank, represent
+
+THETA = 0.75
+BUDGET = 3
+BLEND = Path(__file__).parents[1] / "data" / "blend"
+WORDS = ("rice", "bread", "tea", "coffee", "family", "work", "shoes", "bow", "hand", "gift", "elder", "child", "school")
+
+
+def encode(texts):
+    """A toy encoder: counts of words, each in one of 48 places."""
+    vectors = np.zeros((len(texts), 48))
+    for row, text in enumerate(texts):
+        for word in text.lower().split():
+            vectors[row, zlib.crc32(word.strip("?.,").encode()) % 48] += 1
+    return vectors
+
+
+def synthetic(seed):
+    """A table with duplicates, empty cells and questions that one culture answered alone; ties everywhere."""
+    draw = random.Random(seed)
+    rows = [
+        {
+            "question_id": f"q{question}",
+            "question": f"Is it {WORDS[question]} or {WORDS[question // 2]}?",
+            "culture": culture,
+            "response": " ".join(draw.choices(WORDS[: 4 + seed], k=draw.randint(1, 3))),
+        }
+        for question in range(12)
+        for culture in draw.sample(["japan", "china", "india", "egypt", "brazil", "kenya"], draw.randint(1, 6))
+        for _ in range(draw.randint(1, 3))
+    ]
+    rows += draw.sample(rows, 5)
+    rows += [{**row, draw.choice(list(row)): draw.choice(["", " ", None])} for row in draw.sample(rows, 4)]
+    return Dataset.from_list(rows)
+
+
+def selected(table, budget=BUDGET, seed=0, encode=encode):
+    candidates = match.run(table, match.Config(seed=seed))
+    vectors = embed.run(candidates, embed.Config(), encode)
+    pool = cluster.run(candidates, vectors, cluster.Config(theta=THETA), embed.MINILM)
+    pool = distinct.run(represent.run(pool), vectors, distinct.Config())
+    pool = rank.score(pool, rank.Config(budget))
+    return candidates, pool, rank.run(pool)
+
+
+SEEDS = range(8)
+
+
+@functools.cache
+def of_seed(seed):
+    return selected(synthetic(seed))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_row_order_changes_no_rank(seed):
+    table = synthetic(seed)
+    _, pool, ranked = of_seed(seed)
+    for shuffle in range(3):
+        order = random.Random(shuffle).sample(range(len(table)), len(table))
+        _, again_pool, again = selected(table.select(order))
+        assert again.to_list() == ranked.to_list()
+        assert by_id(again_pool) == by_id(pool)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_row_is_ranked_or_says_why_not(seed):
+    table = synthetic(seed)
+    candidates, pool, ranked = of_seed(seed)
+    assert len(candidates) == len(table)
+    rejects = features.rejected(candidates)
+    assert set(rejects["drop_reason"]) == {"empty", "duplicate"}
+    assert len(rejects) + len(pool) == len(table)
+    dropped = features.rejected(pool)
+    assert set(dropped["drop_reason"]) <= {"redundant", "no_other_culture", "over_budget"}
+    assert len(dropped) + len(ranked) == len(pool)
+    ids = [*dropped["sample_id"], *ranked["sample_id"]]
+    assert len(set(ids)) == len(ids)
+    full = [row for row in table if all((row[name] or "").strip() for name in features.OWN)]
+    assert set(ids) == {features.sample_id(row["culture"], row["question"], row["response"]) for row in full}
+
+
+def test_all_reasons_occur_in_these_tables():
+    reasons = {reason for seed in SEEDS for reason in of_seed(seed)[1]["drop_reason"]}
+    assert reasons == {None, "redundant", "no_other_culture", "over_budget"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_scores_are_what_another_reading_of_the_paper_gives(seed):
+    _, pool, ranked = of_seed(seed)
+    rows = pool.to_list()
+    for row in rows:
+        d = [1 - cosine_similarity(*encode_pair(row["response"], one["response"])).item() for one in row["others"]]
+        assert row["compared"] == len(d)
+        assert row["distinctiveness"] == (pytest.approx(np.mean(d), abs=1e-5) if d else None)
+        mates = [one for one in rows if (one["culture"], one["cluster"]) == (row["culture"], row["cluster"])]
+        assert row["cluster_size"] == len(mates)
+        assert sum(one["is_center"] for one in mates) == 1
+        if row["is_center"]:
+            assert row["representativeness"] == len(mates)
+            assert row["score"] == (pytest.approx(len(mates) * np.mean(d), abs=1e-4) if d else None)
+    for culture in set(ranked["culture"]):
+        of = [row for row in ranked if row["culture"] == culture]
+        left = [row["score"] for row in rows if row["culture"] == culture and row["drop_reason"] == "over_budget"]
+        assert [row["rank"] for row in of] == list(range(1, len(of) + 1))
+        assert len(of) == BUDGET or not left
+        assert [row["sample_id"] for row in of] == [
+            row["sample_id"] for row in sorted(of, key=lambda row: (-row["score"], row["sample_id"]))
+        ]
+        assert not left or max(left) <= of[-1]["score"]
+
+
+def encode_pair(one, other):
+    vectors = encode([one, other])
+    return vectors[:1], vectors[1:]
+
+
+def by_id(pool):
+    return {row["sample_id"]: row for row in pool}
+
+
+def test_the_seed_changes_what_is_compared_and_nothing_else():
+    first, second = (by_id(selected(synthetic(2), seed=seed)[1]) for seed in (0, 1))
+    assert {name: row["cluster"] for name, row in first.items()} == {
+        name: row["cluster"] for name, row in second.items()
+    }
+    assert any(row["distinctiveness"] != second[name]["distinctiveness"] for name, row in first.items())
+
+
+def blend():
+    """Every region's most shared answer to each question of the sample."""
+    regions = {path.name.removesuffix("_data.json"): path for path in sorted(BLEND.glob("*_data.json"))}
+    rows = []
+    for region, path in regions.items():
+        for question, entry in json.loads(path.read_text(encoding="utf-8")).items():
+            if entry["annotations"]:
+                answer = max(entry["annotations"], key=lambda one: one["count"])["en_answers"][0]
+                rows.append((question, entry["en_question"], region.lower(), answer))
+    return Dataset.from_list(
+        [dict(zip(("question_id", "question", "culture", "response"), row, strict=True)) for row in rows]
+    )
+
+
+def test_the_blend_sample_asks_16_regions_the_same_24_questions():
+    asked = [list(json.loads(path.read_text(encoding="utf-8"))) for path in BLEND.glob("*_data.json")]
+    assert len(asked) == 16
+    assert all(set(of) == set(asked[0]) and len(of) == 24 for of in asked)
+    assert sum(path.stat().st_size for path in BLEND.iterdir()) < 700_000
+
+
+def test_blend_is_ranked_in_every_region():
+    turn = np.random.default_rng(0).normal(size=(48, 64))  # without ties, which scikit-learn breaks by row order
+
+    def turned(texts):
+        return encode(texts) @ turn
+
+    table = blend()
+    candidates, pool, ranked = selected(table, budget=10, encode=turned)
+    assert len(features.rejected(candidates)) == 0
+    assert set(pool["compared"]) == {4}
+    assert len(set(table["culture"])) == 16
+    for region in sorted(set(table["culture"])):
+        of = [row for row in pool if row["culture"] == region]
+        labels = AgglomerativeClustering(
+            n_clusters=None, metric="cosine", linkage="average", distance_threshold=1 - THETA
+        ).fit_predict(turned([f"{row['question']}\n{row['response']}" for row in of]))
+        sizes = Counter(labels)
+        assert [sizes[label] for label in labels] == [row["cluster_size"] for row in of]
+        assert ranked["culture"][:].count(region) == min(10, len(sizes))
