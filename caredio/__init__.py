@@ -9,6 +9,16 @@ The rooms are packages of their own: `synthesis`, `selection`, `training`; `feat
 """
 
 from caredio.errors import CaredioError, EndpointError, InputError
-from caredio.verbs import build, evaluate, publish, select, synthesize
+from caredio.verbs import build, evaluate, publish, quickstart, select, synthesize
 
-__all__ = ["CaredioError", "EndpointError", "InputError", "build", "evaluate", "publish", "select", "synthesize"]
+__all__ = [
+    "CaredioError",
+    "EndpointError",
+    "InputError",
+    "build",
+    "evaluate",
+    "publish",
+    "quickstart",
+    "select",
+    "synthesize",
+]

@@ -34,6 +34,10 @@ _EVALUATE_EXAMPLES = """examples:
   lm_eval --include_path "$(caredio tasks-path)" --tasks caredio_culturalbench_hard_china \\
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
 """
+_QUICKSTART = """examples:
+  caredio quickstart                                  build, train, evaluate, release to runs/quickstart
+  caredio quickstart --out runs/try --push owner/name
+"""
 _PUBLISH_EXAMPLES = """examples:
   caredio publish --out runs/food --version v1.0.0                          to the folder runs/food/release
   caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
@@ -98,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     _setting_flags(select, ranking)
 
+    quickstart = _command(commands, verbs.quickstart, "walk the whole road with the embedded models", _QUICKSTART)
+    quickstart.set_defaults(out=Path("runs/quickstart"))
+    quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
+    quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
+
     evaluate = _command(commands, verbs.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
     evaluate.add_argument("--cultures", type=_names, help="slugs, comma-separated; default: those of the run")
     evaluate.add_argument("--model", default=argparse.SUPPRESS, help="base model, by name or folder")
@@ -126,7 +135,9 @@ def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(verb=verb)
-    parser.add_argument("--out", type=Path, required=True, help="run folder; what is finished there is not done again")
+    parser.add_argument(
+        "--out", type=Path, required=verb is not verbs.quickstart, help="run folder; what is finished is not done again"
+    )
     return parser
 
 

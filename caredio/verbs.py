@@ -207,6 +207,25 @@ def publish(
     return folder
 
 
+def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: str = "v0.1.0") -> Path:
+    """Build, train, evaluate and publish three cultures with the embedded models, in minutes and without a key.
+
+    Args:
+        out: run folder; what is finished there is not done again.
+        push: `owner/name` on the Hub, if it is to go there too.
+        version: tag of the release.
+
+    Returns:
+        The folder of the dataset's release.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import walkthrough
+
+    return walkthrough.run(Path(out), version, push)
+
+
 def fields(config: Any) -> list[tuple[str, type, dataclasses.Field[Any]]]:
     """(name, type, field) of a Config class, those of the Configs it bundles included."""
     types: dict[str, Any] = get_type_hints(config)

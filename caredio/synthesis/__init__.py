@@ -54,8 +54,6 @@ def synthesize(
     """
     from dataclasses import asdict
 
-    from datasets import Dataset
-
     from caredio import features
 
     near = speakers(targets, cultures, config)

@@ -1,0 +1,122 @@
+"""The whole road in one command, on this machine and without a key: build, train, evaluate, publish.
+
+Small on purpose: three cultures, two topics and a model of 135M parameters show every step, its files and its numbers,
+in minutes. The data is weak and the table says so; `next_steps` tells what to change for a real one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from caredio import verbs
+from caredio.errors import CaredioError
+from caredio.evaluation.results import told
+
+CULTURES = ("china", "united_kingdom", "south_korea")
+TOPICS = ("food", "respect_elders")
+SIZE: dict[str, Any] = {"per_topic": 3, "neighbours": 1, "sentences": "one"}
+_STAMP = "trained_on.txt"
+
+
+def run(out: Path, version: str, push: str = "") -> Path:
+    """Walk from topics to a release; what a finished run left in `out` is not made again.
+
+    Args:
+        out: run folder.
+        version: tag of the release.
+        push: `owner/name` on the Hub for the dataset; the models go to `owner/name-<culture>`.
+
+    Returns:
+        The folder of the dataset's release.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    _say("1/4 build: questions, answers as each culture, adapted questions, contrasted answers, ranks")
+    ranked: Any = verbs.build(out, CULTURES, TOPICS, **SIZE)
+    for culture in CULTURES:
+        _show(culture, ranked)
+    _say("2/4 train: one LoRA adapter a culture, on its ranked rows")
+    for culture in CULTURES:
+        train(out, culture)
+    _say("3/4 evaluate: CulturalBench questions, 8 a culture (CC-BY-4.0, a sample of 1,227)")
+    print(told(verbs.evaluate(out, CULTURES, trained=out / "models", culturalbench="sample")))
+    _say("4/4 publish")
+    release = verbs.publish(out, push=push, version=version)
+    for culture in CULTURES:
+        name = f"{push}-{culture.replace('_', '-')}" if push else ""
+        verbs.publish(out, model=out / "models" / culture, push=name, version=version)
+    print(next_steps(out, release))
+    return release
+
+
+def train(out: Path, culture: str) -> None:
+    """One adapter by `recipes/sft.py`, launched as a user would; skipped when it was made from the same rows.
+
+    Raises:
+        CaredioError: the recipe failed; what it said stands above.
+    """
+    folder = out / "models" / culture
+    rows = hashlib.sha256((out / "ranked" / f"{culture}.parquet").read_bytes()).hexdigest()
+    stamp = folder / _STAMP
+    if stamp.exists() and stamp.read_text() == rows:
+        print(f"{folder}: trained already")
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    recipes = Path(str(resources.files("caredio.recipes")))
+    arguments = [
+        *("--config", str(recipes / "smollm2-135m" / "sft-lora.yaml")),
+        *("--dataset_name", str(out / "ranked"), "--dataset_config", culture, "--output_dir", str(folder)),
+        *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
+    ]
+    print("accelerate launch recipes/sft.py " + " ".join(arguments), flush=True)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    command = [*launch, str(recipes / "sft.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own recipe)
+    if done.returncode:
+        print(done.stderr[-4000:], file=sys.stderr)
+        raise CaredioError(f"training on {culture} failed (exit code {done.returncode}); its last words stand above.")
+    record = json.loads((folder / "training.json").read_text())
+    print(
+        f"{folder}: {record['rows']} rows, {record['result']['steps']} steps, loss {record['result']['train_loss']:.3f}"
+    )
+    stamp.write_text(rows)
+
+
+def next_steps(out: Path, release: Path) -> str:
+    """Where everything lies, and what to change for a real dataset."""
+    return f"""
+Where it lies
+  {out}/ranked       the ranked split: load_dataset("{out}/ranked", "china", split="train")
+  {out}/preference   the same rows against other cultures' answers, for DPO
+  {out}/models       an adapter a culture: PeftModel.from_pretrained(base, "{out}/models/china")
+  {release}      the dataset as it goes to the Hub: load_dataset("{release}", "china")
+  {out}/run.json     what every table was made from, and what was dropped and why
+
+For a real one
+  export OPENAI_API_KEY=...   then: caredio build --model gpt-4.1-mini --cultures china,japan --out runs/real --dry-run
+  your own endpoint           --model my-model --base-url http://localhost:8000/v1
+  a model worth training      accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-lora.yaml \\
+                                  --model_name_or_path Qwen/Qwen2.5-7B-Instruct --dataset_name runs/real/ranked ...
+  the whole benchmark         caredio evaluate --culturalbench CulturalBench-Easy.csv (or from the Hub by default)
+  the Hub                     caredio publish --out runs/real --version v1.0.0 --push owner/name"""
+
+
+def _say(step: str) -> None:
+    print(f"\n== {step}", flush=True)
+
+
+def _show(culture: str, ranked: Dataset) -> None:
+    """The culture's best row."""
+    rows = (row for row in ranked if row["culture"] == culture and row["rank"] == 1)
+    for row in rows:
+        print(f"{culture}, rank 1 (score {row['score']:.2f})\n  Q: {row['question']}\n  A: {row['response']}")
