@@ -156,6 +156,12 @@ def table(rows: list[dict[str, Any]], columns: Features) -> Dataset:
     return Dataset.from_dict({name: [row.get(name) for row in rows] for name in columns}, features=columns)
 
 
+def conform(dataset: Dataset, columns: Features) -> Dataset:
+    """`dataset` with `columns` and no others, cast to their types, in memory."""
+    arrow = dataset.select_columns(list(columns)).with_format("arrow")[:]
+    return Dataset(arrow.cast(columns.arrow_schema))
+
+
 def beside(dataset: Dataset, added: Dataset) -> Dataset:
     """`dataset` with the columns of `added`, row by row; columns of the same name are replaced."""
     old = [name for name in added.column_names if name in dataset.column_names]

@@ -143,7 +143,7 @@ class Run:
         if not pool:
             table = features.kept(table)
         if columns is not None:
-            table = table.select_columns(list(columns)).cast(columns)
+            table = features.conform(table, columns)
         shutil.rmtree(folder, ignore_errors=True)
         files = _write(table, folder, name, split_by)
         if len(dropped) and not pool:

@@ -15,16 +15,52 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-_SUBJECTS = (
-    "my aunt,the neighbours,our family,a colleague,the shopkeeper,my grandmother,the children,old friends".split(",")
-)
-_VERBS = "cooks,visits,saves,argues,waits,celebrates,travels,mends,teaches,sings,walks,plans".split(",")
-_THINGS = "rice,the garden,a letter,new shoes,the accounts,a kite,the market,warm bread,the festival,an old song".split(
-    ","
-)
-_TIMES = "on Sundays,before dawn,in winter,after school,every evening,once a year,when it rains,at the weekend".split(
-    ","
-)
+_SUBJECTS = [
+    "my aunt",
+    "the neighbours",
+    "our family",
+    "a colleague",
+    "the shopkeeper",
+    "my grandmother",
+    "the children",
+    "old friends",
+]
+_VERBS = [
+    "cooks",
+    "visits",
+    "saves",
+    "argues",
+    "waits",
+    "celebrates",
+    "travels",
+    "mends",
+    "teaches",
+    "sings",
+    "walks",
+    "plans",
+]
+_THINGS = [
+    "rice",
+    "the garden",
+    "a letter",
+    "new shoes",
+    "the accounts",
+    "a kite",
+    "the market",
+    "warm bread",
+    "the festival",
+    "an old song",
+]
+_TIMES = [
+    "on Sundays",
+    "before dawn",
+    "in winter",
+    "after school",
+    "every evening",
+    "once a year",
+    "when it rains",
+    "at the weekend",
+]
 
 Fault = int | str | dict[str, Any] | None
 

@@ -1,4 +1,4 @@
-"""Every command and program of the README, run in order in an empty folder; a scripted endpoint stands in for a paid one."""
+"""Every block of the README, run in order in an empty folder; a scripted endpoint stands in for a paid one."""
 
 import os
 import re
@@ -42,3 +42,12 @@ def test_every_block_runs(tmp_path):
             done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         assert server.seen
+        made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "quickstart").rglob("*.parquet")}
+        again = subprocess.run(
+            ["caredio", "quickstart"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert again.returncode == 0, again.stderr
+        assert again.stderr.count("unchanged") == 9  # every stage of the run
+        assert again.stdout.count("trained already") == 3
+        for path, written in made.items():
+            assert path.stat().st_mtime_ns == written or "release" in path.parts

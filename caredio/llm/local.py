@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("caredio")
 
 BATCH = 32  # rows decoded at once
-_ROOM = 16_000  # tokens of a batch, at 46 KB of cache each
+_ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
 _COMPACT = 0.75  # share of rows still going below which the batch is packed anew
 _CONSIDERED = 64  # most likely tokens that sampling chooses from
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
@@ -54,7 +54,7 @@ def model_path() -> Path:
             " or name another with --model."
         )
     gguf = next(Path(source.origin).parent.glob("*.gguf"))
-    target = cache_dir() / f"{EMBEDDED}-{gguf.stat().st_size}"
+    target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size}"
     if target.exists():
         return target
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -169,13 +169,15 @@ def _decode(model: Any, inputs: Any, samplers: list[_Sampler], most: int) -> lis
     batch instead.
     """
     import torch
-    from transformers import DynamicCache
+    from transformers import StaticCache
 
     written: list[list[int]] = [[] for _ in samplers]
     ended = [False] * len(samplers)
     rows = list(range(len(samplers)))  # those in the batch
-    cache = DynamicCache(config=model.config)
     step, mask = inputs["input_ids"], inputs["attention_mask"]
+    cache: Any = StaticCache(
+        config=model.config, max_cache_len=step.shape[1] + most
+    )  # one that grows leaves holes in memory
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
     with torch.inference_mode():
         for _ in range(most):
@@ -196,7 +198,8 @@ def _decode(model: Any, inputs: Any, samplers: list[_Sampler], most: int) -> lis
             mask = torch.cat([mask, torch.ones_like(step)], dim=1)
             if len(going) <= _COMPACT * len(rows):
                 keep = torch.tensor(going)
-                cache.batch_select_indices(keep)
+                for layer in cache.layers:
+                    layer.keys, layer.values = layer.keys[keep], layer.values[keep]
                 step, places, mask = step[keep], places[keep], mask[keep]
                 rows = [rows[place] for place in going]
     return list(zip(written, ended, strict=True))

@@ -171,7 +171,7 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) ->
         found["is_center"][rows[centers(unit, labels)]] = True
     columns = Features({**candidates.features, **{name: features.SCORED[name] for name in found}})
     added = Dataset.from_dict({name: values.tolist() for name, values in found.items()})
-    return features.beside(candidates, added).cast(columns)
+    return features.conform(features.beside(candidates, added), columns)
 
 
 def report(clustered: Dataset) -> dict[str, Any]:

@@ -211,13 +211,15 @@ def model(settings: Settings) -> dict[str, Any]:
     training.model_init_kwargs = None  # a loaded model has no more use for them
     base = AutoModelForCausalLM.from_pretrained(source, quantization_config=quantization, **loading)
     try:
-        return {"model": PeftModel.from_pretrained(base, settings.recipe.adapter, is_trainable=True)}
+        adapted = PeftModel.from_pretrained(base, settings.recipe.adapter, is_trainable=True)
     except (OSError, ValueError, RuntimeError) as error:
         what = f"is no adapter for {wanted.model_name_or_path}"
         raise InputError(f"--adapter {settings.recipe.adapter}: {what} ({_one_line(error)})") from None
+    adapted.peft_config["default"].base_model_name_or_path = source  # which PEFT looks up on saving
+    return {"model": adapted}
 
 
-def save(trainer: Any, settings: Settings, record: dict[str, Any]) -> None:
+def save(trainer: Any, settings: Settings, facts: dict[str, Any]) -> None:
     """Write the adapter or the model, its tokenizer, and `training.json`: what a true model card is made from."""
     if "ref" in getattr(trainer.model, "peft_config", {}):  # DPO's frozen copy of --adapter, which TRL would save too
         trainer.model.delete_adapter("ref")
@@ -231,8 +233,8 @@ def save(trainer: Any, settings: Settings, record: dict[str, Any]) -> None:
     if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
         config = {**json.loads(adapter.read_text()), "base_model_name_or_path": _EMBEDDED_ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n")
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    print(f"{folder}: {record['method']} on {record['rows']} rows, loss {record['result']['train_loss']:.4f}")
+    (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")
 
 
 def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome: Any) -> dict[str, Any]:

@@ -94,9 +94,8 @@ def test_a_passing_fault_is_retried(fault):
     ],
 )
 def test_a_lasting_fault_is_the_rows_reason(fault, reason):
-    with LLMServer(fault=lambda number, body: fault, hang=1.0) as server:
-        with pytest.raises(CallFailed, match=reason):
-            asyncio.run(ask(model_for(server, timeout=0.3), (MESSAGES,)))
+    with LLMServer(fault=lambda number, body: fault, hang=1.0) as server, pytest.raises(CallFailed, match=reason):
+        asyncio.run(ask(model_for(server, timeout=0.3), (MESSAGES,)))
 
 
 def test_nobody_at_the_address_is_a_failed_call():

@@ -69,7 +69,9 @@ def test_draws_differ_and_a_temperature_of_zero_does_not(tmp_path):
 def test_json_fits_its_schema(tmp_path):
     model = connect(Spec(), store=tmp_path / "s.sqlite")
     schema = questions.schema(2)
-    calls = [([{"role": "user", "content": f"Write 2 questions on {topic} as JSON."}], schema) for topic in ("food", "work")]
+    calls = [
+        ([{"role": "user", "content": f"Write 2 questions on {topic} as JSON."}], schema) for topic in ("food", "work")
+    ]
     for answer in asyncio.run(ask(model, *calls, (messages("a kite"),)))[:2]:
         assert answer.finish_reason == "stop"
         jsonschema.validate(json.loads(answer.text), schema)

@@ -148,7 +148,8 @@ def test_what_a_release_lacks_is_deleted_in_its_commit(hub, run, tmp_path):
         """
         from huggingface_hub import HfApi
         for revision in ("v1.0.0", "v2.0.0"):
-            print(sum("narnia" in f for f in HfApi().list_repo_files("caredio/cardset", repo_type="dataset", revision=revision)))
+            files = HfApi().list_repo_files("caredio/cardset", repo_type="dataset", revision=revision)
+            print(sum("narnia" in file for file in files))
         """,
     )
     assert int(files[0]) > 0

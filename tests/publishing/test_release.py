@@ -147,7 +147,7 @@ def test_foreign_text_cannot_leave_its_cell(text, shown):
 
 def test_a_folder_with_other_things_is_not_overwritten(run, tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(InputError, match="is not empty and holds no release.json"):
+    with pytest.raises(InputError, match=r"is not empty and holds no release\.json"):
         caredio.publish(run, to=tmp_path)
     assert (tmp_path / "letters.txt").read_text() == "dear"
 

@@ -1,0 +1,47 @@
+"""Supervised fine-tuning on a culture's best rows: the loss counts the answer, not the question.
+
+# LoRA, on the 100 best rows of a run
+```bash
+accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-lora.yaml \
+    --dataset_name runs/first/ranked --dataset_config china --budget 100 \
+    --output_dir runs/first/china-sft
+```
+
+# All weights
+```bash
+accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-full.yaml \
+    --dataset_name runs/first/ranked --dataset_config china --budget 100 \
+    --output_dir runs/first/china-sft-full
+```
+
+# QLoRA, on another base model and a dataset of the Hub
+```bash
+accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-lora.yaml \
+    --model_name_or_path Qwen/Qwen2.5-7B-Instruct --load_in_4bit --dtype bfloat16 --bf16 true \
+    --dataset_name caredio/cardset --dataset_config china --dataset_revision v1.0.0 \
+    --output_dir runs/qwen-china-sft
+```
+
+Reads prompt and completion (and rank, for --budget). Writes the adapter or the model, its tokenizer and
+training.json into --output_dir; `caredio publish` takes it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from caredio.training import launch
+
+COLUMNS = ["prompt", "completion"]
+
+
+def train(argv: Sequence[str] | None = None) -> Any:
+    """Train as the flags say; the trainer comes back for whoever wants to look at it."""
+    from trl import SFTConfig, SFTTrainer
+
+    return launch.train("sft", SFTTrainer, SFTConfig, COLUMNS, argv)
+
+
+if __name__ == "__main__":
+    launch.main(train)
