@@ -164,6 +164,8 @@ def conform(dataset: Dataset, columns: Features) -> Dataset:
 
 def beside(dataset: Dataset, added: Dataset) -> Dataset:
     """`dataset` with the columns of `added`, row by row; columns of the same name are replaced."""
+    if not len(dataset):
+        return table([], Features({**dataset.features, **added.features}))
     old = [name for name in added.column_names if name in dataset.column_names]
     return concatenate_datasets([dataset.remove_columns(old), added], axis=1)
 

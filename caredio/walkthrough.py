@@ -23,7 +23,7 @@ from caredio.evaluation.results import told
 
 CULTURES = ("china", "united_kingdom", "south_korea")
 TOPICS = ("food", "respect_elders")
-SIZE: dict[str, Any] = {"per_topic": 3, "neighbours": 1, "sentences": "one"}
+SIZE: dict[str, Any] = {"per_topic": 2, "neighbours": 1, "sentences": "one"}
 _STAMP = "trained_on.txt"
 
 
@@ -76,6 +76,7 @@ def train(out: Path, culture: str) -> None:
     arguments = [
         *("--config", str(recipes / "smollm2-135m" / "sft-lora.yaml")),
         *("--dataset_name", str(out / "ranked"), "--dataset_config", culture, "--output_dir", str(folder)),
+        *("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4"),  # for 4 GiB of memory
         *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
     ]
     print("accelerate launch recipes/sft.py " + " ".join(arguments), flush=True)

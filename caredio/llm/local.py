@@ -10,6 +10,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -30,7 +31,7 @@ _COMPACT = 0.75  # share of rows still going below which the batch is packed ane
 _CONSIDERED = 64  # most likely tokens that sampling chooses from
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
 _LONGEST_STRING = 120  # characters of a JSON string without a pattern: it does not end one by itself
-_REPETITION = 1.15  # penalty on plain text, without which it often circles until max_tokens
+_REPETITION = 1.15  # penalty without which it often circles until max_tokens
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
 
 
@@ -216,6 +217,7 @@ class _Sampler:
         self.top_p = spec.top_p if spec.top_p > 0 else 1.0
         self.end = tokenizer.eos_token
         self.seed = torch.Generator().manual_seed(int(key[:15], 16))
+        self.tokenizer, self.word = tokenizer, re.compile(r"\s?\w+")
         self.said: list[int] = []
         grammar = LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema))) if schema else None
         self.matcher = LLMatcher(tokenizer, grammar) if grammar else None
@@ -224,13 +226,12 @@ class _Sampler:
         """The next token, from float32[vocabulary] scores."""
         import torch
 
-        if self.matcher is None:
-            said = torch.tensor(self.said, dtype=torch.int64)
-            known = scores[said]
-            scores[said] = torch.where(known < 0, known * _REPETITION, known / _REPETITION)
-        elif self.matcher.is_stopped():
+        if self.matcher is not None and self.matcher.is_stopped():
             return self.end
-        else:
+        said = torch.tensor(self.said, dtype=torch.int64)
+        known = scores[said]
+        scores[said] = torch.where(known < 0, known * _REPETITION, known / _REPETITION)
+        if self.matcher is not None:
             mask = torch.frombuffer(bytearray(self.matcher.compute_bitmask()), dtype=torch.uint8)
             allowed = (mask[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
             scores.masked_fill_(allowed.flatten()[: len(scores)] == 0, -torch.inf)
@@ -243,7 +244,8 @@ class _Sampler:
             noise = torch.empty(_CONSIDERED).exponential_(generator=self.seed)
             values = values - noise.log()  # Gumbel noise: the argmax is a sample
         token = int(top.indices[values.argmax()])
-        self.said.append(token)
+        if self.matcher is None or self.word.fullmatch(self.tokenizer.decode_str([token])):
+            self.said.append(token)  # JSON must be free to repeat its marks
         if self.matcher is not None:
             self.matcher.consume_token(token)
         return token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from importlib import resources
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from caredio.publishing.release import Config
     from caredio.runs import Run
 
@@ -89,12 +88,12 @@ def dataset_card(
     )
 
 
-def model_card(record: dict[str, Any], config: Config, results: Dataset | None, name: str) -> str:
+def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[str, Any]] | None, name: str) -> str:
     """The README.md of a model release.
 
     Args:
         record: the recipe's training.json.
-        results: rows of system, benchmark, metric, n, value, low, high; None where nothing was measured.
+        results: `features.RESULTS`; those on the model's culture are shown.
         name: the model's name.
     """
     adapter = record["method"] != "full"
@@ -118,7 +117,7 @@ def model_card(record: dict[str, Any], config: Config, results: Dataset | None, 
         dataset=record["dataset_name"],
         adapter=adapter,
         facts=facts,
-        results=list(results) if results is not None else [],
+        results=[row for row in results or [] if row["culture"] == record["dataset_config"]],
         license=config.license,
         terms=config.terms,
         reviewed_by=config.reviewed_by,

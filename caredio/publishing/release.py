@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,15 +69,15 @@ def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], n
     """
     from caredio.publishing import cards
 
-    _clear(folder)
     splits: dict[str, dict[str, int]] = {}
-    for config_name, split, table in _tables(run, config, known):
-        if len(table):
-            write(table, folder / config_name / f"{split}.parquet")
-            splits.setdefault(config_name, {})[split] = len(table)
-    card = cards.dataset_card(run, config, splits, known, name)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    return _sign(folder, {"kind": "dataset", "version": config.version, "rows": splits})
+    with _replacing(folder) as making:
+        for config_name, split, table in _tables(run, config, known):
+            if len(table):
+                write(table, making / config_name / f"{split}.parquet")
+                splits.setdefault(config_name, {})[split] = len(table)
+        card = cards.dataset_card(run, config, splits, known, name)
+        (making / "README.md").write_text(card, encoding="utf-8")
+        return _sign(making, {"kind": "dataset", "version": config.version, "rows": splits})
 
 
 def model(source: Path, folder: Path, config: Config, results: Dataset | None, name: str) -> dict[str, Any]:
@@ -99,13 +100,13 @@ def model(source: Path, folder: Path, config: Config, results: Dataset | None, n
     training = source / "training.json"
     if not training.exists() or not any((source / weights).exists() for weights in _WEIGHTS):
         raise InputError(f"{source}: is no trained model (weights and training.json); train one with recipes/sft.py.")
-    _clear(folder)
-    for file in sorted(source.iterdir()):
-        if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt"):
-            shutil.copyfile(file, folder / file.name)
     record = json.loads(training.read_text(encoding="utf-8"))
-    (folder / "README.md").write_text(cards.model_card(record, config, results, name), encoding="utf-8")
-    return _sign(folder, {"kind": "model", "version": config.version, "training": record})
+    with _replacing(folder) as making:
+        for file in sorted(source.iterdir()):
+            if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model"):
+                shutil.copyfile(file, making / file.name)
+        (making / "README.md").write_text(cards.model_card(record, config, results, name), encoding="utf-8")
+        return _sign(making, {"kind": "model", "version": config.version, "training": record})
 
 
 def write(table: Dataset, file: Path) -> None:
@@ -124,6 +125,8 @@ def _tables(run: Run, config: Config, known: dict[str, Culture]) -> Iterator[tup
     held_out = [is_test(question_id, config.held_out) for question_id in ranked["question_id"]]
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
+        if not len(rows):
+            continue
         yield "all", split, views.interleaved(rows, {slug: culture.name for slug, culture in known.items()})
         for culture in sorted(set(ranked["culture"])):
             own = views.of_culture(rows, culture)
@@ -138,17 +141,21 @@ def _tables(run: Run, config: Config, known: dict[str, Culture]) -> Iterator[tup
         yield f"{culture}-vectors", "train", vectors.select(rows)
 
 
-def _clear(folder: Path) -> None:
-    """An empty folder in the place of an earlier release.
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder to write the release into, which takes the place of `folder` once it is whole.
 
     Raises:
-        InputError: the folder holds something that is no release.
+        InputError: `folder` holds something that is no release.
     """
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / RECORD).exists():
-            raise InputError(f"{folder}: is not empty and holds no {RECORD}; name another folder to release into.")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).exists():
+        raise InputError(f"{folder}: is not empty and holds no {RECORD}; name another folder to release into.")
+    making = folder.with_name(f".{folder.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    yield making
+    shutil.rmtree(folder, ignore_errors=True)
+    making.rename(folder)
 
 
 def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:

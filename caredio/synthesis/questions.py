@@ -30,7 +30,7 @@ KINDS = {  # question_type -> what the prompt asks for (seed 001, 3.2 names the 
     "open": "Each one asks openly how something is usually done or seen where the person lives.",
 }
 _PROMPT = prompts.load("questions")
-QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n]{10,300}[?？؟]$"}
+QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n?？؟]{10,300}[?？؟]$"}
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,21 @@ def test_a_folder_with_other_things_is_not_overwritten(run, tmp_path):
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
+def test_a_release_that_was_cut_off_does_not_stand_in_the_way(run, tmp_path):
+    (tmp_path / ".r.making").mkdir()
+    (tmp_path / ".r.making" / "half.parquet").write_bytes(b"PAR1")
+    folder = caredio.publish(run, to=tmp_path / "r", version="v1.0.0")
+    assert not list(folder.rglob("half.parquet"))
+    assert {path.name for path in tmp_path.iterdir()} == {"r"}
+
+
+def test_no_question_held_out_leaves_no_test_split(run, tmp_path):
+    folder = caredio.publish(run, to=tmp_path / "r", held_out=0.0)
+    assert not list(folder.rglob("test.parquet"))
+    ranked = runs.read([run / "ranked" / "china.parquet"])
+    assert len(load(folder, "china", "train", tmp_path / "cache")) == len(ranked)
+
+
 def test_an_unfinished_run_is_told(tmp_path):
     with pytest.raises(InputError, match="no finished ranked table"):
         caredio.publish(tmp_path / "run")

@@ -108,6 +108,8 @@ def test_a_prompt_holds_topic_type_count_and_escaped_examples():
         ("1. What do you eat first?", "What do you eat first?"),
         ('"What do you\n eat first?"', "What do you eat first?"),
         ("Q: Tell me.", ""),
+        ("What do you eat? And I also", ""),
+        ("What do you eat? And when is that?", ""),
         ("Eat?", ""),
         ("家里谁先坐下，为什么是这样的？", "家里谁先坐下，为什么是这样的？"),
         ("Why " + "very " * 80 + "much?", ""),
