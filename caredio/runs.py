@@ -187,19 +187,30 @@ def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> lis
     if split_by:
         values = sorted(set(table[split_by]))
         parts = {value: arrow.filter(pc.equal(arrow[split_by], value)) for value in values} or parts
-        _replace(folder / "README.md", _configs(parts))
     for value, part in parts.items():
         file = folder / f"{value}.parquet"
         making = file.with_suffix(".making")
         pq.write_table(part, making)
         os.replace(making, file)
+    if split_by:
+        _replace(folder / "README.md", head(config(value, {"train": folder / f"{value}.parquet"}) for value in parts))
     return sorted(folder.glob("*.parquet"))
 
 
-def _configs(names: Iterable[str]) -> str:
-    """A dataset card head that makes every file a config: `load_dataset(folder, name)`."""
-    configs = [{"config_name": name, "data_files": [{"split": "train", "path": f"{name}.parquet"}]} for name in names]
-    return f"---\n{yaml.safe_dump({'configs': configs}, sort_keys=False, allow_unicode=True)}---\n"
+def config(name: str, splits: Mapping[str, Path]) -> dict[str, Any]:
+    """What `load_dataset(folder, name)` reads: the entry of a card's `configs`, for a file a split.
+
+    The description holds the files' hash: `datasets` caches a folder by its card alone, so with an equal card it would
+    go on loading a table that has changed.
+    """
+    files = [{"split": split, "path": file.name} for split, file in splits.items()]
+    return {"config_name": name, "description": f"sha256 {sha256(list(splits.values()))}", "data_files": files}
+
+
+def head(configs: Iterable[dict[str, Any]], **metadata: Any) -> str:
+    """The YAML head of a dataset's README."""
+    text = yaml.safe_dump({**metadata, "configs": list(configs)}, sort_keys=False, allow_unicode=True)
+    return f"---\n{text}---\n"
 
 
 def sha256(files: Sequence[Path]) -> str:

@@ -20,6 +20,7 @@ from datasets import Dataset
 from caredio import verbs
 from caredio.errors import CaredioError
 from caredio.evaluation.results import told
+from caredio.runs import Run
 
 CULTURES = ("china", "united_kingdom", "south_korea")
 TOPICS = ("food", "respect_elders")
@@ -42,7 +43,11 @@ def run(out: Path, version: str, push: str = "") -> Path:
         CaredioError: one sentence on what to mend.
     """
     _say("1/4 build: questions, answers as each culture, adapted questions, contrasted answers, ranks")
-    ranked: Any = verbs.build(out, CULTURES, TOPICS, **SIZE)
+    build = [f"--{name.replace('_', '-')}={value}" for name, value in SIZE.items()]
+    names = [f"--cultures={','.join(CULTURES)}", f"--topics={','.join(TOPICS)}"]
+    _command("caredio", "build", *names, *build, f"--out={out}")  # a process of its own gives its memory back
+    with Run(out) as made:
+        ranked = made.table("ranked")
     for culture in CULTURES:
         _show(culture, ranked)
     _say("2/4 train: one LoRA adapter a culture, on its ranked rows")
@@ -79,18 +84,25 @@ def train(out: Path, culture: str) -> None:
         *("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4"),  # for 4 GiB of memory
         *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
     ]
-    print("accelerate launch recipes/sft.py " + " ".join(arguments), flush=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
-    command = [*launch, str(recipes / "sft.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own recipe)
-    if done.returncode:
-        print(done.stderr[-4000:], file=sys.stderr)
-        raise CaredioError(f"training on {culture} failed (exit code {done.returncode}); its last words stand above.")
+    _command("accelerate", "launch", "--cpu", "--num_processes=1", str(recipes / "sft.py"), *arguments, quiet=True)
     record = json.loads((folder / "training.json").read_text())
     print(
         f"{folder}: {record['rows']} rows, {record['result']['steps']} steps, loss {record['result']['train_loss']:.3f}"
     )
     stamp.write_text(rows)
+
+
+def _command(program: str, *arguments: str, quiet: bool = False) -> None:
+    """Print a command as a user would type it, and run it; `quiet` shows what it said only if it fails."""
+    print(f"$ {program} {' '.join(arguments)}", flush=True)
+    modules = {"caredio": "caredio.cli", "accelerate": "accelerate.commands.accelerate_cli"}
+    command = [sys.executable, "-m", modules[program], *arguments]
+    done = subprocess.run(command, capture_output=quiet, text=True, check=False)  # noqa: S603 (our own commands)
+    if done.returncode:
+        print((done.stderr or "")[-4000:], file=sys.stderr)
+        raise CaredioError(
+            f"{program} {arguments[0]} failed (exit code {done.returncode}); its last words stand above."
+        )
 
 
 def next_steps(out: Path, release: Path) -> str:

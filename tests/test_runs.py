@@ -102,6 +102,14 @@ def test_a_split_stage_is_a_dataset_with_configs(tmp_path):
         }
 
 
+def test_a_changed_table_is_not_loaded_from_the_cache_of_the_old_one(tmp_path):
+    for rows in (ROWS, ROWS[2:]):
+        with Run(tmp_path) as run:
+            run.stage("one", lambda rows=rows: table(rows), columns=features.OWN, split_by="culture", config=len(rows))
+        loaded = load_dataset(str(tmp_path / "one"), "b", split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded.to_list() == [row for row in rows if row["culture"] == "b"]
+
+
 def test_equal_tables_are_equal_bytes(tmp_path):
     for name in ("x", "y"):
         with Run(tmp_path / name) as run:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,13 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def dataset_card(
-    run: Run, config: Config, splits: dict[str, dict[str, int]], known: dict[str, Culture], name: str
+    run: Run, config: Config, folder: Path, splits: dict[str, dict[str, int]], known: dict[str, Culture], name: str
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
 
     Args:
-        splits: config -> split -> rows, of what the release holds.
+        folder: holds `<config>/<split>.parquet`.
+        splits: config -> split -> rows, of what is there.
         known: cultures by slug.
         name: the dataset's name.
     """
@@ -50,7 +52,7 @@ def dataset_card(
                 "task_categories": ["text-generation"],
                 "tags": ["culture", "alignment", "caredio"],
                 "size_categories": [next((tag for limit, tag in _SIZES if len(ranked) < limit), "n>1M")],
-                "configs": [_config(config_name, held) for config_name, held in splits.items()],
+                "configs": [_config(folder, config_name, held) for config_name, held in splits.items()],
             }
         ),
         name=name,
@@ -148,9 +150,13 @@ def _head(metadata: dict[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)}---\n\n"
 
 
-def _config(name: str, splits: dict[str, int]) -> dict[str, Any]:
-    files = [{"split": split, "path": f"{name}/{split}.parquet"} for split in splits]
-    return {"config_name": name, "data_files": files, **({"default": True} if name == "all" else {})}
+def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
+    from caredio.runs import config
+
+    entry = config(name, {split: folder / name / f"{split}.parquet" for split in splits})
+    for file in entry["data_files"]:
+        file["path"] = f"{name}/{file['path']}"
+    return {**entry, **({"default": True} if name == "all" else {})}
 
 
 def _values(column: Any) -> list[str]:

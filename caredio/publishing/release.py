@@ -75,7 +75,7 @@ def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], n
             if len(table):
                 write(table, making / config_name / f"{split}.parquet")
                 splits.setdefault(config_name, {})[split] = len(table)
-        card = cards.dataset_card(run, config, splits, known, name)
+        card = cards.dataset_card(run, config, making, splits, known, name)
         (making / "README.md").write_text(card, encoding="utf-8")
         return _sign(making, {"kind": "dataset", "version": config.version, "rows": splits})
 
