@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger("caredio").setLevel(logging.INFO)
     for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # calls that were cut off need no epitaph
     _quiet_model_loading()
     try:
         given = vars(arguments)
