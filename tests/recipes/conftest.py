@@ -125,6 +125,7 @@ def flags(run_folder, tmp_path):
             *("--config", str(RECIPES / "smollm2-135m" / config), "--model_name_or_path", str(model)),
             *("--dataset_name", str(run_folder / stage), "--dataset_config", "china"),
             *("--output_dir", str(tmp_path / out), "--max_steps", "2", "--per_device_train_batch_size", "2"),
+            *("--gradient_accumulation_steps", "1"),
             *("--use_cpu", "--logging_steps", "1", *more),
         ]
 
