@@ -63,7 +63,8 @@ class Settings(NamedTuple):
 def main(recipe: Callable[[], object]) -> None:
     """Run a recipe as a script: a mistake of the user's is one sentence on stderr and exit code 2."""
     log.setLevel(logging.INFO if _speaks() else logging.WARNING)
-    log.addHandler(logging.StreamHandler())  # ours alone: the libraries have handlers of their own
+    handler = logging.StreamHandler()
+    log.addHandler(handler)  # ours alone: the libraries have handlers of their own
     try:
         recipe()
     except CaredioError as error:
@@ -72,6 +73,8 @@ def main(recipe: Callable[[], object]) -> None:
         if error.name not in _PACKAGES:
             raise
         sys.exit(_fail(f"training needs {error.name}: pip install 'caredio[train]'."))
+    finally:
+        log.removeHandler(handler)
 
 
 def train(recipe: str, trainer_class: Any, config: type, columns: list[str], argv: Sequence[str] | None) -> Any:
