@@ -103,8 +103,8 @@ def build(
     names = {name for name, _, _ in fields(selection.Config)}
     ranking = {name: value for name, value in settings.items() if name in names}
     writing = {name: value for name, value in settings.items() if name not in names or name in _shared()}
+    fill([selection.Config], ranking)  # a setting that cannot be is told before anything is spent
     written = synthesize(out, cultures, topics, dry_run=dry_run, **writing)
-    fill([selection.Config], ranking)
     return written if dry_run else select(out, **ranking)
 
 

@@ -255,6 +255,14 @@ def test_settings_out_of_range(tmp_path, capsys):
     assert "per_topic" in fails(capsys, "build", "--per-topic", 0, "--out", tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("flags", "match"), [(["--budget", "0"], "budget must be"), (["--embedder", "mine"], "no theta is known for")]
+)
+def test_a_ranking_that_cannot_be_is_told_before_anything_is_spent(endpoint, tmp_path, capsys, flags, match):
+    assert match in fails(capsys, "build", "--model", "scripted", "--out", tmp_path / "run", *SMALL, *flags)
+    assert endpoint.seen == []
+
+
 def test_every_command_helps_with_an_example(capsys):
     for name in ("build", "synthesize", "select"):
         with pytest.raises(SystemExit) as end:

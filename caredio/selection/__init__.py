@@ -23,6 +23,9 @@ class Config:
     distinct: distinct.Config = distinct.Config()
     rank: rank.Config = rank.Config()
 
+    def __post_init__(self) -> None:
+        cluster.theta(self.cluster, self.embed.embedder)  # raises where the embedder's is unknown and none was given
+
 
 def select(run: Run, config: Config = Config(), table: Dataset | None = None, source: str = "") -> Dataset:
     """Rank the run's candidates, or the rows of a table of one's own, within each culture.
