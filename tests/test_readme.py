@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 from llm_server import LLMServer
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,13 @@ def test_every_block_runs(tmp_path):
             done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         assert server.seen
+        with HubServer(tmp_path / "hub") as hub:
+            push = ["caredio", "quickstart", "--push", "caredio/quick"]
+            pushed = hub.environment(tmp_path / "home") | {"PATH": environment["PATH"]}
+            done = subprocess.run(push, cwd=tmp_path, env=pushed, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            tags = [request.path for request in hub.requests if request.method == "POST" and "/tag/" in request.path]
+            assert len(tags) == 4  # the dataset's, and one a model
         made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "quickstart").rglob("*.parquet")}
         again = subprocess.run(
             ["caredio", "quickstart"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

@@ -65,6 +65,12 @@ def state(hub, home, kind="dataset", repo="caredio/cardset"):
 def test_a_release_is_one_commit_and_a_tag_and_old_ones_stay(hub, run, tmp_path):
     home = tmp_path / "home"
     publish(hub, run, home, "--to", tmp_path / "r1", "--version", "v1.0.0", "--push", "caredio/cardset")
+    loading = """
+        from datasets import load_dataset
+        rows = load_dataset("caredio/cardset", "china", split="train", revision={revision!r})
+        print(rows[0]["completion"][0]["content"].split()[0], rows["rank"][:3])
+    """
+    before = python(hub, tmp_path / "fresh", loading.format(revision="v1.0.0"))
     other = tmp_path / "other"
     other.mkdir()
     caredio.select(other, table(other, ("noodles", "crumpets", "stew")), theta=0.99)
@@ -72,17 +78,9 @@ def test_a_release_is_one_commit_and_a_tag_and_old_ones_stay(hub, run, tmp_path)
     commits, tags = state(hub, home)
     assert len(commits) == 3  # the Hub's own first one, and one a release
     assert tags == {"v1.0.0": commits[1], "v1.1.0": commits[0]}
-    said = python(
-        hub,
-        tmp_path / "fresh",
-        """
-        from datasets import load_dataset
-        for revision in ("v1.0.0", "v1.1.0", None):
-            rows = load_dataset("caredio/cardset", "china", split="train", revision=revision)
-            print(rows[0]["completion"][0]["content"].split()[0], rows["rank"][:3])
-        """,
-    )
-    assert said == ["rice [1, 2, 3]", "noodles [1, 2, 3]", "noodles [1, 2, 3]"]
+    after = [python(hub, tmp_path / "fresh", loading.format(revision=name)) for name in ("v1.0.0", "v1.1.0", None)]
+    assert before == after[0] == ["rice [1, 2, 3]"]
+    assert after[1] == after[2] == ["noodles [1, 2, 3]"]
 
 
 def test_publishing_again_changes_nothing(hub, run, tmp_path):
