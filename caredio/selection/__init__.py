@@ -27,13 +27,15 @@ class Config:
         cluster.theta(self.cluster, self.embed.embedder)  # raises where the embedder's is unknown and none was given
 
 
-def select(run: Run, config: Config = Config(), table: Dataset | None = None, source: str = "") -> Dataset:
+def select(
+    run: Run, config: Config = Config(), table: Dataset | None = None, source: dict[str, Any] | None = None
+) -> Dataset:
     """Rank the run's candidates, or the rows of a table of one's own, within each culture.
 
     Args:
         table: rows with question_id, question, response and culture; None takes the candidates that
             `synthesize` wrote into `run`.
-        source: hash of the table, by which an unchanged one is known.
+        source: what the table is, its hash included, by which an unchanged one is known.
 
     Returns:
         `features.RANKED`.
@@ -46,12 +48,13 @@ def select(run: Run, config: Config = Config(), table: Dataset | None = None, so
     if table is None:
         candidates = run.table("candidates")
     else:
+
+        def matched() -> tuple[Dataset, dict[str, Any]]:
+            candidates = match.run(table, config.match)
+            return candidates, {"alone": match.report(candidates)}
+
         candidates = run.stage(
-            "candidates",
-            lambda: match.run(table, config.match),
-            columns=features.CANDIDATES,
-            config=config.match,
-            source=source,
+            "candidates", matched, columns=features.CANDIDATES, config=config.match, source=source or {}
         )
     vectors = run.stage(
         "vectors", lambda: embed.run(candidates, config.embed), after=["candidates"], config=config.embed
