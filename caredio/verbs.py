@@ -91,6 +91,8 @@ def select(
     reading, config, releasing = fill([source.Config, selection.Config, release.Config], settings)
     if table is None and reading != source.Config():
         raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
+    if not push and releasing != release.Config():
+        raise InputError("a release is described, but select publishes with --push owner/name only.")
     rows, record = source.run(str(table), reading) if table else (None, None)
     with Run(out) as run:
         ranked = selection.select(run, config, rows, record)
