@@ -55,7 +55,7 @@ def select(
     run: Run,
     config: Config = Config(),
     table: Dataset | None = None,
-    source: str = "",
+    source: dict[str, Any] | None = None,
     model: Model | None = None,
 ) -> Dataset:
     """Rank the run's candidates, or the rows of a table of one's own, within each culture.
@@ -63,7 +63,7 @@ def select(
     Args:
         table: rows with question_id, question, response and culture; None takes the candidates that
             `synthesize` wrote into `run`.
-        source: hash of the table, by which an unchanged one is known.
+        source: what the table is, its hash included, by which an unchanged one is known.
         model: who is asked for the scores that need one.
 
     Returns:
@@ -77,12 +77,13 @@ def select(
     if table is None:
         candidates = run.table("candidates")
     else:
+
+        def matched() -> tuple[Dataset, dict[str, Any]]:
+            candidates = match.run(table, config.match)
+            return candidates, {"alone": match.report(candidates)}
+
         candidates = run.stage(
-            "candidates",
-            lambda: match.run(table, config.match),
-            columns=features.CANDIDATES,
-            config=config.match,
-            source=source,
+            "candidates", matched, columns=features.CANDIDATES, config=config.match, source=source or {}
         )
     vectors = run.stage(
         "vectors", lambda: embed.run(candidates, config.embed), after=["candidates"], config=config.embed
