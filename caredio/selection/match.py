@@ -1,6 +1,7 @@
-"""A table of one's own made into candidates: every row meets what other cultures said to the same question.
+"""A table of one's own made into candidates: every row meets what others said to the same question.
 
-own rows -> candidates. The others are drawn by seed: up to `compared` cultures, one answer each (seed 001, Eq. 1).
+own rows -> candidates. The others are drawn by seed: up to `compared` cultures, one answer each (seed 001, Eq. 1). The
+panel is what the row's own culture said besides.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from datasets import Dataset, Features, Value
 
 from caredio import features
 from caredio.errors import InputError
+
+_PANEL = 8  # answers of its own culture that a row keeps
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def run(table: Dataset, config: Config) -> Dataset:
         {
             **{name: row.get(name) for name in features.CANDIDATES},
             "others": others(said[row["question_id"]], row, config) if row["drop_reason"] is None else [],
+            "panel": panel(said[row["question_id"]], row, config) if row["drop_reason"] is None else [],
             "drop_reason": row["drop_reason"],
         }
         for row in rows
@@ -82,7 +86,7 @@ def run(table: Dataset, config: Config) -> Dataset:
 def _typed(table: Dataset) -> Dataset:
     """The columns that candidates have, as candidates have them."""
     for name in features.CANDIDATES:
-        if name in table.column_names and name != "others":
+        if name in table.column_names and name not in ("others", "panel"):
             try:
                 table = table.cast_column(name, features.CANDIDATES[name])
             except (pa.ArrowException, TypeError, ValueError, AttributeError):
@@ -105,3 +109,16 @@ def others(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: 
         sample_id, response = draw.choice(sorted(said[culture]))
         found.append({"culture": culture, "sample_id": sample_id, "response": response, "shown": False})
     return found
+
+
+def panel(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: Config) -> list[dict[str, Any]]:
+    """Up to `_PANEL` other answers of the row's culture, out of culture -> [(sample_id, response)].
+
+    Drawn, as the others are: each of a survey's answers with all the rest would be a table of their square.
+    """
+    draw = random.Random(f"{config.seed}/{row['sample_id']}/panel")
+    rest = sorted(answer for answer in said[row["culture"]] if answer[0] != row["sample_id"])
+    return [
+        {"persona": None, "sample_id": sample_id, "response": response}
+        for sample_id, response in draw.sample(rest, min(_PANEL, len(rest)))
+    ]
