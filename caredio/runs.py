@@ -96,7 +96,7 @@ class Run:
         after: Sequence[str] = (),
         config: Any = None,
         model: Model | None = None,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] = (),
         source: str | dict[str, Any] = "",
         split_by: str | None = None,
     ) -> Dataset:
@@ -109,7 +109,7 @@ class Run:
             after: stages whose tables it reads.
             config: the stage's Config (or several).
             model: the model it asks.
-            prompt: the prompt file it uses.
+            prompt: the prompt file it uses, or several.
             source: hash of other input, alone or in a description of it.
             split_by: column by whose values the table is written as one file each, with a README that makes every
                 value a config of `load_dataset`.
@@ -119,7 +119,7 @@ class Run:
             "source": source,
             "config": _plain(config),
             "model": asdict(model.spec) if model else None,
-            "prompt": prompts.load(prompt).sha if prompt else None,
+            "prompt": [prompts.load(name).sha for name in ([prompt] if isinstance(prompt, str) else prompt)],
             "version": version(),
         }
         fingerprint = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -74,7 +74,8 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
     topic: dict[str, Any] = {**asdict(topics[0]), "question_type": "open", "count": config.questions.per_call}
     shown = [{"culture": slug, "response": _ANSWER, "shown": True} for slug in adapt.shown(culture, config.adapt)]
     heard = [{"name": culture.name, "response": _ANSWER}] * (1 + len(shown))
-    asked = {"question": _QUESTION, "universal_question": _QUESTION, "answers": heard, "others": shown}
+    texts = {"question": _QUESTION, "universal_question": _QUESTION, "language": "en"}
+    asked = {**texts, "answers": heard, "others": shown}
     answer = len(_ANSWER) // _CHARACTERS
     ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
@@ -87,7 +88,7 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
         ),
         ("answers", count * len(near), ask, answer),
         ("adapted", pairs, _tokens(adapt.prompt(asked, culture)), _ADAPTED),
-        ("isolated answers", count * (len(targets) + others), ask, answer),
+        ("isolated answers", count * (len(targets) * (1 + config.personas.personas) + others), ask, answer),
         ("contrastive answers", pairs, _tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
     )
     return Plan(spec.model, tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps))

@@ -9,7 +9,7 @@ from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 from caredio.synthesis import Config as Synthesis
-from caredio.synthesis import adapt, contrast, roleplay, speakers
+from caredio.synthesis import adapt, contrast, isolated, personas, roleplay, speakers
 
 KNOWN = cultures.load()
 QUESTIONS = features.table(
@@ -41,8 +41,14 @@ def adapted(model):
     return adapt.run(QUESTIONS, answered(model), adapt.Config(), model, KNOWN, TARGETS)
 
 
-def candidates(model, config=contrast.Config()):
-    return contrast.run(adapted(model), config, model, KNOWN, roleplay.Config(), adapt.Config())
+def alone(model, questions, people=0, style=roleplay.Config()):
+    return isolated.run(questions, contrast.Config(), personas.Config(people), model, KNOWN, style, adapt.Config())
+
+
+def candidates(model, people=0, style=roleplay.Config(), language="en"):
+    questions = adapt.run(QUESTIONS, answered(model), adapt.Config(language=language), model, KNOWN, TARGETS)
+    answers = alone(model, questions, people, style)
+    return contrast.run(questions, answers, contrast.Config(), model, KNOWN, style, adapt.Config())
 
 
 def test_every_culture_and_neighbour_answers_every_question_in_isolation(server):
@@ -104,6 +110,51 @@ def test_candidates_hold_what_selection_and_dpo_need(server):
         )
     assert set(rows["generator"]) == {"scripted"}
     assert set(rows["model_revision"]) == {"scripted-2026-01-01"}
+
+
+def test_a_panel_of_people_answers_the_adapted_question_in_isolation(server):
+    model = model_for(server)
+    rows = features.kept(candidates(model, people=3))
+    plain = features.kept(candidates(model))
+    assert plain.remove_columns("panel").to_list() == rows.remove_columns("panel").to_list()
+    assert {len(row["panel"]) for row in plain} == {0}
+    asked = {
+        (body["messages"][0]["content"], body["messages"][1]["content"].split("\n")[0])
+        for body in server.bodies.values()
+    }
+    for row in rows:
+        drawn = personas.panel(KNOWN[row["culture"]], row["question_id"], personas.Config(3))
+        assert [one["persona"] for one in row["panel"]] == drawn
+        assert len({row["isolated_response"], *(one["response"] for one in row["panel"])}) == 4
+        for one in row["panel"]:
+            assert one["sample_id"] == features.sample_id(row["culture"], row["question"], one["response"])
+            told = next(
+                system for system, question in asked if question == row["question"] and one["persona"] in system
+            )
+            assert f"lives there today: {one['persona']}." in told
+
+
+def test_an_answer_that_fails_is_a_reject_of_its_own_and_costs_no_candidate():
+    def fault(number, body):
+        system, user = (message["content"] for message in body["messages"][:2])
+        adapted_question = not user.startswith(tuple(QUESTIONS["question"]))
+        return "I'm sorry, but I can't." if "grew up in Japan" in system and adapted_question else None
+
+    with LLMServer(fault=fault) as server:
+        model = model_for(server)
+        questions = adapted(model)
+        answers = alone(model, questions)
+        rows = contrast.run(questions, answers, contrast.Config(), model, KNOWN, roleplay.Config(), adapt.Config())
+    refused = features.rejected(answers)
+    assert {(row["culture"], row["target"], row["drop_reason"]) for row in refused} >= {("japan", "china", "refusal")}
+    assert {row["culture"] for row in refused} == {"japan"}
+    china = [row for row in features.kept(rows) if row["culture"] == "china"]
+    assert len(china) == 2
+    assert {other["culture"] for row in china for other in row["others"] if other["shown"]} == {
+        "south_korea",
+        "singapore",
+        "india",
+    }
 
 
 def test_the_contrastive_prompt_shows_the_neighbours_and_nobody_else(server):
