@@ -25,8 +25,10 @@ _SYNTHESIZE_EXAMPLES = """examples:
 """
 _SELECT_EXAMPLES = """examples:
   caredio select --out runs/food                      the candidates that `caredio synthesize` wrote there
-  caredio select answers.csv --out runs/own           a table with question_id, question, response, culture
-  caredio select answers.jsonl --out runs/own --budget 200 --embedder intfloat/multilingual-e5-base --theta 0.85
+  caredio select answers.csv --out runs/own           a table with question, response, culture (and question_id)
+  caredio select chats.jsonl --out runs/own --question-column messages --response-column messages \\
+      --culture-column country --match-by text
+  caredio select owner/name --config default --split train --out runs/own --push me/ranked --license cc-by-4.0
 """
 _EVALUATE_EXAMPLES = """examples:
   caredio evaluate --out runs/food --trained runs/food/models
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
+    from caredio.selection import source
 
     writing, ranking = [Spec, Endpoint, synthesis.Config], [selection.Config]
     parser = argparse.ArgumentParser(
@@ -99,9 +102,12 @@ def _parser() -> argparse.ArgumentParser:
 
     select = _command(commands, verbs.select, "rank candidates, or a table of your own", _SELECT_EXAMPLES)
     select.add_argument(
-        "table", nargs="?", type=Path, help="parquet, csv, json or jsonl; default: the run's candidates"
+        "table",
+        nargs="?",
+        help="parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates",
     )
-    _setting_flags(select, ranking)
+    _push_flags(select)
+    _setting_flags(select, [source.Config, *ranking, release.Config])
 
     quickstart = _command(commands, verbs.quickstart, "walk the whole road with the embedded models", _QUICKSTART)
     quickstart.set_defaults(out=Path("runs/quickstart"))
@@ -120,8 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     publish = _command(commands, verbs.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     publish.add_argument("--to", type=Path, help="folder of the release; default: OUT/release")
     publish.add_argument("--model", type=Path, help="release this folder that a recipe wrote, not the dataset")
-    publish.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
-    publish.add_argument("--private", action="store_true", help="make a repository that is not there yet private")
+    _push_flags(publish)
     publish.add_argument("--cultures-file", type=Path, help="the YAML that the run was built with")
     _setting_flags(publish, [release.Config])
     return parser
@@ -149,6 +154,11 @@ def _synthesis_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topics-file", type=Path, help="YAML whose topics add to or override the shipped ones")
     parser.add_argument("--store", type=Path, help="file of stored answers; default: one for all runs")
     parser.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost, and spend nothing")
+
+
+def _push_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
+    parser.add_argument("--private", action="store_true", help="make a repository that is not there yet private")
 
 
 def _setting_flags(parser: argparse.ArgumentParser, configs: Sequence[type]) -> None:

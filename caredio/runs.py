@@ -97,7 +97,7 @@ class Run:
         config: Any = None,
         model: Model | None = None,
         prompt: str | Sequence[str] = (),
-        source: str = "",
+        source: str | dict[str, Any] = "",
         split_by: str | None = None,
     ) -> Dataset:
         """The stage's table: read when its fingerprint is unchanged, else computed and written.
@@ -110,7 +110,7 @@ class Run:
             config: the stage's Config (or several).
             model: the model it asks.
             prompt: the prompt file it uses, or several.
-            source: hash of other input.
+            source: hash of other input, alone or in a description of it.
             split_by: column by whose values the table is written as one file each, with a README that makes every
                 value a config of `load_dataset`.
         """

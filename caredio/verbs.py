@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from caredio.errors import InputError
 from caredio.llm.spec import EMBEDDED
 
 if TYPE_CHECKING:
@@ -64,11 +65,16 @@ def synthesize(
         return synthesis.synthesize(run, model, targets, asked, known, config)
 
 
-def select(out: Path | str, table: Path | str | None = None, **settings: Any) -> Dataset:
+def select(
+    out: Path | str, table: Path | str | None = None, *, push: str = "", private: bool = False, **settings: Any
+) -> Dataset:
     """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
 
     Args:
-        table: parquet, csv, json or jsonl file with question_id, question, response and culture.
+        table: parquet, csv, json or jsonl file, or `owner/name` of a dataset on the Hub, with a question, a response
+            and a culture in each row.
+        push: `owner/name` on the Hub, to `publish` the ranked split there; empty does not.
+        private: visibility of a repository this creates.
 
     Returns:
         `features.RANKED`. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one config a culture.
@@ -77,15 +83,22 @@ def select(out: Path | str, table: Path | str | None = None, **settings: Any) ->
         CaredioError: one sentence on what to mend.
     """
     from caredio import selection
+    from caredio.publishing import release
     from caredio.runs import Run
-    from caredio.selection import read
+    from caredio.selection import source
     from caredio.training import views
 
-    (config,) = fill([selection.Config], settings)
-    rows, source = read.table(Path(table)) if table else (None, "")
+    reading, config, releasing = fill([source.Config, selection.Config, release.Config], settings)
+    if table is None and reading != source.Config():
+        raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
+    if not push and releasing != release.Config():
+        raise InputError("a release is described, but select publishes with --push owner/name only.")
+    rows, record = source.run(str(table), reading) if table else (None, None)
     with Run(out) as run:
-        ranked = selection.select(run, config, rows, source)
+        ranked = selection.select(run, config, rows, record)
         run.stage("preference", lambda: views.preference(ranked), after=["ranked"], split_by="culture")
+    if push:
+        publish(out, push=push, private=private, **dataclasses.asdict(releasing))
     return ranked
 
 

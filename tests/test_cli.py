@@ -231,7 +231,11 @@ def test_select_without_candidates(tmp_path, capsys):
     [
         ("own.jsonl", '{"question": "a"}\n{"question": \n', "own.jsonl, line 2: not valid JSON"),
         ("own.jsonl", "", "holds no rows"),
-        ("own.csv", "question,answer\nWhy?,Because\n", "column response, culture is missing; found question, answer"),
+        (
+            "own.csv",
+            "question,answer\nWhy?,Because\n",
+            "no column response or completion or messages; found question, answer; name yours with --response-column",
+        ),
         ("own.csv", 'question,response,culture\n"a,b\n', "not valid CSV"),
         ("own.txt", "hello", "unknown kind of table '.txt'"),
         ("own.parquet", "PAR1", "is not a Parquet file"),

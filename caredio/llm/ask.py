@@ -98,7 +98,7 @@ def ask(
     columns = Features({**dataset.features, **writes, "drop_reason": Value("string")})
     if not total:
         return features.table([], columns)
-    return _outside_the_loop(
+    return outside_the_loop(
         # the fingerprint is given: stages keep their own, and a live client cannot be hashed
         lambda: dataset.map(
             ask_row,
@@ -110,7 +110,7 @@ def ask(
     )
 
 
-def _outside_the_loop(mapped: Callable[[], Dataset]) -> Dataset:
+def outside_the_loop(mapped: Callable[[], Dataset]) -> Dataset:
     """Run an async map, which brings its own event loop: in a thread where one runs already (Jupyter)."""
     try:
         asyncio.get_running_loop()

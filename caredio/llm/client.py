@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,12 +93,18 @@ class Client:
             CallFailed: the retries are spent.
             EndpointError: no call can succeed (key refused, model unknown, quota used up).
         """
+        answer = self._read(await self._call(self._request(messages, schema)))
+        self.store.put({key: answer})
+        return answer
+
+    async def _call(self, request: dict[str, Any]) -> Any:
+        """The endpoint's reply to a chat request."""
         import openai
 
         self._open()
         try:
             async with self._bound:
-                reply = await self._openai.chat.completions.create(**self._request(messages, schema))
+                return await self._openai.chat.completions.create(**request)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise EndpointError(self._refusal(error)) from None
         except openai.RateLimitError as error:
@@ -112,9 +119,40 @@ class Client:
             raise CallFailed(f"endpoint: status {error.status_code}") from None
         except (openai.OpenAIError, json.JSONDecodeError):
             raise CallFailed("endpoint: not a chat completion") from None
-        answer = self._read(reply)
+
+    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
+        """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
+
+        It is the difference of two texts' likelihoods: the chat that ends with the completion, and the chat that ends
+        where it would begin. The second is stored too, so that each further completion costs one call.
+
+        Raises:
+            CallFailed: the retries are spent.
+            EndpointError: the endpoint tells no log-probabilities of prompts, or no call can succeed.
+        """
+        before_key = self.spec.likelihood_key(messages, "")
+        before = self.store.get(before_key)
+        if before is None:
+            before = await self._measured(messages, {"add_generation_prompt": True})
+            self.store.put({before_key: before})
+        whole = [*messages, {"role": "assistant", "content": completion}]
+        after = await self._measured(whole, {"add_generation_prompt": False, "continue_final_message": True})
+        answer = replace(after, text=f"{float(after.text) - float(before.text):.3f}")
         self.store.put({key: answer})
         return answer
+
+    async def _measured(self, messages: Messages, template: dict[str, bool]) -> Answer:
+        """log2 p of the chat's own tokens, as an answer's text."""
+        request = {"model": self.spec.model, "messages": messages, "max_tokens": 1}
+        reply = await self._call({**request, "extra_body": {"prompt_logprobs": 0, **template}})
+        told = getattr(reply, "prompt_logprobs", None)
+        if not told:
+            raise EndpointError(
+                f"model {self.spec.model!r}: the endpoint tells no log-probabilities of prompts (vLLM does); choose"
+                " scores that need none: --representativeness typicality, --distinctiveness cosine."
+            )
+        nats = sum(next(iter(token.values()))["logprob"] for token in told if token)  # the first token has none
+        return replace(self._read(reply), text=repr(nats / math.log(2)))
 
     def _request(self, messages: Messages, schema: dict[str, Any] | None) -> dict[str, Any]:
         spec = self.spec

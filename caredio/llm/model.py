@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ class Backend(Protocol):
     """Who answers: `Client` over HTTP, `Embedded` on this machine. Both store what they answer."""
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
+
+    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer: ...
 
     async def close(self) -> None: ...
 
@@ -46,6 +49,20 @@ class Model:
             EndpointError: no call will.
         """
         key = self.spec.key(messages, schema, draw)
+        return await self._known(key, lambda: self.backend.generate(key, messages, schema))
+
+    async def likelihood(self, messages: Messages, completion: str) -> float:
+        """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
+
+        Raises:
+            CallFailed: this call got no answer.
+            EndpointError: no call will, as where the endpoint tells no log-probabilities.
+        """
+        key = self.spec.likelihood_key(messages, completion)
+        return float((await self._known(key, lambda: self.backend.likelihood(key, messages, completion))).text)
+
+    async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """The stored answer, that of an equal call in flight, or that of a new call."""
         answer = self.store.get(key)
         if answer is not None:
             self.usage.stored += 1
@@ -53,7 +70,7 @@ class Model:
         flight = self._in_flight.get(key)
         if flight is not None and flight.get_loop() is asyncio.get_running_loop():
             return await flight
-        task = asyncio.ensure_future(self.backend.generate(key, messages, schema))
+        task = asyncio.ensure_future(call())
         self._in_flight[key] = task
         try:
             answer = await task

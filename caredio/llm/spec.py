@@ -54,4 +54,13 @@ class Spec:
         call = {"kind": "chat", **asdict(self), "messages": messages, "schema": schema, "draw": draw}
         if schema is None:
             del call["json_mode"]
-        return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        return _hash(call)
+
+    def likelihood_key(self, messages: Messages, completion: str) -> str:
+        """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
+        model = {name: getattr(self, name) for name in ("model", "provider", "revision")}
+        return _hash({"kind": "likelihood", **model, "messages": messages, "completion": completion})
+
+
+def _hash(call: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -43,12 +43,15 @@ def dataset_card(
     for slug, score in zip(ranked["culture"], ranked["score"], strict=True):
         scores[slug].append(score)
     made_from = run.stages["scored"]["made_from"]["config"]
+    source = run.stages["candidates"]["made_from"]["source"]  # of a table of one's own; nothing where we wrote it
+    languages = _values(ranked["language"]) or ([] if source else ["en"])
+    license_ = config.license or ("unknown" if source else "other")
     return _render(
         "caredio.dataset_card",
         head=_head(
             {
-                "license": config.license,
-                "language": _values(ranked["language"]) or ["en"],
+                "license": license_,
+                **({"language": languages} if languages else {}),
                 "task_categories": ["text-generation"],
                 "tags": ["culture", "alignment", "caredio"],
                 "size_categories": [next((tag for limit, tag in _SIZES if len(ranked) < limit), "n>1M")],
@@ -73,6 +76,7 @@ def dataset_card(
             for slug in slugs
         ],
         caredio=version(),
+        source=source,
         generators=generators,
         revisions=[revision for revision in _values(ranked["model_revision"]) if revision not in generators],
         theta=run.stages["scored"]["theta"],
@@ -84,7 +88,8 @@ def dataset_card(
             if stage in ("questions", "answers", "adapted", "candidates", "scored", "ranked")
         ],
         small=EMBEDDED in generators,
-        license=config.license,
+        license=license_,
+        stated=bool(config.license),
         terms=config.terms,
         reviewed_by=config.reviewed_by,
     )
@@ -100,7 +105,7 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
     """
     adapter = record["method"] != "full"
     head = {
-        "license": config.license,
+        "license": config.license or "other",
         "base_model": record["base_model"],
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
@@ -120,7 +125,7 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
         adapter=adapter,
         facts=facts,
         results=[row for row in results or [] if row["culture"] == record["dataset_config"]],
-        license=config.license,
+        license=config.license or "other",
         terms=config.terms,
         reviewed_by=config.reviewed_by,
     )

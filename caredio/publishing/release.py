@@ -36,7 +36,9 @@ _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors
 class Config:
     version: str = field(default="v0.1.0", metadata={"help": "the release's tag, such as v1.0.0"})
     held_out: float = field(default=0.05, metadata={"help": "share of the questions whose rows go to the test split"})
-    license: str = field(default="other", metadata={"help": "licence tag of the card, as the Hub spells it"})
+    license: str = field(
+        default="", metadata={"help": "licence as the Hub spells it; default: other, of a table of one's own unknown"}
+    )
     terms: str = field(default="", metadata={"help": "what the generator's terms ask of its output, for the card"})
     reviewed_by: str = field(default="", metadata={"help": "who reviewed the text as native speakers, for the card"})
 

@@ -13,14 +13,25 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.llm.likelihood import likelihoods
+from caredio.llm.model import Model
+from caredio.llm.spec import Messages
 from caredio.selection.embed import matrix
+from caredio.selection.voice import turns
+
+MEASURES = ("cosine", "information")
 
 
 @dataclass(frozen=True)
 class Config:
+    distinctiveness: str = field(
+        default="cosine", metadata={"help": "how a response's distance is measured", "choices": MEASURES}
+    )
     compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
 
     def __post_init__(self) -> None:
+        if self.distinctiveness not in MEASURES:
+            raise InputError(f"distinctiveness is {self.distinctiveness!r}; use {' or '.join(MEASURES)}.")
         if self.compared < 1:
             raise InputError("compared must be at least 1: distinctiveness needs another culture.")
 
@@ -30,19 +41,32 @@ def cosine(response: np.ndarray, others: np.ndarray) -> float:
     return float((1.0 - others.astype(np.float64) @ response.astype(np.float64)).mean())
 
 
-def compared_to(row: dict[str, Any], config: Config) -> list[str]:
-    """sample_ids of up to `config.compared` others: those not shown in the contrastive prompt, then those that were."""
-    ordered = sorted(row["others"], key=lambda other: other["shown"])
-    return [other["sample_id"] for other in ordered[: config.compared]]
+def information(own: float, others: np.ndarray, length: int) -> float | None:
+    """d = [log2 p(y | x, c) - log2 mean over other cultures c' of p(y | x, c')] / bytes of y.
+
+    Bits, float[k] bits and UTF-8 bytes. The mean is over probabilities: one culture that would say it too is enough to
+    make y undistinctive. None where a likelihood is unknown (nan).
+    """
+    known = others[~np.isnan(others)]
+    if np.isnan(own) or not len(known):
+        return None
+    return float((own - (np.logaddexp2.reduce(known) - np.log2(len(known)))) / length)
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config) -> Dataset:
-    """Add `distinctiveness` and `compared` (how many others it is the mean over).
+def compared_to(row: dict[str, Any], config: Config) -> list[dict[str, Any]]:
+    """Up to `config.compared` others: those not shown in the contrastive prompt, then those that were."""
+    return sorted(row["others"], key=lambda other: other["shown"])[: config.compared]
 
-    Where no other culture answered the question, distinctiveness is null and compared 0.
+
+def run(candidates: Dataset, vectors: Dataset, config: Config, model: Model | None = None) -> Dataset:
+    """Add `distinctiveness` and `compared` (how many others it is over).
+
+    Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
+    rows that can still be selected: with `is_center` among the columns, on centres alone.
 
     Raises:
         InputError: no row at all has another culture's answer; names some rows.
+        EndpointError: the model cannot be asked.
     """
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
     against = [compared_to(row, config) for row in candidates.select_columns(["others"])]
@@ -52,13 +76,39 @@ def run(candidates: Dataset, vectors: Dataset, config: Config) -> Dataset:
             f"no question was answered by two cultures (such as question_id {some}): distinctiveness compares answers"
             " to the same question, so give them the same question_id or the same text."
         )
-    used = list(dict.fromkeys([*candidates["sample_id"], *(other for others in against for other in others)]))
-    place = {name: row for row, name in enumerate(used)}
-    unit = matrix(vectors, "response_embedding", used)
-    scores = [
-        cosine(unit[place[name]], unit[[place[other] for other in others]]) if others else None
-        for name, others in zip(candidates["sample_id"], against, strict=True)
-    ]
+    if config.distinctiveness == "cosine":
+        scores = _cosines(candidates["sample_id"][:], against, vectors)
+    elif model is None:
+        raise InputError("information asks a model, and none was given.")
+    else:
+        scores = _informations(candidates, against, model)
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
     added = {"distinctiveness": scores, "compared": [len(others) for others in against]}
     return features.beside(candidates, Dataset.from_dict(added, features=columns))
+
+
+def _cosines(names: list[str], against: list[list[dict[str, Any]]], vectors: Dataset) -> list[float | None]:
+    others = [[other["sample_id"] for other in row] for row in against]
+    used = list(dict.fromkeys([*names, *(other for row in others for other in row)]))
+    place = {name: row for row, name in enumerate(used)}
+    unit = matrix(vectors, "response_embedding", used)
+    return [
+        cosine(unit[place[name]], unit[[place[other] for other in row]]) if row else None
+        for name, row in zip(names, others, strict=True)
+    ]
+
+
+def _informations(candidates: Dataset, against: list[list[dict[str, Any]]], model: Model) -> list[float | None]:
+    calls: list[tuple[Messages, str]] = []
+    spans = []
+    for row, others in zip(candidates, against, strict=True):
+        cultures = [row["culture"], *dict.fromkeys(other["culture"] for other in others)]
+        if not others or not row.get("is_center", True):
+            cultures = []
+        spans.append((len(calls), len(cultures), len(row["response"].encode())))
+        calls += [(turns(culture, [], row["question"]), row["response"]) for culture in cultures]
+    bits = likelihoods(calls, model, "information of other cultures")
+    return [
+        information(bits[start], bits[start + 1 : start + count], length) if count else None
+        for start, count, length in spans
+    ]

@@ -7,9 +7,11 @@ panel is what the row's own culture said besides.
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 import re
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,8 @@ from datasets import Dataset, Features, Value
 
 from caredio import features
 from caredio.errors import InputError
+
+log = logging.getLogger("caredio")
 
 _PANEL = 8  # answers of its own culture that a row keeps
 
@@ -41,46 +45,136 @@ def run(table: Dataset, config: Config) -> Dataset:
 
     Returns:
         `features.CANDIDATES` and `drop_reason` (empty, duplicate). Rows of a question that no other culture answered
-        have no others; distinct.py says so.
+        have no others: `report` counts them, distinct.py gives them no score.
 
     Raises:
-        InputError: a column is missing, or there is no row.
+        InputError: a column is missing, a culture's name cannot name a file, or there is no row.
     """
     table = _typed(table)
     if "question_id" not in table.column_names and "question" in table.column_names:
-        ids = [hashlib.sha256((text or "").strip().encode()).hexdigest()[:16] for text in table["question"]]
-        table = table.add_column("question_id", ids)
+        table = table.add_column("question_id", [text_id(question or "") for question in table["question"][:]])
     table = features.require(table, features.OWN, "the table")
-    for culture in sorted({name.strip() for name in table["culture"] if name}):
-        if culture and not re.fullmatch(r"[^\W_][\w .-]*", culture):  # it will name a file and a config
-            raise InputError(f"the table: culture {culture!r} must be letters, digits, spaces, '_', '.' or '-' only.")
-    rows: list[dict[str, Any]] = []
-    first: dict[str, tuple[str, int]] = {}  # sample_id -> (question_id, row) of the copy that is kept
-    said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    for place, row in enumerate(table):
-        row |= {name: (row[name] or "").strip() for name in features.OWN}
-        row["sample_id"] = features.sample_id(row["culture"], row["question"], row["response"])
-        row["drop_reason"] = None if all(row[name] for name in features.OWN) else "empty"
-        if row["drop_reason"] is None:
-            copy = (row["question_id"], place)
-            first[row["sample_id"]] = min(first.get(row["sample_id"], copy), copy)
-        rows.append(row)
-    for place, row in enumerate(rows):
-        if row["drop_reason"] is None and first[row["sample_id"]][1] != place:
-            row["drop_reason"] = "duplicate"
-        if row["drop_reason"] is None:
-            said[row["question_id"]][row["culture"]].append((row["sample_id"], row["response"]))
-    records = [
-        {
-            **{name: row.get(name) for name in features.CANDIDATES},
-            "others": others(said[row["question_id"]], row, config) if row["drop_reason"] is None else [],
-            "panel": panel(said[row["question_id"]], row, config) if row["drop_reason"] is None else [],
-            "drop_reason": row["drop_reason"],
-        }
-        for row in rows
-    ]
+    cells = own_cells(table)
+    _check_cultures(cells["culture"])
+    names = sample_ids(cells)
+    reasons = _reasons(cells, names)
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    return features.table(records, columns)
+    met, panels = _met(cells, names, reasons, config)
+    made = {**cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
+    given = table.with_format("arrow")[:]
+    arrays = [
+        pa.chunked_array([pa.array(made[kind.name], kind.type)])
+        if kind.name in made
+        else given[kind.name].cast(kind.type)
+        if kind.name in given.column_names
+        else pa.chunked_array([pa.nulls(len(table), kind.type)])
+        for kind in columns.arrow_schema
+    ]
+    return Dataset(pa.table(arrays, schema=columns.arrow_schema))
+
+
+def report(candidates: Dataset) -> dict[str, Any]:
+    """Per culture, the rows whose question no other culture answered: how many, their share, some question ids.
+
+    They cannot be compared, so they are not ranked; the log says so.
+
+    Raises:
+        InputError: no row can be compared; told here, before anything is spent on embeddings.
+    """
+    candidates = features.kept(candidates)
+    rows = Counter(candidates["culture"][:])
+    alone: dict[str, list[str]] = {culture: [] for culture in sorted(rows)}
+    for culture, question_id, met in zip(
+        *(candidates[name][:] for name in ("culture", "question_id", "others")), strict=True
+    ):
+        if not met:
+            alone[culture].append(question_id)
+    if len(candidates) and sum(map(len, alone.values())) == len(candidates):
+        some = ", ".join(candidates["question_id"][:3])
+        raise InputError(
+            f"the table: no question was answered by two cultures (such as question_id {some}): distinctiveness"
+            " compares answers to the same question, so give them the same question_id or the same text."
+        )
+    for culture, ids in alone.items():
+        if ids:
+            log.warning(
+                "%s: no other culture answered the question of %d of %d rows (such as %s); they are not ranked.",
+                culture,
+                len(ids),
+                rows[culture],
+                ", ".join(list(dict.fromkeys(ids))[:3]),
+            )
+    return {
+        culture: {
+            "rows": rows[culture],
+            "alone": len(ids),
+            "share": round(len(ids) / rows[culture], 4),
+            "questions": list(dict.fromkeys(ids))[:3],
+        }
+        for culture, ids in alone.items()
+    }
+
+
+def text_id(question: str) -> str:
+    """The id of a question that has none: equal for texts that differ in white space or Unicode composition only."""
+    text = " ".join(unicodedata.normalize("NFC", question).split())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def own_cells(table: Dataset) -> dict[str, list[str]]:
+    """The columns of `features.OWN`, without space around the text; null is empty.
+
+    What is compared, ids and cultures, is in Unicode's composed form; what is trained on stays as it was typed.
+    """
+    cells = {name: [(text or "").strip() for text in table[name][:]] for name in features.OWN}
+    for name in ("question_id", "culture"):
+        cells[name] = [unicodedata.normalize("NFC", text) for text in cells[name]]
+    return cells
+
+
+def sample_ids(cells: dict[str, list[str]]) -> list[str]:
+    """The sample_id of every row of `own_cells`."""
+    return list(map(features.sample_id, cells["culture"], cells["question"], cells["response"]))
+
+
+def _check_cultures(cultures: list[str]) -> None:
+    for row, culture in enumerate(cultures, start=1):
+        if culture and not re.fullmatch(r"[^\W_][\w .-]*", culture):  # it will name a file and a config
+            raise InputError(
+                f"the table, row {row}: culture {culture!r} must be letters, digits, spaces, '_', '.' or '-' only."
+            )
+
+
+def _reasons(cells: dict[str, list[str]], names: list[str]) -> list[str | None]:
+    """Why rows are dropped: a cell is empty, or an equal row is kept (the one of the least question_id, then place)."""
+    reasons: list[str | None] = [None if all(row) else "empty" for row in zip(*cells.values(), strict=True)]
+    first: dict[str, tuple[str, int]] = {}
+    for place, (name, question_id) in enumerate(zip(names, cells["question_id"], strict=True)):
+        if reasons[place] is None:
+            first[name] = min(first.get(name, (question_id, place)), (question_id, place))
+    for place, name in enumerate(names):
+        if reasons[place] is None and first[name][1] != place:
+            reasons[place] = "duplicate"
+    return reasons
+
+
+def _met(
+    cells: dict[str, list[str]], names: list[str], reasons: list[str | None], config: Config
+) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
+    """The `others` and the `panel` of every row; empty where it is dropped."""
+    said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for reason, name, question_id, culture, response in zip(
+        reasons, names, cells["question_id"], cells["culture"], cells["response"], strict=True
+    ):
+        if reason is None:
+            said[question_id][culture].append((name, response))
+    for answers in said.values():
+        for several in answers.values():
+            several.sort()
+    rows = list(zip(reasons, names, cells["question_id"], cells["culture"], strict=True))
+    met = [others(said[asked], name, culture, config) if not reason else [] for reason, name, asked, culture in rows]
+    panels = [panel(said[asked][culture], name, config) if not reason else [] for reason, name, asked, culture in rows]
+    return met, panels
 
 
 def _typed(table: Dataset) -> Dataset:
@@ -97,28 +191,26 @@ def _typed(table: Dataset) -> Dataset:
     return table
 
 
-def others(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: Config) -> list[dict[str, Any]]:
-    """One answer each of up to `config.compared` other cultures, out of culture -> [(sample_id, response)].
+def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, config: Config) -> list[dict[str, Any]]:
+    """One answer each of up to `config.compared` other cultures, out of culture -> sorted [(sample_id, response)].
 
-    The draw depends on the seed and the row alone, not on the order of the table.
+    The draw depends on the seed and the row (`name` is its sample_id) alone, not on the order of the table.
     """
-    draw = random.Random(f"{config.seed}/{row['sample_id']}")
-    rest = sorted(culture for culture in said if culture != row["culture"])
+    draw = random.Random(f"{config.seed}/{name}")
+    rest = sorted(other for other in said if other != culture)
     found = []
-    for culture in draw.sample(rest, min(config.compared, len(rest))):
-        sample_id, response = draw.choice(sorted(said[culture]))
-        found.append({"culture": culture, "sample_id": sample_id, "response": response, "shown": False})
+    for other in draw.sample(rest, min(config.compared, len(rest))):
+        sample_id, response = draw.choice(said[other])
+        found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
     return found
 
 
-def panel(said: dict[str, list[tuple[str, str]]], row: dict[str, Any], config: Config) -> list[dict[str, Any]]:
-    """Up to `_PANEL` other answers of the row's culture, out of culture -> [(sample_id, response)].
+def panel(said: list[tuple[str, str]], name: str, config: Config) -> list[dict[str, Any]]:
+    """Up to `_PANEL` other answers of the row's culture, out of sorted [(sample_id, response)].
 
     Drawn, as the others are: each of a survey's answers with all the rest would be a table of their square.
     """
-    draw = random.Random(f"{config.seed}/{row['sample_id']}/panel")
-    rest = sorted(answer for answer in said[row["culture"]] if answer[0] != row["sample_id"])
-    return [
-        {"persona": None, "sample_id": sample_id, "response": response}
-        for sample_id, response in draw.sample(rest, min(_PANEL, len(rest)))
-    ]
+    draw = random.Random(f"{config.seed}/{name}/panel")
+    picked = draw.sample(said, min(_PANEL + 1, len(said)))  # one more, in case the row itself is among them
+    rest = [answer for answer in picked if answer[0] != name][:_PANEL]
+    return [{"persona": None, "sample_id": sample_id, "response": response} for sample_id, response in rest]

@@ -14,8 +14,6 @@ from datasets import Dataset
 
 from caredio.errors import InputError
 
-_FORMATS = "parquet, csv, json (a list of objects) or jsonl"
-
 
 def table(path: Path) -> tuple[Dataset, str]:
     """The rows of a parquet, csv, json or jsonl file and the file's sha256.
@@ -25,14 +23,16 @@ def table(path: Path) -> tuple[Dataset, str]:
     Raises:
         InputError: the file is missing, of another kind, or broken; names the line where there is one.
     """
-    readers = {".parquet": _parquet, ".csv": _csv, ".json": _json, ".jsonl": _jsonl}
-    if path.suffix not in readers:
-        raise InputError(f"{path}: unknown kind of table {path.suffix!r}; give {_FORMATS}.")
+    if path.suffix not in READERS:
+        raise InputError(
+            f"{path}: unknown kind of table {path.suffix!r}; give parquet, csv, json (a list of objects) or jsonl, or"
+            " owner/name of a dataset on the Hub."
+        )
     try:
         content = path.read_bytes()
         if path.suffix != ".parquet":
             content.decode("utf-8")
-        rows = readers[path.suffix](path)
+        rows = READERS[path.suffix](path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except UnicodeDecodeError as error:
@@ -108,3 +108,6 @@ def _row(row: Any, where: str) -> dict[str, Any]:
         key: str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
         for key, value in row.items()
     }
+
+
+READERS = {".parquet": _parquet, ".csv": _csv, ".json": _json, ".jsonl": _jsonl}

@@ -25,12 +25,12 @@ def hub(tmp_path):
         yield hub
 
 
-def publish(hub, run, home, *arguments, token=True, check=True):
+def publish(hub, run, home, *arguments, token=True, check=True, verb=("publish",)):
     """`caredio publish` in a process of its own: the Hub's address is read when its client is imported."""
     environment = hub.environment(home)
     if not token:
         environment["HF_TOKEN"] = "hf_nobody"
-    command = [sys.executable, "-m", "caredio.cli", "publish", "--out", str(run), *map(str, arguments)]
+    command = [sys.executable, "-m", "caredio.cli", *map(str, verb), "--out", str(run), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=check)
 
 
@@ -194,3 +194,46 @@ def test_a_model_is_released_with_its_tag(hub, run, tmp_path):
     commits, tags = state(hub, tmp_path / "home", "model", "caredio/china")
     assert tags == {"v1.0.0": commits[0]}
     assert os.path.exists(tmp_path / "r" / "release.json")
+
+
+def test_a_hub_dataset_is_selected_from_and_published_in_one_command(hub, tmp_path):
+    python(
+        hub,
+        tmp_path / "home",
+        f"""
+        from datasets import Dataset
+        Dataset.from_json({str(table(tmp_path))!r}, cache_dir={str(tmp_path)!r}).push_to_hub("people/said", "feasts")
+        """,
+    )
+    verb = ("select", "people/said", "--config", "feasts", "--theta", 0.99)
+    arguments = ("--version", "v1.0.0", "--push", "caredio/chosen", "--license", "cc-by-sa-4.0")
+    publish(hub, tmp_path / "run", tmp_path / "home", *arguments, verb=verb)
+    before = state(hub, tmp_path / "home", repo="caredio/chosen")
+    assert list(before[1]) == ["v1.0.0"]
+    publish(hub, tmp_path / "run", tmp_path / "home", *arguments, verb=verb)
+    assert state(hub, tmp_path / "home", repo="caredio/chosen") == before
+    loaded = python(
+        hub,
+        tmp_path / "fresh",
+        """
+        from datasets import load_dataset
+        from huggingface_hub import HfApi, hf_hub_download
+        print(load_dataset("caredio/chosen", "china", split="train", revision="v1.0.0")["rank"][:3])
+        print(HfApi().dataset_info("people/said").sha)
+        print(open(hf_hub_download("caredio/chosen", "README.md", repo_type="dataset")).read())
+        """,
+    )
+    ranks, commit, *page = loaded
+    assert ranks == "[1, 2, 3]"
+    assert (
+        f"- Text: selected from `people/said` (config `feasts`, commit `{commit}`); this build wrote none of it."
+        in page
+    )
+    assert "`cc-by-sa-4.0`: what the publisher says of the source." in page
+    assert not any("written by" in line or line.startswith("language") for line in page)
+
+
+def test_a_release_is_described_only_where_there_is_one(tmp_path):
+    with pytest.raises(caredio.InputError, match="--push"):
+        caredio.select(tmp_path / "run", table(tmp_path), license="mit")
+    assert not (tmp_path / "run").exists()

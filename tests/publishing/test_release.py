@@ -1,5 +1,6 @@
 """Releases: what lies in the folder, that it loads, and that its card is true."""
 
+import hashlib
 import json
 
 import pytest
@@ -115,12 +116,15 @@ def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
         *CULTURES,
         *(f"{culture}-{view}" for culture in CULTURES for view in ("preference", "pool", "vectors")),
     }
-    assert metadata["license"] == "other"
+    assert metadata["license"] == "unknown"
+    assert "`unknown`: the publisher did not say under which licence the source is." in body
     train, test = (len(load(released, "united_kingdom", split, tmp_path)) for split in ("train", "test"))
     scores = load(released, "united_kingdom-pool", "train", tmp_path).filter(lambda row: row["drop_reason"] is None)
     line = next(line for line in body.splitlines() if line.startswith("| United Kingdom (`united_kingdom`)"))
     assert line.split(" | ")[1:5] == [str(train), str(test), "24", f"{max(scores['score']):.3f}"]
-    assert "rows of the publisher's own table; no model wrote them" in body
+    sha256 = hashlib.sha256(table(tmp_path).read_bytes()).hexdigest()
+    assert f"Text: selected from `own.jsonl` (sha256 `{sha256}`); this build wrote none of it.\n" in body
+    assert "written by" not in body
     assert "Reviewed by native speakers: no." in body
     assert "similarity of 0.99" in body
     assert "{{" not in page
@@ -133,6 +137,7 @@ def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
     )
     page = (folder / "README.md").read_text()
     assert "license: cc-by-4.0" in page
+    assert "`cc-by-4.0`: what the publisher says of the source. The generator's terms" in page
     assert "The generator's terms: `Ask ¦ first`." in page
     assert "Reviewed by native speakers: `two people # from 'Narnia'`." in page
 

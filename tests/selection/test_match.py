@@ -271,3 +271,50 @@ def test_no_rows_is_an_error():
 def test_compared_is_positive():
     with pytest.raises(InputError, match="compared"):
         match.Config(compared=0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What  is\neaten?", "What is eaten?", True),
+        ("Caf\u00e9?", "Cafe\u0301?", True),  # composed and decomposed
+        ("What is eaten?", "what is eaten?", False),
+        ("What is eaten?", "What is eaten", False),
+        ("\ufb01ne?", "fine?", False),  # a ligature is another character, not another writing of the same
+    ],
+)
+def test_texts_are_the_same_but_for_white_space_and_composition(one, other, same):
+    rows = Dataset.from_dict({"question": [one, other], "culture": ["japan", "china"], "response": ["x", "y"]})
+    candidates = match.run(rows, match.Config())
+    assert [bool(row["others"]) for row in candidates] == [same, same]
+    assert candidates["question"][:] == [one, other]  # what is trained on stays as it was typed
+
+
+def test_a_culture_and_an_id_are_the_same_however_their_accents_are_typed():
+    rows = table("caf\u00e9 M\u00e9xico a", "cafe\u0301 Me\u0301xico b", "cafe\u0301 Peru c")
+    candidates = match.run(rows, match.Config())
+    assert [one["culture"] for one in candidates[2]["others"]] == ["M\u00e9xico"]
+    assert [[one["culture"] for one in row["others"]] for row in candidates][:2] == [["Peru"], ["Peru"]]
+
+
+def test_a_culture_that_could_name_no_file_is_told_with_its_row():
+    with pytest.raises(InputError, match=r"the table, row 2: culture '\.\./etc' must be"):
+        match.run(table("q1 japan rice", "q1 ../etc x"), match.Config())
+
+
+def test_what_cannot_be_compared_is_counted_and_told(caplog):
+    rows = table("q1 japan a", "q1 china b", "q2 japan c", "q2 japan d", "q3 japan e", "q4 japan f", "q5 japan g")
+    candidates = match.run(rows, match.Config())
+    assert match.report(candidates) == {
+        "china": {"rows": 1, "alone": 0, "share": 0.0, "questions": []},
+        "japan": {"rows": 6, "alone": 5, "share": 0.8333, "questions": ["q2", "q3", "q4"]},
+    }
+    assert caplog.messages == [
+        "japan: no other culture answered the question of 5 of 6 rows (such as q2, q3, q4); they are not ranked."
+    ]
+
+
+def test_a_table_in_which_nothing_can_be_compared_is_told():
+    candidates = match.run(table("q1 japan a", "q2 china b"), match.Config())
+    with pytest.raises(InputError, match="no question was answered by two cultures"):
+        match.report(candidates)
