@@ -189,6 +189,8 @@ def _fitting(schema: dict[str, Any], draw: random.Random) -> Any:
         return {name: _fitting(kind, draw) for name, kind in schema["properties"].items()}
     if schema["type"] == "array":
         return [_fitting(schema["items"], draw) for _ in range(schema["maxItems"])]
+    if schema["type"] == "boolean":
+        return True
     return f"{_sentence(draw)}?" if "pattern" in schema else _sentence(draw)
 
 

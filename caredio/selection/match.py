@@ -59,8 +59,8 @@ def run(table: Dataset, config: Config) -> Dataset:
     names = sample_ids(cells)
     reasons = _reasons(cells, names)
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    met = _met(cells, names, reasons, config)
-    made = {**cells, **met, "sample_id": names, "drop_reason": reasons}
+    met, panels = _met(cells, names, reasons, config)
+    made = {**cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
     given = table.with_format("arrow")[:]
     arrays = [
         pa.chunked_array([pa.array(made[kind.name], kind.type)])
@@ -160,8 +160,8 @@ def _reasons(cells: dict[str, list[str]], names: list[str]) -> list[str | None]:
 
 def _met(
     cells: dict[str, list[str]], names: list[str], reasons: list[str | None], config: Config
-) -> dict[str, list[list[dict[str, Any]]]]:
-    """The `others` and the `panel` of every row; none of those that are dropped."""
+) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
+    """The `others` and the `panel` of every row; empty where it is dropped."""
     said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for reason, name, question_id, culture, response in zip(
         reasons, names, cells["question_id"], cells["culture"], cells["response"], strict=True
@@ -172,13 +172,9 @@ def _met(
         for several in answers.values():
             several.sort()
     rows = list(zip(reasons, names, cells["question_id"], cells["culture"], strict=True))
-    return {
-        column: [
-            draw(said[question_id], name, culture, config) if reason is None else []
-            for reason, name, question_id, culture in rows
-        ]
-        for column, draw in (("others", others), ("panel", panel))
-    }
+    met = [others(said[asked], name, culture, config) if not reason else [] for reason, name, asked, culture in rows]
+    panels = [panel(said[asked][culture], name, config) if not reason else [] for reason, name, asked, culture in rows]
+    return met, panels
 
 
 def _typed(table: Dataset) -> Dataset:
@@ -209,14 +205,12 @@ def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, conf
     return found
 
 
-def panel(said: dict[str, list[tuple[str, str]]], name: str, culture: str, config: Config) -> list[dict[str, Any]]:
-    """Up to `_PANEL` other answers of the row's culture, out of culture -> sorted [(sample_id, response)].
+def panel(said: list[tuple[str, str]], name: str, config: Config) -> list[dict[str, Any]]:
+    """Up to `_PANEL` other answers of the row's culture, out of sorted [(sample_id, response)].
 
     Drawn, as the others are: each of a survey's answers with all the rest would be a table of their square.
     """
     draw = random.Random(f"{config.seed}/{name}/panel")
-    rest = [answer for answer in said[culture] if answer[0] != name]
-    return [
-        {"persona": None, "sample_id": sample_id, "response": response}
-        for sample_id, response in draw.sample(rest, min(_PANEL, len(rest)))
-    ]
+    picked = draw.sample(said, min(_PANEL + 1, len(said)))  # one more, in case the row itself is among them
+    rest = [answer for answer in picked if answer[0] != name][:_PANEL]
+    return [{"persona": None, "sample_id": sample_id, "response": response} for sample_id, response in rest]

@@ -67,7 +67,7 @@ def synthesize(
         columns=features.QUESTIONS,
         config={"questions": config.questions, "topics": topics},
         model=model,
-        prompt="questions",
+        prompt=["questions", "sensitivity"],
     )
     answers = run.stage(
         "answers",

@@ -20,8 +20,8 @@ _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by cha
 _ENOUGH = 40  # bytes from which a language shows: 2 of 17,000 longer texts of BLEnD and CARE are mistaken
 _KIN = {"ar": ("arz", "ary"), "en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
 _UNLIKELY = 0.01  # probability of the wanted language below which a text is in another
-_TOXIC = 0.9  # probability from which a text is toxic; at 0.5 pigs and donkeys count
-_WORDS = 5  # words from which a text is judged so: of "stinky tofu" the classifier knows one
+_TOXIC = 0.99  # probability from which a text is toxic; pigs and donkeys count at 0.5, stinky tofu and balls at 0.98
+_WORDS = 5  # words from which a text is judged so: a single one can say both
 
 _REFUSAL = re.compile(
     r"\bI(?:['’]m| am) (?:sorry|afraid),? (?:but )?I (?:can(?:no|['’])t|am unable|am not able|won['’]t|will not)\b"
@@ -56,12 +56,13 @@ _META = re.compile(
     r"|(?:एआई|भाषा मॉडल) के रूप में",
     re.MULTILINE,
 )
-_PEOPLE = r"(?: (?:people|persons?|wom[ae]n|m[ae]n|famil(?:y|ies)|parents|mothers?|fathers?|wives|husbands|children))?"
-_NATION = rf"[A-Z]\w*(?:ans?|ese|ish|French|Dutch|Greeks?|Swiss|Thais?|Arabs?){_PEOPLE}"
-_GROUP = rf"(?:{_NATION}|[Ww]omen|[Mm]en|[Gg]irls|[Bb]oys|[Ff]oreigners|[Ii]mmigrants|Muslims|Christians|Jews|Hindus)"
+_PEOPLE = r" (?:people|persons?|wom[ae]n|m[ae]n|famil(?:y|ies)|parents|mothers?|fathers?|wives|husbands|children)"
+_NATION = r"(?:[A-Z]\w*(?:ans?|ese|ish)|French|Dutch|Greeks?|Swiss|Thais?|Arabs?)"
+_GROUP = r"(?:[Ww]omen|[Mm]en|[Gg]irls|[Bb]oys|[Ff]oreigners|[Ii]mmigrants|Muslims|Christians|Jews|Hindus)"
 _SWEEPING = re.compile(
-    rf"\b(?:[Aa]ll|[Ee]very|[Nn]o) {_GROUP} (?:is|are|has|have|wants?|loves?|hates?|likes?|knows?|would|will|can)\b"
-    rf"|\b{_GROUP} (?:are |is )?(?:all|always|never|naturally|inherently|by nature) "
+    rf"\b(?:[Aa]ll|[Ee]very|[Nn]o) (?:{_NATION}(?:{_PEOPLE})?|{_GROUP})"
+    r" (?:is|are|has|have|wants?|loves?|hates?|likes?|knows?|would|will|can)\b"
+    rf"|\b(?:{_NATION}{_PEOPLE}|{_GROUP}) (?:are |is )?(?:all|always|never|naturally|inherently|by nature) "
 )
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _ACCOUNT = re.compile(r"\b[A-Z]{2}\d\d(?: ?[\dA-Z]){11,30}\b|\b\d(?:[ -]?\d){12,18}\b")  # an IBAN, a card's number

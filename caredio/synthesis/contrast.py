@@ -126,6 +126,7 @@ def run(
     asked = adapted.map(
         heard,
         features=Features({**columns, "drop_reason": Value("string")}),
+        desc="answers gathered",
         new_fingerprint=f"{adapted._fingerprint[:24]}heard",  # given: all the answers would be hashed for it
     )
     candidates = ask(

@@ -13,7 +13,8 @@ from caredio.synthesis import Config, adapt, contrast, questions, roleplay, spea
 from caredio.topics import Topic
 
 _CHARACTERS = 4  # a token, roughly, in English
-_QUESTION, _ANSWER, _ADAPTED = "?" * 120, "." * 400, 220  # characters, characters, tokens: what such texts run to
+_QUESTION, _ANSWER = "?" * 120, "." * 400  # what such texts run to
+_ADAPTED, _JUDGED = 220, 50  # tokens
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
     answer = len(_ANSWER) // _CHARACTERS
     ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
+    judged = count if config.questions.sensitivity == "judged" else 0
     steps = (
         (
             "questions",
@@ -86,6 +88,7 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
             _tokens(questions.prompt({**topic, "examples": examples})),
             config.questions.per_call * len(_QUESTION) // _CHARACTERS,
         ),
+        ("sensitivity", judged, _tokens(questions.judge_prompt(asked)), _JUDGED),
         ("answers", count * len(near), ask, answer),
         ("adapted", pairs, _tokens(adapt.prompt(asked, culture)), _ADAPTED),
         ("isolated answers", count * (len(targets) * (1 + config.personas.personas) + others), ask, answer),
