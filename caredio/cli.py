@@ -168,9 +168,13 @@ def _setting_flags(parser: argparse.ArgumentParser, configs: Sequence[type]) -> 
     settings = {name: (kind, field) for config in configs for name, kind, field in verbs.fields(config)}
     for name, (kind, field) in settings.items():
         choices = field.metadata.get("choices")
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=field.metadata["help"])
+            continue
         default = f" (default: {field.default})" if field.default != "" else ""
         group.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             type=kind,
             default=argparse.SUPPRESS,
             choices=choices,

@@ -59,7 +59,7 @@ def synthesize(
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
     if dry_run:
-        return plan(targets, asked, known, config, spec)
+        return plan(targets, asked, known, config, spec, endpoint.batch)
     model = connect(spec, endpoint, store)
     with Run(out) as run:
         return synthesis.synthesize(run, model, targets, asked, known, config)

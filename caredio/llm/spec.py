@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from caredio.errors import InputError
@@ -51,7 +51,7 @@ class Spec:
 
         `draw` tells samples of one prompt apart. A repair needs no number: its messages hold the answer it mends.
         """
-        call = {"kind": "chat", **asdict(self), "messages": messages, "schema": schema, "draw": draw}
+        call = {"kind": "chat", **vars(self), "messages": messages, "schema": schema, "draw": draw}
         if schema is None:
             del call["json_mode"]
         return _hash(call)
