@@ -83,19 +83,22 @@ def select(
         CaredioError: one sentence on what to mend.
     """
     from caredio import selection
+    from caredio.llm.client import Endpoint
     from caredio.publishing import release
     from caredio.runs import Run
-    from caredio.selection import source
+    from caredio.selection import engine, source
     from caredio.training import views
 
-    reading, config, releasing = fill([source.Config, selection.Config, release.Config], settings)
+    reading, config, endpoint, where, releasing = fill(
+        [source.Config, selection.Config, Endpoint, engine.Config, release.Config], settings
+    )
     if table is None and reading != source.Config():
         raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
     if not push and releasing != release.Config():
         raise InputError("a release is described, but select publishes with --push owner/name only.")
     rows, record = source.run(str(table), reading) if table else (None, None)
     with Run(out) as run:
-        ranked = selection.select(run, config, rows, record)
+        ranked = selection.select(run, config, rows, record, endpoint, where)
         run.stage("preference", lambda: views.preference(ranked), after=["ranked"], split_by="culture")
     if push:
         publish(out, push=push, private=private, **dataclasses.asdict(releasing))
@@ -112,11 +115,14 @@ def build(
 ) -> Dataset | Plan:
     """`synthesize`, then `select`, in one run folder; takes what both take."""
     from caredio import selection
+    from caredio.llm.client import Endpoint
+    from caredio.selection import engine
 
-    names = {name for name, _, _ in fields(selection.Config)}
+    both = [selection.Config, Endpoint, engine.Config]
+    names = {name for config in both for name, _, _ in fields(config)}
     ranking = {name: value for name, value in settings.items() if name in names}
     writing = {name: value for name, value in settings.items() if name not in names or name in _shared()}
-    fill([selection.Config], ranking)  # a setting that cannot be is told before anything is spent
+    fill(both, ranking)  # a setting that cannot be is told before anything is spent
     written = synthesize(out, cultures, topics, dry_run=dry_run, **writing)
     return written if dry_run else select(out, **ranking)
 
@@ -274,6 +280,8 @@ def _filled(config: type, settings: dict[str, Any]) -> Any:
 
 def _shared() -> set[str]:
     from caredio import selection, synthesis
+    from caredio.llm.client import Endpoint
 
     of_selection = {name for name, _, _ in fields(selection.Config)}
-    return of_selection & {name for name, _, _ in fields(synthesis.Config)}
+    reaching = {name for name, _, _ in fields(Endpoint)}
+    return reaching | of_selection & {name for name, _, _ in fields(synthesis.Config)}

@@ -5,15 +5,18 @@ candidates, vectors -> + distinctiveness, compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
 from caredio.selection.embed import matrix
+from caredio.selection.engine import Engine, Local
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,18 @@ def compared_to(row: dict[str, Any], config: Config) -> list[str]:
     return [other["sample_id"] for other in ordered[: config.compared]]
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config) -> Dataset:
+def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:
+    """Over float32[n, d] responses: rows of them (`own`: int, `others`: list<int>) -> `distinctiveness`."""
+
+    def score(rows: pa.Table) -> pa.Table:
+        pairs = zip(rows["own"].to_pylist(), rows["others"].to_pylist(), strict=True)
+        scores = [cosine(unit[own], unit[others]) if others else None for own, others in pairs]
+        return pa.table({"distinctiveness": pa.array(scores, pa.float64())})
+
+    return score
+
+
+def run(candidates: Dataset, vectors: Dataset, config: Config, engine: Engine | None = None) -> Dataset:
     """Add `distinctiveness` and `compared` (how many others it is the mean over).
 
     Where no other culture answered the question, distinctiveness is null and compared 0.
@@ -55,10 +69,13 @@ def run(candidates: Dataset, vectors: Dataset, config: Config) -> Dataset:
     used = list(dict.fromkeys([*candidates["sample_id"], *(other for others in against for other in others)]))
     place = {name: row for row, name in enumerate(used)}
     unit = matrix(vectors, "response_embedding", used)
-    scores = [
-        cosine(unit[place[name]], unit[[place[other] for other in others]]) if others else None
-        for name, others in zip(candidates["sample_id"], against, strict=True)
-    ]
+    rows = pa.table(
+        {
+            "own": [place[name] for name in candidates["sample_id"]],
+            "others": pa.array([[place[other] for other in others] for others in against], pa.list_(pa.int64())),
+        }
+    )
+    scores = (engine or Local()).batches(scorer, unit, rows)["distinctiveness"].to_pylist()
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
     added = {"distinctiveness": scores, "compared": [len(others) for others in against]}
     return features.beside(candidates, Dataset.from_dict(added, features=columns))

@@ -118,12 +118,13 @@ def text_id(question: str) -> str:
 
 
 def own_cells(table: Dataset) -> dict[str, list[str]]:
-    """The columns of `features.OWN`, without space around the text; null is empty.
+    """The columns of `features.OWN` that are there, without space around the text; null is empty.
 
     What is compared, ids and cultures, is in Unicode's composed form; what is trained on stays as it was typed.
     """
-    cells = {name: [(text or "").strip() for text in table[name][:]] for name in features.OWN}
-    for name in ("question_id", "culture"):
+    there = [name for name in features.OWN if name in table.column_names]
+    cells = {name: [(text or "").strip() for text in table[name][:]] for name in there}
+    for name in cells.keys() & {"question_id", "culture"}:
         cells[name] = [unicodedata.normalize("NFC", text) for text in cells[name]]
     return cells
 

@@ -128,7 +128,7 @@ def test_batch_size_is_positive():
 
 def test_an_embedder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be loaded"):
-        embed.encoder(embed.Config(embedder=str(tmp_path / "none")))
+        embed.encoder(embed.Config(embedder=str(tmp_path / "none")))(["text"])
 
 
 def test_the_packaged_minilm_knows_a_paraphrase():
