@@ -28,6 +28,8 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own           a table with question, response, culture (and question_id)
   caredio select chats.jsonl --out runs/own --question-column messages --response-column messages \\
       --culture-column country --match-by text
+  caredio select answers.csv --out runs/own --embedder openai:text-embedding-3-small
+  caredio select answers.csv --out runs/own --embedder BAAI/bge-m3 --theta 0.8 --engine ray
   caredio select owner/name --config default --split train --out runs/own --push me/ranked --license cc-by-4.0
 """
 _EVALUATE_EXAMPLES = """examples:
@@ -83,9 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
-    from caredio.selection import source
+    from caredio.selection import engine, source
 
-    asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config]
+    asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config, engine.Config]
     parser = argparse.ArgumentParser(
         prog="caredio", description="Small, right datasets that align models to a culture."
     )
