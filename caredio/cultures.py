@@ -11,6 +11,7 @@ from caredio.errors import InputError
 
 SHIPPED = Path(__file__).with_name("cultures.yaml")
 _TYPES = {"slug": str, "name": str, "adjective": str, "languages": list, "region": str, "neighbours": list}
+_OPTIONAL = {"aliases": list, "places": list}
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class Culture:
     languages: tuple[str, ...]  # BCP-47, most used first
     region: str  # UN M49 sub-region
     neighbours: tuple[str, ...]  # slugs of the cultures shown for contrast, nearest first
+    aliases: tuple[str, ...] = ()  # what the country or its people are called besides
+    places: tuple[str, ...] = ()  # where personas live; none are towns and villages by the points of the compass
+
+    @property
+    def country(self) -> str | None:
+        """ISO 3166 code of the country, out of its first language: zh-CN -> CN."""
+        *_, last = self.languages[0].split("-")
+        return last if last.isupper() else None
 
 
 def load(path: Path | str | None = None) -> dict[str, Culture]:
@@ -31,7 +40,7 @@ def load(path: Path | str | None = None) -> dict[str, Culture]:
     Raises:
         InputError: names the file and line of a mistake.
     """
-    entries = yamlfile.layered([SHIPPED, *([Path(path)] if path else [])], _TYPES, key="slug")
+    entries = yamlfile.layered([SHIPPED, *([Path(path)] if path else [])], _TYPES, key="slug", optional=_OPTIONAL)
     for slug, (entry, where) in entries.items():
         neighbours = entry["neighbours"]
         for position, neighbour in enumerate(neighbours):
@@ -41,5 +50,5 @@ def load(path: Path | str | None = None) -> dict[str, Culture]:
 
 
 def _culture(entry: dict[str, Any]) -> Culture:
-    lists: dict[str, Any] = {name: tuple(entry[name]) for name in ("languages", "neighbours")}
+    lists: dict[str, Any] = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
     return Culture(**{**entry, **lists})

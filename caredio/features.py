@@ -37,6 +37,7 @@ COLUMNS: dict[str, Column] = {
     "question_type": Column(_TEXT, "scenario, value or open", "questions"),
     "language": Column(_TEXT, "BCP-47 tag of the text", "questions"),
     # answers
+    "target": Column(_TEXT, "culture whose adapted question is answered", "isolated"),
     "culture": Column(_TEXT, "slug of the culture that speaks", "roleplay"),
     "persona": Column(_TEXT, "who answers within the culture; null is nobody in particular", "roleplay"),
     "condition": Column(_TEXT, "isolated (sees no other answer) or contrastive", "roleplay"),
@@ -52,6 +53,11 @@ COLUMNS: dict[str, Column] = {
         "isolated answers of other cultures to this question; shown ones were in the contrastive prompt",
         "contrast",
     ),
+    "panel": Column(
+        List({"persona": _TEXT, "sample_id": _TEXT, "response": _TEXT}),
+        "other answers of the same culture to this question, by persona where one was drawn",
+        "contrast",
+    ),
     "traits": Column(List(_TEXT), "what the comparison says of the culture", "adapt"),
     "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast"),
     "history": Column(
@@ -63,7 +69,7 @@ COLUMNS: dict[str, Column] = {
     "model_revision": Column(_TEXT, "model that says it answered", "contrast"),
     "prompt_sha": Column(_TEXT, "hash of the prompt file", "contrast"),
     # vectors, of the embedder's length
-    "sample_embedding": Column(List(Value("float32")), "of question and response; null for others' answers", "embed"),
+    "sample_embedding": Column(List(Value("float32")), "of question and response; null for other answers", "embed"),
     "response_embedding": Column(List(Value("float32")), "of the response alone", "embed"),
     # scores
     "cluster": Column(Value("int32"), "cluster within the culture, 0 = largest", "cluster"),
@@ -99,10 +105,11 @@ def _table(names: str) -> Features:
 TOPICS = _table("topic_id level topic description")
 QUESTIONS = _table("question_id topic_id level question_type language question")
 ANSWERS = _table("question_id culture persona condition draw response")
+ISOLATED = Features({**_table("target"), **ANSWERS})
 ADAPTED = _table("question_id culture language topic_id level question_type universal_question question traits")
 CANDIDATES = _table(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
-    " isolated_response others traits round history generator model_revision prompt_sha"
+    " isolated_response others panel traits round history generator model_revision prompt_sha"
 )
 OWN = _table("question_id question response culture")  # the least a table of one's own holds
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
@@ -115,8 +122,8 @@ PREFERENCE = _table("sample_id question_id culture rank prompt chosen rejected r
 def vectors(dim: int) -> Features:
     """Embeddings keyed by `sample_id`, unit float32 vectors of length `dim`.
 
-    `sample_embedding` (question and response: what is clustered) is null for texts that only stand in `others`;
-    `response_embedding` is what Eq. 1 compares.
+    `sample_embedding` (question and response: what is clustered) is null for texts that only stand in `others` or
+    `panel`; `response_embedding` is what Eq. 1 compares.
     """
     vector = List(Value("float32"), length=dim)
     return Features({"sample_id": _TEXT, "sample_embedding": vector, "response_embedding": vector})

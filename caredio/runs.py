@@ -35,7 +35,6 @@ from caredio import features, prompts
 from caredio.errors import InputError
 from caredio.llm.ask import FAILED
 from caredio.llm.model import Model
-from caredio.llm.prices import cost
 
 log = logging.getLogger("caredio")
 
@@ -96,7 +95,7 @@ class Run:
         after: Sequence[str] = (),
         config: Any = None,
         model: Model | None = None,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] = (),
         source: str | dict[str, Any] = "",
         split_by: str | None = None,
     ) -> Dataset:
@@ -109,7 +108,7 @@ class Run:
             after: stages whose tables it reads.
             config: the stage's Config (or several).
             model: the model it asks.
-            prompt: the prompt file it uses.
+            prompt: the prompt file it uses, or several.
             source: hash of other input, alone or in a description of it.
             split_by: column by whose values the table is written as one file each, with a README that makes every
                 value a config of `load_dataset`.
@@ -119,7 +118,7 @@ class Run:
             "source": source,
             "config": _plain(config),
             "model": asdict(model.spec) if model else None,
-            "prompt": prompts.load(prompt).sha if prompt else None,
+            "prompt": [prompts.load(name).sha for name in ([prompt] if isinstance(prompt, str) else prompt)],
             "version": version(),
         }
         fingerprint = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
@@ -156,7 +155,7 @@ class Run:
             "dropped": dict(sorted(drops.items())),
             "sha256": sha256(files),
             "seconds": round(time.monotonic() - started, 1),
-            **({"usage": {**asdict(usage), "cost_usd": cost(model.spec.model, usage)}} if model and usage else {}),
+            **({"usage": {**asdict(usage), "cost_usd": model.cost(usage)}} if model and usage else {}),
             **report,
             "made_from": made_from,
         }

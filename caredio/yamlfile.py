@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -85,8 +86,14 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def layered(files: list[Path], types: Mapping[str, type], key: str) -> dict[str, tuple[dict[str, Any], str]]:
+def layered(
+    files: list[Path], types: Mapping[str, type], key: str, optional: Mapping[str, type] = MappingProxyType({})
+) -> dict[str, tuple[dict[str, Any], str]]:
     """Entries by their `key`, later files adding to earlier ones or overriding their fields.
+
+    Args:
+        types: the type of every field an entry needs.
+        optional: the type of every field it may hold besides.
 
     Returns:
         `{name: (entry, where)}`, `where` being the file and line that touched the entry last.
@@ -97,7 +104,7 @@ def layered(files: list[Path], types: Mapping[str, type], key: str) -> dict[str,
     entries: dict[str, tuple[dict[str, Any], str]] = {}
     for file in files:
         seen: set[str] = set()
-        for entry in read(file, types):
+        for entry in read(file, {**types, **optional}):
             where = f"{file}, line {entry['__line__']}"
             name = entry.get(key, "")
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):

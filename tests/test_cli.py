@@ -157,6 +157,7 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys)
     lines = {line.split("  ")[0]: line.split() for line in said.splitlines()}
     # 2 topics x 3 questions x 2 cultures; china and brazil each with 2 neighbours shown and 4 others compared
     assert lines["questions"][1] == "6"
+    assert lines["sensitivity"][1] == "6"
     assert lines["answers"][1] == str(6 * 6)
     assert lines["adapted"][1] == "12"
     assert lines["isolated answers"][2] == str(12 * 7)

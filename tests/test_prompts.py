@@ -15,7 +15,7 @@ NAMES = sorted(
 
 
 def test_the_stages_prompts_are_there():
-    assert NAMES == ["adapt", "contrast", "questions", "roleplay"]
+    assert NAMES == ["adapt", "contrast", "questions", "roleplay", "sensitivity"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +28,13 @@ def test_a_prompt_has_a_system_and_a_user_part_and_names_a_missing_slot(name):
 
 def test_braces_and_dollars_in_values_survive():
     messages = prompts.load("roleplay").messages(
-        name="Peru", adjective="Peruvian", question='Why {"a": 1} at $5?', sentences="two"
+        name="Peru",
+        adjective="Peruvian",
+        persona="",
+        question='Why {"a": 1} at $5?',
+        sentences="two",
+        language="English",
+        register="plain words",
     )
     assert messages[1]["content"].startswith('Why {"a": 1} at $5?')
 

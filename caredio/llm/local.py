@@ -7,31 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from caredio.errors import InputError
+from caredio.llm import decode
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 from caredio.llm.store import Answer, Store, cache_dir
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger("caredio")
 
 BATCH = 32  # rows decoded at once
 _ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
-_COMPACT = 0.75  # share of rows still going below which the batch is packed anew
-_CONSIDERED = 64  # most likely tokens that sampling chooses from
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
-_LONGEST_STRING = 120  # characters of a JSON string without a pattern: it does not end one by itself
-_REPETITION = 1.15  # penalty without which it often circles until max_tokens
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
 
 
@@ -39,6 +31,7 @@ class _Call(NamedTuple):
     key: str
     messages: Messages
     schema: dict[str, Any] | None
+    completion: str | None  # its likelihood is asked for; None asks for an answer
     future: asyncio.Future[Answer]
 
 
@@ -98,10 +91,18 @@ class Embedded:
         self._loaded: tuple[Any, Any, Any] | None = None
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
+        return await self._queue(key, messages, schema, None)
+
+    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
+        return await self._queue(key, messages, None, completion)
+
+    async def _queue(
+        self, key: str, messages: Messages, schema: dict[str, Any] | None, completion: str | None
+    ) -> Answer:
         loop = asyncio.get_running_loop()
         if self._worker is not None and self._worker.get_loop() is not loop:
             self._worker, self._waiting = None, []  # left by a map that was stopped
-        call = _Call(key, messages, schema, loop.create_future())
+        call = _Call(key, messages, schema, completion, loop.create_future())
         self._waiting.append(call)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._drain())
@@ -113,9 +114,10 @@ class Embedded:
     async def _drain(self) -> None:
         while self._waiting:
             await asyncio.sleep(_ARRIVAL)
-            batch = self._waiting
+            measured = self._waiting[0].completion is not None
+            batch = [call for call in self._waiting if (call.completion is not None) == measured][:BATCH]
             try:
-                batch, answers = await asyncio.to_thread(self._answer, batch[:BATCH])
+                batch, answers = await asyncio.to_thread(self._measure if measured else self._answer, batch)
                 self.store.put({call.key: answer for call, answer in zip(batch, answers, strict=True)})
                 for call, answer in zip(batch, answers, strict=True):
                     if not call.future.done():
@@ -149,8 +151,8 @@ class Embedded:
         fits = [n for n in range(1, len(calls) + 1) if n * (max(lengths[:n]) + _LONGEST) <= _ROOM]
         count = fits[-1] if fits else 1
         inputs = tokenizer(prompts[:count], return_tensors="pt", padding=True, add_special_tokens=False)
-        samplers = [_Sampler(self.spec, call.key, call.schema, grammar_tokenizer) for call in calls[:count]]
-        texts = _decode(model, inputs, samplers, min(self.spec.max_tokens, _LONGEST))
+        samplers = [decode.Sampler(self.spec, call.key, call.schema, grammar_tokenizer) for call in calls[:count]]
+        texts = decode.decode(model, inputs, samplers, min(self.spec.max_tokens, _LONGEST))
         return calls[:count], [
             Answer(
                 text=tokenizer.decode(tokens, skip_special_tokens=True),
@@ -162,99 +164,20 @@ class Embedded:
             for (tokens, ended), length in zip(texts, lengths, strict=False)
         ]
 
-
-def _decode(model: Any, inputs: Any, samplers: list[_Sampler], most: int) -> list[tuple[list[int], bool]]:
-    """(tokens, whether the model ended by itself) of each row.
-
-    `generate` would compute ended rows to the end of the longest, more than half of the work here; these leave the
-    batch instead.
-    """
-    import torch
-    from transformers import StaticCache
-
-    written: list[list[int]] = [[] for _ in samplers]
-    ended = [False] * len(samplers)
-    rows = list(range(len(samplers)))  # those in the batch
-    step, mask = inputs["input_ids"], inputs["attention_mask"]
-    cache: Any = StaticCache(
-        config=model.config, max_cache_len=step.shape[1] + most
-    )  # one that grows leaves holes in memory
-    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    with torch.inference_mode():
-        for _ in range(most):
-            scores = model(
-                input_ids=step, attention_mask=mask, position_ids=places, past_key_values=cache, logits_to_keep=1
-            ).logits[:, -1]
-            tokens = []
-            for row, score in zip(rows, scores, strict=True):
-                token = samplers[row].next(score) if not ended[row] else samplers[row].end
-                ended[row] = ended[row] or token == samplers[row].end
-                if not ended[row]:
-                    written[row].append(token)
-                tokens.append(token)
-            going = [place for place, row in enumerate(rows) if not ended[row]]
-            if not going:
-                break
-            step, places = torch.tensor(tokens)[:, None], places[:, -1:] + 1
-            mask = torch.cat([mask, torch.ones_like(step)], dim=1)
-            if len(going) <= _COMPACT * len(rows):
-                keep = torch.tensor(going)
-                for layer in cache.layers:
-                    layer.keys, layer.values = layer.keys[keep], layer.values[keep]
-                step, places, mask = step[keep], places[keep], mask[keep]
-                rows = [rows[place] for place in going]
-    return list(zip(written, ended, strict=True))
-
-
-class _Sampler:
-    """Draws one row's tokens, inside its JSON schema if it has one."""
-
-    def __init__(self, spec: Spec, key: str, schema: dict[str, Any] | None, tokenizer: Any) -> None:
-        import torch
-        from llguidance import LLMatcher
-
-        self.temperature = spec.temperature if spec.temperature >= 0 else 1.0
-        self.top_p = spec.top_p if spec.top_p > 0 else 1.0
-        self.end = tokenizer.eos_token
-        self.seed = torch.Generator().manual_seed(int(key[:15], 16))
-        self.tokenizer, self.word = tokenizer, re.compile(r"\s?\w+")
-        self.said: list[int] = []
-        grammar = LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema))) if schema else None
-        self.matcher = LLMatcher(tokenizer, grammar) if grammar else None
-
-    def next(self, scores: torch.Tensor) -> int:
-        """The next token, from float32[vocabulary] scores."""
-        import torch
-
-        if self.matcher is not None and self.matcher.is_stopped():
-            return self.end
-        said = torch.tensor(self.said, dtype=torch.int64)
-        known = scores[said]
-        scores[said] = torch.where(known < 0, known * _REPETITION, known / _REPETITION)
-        if self.matcher is not None:
-            mask = torch.frombuffer(bytearray(self.matcher.compute_bitmask()), dtype=torch.uint8)
-            allowed = (mask[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-            scores.masked_fill_(allowed.flatten()[: len(scores)] == 0, -torch.inf)
-        top = scores.topk(_CONSIDERED)
-        values = top.values
-        if self.temperature > 0:
-            values = values / self.temperature
-            share = values.softmax(dim=0)
-            values = values.masked_fill(share.cumsum(dim=0) - share >= self.top_p, -torch.inf)
-            noise = torch.empty(_CONSIDERED).exponential_(generator=self.seed)
-            values = values - noise.log()  # Gumbel noise: the argmax is a sample
-        token = int(top.indices[values.argmax()])
-        if self.matcher is None or self.word.fullmatch(self.tokenizer.decode_str([token])):
-            self.said.append(token)  # JSON must be free to repeat its marks
-        if self.matcher is not None:
-            self.matcher.consume_token(token)
-        return token
-
-
-def _bounded(schema: Any) -> Any:
-    """`schema` with every string held to `_LONGEST_STRING` characters, or to what its pattern says."""
-    if isinstance(schema, dict):
-        bounded = {key: _bounded(value) for key, value in schema.items()}
-        free = schema.get("type") == "string" and "pattern" not in schema
-        return {"maxLength": _LONGEST_STRING, **bounded} if free else bounded
-    return [_bounded(item) for item in schema] if isinstance(schema, list) else schema
+    def _measure(self, calls: list[_Call]) -> tuple[list[_Call], list[Answer]]:
+        """The likelihoods of as many of the calls, from the first on, as fit into memory at once."""
+        model, tokenizer, _ = self._load()
+        asked, said = [], []
+        for call in calls:
+            prompt = tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True)
+            asked.append(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+            said.append(tokenizer(call.completion, add_special_tokens=False)["input_ids"])
+        lengths = [len(a) + len(b) for a, b in zip(asked, said, strict=True)]
+        if max(lengths) > model.config.max_position_embeddings:
+            raise InputError(f"a text of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
+        count = max(n for n in range(1, len(calls) + 1) if n == 1 or n * max(lengths[:n]) <= _ROOM)
+        bits = decode.likelihoods(model, asked[:count], said[:count])
+        return calls[:count], [
+            Answer(f"{value:.3f}", "stop", self.spec.model, length, 0)
+            for value, length in zip(bits, lengths, strict=False)
+        ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
+from caredio.llm import chat
+from caredio.llm.budget import Budget
 from caredio.llm.client import Client, Endpoint
+from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 from caredio.llm.store import Answer, Store
 
@@ -17,24 +20,17 @@ class Backend(Protocol):
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
 
+    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer: ...
+
     async def close(self) -> None: ...
-
-
-@dataclass
-class Usage:
-    """What a stretch of calls cost: tokens are those of calls made, not of answers found in the store."""
-
-    calls: int = 0
-    stored: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
 
 
 class Model:
     """A model with a memory. `complete` is safe to call many times at once; equal calls are made once."""
 
-    def __init__(self, spec: Spec, backend: Backend, store: Store) -> None:
-        self.spec, self.backend, self.store = spec, backend, store
+    def __init__(self, spec: Spec, backend: Backend, store: Store, batch: bool = False) -> None:
+        """`batch`: calls go through a Batch API, at its price and in its time."""
+        self.spec, self.backend, self.store, self.batch = spec, backend, store, batch
         self.usage = Usage()
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
 
@@ -46,6 +42,20 @@ class Model:
             EndpointError: no call will.
         """
         key = self.spec.key(messages, schema, draw)
+        return await self._known(key, lambda: self.backend.generate(key, messages, schema))
+
+    async def likelihood(self, messages: Messages, completion: str) -> float:
+        """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
+
+        Raises:
+            CallFailed: this call got no answer.
+            EndpointError: no call will, as where the endpoint tells no log-probabilities.
+        """
+        key = self.spec.likelihood_key(messages, completion)
+        return float((await self._known(key, lambda: self.backend.likelihood(key, messages, completion))).text)
+
+    async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """The stored answer, that of an equal call in flight, or that of a new call."""
         answer = self.store.get(key)
         if answer is not None:
             self.usage.stored += 1
@@ -53,21 +63,24 @@ class Model:
         flight = self._in_flight.get(key)
         if flight is not None and flight.get_loop() is asyncio.get_running_loop():
             return await flight
-        task = asyncio.ensure_future(self.backend.generate(key, messages, schema))
+        task = asyncio.ensure_future(call())
         self._in_flight[key] = task
         try:
             answer = await task
         finally:
             del self._in_flight[key]
-        self.usage.calls += 1
-        self.usage.prompt_tokens += answer.prompt_tokens
-        self.usage.completion_tokens += answer.completion_tokens
+        self.usage.add(chat.used(answer))
         return answer
 
     def take_usage(self) -> Usage:
         """What was used since the last call of this method."""
         usage, self.usage = self.usage, Usage()
         return usage
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for what was used; None where the model has no listed price."""
+        dollars = cost(self.spec.model, usage, self.batch)
+        return None if dollars is None else round(dollars, 6)
 
     async def close(self) -> None:
         """Release what the running event loop holds."""
@@ -84,11 +97,13 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
 
     Raises:
         EndpointError: a key is needed and not there.
-        InputError: the store cannot be opened; the embedded model's packages are not installed.
+        InputError: the store cannot be opened; the embedded model's packages are not installed; a cost is limited that
+            cannot be known.
     """
-    kept = Store(store)
+    kept, endpoint = Store(store), endpoint or Endpoint()
     if spec.model == EMBEDDED and spec.provider == "embedded":
         from caredio.llm.local import Embedded
 
         return Model(spec, Embedded(spec, kept), kept)
-    return Model(spec, Client(spec, endpoint or Endpoint(), kept), kept)
+    budget = Budget(spec.model, endpoint.max_cost, endpoint.max_total_tokens, endpoint.batch)
+    return Model(spec, Client(spec, endpoint, kept, budget), kept)

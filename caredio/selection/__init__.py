@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from caredio.llm.model import Model
     from caredio.runs import Run
 
+from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
 from caredio.selection import cluster, distinct, embed, engine, match, rank, represent
@@ -22,11 +24,33 @@ class Config:
     match: match.Config = match.Config()
     embed: embed.Config = embed.Config()
     cluster: cluster.Config = cluster.Config()
+    represent: represent.Config = represent.Config()
     distinct: distinct.Config = distinct.Config()
     rank: rank.Config = rank.Config()
 
     def __post_init__(self) -> None:
         cluster.theta(self.cluster, self.embed.embedder)  # raises where the embedder's is unknown and none was given
+        if self.rank.score == "product" and not self._shares:
+            raise InputError(
+                "a product of scores that can be negative ranks nothing; typicality and information need --score sum."
+            )
+
+    @property
+    def asks(self) -> bool:
+        """Whether scoring asks a model."""
+        return self.represent.representativeness in represent.ASKING or self.distinct.distinctiveness == "information"
+
+    @property
+    def combine(self) -> str:
+        """`product` or `sum`: the former where both scores are shares of something, as in seed 001."""
+        if self.rank.score != "auto":
+            return self.rank.score
+        return "product" if self._shares else "sum"
+
+    @property
+    def _shares(self) -> bool:
+        measures = self.represent.representativeness, self.distinct.distinctiveness
+        return measures[0] in ("size", "in_context") and measures[1] == "cosine"
 
 
 def select(
@@ -34,6 +58,7 @@ def select(
     config: Config = Config(),
     table: Dataset | None = None,
     source: dict[str, Any] | None = None,
+    model: Model | None = None,
     endpoint: Endpoint | None = None,
     where: engine.Config = engine.Config(),
 ) -> Dataset:
@@ -43,6 +68,7 @@ def select(
         table: rows with question_id, question, response and culture; None takes the candidates that
             `synthesize` wrote into `run`.
         source: what the table is, its hash included, by which an unchanged one is known.
+        model: who is asked for the scores that need one.
         endpoint: how to reach an embedder that an endpoint serves.
         where: the machines that embed, cluster and compare.
 
@@ -70,9 +96,9 @@ def select(
 
     def scored() -> tuple[Dataset, dict[str, Any]]:
         pool = cluster.run(candidates, vectors, config.cluster, config.embed.embedder, on)
-        pool = represent.run(pool)
-        pool = distinct.run(pool, vectors, config.distinct, on)
-        pool = rank.score(pool, config.rank)
+        pool = represent.run(pool, vectors, config.represent, model)
+        pool = distinct.run(pool, vectors, config.distinct, model, on)
+        pool = rank.score(pool, vectors, config.rank, config.combine)
         theta = cluster.theta(config.cluster, config.embed.embedder)
         return pool, {"theta": theta, "clusters": cluster.report(pool)}
 
@@ -81,7 +107,9 @@ def select(
         scored,
         columns=features.SCORED,
         after=["candidates", "vectors"],
-        config={"cluster": config.cluster, "distinct": config.distinct, "rank": config.rank},
+        config={name: getattr(config, name) for name in ("cluster", "represent", "distinct", "rank")},
+        model=model if config.asks else None,
+        prompt="likelihood" if config.asks else (),
     )
     return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")
 

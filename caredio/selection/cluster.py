@@ -1,11 +1,7 @@
-"""Average-linkage clusters of a culture's samples (seed 001, 3.3).
+"""Clusters of a culture's samples (seed 001, 3.3).
 
 candidates, vectors -> + cluster, cluster_size, is_center. Samples merge while the mean similarity between two clusters
 is above theta; of each cluster only the member most similar to the rest, its centre, can be selected.
-
-With unit vectors the average-linkage similarity of clusters A and B is <S_A, S_B> / (|A| |B|), S being the sum of the
-members. Average linkage is reducible (merging never makes a cluster more similar to a third than both parts were), so
-pairs that are each other's nearest neighbour can merge in any order, and the result is that of the greedy algorithm.
 """
 
 from __future__ import annotations
@@ -20,6 +16,7 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.selection import linkage
 from caredio.selection.embed import MINILM, matrix
 from caredio.selection.engine import Engine, Local
 
@@ -31,15 +28,21 @@ THETA = {
     "openai:text-embedding-3-large": 0.7,
     MINILM: 0.75,  # at 0.7 a cluster holds over 5 % of five BLEnD regions, at 0.75 of none
 }
-_BLOCK = 2048  # rows of a similarity block
+LINKAGES = {"average": linkage.average, "single": linkage.single}
 _ENOUGH = 100  # samples below which shares say little
 
 
 @dataclass(frozen=True)
 class Config:
     theta: float = field(default=-1.0, metadata={"help": "similarity above which clusters merge; -1 = the embedder's"})
+    linkage: str = field(
+        default="average",
+        metadata={"help": "clusters merge by their mean or by their highest similarity", "choices": tuple(LINKAGES)},
+    )
 
     def __post_init__(self) -> None:
+        if self.linkage not in LINKAGES:
+            raise InputError(f"linkage is {self.linkage!r}; use {' or '.join(LINKAGES)}.")
         if not -1 <= self.theta <= 1:
             raise InputError(f"theta is {self.theta}; use a cosine similarity up to 1, or -1 for the embedder's own.")
 
@@ -57,75 +60,6 @@ def theta(config: Config, embedder: str) -> float:
     return THETA[embedder]
 
 
-def average_linkage(unit: np.ndarray, theta: float) -> np.ndarray:
-    """Clusters of float[n, d] unit vectors: int64[n] labels, numbered by first member.
-
-    Two clusters merge while their mean pairwise similarity is the highest left and strictly above `theta`. Ties go to
-    the pair of lowest first members, so that the order of the rows decides them and nothing else.
-    """
-    sums, sizes, members = _start(unit.astype(np.float64), theta)
-    nearest = np.full(len(sums), -1)
-    similarity = np.full(len(sums), -np.inf)
-    alive = np.ones(len(sums), dtype=bool)
-    stale = np.arange(len(sums))
-    while len(stale):
-        _find_nearest(stale, sums, sizes, alive, nearest, similarity)
-        near = np.flatnonzero(alive & (similarity > theta))
-        pairs = [(row, nearest[row]) for row in near if row < nearest[row] and nearest[nearest[row]] == row]
-        if len(near) and not pairs:  # rounding can turn equal similarities into a ring: open it at its highest
-            best = near[similarity[near].argmax()]
-            pairs = [(min(best, nearest[best]), max(best, nearest[best]))]
-        merged = np.zeros(len(sums), dtype=bool)
-        for left, right in pairs:
-            sums[left] += sums[right]
-            sizes[left] += sizes[right]
-            members[left] += members[right]
-            alive[right] = False
-            merged[[left, right]] = True
-        # only clusters whose nearest neighbour merged look again; one not above theta is final (reducibility)
-        open_ = alive & (similarity > theta)
-        stale = np.flatnonzero(open_ & (merged | merged[nearest]))
-    labels = np.empty(len(unit), dtype=np.int64)
-    for label, row in enumerate(np.flatnonzero(alive)):
-        labels[members[row]] = label
-    return labels
-
-
-def _start(unit: np.ndarray, theta: float) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-    """(sums, sizes, members) of the first clusters: single rows, and equal rows together.
-
-    Equal rows are of similarity 1, so they merge before all others; one by one they would take a round each.
-    """
-    if theta >= 1:
-        return unit, np.ones(len(unit)), [[row] for row in range(len(unit))]
-    groups: dict[bytes | int, list[int]] = {}
-    for row, vector in enumerate(unit):
-        groups.setdefault(vector.tobytes() if vector.any() else row, []).append(row)  # zeros are like nothing
-    members = list(groups.values())
-    sizes = np.array([len(rows) for rows in members], dtype=np.float64)
-    return unit[[rows[0] for rows in members]] * sizes[:, None], sizes, members
-
-
-def _find_nearest(
-    rows: np.ndarray,
-    sums: np.ndarray,
-    sizes: np.ndarray,
-    alive: np.ndarray,
-    nearest: np.ndarray,
-    similarity: np.ndarray,
-) -> None:
-    """Set the nearest other cluster of `rows` and its similarity, block by block."""
-    columns = np.flatnonzero(alive)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        found = sums[block] @ sums[columns].T
-        found /= sizes[block, None] * sizes[columns]  # one rounding: equal similarities stay equal
-        found[np.arange(len(block)), np.searchsorted(columns, block)] = -np.inf
-        best = found.argmax(axis=1)
-        nearest[block] = columns[best]
-        similarity[block] = found[np.arange(len(block)), best]
-
-
 def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Row of each label's centre: the member with the highest mean similarity to the other members, first on ties."""
     unit = unit.astype(np.float64)  # in float32, rounding would decide which of a pair is the centre
@@ -137,9 +71,9 @@ def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return order[np.unique(labels[order], return_index=True)[1]]
 
 
-def clusters(unit: np.ndarray, theta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def clusters(unit: np.ndarray, theta: float, link: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A culture's float[n, d] unit vectors -> each one's cluster (0 = largest), its size; the rows of the centres."""
-    labels = average_linkage(unit, theta)
+    labels = LINKAGES[link](unit, theta)
     sizes = np.bincount(labels)
     largest = np.argsort(-sizes, kind="stable")
     number = np.empty_like(largest)
@@ -171,7 +105,9 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str, en
     }
     of_culture = [np.flatnonzero(cultures == culture) for culture in sorted(set(cultures))]
     of_culture = [rows[np.argsort(ids[rows])] for rows in of_culture]
-    matrices = ((matrix(vectors, "sample_embedding", ids[rows].tolist()), threshold) for rows in of_culture)
+    matrices = (
+        (matrix(vectors, "sample_embedding", ids[rows].tolist()), threshold, config.linkage) for rows in of_culture
+    )
     for rows, (number, size, center) in zip(of_culture, (engine or Local()).tasks(clusters, matrices), strict=True):
         found["cluster"][rows] = number
         found["cluster_size"][rows] = size

@@ -5,7 +5,7 @@ candidates, vectors -> + distinctiveness, compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,48 +15,85 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.llm.likelihood import likelihoods
+from caredio.llm.model import Model
+from caredio.llm.spec import Messages
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
+from caredio.selection.voice import turns
+
+MEASURES = ("cosine", "information")
 
 
 @dataclass(frozen=True)
 class Config:
     compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
+    distinctiveness: str = field(
+        default="cosine", metadata={"help": "how a response's distance is measured", "choices": MEASURES}
+    )
 
     def __post_init__(self) -> None:
+        if self.distinctiveness not in MEASURES:
+            raise InputError(f"distinctiveness is {self.distinctiveness!r}; use {' or '.join(MEASURES)}.")
         if self.compared < 1:
             raise InputError("compared must be at least 1: distinctiveness needs another culture.")
 
 
-def cosine(response: np.ndarray, others: np.ndarray) -> float:
-    """d = mean over i of (1 - cos(e, e_i)), Eq. 1: unit float[d] and float[k, d] -> 0 (same) to 2 (opposite)."""
-    return float((1.0 - others.astype(np.float64) @ response.astype(np.float64)).mean())
+def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
+    """d = mean over other cultures i of (1 - cos(e, e_i)), Eq. 1: 0 (same) to 2 (opposite).
+
+    unit float[d] and, for each culture, float[d] or float[k, d]: of several answers the nearest is taken, since one
+    person of a culture who says the same is enough.
+    """
+    nearest = [float(np.max(of_culture.astype(np.float64) @ response.astype(np.float64))) for of_culture in others]
+    return 1.0 - sum(nearest) / len(nearest)
 
 
-def compared_to(row: dict[str, Any], config: Config) -> list[str]:
-    """sample_ids of up to `config.compared` others: those not shown in the contrastive prompt, then those that were."""
-    ordered = sorted(row["others"], key=lambda other: other["shown"])
-    return [other["sample_id"] for other in ordered[: config.compared]]
+def information(own: float, others: np.ndarray, length: int) -> float | None:
+    """d = [log2 p(y | x, c) - log2 mean over other cultures c' of p(y | x, c')] / bytes of y.
+
+    Bits, float[k] bits and UTF-8 bytes. The mean is over probabilities: one culture that would say it too is enough to
+    make y undistinctive. None where a likelihood is unknown (nan).
+    """
+    known = others[~np.isnan(others)]
+    if np.isnan(own) or not len(known):
+        return None
+    return float((own - (np.logaddexp2.reduce(known) - np.log2(len(known)))) / length)
+
+
+def compared_to(row: dict[str, Any], config: Config) -> list[list[dict[str, Any]]]:
+    """The answers of up to `config.compared` other cultures, a list each.
+
+    Cultures not shown in the contrastive prompt come first, then those that were.
+    """
+    of_culture: dict[str, list[dict[str, Any]]] = {}
+    for other in sorted(row["others"], key=lambda other: other["shown"]):
+        of_culture.setdefault(other["culture"], []).append(other)
+    return list(of_culture.values())[: config.compared]
 
 
 def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:
-    """Over float32[n, d] responses: rows of them (`own`: int, `others`: list<int>) -> `distinctiveness`."""
+    """Over float32[n, d] responses: rows of them (`own`: int, `others`: list<list<int>>) -> `distinctiveness`."""
 
     def score(rows: pa.Table) -> pa.Table:
         pairs = zip(rows["own"].to_pylist(), rows["others"].to_pylist(), strict=True)
-        scores = [cosine(unit[own], unit[others]) if others else None for own, others in pairs]
+        scores = [cosine(unit[own], [unit[culture] for culture in others]) if others else None for own, others in pairs]
         return pa.table({"distinctiveness": pa.array(scores, pa.float64())})
 
     return score
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config, engine: Engine | None = None) -> Dataset:
-    """Add `distinctiveness` and `compared` (how many others it is the mean over).
+def run(
+    candidates: Dataset, vectors: Dataset, config: Config, model: Model | None = None, engine: Engine | None = None
+) -> Dataset:
+    """Add `distinctiveness` and `compared` (how many other cultures it is over).
 
-    Where no other culture answered the question, distinctiveness is null and compared 0.
+    Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
+    rows that can still be selected: with `is_center` among the columns, on centres alone.
 
     Raises:
         InputError: no row at all has another culture's answer; names some rows.
+        EndpointError: the model cannot be asked.
     """
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
     against = [compared_to(row, config) for row in candidates.select_columns(["others"])]
@@ -66,16 +103,40 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, engine: Engine | 
             f"no question was answered by two cultures (such as question_id {some}): distinctiveness compares answers"
             " to the same question, so give them the same question_id or the same text."
         )
-    used = list(dict.fromkeys([*candidates["sample_id"], *(other for others in against for other in others)]))
-    place = {name: row for row, name in enumerate(used)}
-    unit = matrix(vectors, "response_embedding", used)
-    rows = pa.table(
-        {
-            "own": [place[name] for name in candidates["sample_id"]],
-            "others": pa.array([[place[other] for other in others] for others in against], pa.list_(pa.int64())),
-        }
-    )
-    scores = (engine or Local()).batches(scorer, unit, rows)["distinctiveness"].to_pylist()
+    if config.distinctiveness == "cosine":
+        scores = _cosines(candidates["sample_id"][:], against, vectors, engine or Local())
+    elif model is None:
+        raise InputError("information asks a model, and none was given.")
+    else:
+        scores = _informations(candidates, against, model)
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
     added = {"distinctiveness": scores, "compared": [len(others) for others in against]}
     return features.beside(candidates, Dataset.from_dict(added, features=columns))
+
+
+def _cosines(
+    names: list[str], against: list[list[list[dict[str, Any]]]], vectors: Dataset, engine: Engine
+) -> list[float | None]:
+    others = [[[other["sample_id"] for other in culture] for culture in row] for row in against]
+    used = list(dict.fromkeys([*names, *(other for row in others for culture in row for other in culture)]))
+    place = {name: row for row, name in enumerate(used)}
+    unit = matrix(vectors, "response_embedding", used)
+    places = [[[place[other] for other in culture] for culture in row] for row in others]
+    rows = {"own": [place[name] for name in names], "others": pa.array(places, pa.list_(pa.list_(pa.int64())))}
+    return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
+
+
+def _informations(candidates: Dataset, against: list[list[list[dict[str, Any]]]], model: Model) -> list[float | None]:
+    calls: list[tuple[Messages, str]] = []
+    spans = []
+    for row, others in zip(candidates, against, strict=True):
+        cultures = [row["culture"], *(culture[0]["culture"] for culture in others)]
+        if not others or not row.get("is_center", True):
+            cultures = []
+        spans.append((len(calls), len(cultures), len(row["response"].encode())))
+        calls += [(turns(culture, [], row["question"]), row["response"]) for culture in cultures]
+    bits = likelihoods(calls, model, "information of other cultures")
+    return [
+        information(bits[start], bits[start + 1 : start + count], length) if count else None
+        for start, count, length in spans
+    ]

@@ -93,20 +93,20 @@ def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
 
 
 def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> Dataset:
-    """Embed the candidates and the others' responses.
+    """Embed the candidates, and the others' and the panel's responses.
 
     Args:
         candidates: `features.CANDIDATES`.
         encode: what turns texts into vectors; by default `encoder(config)`.
 
     Returns:
-        `features.vectors(d)`, sorted by sample_id, one row a text of a candidate or an other.
+        `features.vectors(d)`, sorted by sample_id, one row a text of a candidate, an other or a panel.
     """
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
     samples: dict[str, tuple[str | None, str]] = {}  # sample_id -> (question and response, response)
     for row in candidates:
         samples[row["sample_id"]] = (f"{row['question']}\n{row['response']}", row["response"])
-        for other in row["others"]:
+        for other in (*row["others"], *row["panel"]):
             samples.setdefault(other["sample_id"], (None, other["response"]))
     ids = sorted(samples)
     texts = list(dict.fromkeys(text for name in ids for text in samples[name] if text is not None))

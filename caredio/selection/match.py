@@ -1,6 +1,7 @@
-"""A table of one's own made into candidates: every row meets what other cultures said to the same question.
+"""A table of one's own made into candidates: every row meets what others said to the same question.
 
-own rows -> candidates. The others are drawn by seed: up to `compared` cultures, one answer each (seed 001, Eq. 1).
+own rows -> candidates. The others are drawn by seed: up to `compared` cultures and their answers (seed 001, Eq. 1). The
+panel is what the row's own culture said besides.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from caredio import features
 from caredio.errors import InputError
 
 log = logging.getLogger("caredio")
+
+_PANEL = 8  # answers of its own culture that a row keeps
+_ANSWERS = 8  # answers of each other culture
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def run(table: Dataset, config: Config) -> Dataset:
     names = sample_ids(cells)
     reasons = _reasons(cells, names)
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    made = {**cells, "sample_id": names, "others": _met(cells, names, reasons, config), "drop_reason": reasons}
+    met, panels = _met(cells, names, reasons, config)
+    made = {**cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
     given = table.with_format("arrow")[:]
     arrays = [
         pa.chunked_array([pa.array(made[kind.name], kind.type)])
@@ -157,8 +162,8 @@ def _reasons(cells: dict[str, list[str]], names: list[str]) -> list[str | None]:
 
 def _met(
     cells: dict[str, list[str]], names: list[str], reasons: list[str | None], config: Config
-) -> list[list[dict[str, Any]]]:
-    """The `others` of every row; none of those that are dropped."""
+) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
+    """The `others` and the `panel` of every row; empty where it is dropped."""
     said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for reason, name, question_id, culture, response in zip(
         reasons, names, cells["question_id"], cells["culture"], cells["response"], strict=True
@@ -168,18 +173,16 @@ def _met(
     for answers in said.values():
         for several in answers.values():
             several.sort()
-    return [
-        others(said[question_id], name, culture, config) if reason is None else []
-        for reason, name, question_id, culture in zip(
-            reasons, names, cells["question_id"], cells["culture"], strict=True
-        )
-    ]
+    rows = list(zip(reasons, names, cells["question_id"], cells["culture"], strict=True))
+    met = [others(said[asked], name, culture, config) if not reason else [] for reason, name, asked, culture in rows]
+    panels = [panel(said[asked][culture], name, config) if not reason else [] for reason, name, asked, culture in rows]
+    return met, panels
 
 
 def _typed(table: Dataset) -> Dataset:
     """The columns that candidates have, as candidates have them."""
     for name in features.CANDIDATES:
-        if name in table.column_names and name != "others":
+        if name in table.column_names and name not in ("others", "panel"):
             try:
                 table = table.cast_column(name, features.CANDIDATES[name])
             except (pa.ArrowException, TypeError, ValueError, AttributeError):
@@ -191,7 +194,7 @@ def _typed(table: Dataset) -> Dataset:
 
 
 def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, config: Config) -> list[dict[str, Any]]:
-    """One answer each of up to `config.compared` other cultures, out of culture -> sorted [(sample_id, response)].
+    """The answers of up to `config.compared` other cultures, out of culture -> sorted [(sample_id, response)].
 
     The draw depends on the seed and the row (`name` is its sample_id) alone, not on the order of the table.
     """
@@ -199,6 +202,17 @@ def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, conf
     rest = sorted(other for other in said if other != culture)
     found = []
     for other in draw.sample(rest, min(config.compared, len(rest))):
-        sample_id, response = draw.choice(said[other])
-        found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
+        for sample_id, response in draw.sample(said[other], min(_ANSWERS, len(said[other]))):
+            found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
     return found
+
+
+def panel(said: list[tuple[str, str]], name: str, config: Config) -> list[dict[str, Any]]:
+    """Up to `_PANEL` other answers of the row's culture, out of sorted [(sample_id, response)].
+
+    Drawn, as the others are: each of a survey's answers with all the rest would be a table of their square.
+    """
+    draw = random.Random(f"{config.seed}/{name}/panel")
+    picked = draw.sample(said, min(_PANEL + 1, len(said)))  # one more, in case the row itself is among them
+    rest = [answer for answer in picked if answer[0] != name][:_PANEL]
+    return [{"persona": None, "sample_id": sample_id, "response": response} for sample_id, response in rest]

@@ -1,61 +1,164 @@
-"""The ranked split: s = r * d, best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
+"""The ranked split: best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
 
 scored -> scored with score and drop_reason; scored -> ranked.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from datasets import Dataset, Features, Value
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.selection.embed import matrix
+
+SCORES = ("auto", "product", "sum")
 
 
 @dataclass(frozen=True)
 class Config:
     budget: int = field(default=1000, metadata={"help": "most rows a culture keeps"})
+    score: str = field(
+        default="auto",
+        metadata={"help": "how r and d combine; auto: product of size or in_context with cosine, else sum of z-scores"}
+        | {"choices": SCORES},
+    )
+    weight: float = field(default=1.0, metadata={"help": "weight of distinctiveness in the sum"})
+    ranking: str = field(
+        default="score",
+        metadata={"help": "what rows are ranked by: the score, or a baseline over all rows"}
+        | {"choices": ("score", "random", "longest", "kcenter", "facility_location")},
+    )
+    seed: int = field(default=0, metadata={"help": "seed of every draw"})
 
     def __post_init__(self) -> None:
         if self.budget < 1:
             raise InputError("budget must be at least 1 row a culture.")
+        if self.score not in SCORES:
+            raise InputError(f"score is {self.score!r}; use {', '.join(SCORES)}.")
+        if self.ranking != "score" and self.ranking not in BASELINES:
+            raise InputError(f"ranking is {self.ranking!r}; use score, {', '.join(BASELINES)}.")
+        if not 0 <= self.weight < math.inf:
+            raise InputError(f"weight is {self.weight}; use a number from 0 on.")
 
 
-def product(r: float | None, d: float | None) -> float | None:
-    """s = r * d (seed 001, 3.3); null where one of them is."""
-    return None if r is None or d is None else r * d
+def product(r: Sequence[float], d: Sequence[float]) -> list[float]:
+    """s = r * d (seed 001, 3.3)."""
+    return [one * other for one, other in zip(r, d, strict=True)]
 
 
-def score(scored: Dataset, config: Config) -> Dataset:
+def sum_of_z(r: Sequence[float], d: Sequence[float], weight: float) -> list[float]:
+    """s = z(r) + weight z(d), z over the culture's rows."""
+    return (z(np.array(r)) + weight * z(np.array(d))).tolist()
+
+
+def z(values: np.ndarray) -> np.ndarray:
+    """Values in standard deviations (of all of them) from their mean; 0 where all are equal."""
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 1e-12 else np.zeros(len(values))
+
+
+def random_order(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+    """Rows by chance: a number of the seed and the sample_id."""
+    return [random.Random(f"{config.seed}/{name}").random() for name in names]
+
+
+def longest(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+    """Rows by the length of their response, in characters."""
+    return [float(len(response)) for response in responses]
+
+
+def kcenter(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+    """Farthest-first traversal (Gonzalez, 1985): each next row is the one farthest from those taken, by cosine.
+
+    It starts with the row nearest to the mean; a row's score is its distance when it was taken.
+    """
+    scores: list[float | None] = [None] * len(unit)
+    to_taken = np.full(len(unit), 2.0)  # the largest cosine distance
+    row = int((unit @ unit.mean(axis=0)).argmax())
+    for _ in range(min(config.budget, len(unit))):
+        scores[row] = float(to_taken[row])
+        to_taken = np.minimum(to_taken, 1.0 - unit @ unit[row])
+        to_taken[row] = -1.0
+        row = int(to_taken.argmax())
+    return scores
+
+
+def facility_location(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+    """Greedy maximum of the rows' similarity to their nearest taken row (Mirchandani and Francis, 1990), by apricot.
+
+    A row's score is its gain when it was taken. Needs memory for all pairs of a culture's rows.
+
+    Raises:
+        InputError: apricot is not installed.
+    """
+    try:
+        from apricot import FacilityLocationSelection
+    except ImportError:
+        raise InputError("facility_location needs apricot: pip install 'caredio[baselines]'.") from None
+    similar = (1.0 + unit.astype(np.float64) @ unit.T.astype(np.float64)) / 2.0
+    found = FacilityLocationSelection(min(config.budget, len(unit)), metric="precomputed").fit(similar)
+    scores: list[float | None] = [None] * len(unit)
+    for row, gain in zip(found.ranking, found.gains, strict=True):
+        scores[int(row)] = float(gain)
+    return scores
+
+
+BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Config], list[float | None]]] = {
+    "random": random_order,
+    "longest": longest,
+    "kcenter": kcenter,
+    "facility_location": facility_location,
+}
+
+
+def score(scored: Dataset, vectors: Dataset, config: Config, combine: str) -> Dataset:
     """Add `score` and `drop_reason`; the pool a culture's ranked split is taken from.
 
-    drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), over_budget.
+    drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (r or d is
+    unknown), over_budget. A baseline ranks all rows, so there only the budget drops.
+
+    Args:
+        combine: `product` or `sum`.
     """
-    needed = Features(
-        {
-            name: features.SCORED[name]
-            for name in ("sample_id", "culture", "representativeness", "distinctiveness", "is_center")
-        }
-    )
+    columns = "sample_id culture response representativeness distinctiveness compared is_center"
+    needed = Features({name: features.SCORED[name] for name in columns.split()})
     scored = features.require(scored, needed, "scored candidates")
-    scores, reasons = [], []
-    for center, r, d in zip(
-        *(scored[name] for name in ("is_center", "representativeness", "distinctiveness")), strict=True
-    ):
-        scores.append(product(r, d))
-        reasons.append("redundant" if not center else "no_other_culture" if d is None else None)
-    taken: Counter[str] = Counter()
-    ids, cultures = scored["sample_id"][:], scored["culture"][:]
-    order = sorted(range(len(scored)), key=lambda row: _order(scores[row], ids[row]))
-    for row in order:
-        if reasons[row] is None:
-            taken[cultures[row]] += 1
-            if taken[cultures[row]] > config.budget:
-                reasons[row] = "over_budget"
-    columns = Features({"score": features.SCORED["score"], "drop_reason": Value("string")})
-    return features.beside(scored, Dataset.from_dict({"score": scores, "drop_reason": reasons}, features=columns))
+    r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
+    reasons: list[str | None] = [None] * len(scored)
+    if config.ranking == "score":
+        for row, is_center in enumerate(scored["is_center"]):
+            if not is_center:
+                reasons[row] = "redundant"
+            elif not compared[row]:
+                reasons[row] = "no_other_culture"
+            elif r[row] is None or d[row] is None:
+                reasons[row] = "unmeasured"
+    scores: list[float | None] = [None] * len(scored)
+    names, responses = scored["sample_id"][:], scored["response"][:]
+    for rows in _by_culture(scored["culture"][:], names, reasons):
+        if config.ranking == "score":
+            of_r, of_d = [r[row] for row in rows], [d[row] for row in rows]
+            found: Sequence[float | None] = (
+                product(of_r, of_d) if combine == "product" else sum_of_z(of_r, of_d, config.weight)
+            )
+        else:
+            own = [names[row] for row in rows]
+            unit = matrix(vectors, "sample_embedding", own)
+            found = BASELINES[config.ranking](own, [responses[row] for row in rows], unit, config)
+        for row, value in zip(rows, found, strict=True):
+            scores[row] = value
+        for row in sorted(rows, key=lambda row: _order(scores[row], names[row]))[config.budget :]:
+            reasons[row] = "over_budget"
+    added = {"score": scores, "drop_reason": reasons}
+    kinds = Features({"score": features.SCORED["score"], "drop_reason": Value("string")})
+    return features.beside(scored, Dataset.from_dict(added, features=kinds))
 
 
 def run(pool: Dataset) -> Dataset:
@@ -80,5 +183,14 @@ def run(pool: Dataset) -> Dataset:
     return features.beside(kept, Dataset.from_dict(added, features=columns)).select_columns(list(features.RANKED))
 
 
+def _by_culture(cultures: list[str], names: list[str], reasons: list[str | None]) -> list[list[int]]:
+    """Each culture's rows without a reason, by sample_id."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row in sorted(range(len(names)), key=names.__getitem__):
+        if reasons[row] is None:
+            rows[cultures[row]].append(row)
+    return list(rows.values())
+
+
 def _order(score: float | None, sample_id: str) -> tuple[float, str]:
-    return (float("inf") if score is None else -score, sample_id)
+    return (math.inf if score is None else -score, sample_id)

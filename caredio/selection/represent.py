@@ -1,25 +1,268 @@
-"""Representativeness r: how central to the culture a cluster's centre is (seed 001, 3.3).
+"""Representativeness r: how central to its culture a cluster's centre is (seed 001, 3.3).
 
-clustered -> + representativeness.
+clustered, vectors -> + representativeness.
 """
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from datasets import Dataset, Features
+import numpy as np
+from datasets import Dataset, Features, List, Value
 
 from caredio import features
+from caredio.errors import InputError
+from caredio.llm.ask import ask
+from caredio.llm.likelihood import likelihoods
+from caredio.llm.model import Model
+from caredio.llm.spec import Messages
+from caredio.selection import validation
+from caredio.selection.embed import matrix
+from caredio.selection.voice import turns
+
+MEASURES = ("size", "in_context", "information", "typicality")
+ASKING = ("in_context", "information")  # those that ask a model
+KAPPA = (
+    20.0  # concentration of the kernel, the inverse of its squared bandwidth; from 10 to 60 BLEnD tells no difference
+)
+_BLOCK = 1024  # responses compared at once
+_FEWEST = 2  # other answers that a density needs
 
 
-def size(row: dict[str, Any]) -> dict[str, Any]:
-    """r = the size of the centre's cluster (seed 001, 3.3 'Cluster size'); null where the row is not a centre."""
-    return {"representativeness": float(row["cluster_size"]) if row["is_center"] else None}
+@dataclass(frozen=True)
+class Config:
+    representativeness: str = field(
+        default="size", metadata={"help": "how a sample's centrality is measured", "choices": MEASURES}
+    )
+    references: int = field(default=8, metadata={"help": "information: other answers of the culture it is read on"})
+    validation: str = field(
+        default="", metadata={"help": "in_context: multiple-choice questions, a csv file as BLEnD's"}
+    )
+    validation_items: int = field(default=50, metadata={"help": "in_context: most questions a culture is asked"})
+    centers: int = field(
+        default=200, metadata={"help": "in_context: most centres a culture has measured, largest first"}
+    )
+    shots: int = field(default=3, metadata={"help": "in_context: samples of the cluster that are shown"})
+    seed: int = field(default=0, metadata={"help": "seed of every draw"})
+
+    def __post_init__(self) -> None:
+        if self.representativeness not in MEASURES:
+            raise InputError(f"representativeness is {self.representativeness!r}; use {', '.join(MEASURES)}.")
+        if min(self.references, self.validation_items, self.centers, self.shots) < 1:
+            raise InputError("references, validation_items, centers and shots must be at least 1.")
+        if self.representativeness == "in_context" and not self.validation:
+            raise InputError("in_context needs questions with known answers: name a file with --validation.")
 
 
-def run(clustered: Dataset) -> Dataset:
-    """Add `representativeness` to rows with cluster_size and is_center."""
-    needed = Features({name: features.SCORED[name] for name in ("cluster_size", "is_center")})
+def size(rows: list[dict[str, Any]]) -> list[float]:
+    """r = the size of the centre's cluster (seed 001, 3.3 'Cluster size')."""
+    return [float(row["cluster_size"]) for row in rows]
+
+
+def typicality(responses: np.ndarray, among: np.ndarray, own: np.ndarray, kappa: float = KAPPA) -> np.ndarray:
+    """r = log2 of the kernel density of responses among the other answers of their culture.
+
+    Unit float[n, d], unit float[m, d], and int[n], the row of `among` that is the response itself and does not count
+    -> float64[n], log2 mean over j of exp(kappa (cos(e, e_j) - 1)): 0 where all say the same. nan for fewer than two
+    others.
+    """
+    if len(among) - 1 < _FEWEST:
+        return np.full(len(responses), np.nan)
+    found = np.empty(len(responses))
+    for start in range(0, len(responses), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        exponents = kappa * (responses[part] @ among.T - 1.0).astype(np.float64)
+        exponents[np.arange(len(exponents)), own[part]] = -np.inf
+        found[part] = np.logaddexp.reduce(exponents, axis=1)
+    return (found - np.log(len(among) - 1)) / np.log(2)
+
+
+def informed(after_sample: np.ndarray, after_placebo: np.ndarray, lengths: np.ndarray) -> float | None:
+    """r = mean over other answers y_j of [log2 p(y_j | ..., sample) - log2 p(y_j | ..., placebo)] / bytes of y_j.
+
+    float[k] bits, bits and UTF-8 bytes; answers whose likelihood is unknown (nan) are left out, None where all are.
+    """
+    gain = (after_sample - after_placebo) / lengths
+    known = gain[~np.isnan(gain)]
+    return float(known.mean()) if len(known) else None
+
+
+def run(clustered: Dataset, vectors: Dataset, config: Config, model: Model | None = None) -> Dataset:
+    """Add `representativeness` to the centres of clustered candidates; other rows have null.
+
+    Args:
+        clustered: `features.CANDIDATES` with cluster, cluster_size and is_center.
+        vectors: `features.vectors`, whose response_embedding typicality compares.
+        model: who is asked for in_context and information.
+
+    Raises:
+        InputError: the validation file is not what was wanted, or has nothing on a culture.
+        EndpointError: the model cannot be asked.
+    """
+    needed = Features({name: features.SCORED[name] for name in ("cluster", "cluster_size", "is_center")})
     clustered = features.require(clustered, needed, "clustered candidates")
-    columns = Features({**clustered.features, "representativeness": features.SCORED["representativeness"]})
-    return clustered.map(size, features=columns, desc="representativeness")
+    rows = [row for row in clustered if row["is_center"]]
+    if config.representativeness == "size":
+        scores: list[float | None] = list(size(rows))
+    elif config.representativeness == "typicality":
+        scores = _typical(rows, Kin(clustered), vectors)
+    else:
+        if model is None:
+            raise InputError(f"{config.representativeness} asks a model, and none was given.")
+        measure = _informed if config.representativeness == "information" else _in_context
+        scores = measure(rows, Kin(clustered), config, model)
+    told = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
+    column = {"representativeness": [told.get(name) for name in clustered["sample_id"]]}
+    return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
+
+
+class Kin:
+    """Who else of its culture speaks, and to what a sample speaks: its panel and its cluster mates."""
+
+    def __init__(self, clustered: Dataset) -> None:
+        self.samples: dict[str, dict[str, str]] = {}
+        self.clusters: dict[tuple[str, int], list[str]] = defaultdict(list)
+        self.cultures: dict[str, list[str]] = defaultdict(list)
+        names = ("sample_id", "culture", "question_id", "question", "response")
+        cells = [clustered[name][:] for name in (*names, "cluster")]
+        for *values, cluster in zip(*cells, strict=True):
+            sample = dict(zip(names, values, strict=True))
+            self.samples[sample["sample_id"]] = sample
+            self.clusters[sample["culture"], cluster].append(sample["sample_id"])
+            self.cultures[sample["culture"]].append(sample["sample_id"])
+        for members in (*self.clusters.values(), *self.cultures.values()):
+            members.sort()
+        self.panels: dict[str, set[str]] = defaultdict(set)
+        for culture, panel in zip(clustered["culture"][:], clustered["panel"][:], strict=True):
+            self.panels[culture].update(told["sample_id"] for told in panel)
+
+    def said(self, culture: str) -> list[str]:
+        """sample_ids of all that a culture said: its samples, and what their panels answered."""
+        return sorted(self.panels[culture].union(self.cultures[culture]))
+
+    def mates(self, row: dict[str, Any]) -> list[str]:
+        """sample_ids of the rest of the row's cluster."""
+        return [name for name in self.clusters[row["culture"], row["cluster"]] if name != row["sample_id"]]
+
+    def near(self, row: dict[str, Any]) -> list[dict[str, str]]:
+        """sample_id, question and response of the panel's answers and of the cluster mates, each once."""
+        panel = [
+            {"sample_id": told["sample_id"], "question": row["question"], "response": told["response"]}
+            for told in row["panel"]
+        ]
+        found = {told["sample_id"]: told for told in (*panel, *(self.samples[name] for name in self.mates(row)))}
+        found.pop(row["sample_id"], None)
+        return [found[name] for name in sorted(found)]
+
+    def on_another_question(self, row: dict[str, Any], draw: random.Random) -> dict[str, str] | None:
+        """A sample of the culture on another question; None where there is none."""
+        names = self.cultures[row["culture"]]
+        for name in draw.sample(names, len(names)):
+            if self.samples[name]["question_id"] != row["question_id"]:
+                return self.samples[name]
+        return None
+
+
+def _typical(rows: list[dict[str, Any]], kin: Kin, vectors: Dataset) -> list[float | None]:
+    """`typicality` of every row among all that its culture's samples and their panels say."""
+    scores: dict[str, float | None] = {}
+    for culture in sorted({row["culture"] for row in rows}):
+        own = [row["sample_id"] for row in rows if row["culture"] == culture]
+        said = kin.said(culture)
+        place = {name: number for number, name in enumerate(said)}
+        among = matrix(vectors, "response_embedding", said)
+        places = np.array([place[name] for name in own])
+        density = typicality(among[places], among, places)
+        scores |= {name: None if np.isnan(value) else float(value) for name, value in zip(own, density, strict=True)}
+    return [scores[row["sample_id"]] for row in rows]
+
+
+def references(row: dict[str, Any], kin: Kin, config: Config) -> list[dict[str, str]]:
+    """Up to `config.references` other answers of the culture: near ones first, then any, drawn by seed."""
+    draw = random.Random(f"{config.seed}/{row['sample_id']}")
+    near = kin.near(row)
+    chosen = draw.sample(near, min(config.references, len(near)))
+    known = {told["sample_id"] for told in near} | {row["sample_id"]}
+    rest = [name for name in kin.cultures[row["culture"]] if name not in known]
+    chosen += [kin.samples[name] for name in draw.sample(rest, min(config.references - len(chosen), len(rest)))]
+    return chosen
+
+
+def _informed(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model) -> list[float | None]:
+    """`informed` of every row; None for a culture with a single question, which has no placebo."""
+    calls: list[tuple[Messages, str]] = []
+    spans = []
+    for row in rows:
+        placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
+        told = references(row, kin, config) if placebo else []
+        spans.append((len(calls), [len(other["response"].encode()) for other in told]))
+        for shown in (row, placebo):
+            calls += [(turns(row["culture"], [shown], other["question"]), other["response"]) for other in told if shown]
+    bits = likelihoods(calls, model, "information")
+    return [
+        informed(bits[start : start + len(told)], bits[start + len(told) :][: len(told)], np.array(told))
+        for start, told in spans
+    ]
+
+
+def in_context_prompt(row: dict[str, Any]) -> Messages:
+    """Row of culture, shots (question and response of samples) and a validation question -> messages."""
+    return turns(row["culture"], row["shots"], row["asked"])
+
+
+def _in_context(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model) -> list[float | None]:
+    """The share of validation questions answered right when shown samples of the cluster (seed 001, 3.3).
+
+    Centres beyond the largest `config.centers` of a culture are not measured and have None.
+    """
+    items = validation.read(config.validation)
+    asked = list(_questions(rows, kin, config, items))
+    text = Value("string")
+    columns = Features(
+        {"sample_id": text, "culture": text, "shots": List({"question": text, "response": text}), "asked": text}
+        | {"key": text}
+    )
+    answered = ask(
+        features.table(asked, columns),
+        model,
+        prompt=in_context_prompt,
+        parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
+        writes=Features({"right": Value("bool")}),
+        schema=validation.SCHEMA,
+        desc="in context",
+    )
+    right: dict[str, list[bool]] = defaultdict(list)
+    for name, is_right in zip(answered["sample_id"], answered["right"], strict=True):
+        right[name].append(bool(is_right))  # an answer that is none of the options is wrong
+    return [float(np.mean(right[row["sample_id"]])) if row["sample_id"] in right else None for row in rows]
+
+
+def _questions(
+    rows: list[dict[str, Any]], kin: Kin, config: Config, items: dict[str, list[validation.Item]]
+) -> Iterator[dict[str, Any]]:
+    """The calls of `_in_context`: each measured centre with each of its culture's questions."""
+    largest = sorted(rows, key=lambda row: (-row["cluster_size"], row["sample_id"]))
+    for row, number in zip(largest, features.count_within(row["culture"] for row in largest), strict=True):
+        if number > config.centers:
+            continue
+        known = validation.of(items, row["culture"], config.validation)
+        draw = random.Random(f"{config.seed}/{row['culture']}")
+        chosen = draw.sample(known, min(config.validation_items, len(known)))
+        shots = [row, *(kin.samples[name] for name in kin.mates(row)[: config.shots - 1])]
+        shown = [{"question": shot["question"], "response": shot["response"]} for shot in shots]
+        for item in chosen:
+            yield {
+                "sample_id": row["sample_id"],
+                "culture": row["culture"],
+                "shots": shown,
+                "asked": item.question,
+                "key": item.key,
+            }
+
+
+def _column(name: str) -> Features:
+    return Features({name: features.SCORED[name]})

@@ -1,4 +1,4 @@
-"""From topics to candidates: questions -> answers -> adapted -> candidates (seed 001, 3.2)."""
+"""From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from caredio.runs import Run
     from caredio.topics import Topic
 
-from caredio.synthesis import adapt, contrast, questions, roleplay
+from caredio.synthesis import adapt, contrast, isolated, languages, personas, questions, roleplay
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Config:
     roleplay: roleplay.Config = roleplay.Config()
     adapt: adapt.Config = adapt.Config()
     contrast: contrast.Config = contrast.Config()
+    personas: personas.Config = personas.Config()
 
 
 def speakers(targets: list[Culture], cultures: dict[str, Culture], config: Config) -> dict[str, Culture]:
@@ -50,13 +51,15 @@ def synthesize(
 
     Raises:
         EndpointError: the model cannot be asked; what arrived is stored.
-        InputError: a stage has nothing left to work on.
+        InputError: a stage has nothing left to work on, or a culture's language is unknown.
     """
     from dataclasses import asdict
 
     from caredio import features
 
     near = speakers(targets, cultures, config)
+    for target in targets:
+        languages.name(adapt.language(target, config.adapt))  # one that has no name is told before anything is spent
     topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
     asked = run.stage(
         "questions",
@@ -64,7 +67,7 @@ def synthesize(
         columns=features.QUESTIONS,
         config={"questions": config.questions, "topics": topics},
         model=model,
-        prompt="questions",
+        prompt=["questions", "sensitivity"],
     )
     answers = run.stage(
         "answers",
@@ -80,16 +83,26 @@ def synthesize(
         lambda: adapt.run(asked, answers, config.adapt, model, cultures, targets),
         columns=features.ADAPTED,
         after=["questions", "answers"],
-        config={"adapt": config.adapt, "targets": targets},
+        config={"adapt": config.adapt, "targets": targets, "cultures": list(cultures.values())},
         model=model,
         prompt="adapt",
     )
+    style = {"contrast": config.contrast, "roleplay": config.roleplay, "cultures": list(cultures.values())}
+    alone = run.stage(
+        "isolated",
+        lambda: isolated.run(adapted, config.contrast, config.personas, model, cultures, config.roleplay, config.adapt),
+        columns=features.ISOLATED,
+        after=["adapted"],
+        config={**style, "personas": config.personas, "neighbours": config.adapt.neighbours},
+        model=model,
+        prompt="roleplay",
+    )
     return run.stage(
         "candidates",
-        lambda: contrast.run(adapted, config.contrast, model, cultures, config.roleplay, config.adapt),
+        lambda: contrast.run(adapted, alone, config.contrast, model, cultures, config.roleplay, config.adapt),
         columns=features.CANDIDATES,
-        after=["adapted"],
-        config={"contrast": config.contrast, "roleplay": config.roleplay, "cultures": list(cultures.values())},
+        after=["adapted", "isolated"],
+        config=style,
         model=model,
         prompt="contrast",
     )

@@ -18,8 +18,10 @@ from caredio.llm.ask import Unusable, ask
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.llm.store import Answer
+from caredio.synthesis import checks, languages
 from caredio.synthesis.questions import QUESTION, clean
 
+LANGUAGES = ("en", "own")
 _PROMPT = prompts.load("adapt")
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -36,10 +38,19 @@ SCHEMA: dict[str, Any] = {
 @dataclass(frozen=True)
 class Config:
     neighbours: int = field(default=4, metadata={"help": "neighbours whose answers are shown for contrast"})
+    language: str = field(
+        default="en",
+        metadata={
+            "help": "language of adapted questions and answers: English, or the culture's first",
+            "choices": LANGUAGES,
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
             raise InputError("neighbours must be at least 1: without another culture there is nothing to compare.")
+        if self.language not in LANGUAGES:
+            raise InputError(f"language is {self.language!r}; use {' or '.join(LANGUAGES)}.")
 
 
 def shown(culture: Culture, config: Config) -> tuple[str, ...]:
@@ -47,21 +58,36 @@ def shown(culture: Culture, config: Config) -> tuple[str, ...]:
     return culture.neighbours[: config.neighbours]
 
 
+def language(culture: Culture, config: Config) -> str:
+    """BCP-47 tag of what is written for the culture (its own language: seed 003, 5.2)."""
+    return culture.languages[0] if config.language == "own" else "en"
+
+
 def prompt(row: dict[str, Any], culture: Culture) -> Messages:
-    """Row of universal_question and answers (list of {name, response}) -> messages."""
+    """Row of universal_question, language and answers (list of {name, response}) -> messages."""
     answers = "\n".join(f"- {answer['name']}: {prompts.quote(answer['response'])}" for answer in row["answers"])
     return _PROMPT.messages(
-        name=culture.name, adjective=culture.adjective, question=row["universal_question"], answers=answers
+        name=culture.name,
+        adjective=culture.adjective,
+        question=row["universal_question"],
+        answers=answers,
+        language=languages.name(row["language"]),
     )
 
 
-def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """The rewritten question and the traits; `Unusable` when the rewriting is no question."""
+def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures: dict[str, Culture]) -> dict[str, Any]:
+    """The rewritten question, checked, and the traits; `Unusable` says what is wrong with them."""
+    culture = cultures[row["culture"]]
     question = clean(content["question"])
     if not question:
         raise Unusable("the rewritten question is no question")
     traits = [" ".join(trait.split()) for trait in content["traits"]]
-    return {"question": question, "traits": [trait for trait in dict.fromkeys(traits) if trait]}
+    traits = [trait for trait in dict.fromkeys(traits) if trait]
+    if not traits:
+        raise Unusable("no trait is named")
+    told = checks.shown(prompt(row, culture), row["universal_question"])
+    checks.usable(question, row["language"], told, culture.country)
+    return {"question": checks.names_no_other(question, culture, cultures, row["language"]), "traits": traits}
 
 
 def run(
@@ -93,7 +119,8 @@ def run(
             speakers = [target.slug, *shown(target, config)]
             heard = [slug for slug in speakers if (row["question_id"], slug) in said]
             record = {
-                **{name: row[name] for name in ("question_id", "language", "topic_id", "level", "question_type")},
+                **{name: row[name] for name in ("question_id", "topic_id", "level", "question_type")},
+                "language": language(target, config),
                 "culture": target.slug,
                 "universal_question": row["question"],
                 "answers": [
@@ -110,7 +137,7 @@ def run(
         features.table(rows, columns),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]]),
-        parse=parse,
+        parse=lambda content, row, answer: parse(content, row, answer, cultures),
         writes=added,
         schema=SCHEMA,
         desc="adapted",

@@ -1,16 +1,17 @@
 """Each culture's answer to its question, sharpened by what others would say (seed 001, 3.2: cognitive conflict).
 
-adapted -> candidates. The target and other cultures answer the adapted question in isolation; then the target answers
-again, shown its neighbours' answers. Four cultures that were not shown are what distinctiveness compares with.
+adapted, isolated -> candidates. The target answers again, shown its neighbours' isolated answers. Four cultures that
+were not shown are what distinctiveness compares with.
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from datasets import Dataset, Features
+from datasets import Dataset, Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
@@ -19,7 +20,7 @@ from caredio.llm.ask import ask
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.llm.store import Answer
-from caredio.synthesis import adapt, roleplay
+from caredio.synthesis import adapt, checks, languages, roleplay
 
 _PROMPT = prompts.load("contrast")
 
@@ -43,8 +44,16 @@ def compared(
     return draw.sample(rest, min(config.compared, len(rest)))
 
 
+def others(
+    culture: Culture, question_id: str, cultures: dict[str, Culture], config: Config, neighbours: adapt.Config
+) -> dict[str, bool]:
+    """Who answers the culture's question besides: slug -> whether the answer is shown, in the order asked."""
+    near = adapt.shown(culture, neighbours)
+    return {slug: slug in near for slug in (*near, *compared(culture, question_id, cultures, config, near))}
+
+
 def prompt(row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], config: roleplay.Config) -> Messages:
-    """Row of question and others -> messages that have `culture` answer after reading the shown others."""
+    """Row of question, language and others -> messages that have `culture` answer after reading the shown others."""
     answers = "\n".join(
         f"- {cultures[other['culture']].name}: {prompts.quote(other['response'])}"
         for other in row["others"]
@@ -56,20 +65,28 @@ def prompt(row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], 
         question=row["question"],
         answers=answers,
         sentences=config.sentences,
+        language=languages.name(row["language"]),
+        register=config.register,
     )
 
 
-def parse(content: str, row: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """The response with what is known of its making."""
+def parse(
+    content: str, row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], config: roleplay.Config
+) -> dict[str, Any]:
+    """The response, checked, with what is known of its making; `Unusable` says why it is none."""
+    culture, language = cultures[row["culture"]], row["language"]
+    told = checks.shown(prompt(row, culture, cultures, config), row["question"])
+    checks.usable(content, language, told, culture.country)
     return {
-        "response": content,
+        "response": checks.names_no_other(content, culture, cultures, language),
         "model_revision": answer.model,
-        "sample_id": features.sample_id(row["culture"], row["question"], content),
+        "sample_id": features.sample_id(culture.slug, row["question"], content),
     }
 
 
 def run(
     adapted: Dataset,
+    isolated: Dataset,
     config: Config,
     model: Model,
     cultures: dict[str, Culture],
@@ -80,78 +97,77 @@ def run(
 
     Args:
         adapted: `features.ADAPTED`.
+        isolated: `features.ISOLATED`, of these questions.
         cultures: all known, by slug: the others are drawn from them.
-        style: length of the answers.
+        style: length and wording of the answers.
         neighbours: how many neighbours are shown.
 
     Returns:
         `features.CANDIDATES` and `drop_reason` (also: no_isolated_answer, no_other_answer).
     """
-    adapted = features.require(adapted, features.ADAPTED, "adapted")
-    rows = list(adapted)
-    who: dict[tuple[str, str], dict[str, bool]] = {}  # slot -> culture -> shown, in the order asked
-    for row in rows:
-        culture = cultures[row["culture"]]
-        near = adapt.shown(culture, neighbours)
-        far = compared(culture, row["question_id"], cultures, config, near)
-        who[row["culture"], row["question_id"]] = {**dict.fromkeys(near, True), **dict.fromkeys(far, False)}
-    isolated = _isolated(rows, who, style, model, cultures)
-    ready, dropped = [], []
-    for row in rows:
-        slot = row["culture"], row["question_id"]
-        record = {
-            **row,
-            "isolated_response": isolated.get((*slot, row["culture"])),
-            "others": [
-                {
-                    "culture": other,
-                    "sample_id": features.sample_id(other, row["question"], isolated[*slot, other]),
-                    "response": isolated[*slot, other],
-                    "shown": is_shown,
-                }
-                for other, is_shown in who[slot].items()
-                if (*slot, other) in isolated
-            ],
+    adapted = features.require(adapted, features.ADAPTED, "adapted").select_columns(list(features.ADAPTED))
+    isolated = features.require(isolated, features.ISOLATED, "isolated")
+    said: dict[tuple[str, str], list[int]] = defaultdict(list)  # rows, not texts: a large set has a million
+    for place, slot in enumerate(zip(isolated["target"], isolated["question_id"], strict=True)):
+        said[slot].append(place)
+    added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
+    columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
+
+    def heard(row: dict[str, Any]) -> dict[str, Any]:
+        answers = list(isolated.select(said[row["culture"], row["question_id"]]))
+        return {
+            **_heard(row, answers, cultures, config, neighbours),
             "round": 0,
             "history": [],
             "generator": model.spec.model,
             "prompt_sha": _PROMPT.sha,
         }
-        if record["isolated_response"] is None:
-            dropped.append({**record, "drop_reason": "no_isolated_answer"})
-        elif not any(other["shown"] for other in record["others"]):
-            dropped.append({**record, "drop_reason": "no_other_answer"})
-        else:
-            ready.append(record)
-    added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
-    columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
+
+    asked = adapted.map(
+        heard,
+        features=Features({**columns, "drop_reason": Value("string")}),
+        desc="answers gathered",
+        new_fingerprint=f"{adapted._fingerprint[:24]}heard",  # given: all the answers would be hashed for it
+    )
     candidates = ask(
-        features.table(ready, columns),
+        features.kept(asked),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, style),
-        parse=parse,
+        parse=lambda content, row, answer: parse(content, row, answer, cultures, style),
         writes=added,
         desc="contrastive answers",
     )
-    return features.stack(candidates, dropped)
+    return features.stack(candidates, list(features.rejected(asked)))
 
 
-def _isolated(
-    rows: list[dict[str, Any]],
-    who: dict[tuple[str, str], dict[str, bool]],
-    style: roleplay.Config,
-    model: Model,
+def _heard(
+    row: dict[str, Any],
+    answers: list[dict[str, Any]],
     cultures: dict[str, Culture],
-) -> dict[tuple[str, str, str], str]:
-    """(target, question_id, speaker) -> the speaker's isolated answer to the target's adapted question."""
-    asked = [
-        {"target": row["culture"], "question_id": row["question_id"], "question": row["question"], "culture": speaker}
-        for row in rows
-        for speaker in (row["culture"], *who[row["culture"], row["question_id"]])
-    ]
-    answers = roleplay.answer(Dataset.from_list(asked), style, model, cultures, "isolated answers")
+    config: Config,
+    neighbours: adapt.Config,
+) -> dict[str, Any]:
+    """The isolated answers to an adapted question as a candidate's isolated_response, others, panel and drop_reason."""
+    mine = [answer for answer in answers if answer["culture"] == row["culture"]]
+    theirs = {answer["culture"]: answer["response"] for answer in answers if answer["culture"] != row["culture"]}
+    asked = others(cultures[row["culture"]], row["question_id"], cultures, config, neighbours)
+    isolated = next((answer["response"] for answer in mine if answer["persona"] is None), None)
+    no_other = not any(slug in theirs for slug, shown in asked.items() if shown)
     return {
-        (row["target"], row["question_id"], row["culture"]): row["response"]
-        for row in answers
-        if row["drop_reason"] is None
+        "drop_reason": "no_isolated_answer" if isolated is None else "no_other_answer" if no_other else None,
+        "isolated_response": isolated,
+        "others": [
+            {**_sample(slug, row["question"], theirs[slug]), "culture": slug, "shown": shown}
+            for slug, shown in asked.items()
+            if slug in theirs
+        ],
+        "panel": [
+            {**_sample(row["culture"], row["question"], answer["response"]), "persona": answer["persona"]}
+            for answer in mine
+            if answer["persona"] is not None
+        ],
     }
+
+
+def _sample(culture: str, question: str, response: str) -> dict[str, Any]:
+    return {"sample_id": features.sample_id(culture, question, response), "response": response}

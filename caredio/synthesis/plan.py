@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from caredio.cultures import Culture
-from caredio.llm.model import Usage
-from caredio.llm.prices import cost
+from caredio.llm.prices import Usage, cost, noted
 from caredio.llm.spec import Messages, Spec
 from caredio.synthesis import Config, adapt, contrast, questions, roleplay, speakers
 from caredio.topics import Topic
 
 _CHARACTERS = 4  # a token, roughly, in English
-_QUESTION, _ANSWER, _ADAPTED = "?" * 120, "." * 400, 220  # characters, characters, tokens: what such texts run to
+_QUESTION, _ANSWER = "?" * 120, "." * 400  # what such texts run to
+_ADAPTED, _JUDGED = 220, 50  # tokens
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Plan:
 
     model: str
     steps: tuple[Step, ...]
+    batch: bool = False
 
     @property
     def total(self) -> Step:
@@ -42,20 +43,28 @@ class Plan:
         lines = [f"{'stage':<22}{'calls':>10}{'prompt tokens':>16}{'answer tokens':>16}{'US dollars':>13}"]
         for step in (*self.steps, self.total):
             usage = Usage(step.calls, 0, step.prompt_tokens, step.completion_tokens)
-            dollars = cost(self.model, usage)
+            dollars = cost(self.model, usage, self.batch)
             price = f"{dollars:,.2f}" if dollars is not None else "no price"
             lines.append(
                 f"{step.stage:<22}{step.calls:>10,}{step.prompt_tokens:>16,}{step.completion_tokens:>16,}{price:>13}"
             )
+        prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
         lines.append(
-            f"Estimates for {self.model}, at {_CHARACTERS} characters a token; repairs and retries come on top, and"
-            " answers that are stored already cost nothing."
+            f"Estimates for {self.model}, at {_CHARACTERS} characters a token and {prices}; repairs and retries come on"
+            " top, and answers that are stored already cost nothing."
         )
         return "\n".join(lines)
 
 
-def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Culture], config: Config, spec: Spec) -> Plan:
-    """Count the calls of `synthesize` with these arguments.
+def plan(
+    targets: list[Culture],
+    topics: list[Topic],
+    cultures: dict[str, Culture],
+    config: Config,
+    spec: Spec,
+    batch: bool = False,
+) -> Plan:
+    """Count the calls of `synthesize` with these arguments, at the price of a Batch API if it is used.
 
     Every question is taken to be written, adapted and answered; what is dropped on the way makes it cheaper.
     """
@@ -74,10 +83,12 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
     topic: dict[str, Any] = {**asdict(topics[0]), "question_type": "open", "count": config.questions.per_call}
     shown = [{"culture": slug, "response": _ANSWER, "shown": True} for slug in adapt.shown(culture, config.adapt)]
     heard = [{"name": culture.name, "response": _ANSWER}] * (1 + len(shown))
-    asked = {"question": _QUESTION, "universal_question": _QUESTION, "answers": heard, "others": shown}
+    texts = {"question": _QUESTION, "universal_question": _QUESTION, "language": "en"}
+    asked = {**texts, "answers": heard, "others": shown}
     answer = len(_ANSWER) // _CHARACTERS
     ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
+    judged = count if config.questions.sensitivity == "judged" else 0
     steps = (
         (
             "questions",
@@ -85,12 +96,14 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
             _tokens(questions.prompt({**topic, "examples": examples})),
             config.questions.per_call * len(_QUESTION) // _CHARACTERS,
         ),
+        ("sensitivity", judged, _tokens(questions.judge_prompt(asked)), _JUDGED),
         ("answers", count * len(near), ask, answer),
         ("adapted", pairs, _tokens(adapt.prompt(asked, culture)), _ADAPTED),
-        ("isolated answers", count * (len(targets) + others), ask, answer),
+        ("isolated answers", count * (len(targets) * (1 + config.personas.personas) + others), ask, answer),
         ("contrastive answers", pairs, _tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
     )
-    return Plan(spec.model, tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps))
+    counted = tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps)
+    return Plan(spec.model, counted, batch)
 
 
 def _tokens(messages: Messages) -> int:

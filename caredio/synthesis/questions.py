@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Features, List, Value
+from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from caredio import features, prompts
@@ -29,8 +31,15 @@ KINDS = {  # question_type -> what the prompt asks for (seed 001, 3.2 names the 
     "value": "Each one asks what the person finds right or important, and why.",
     "open": "Each one asks openly how something is usually done or seen where the person lives.",
 }
-_PROMPT = prompts.load("questions")
+_PROMPT, _JUDGE = prompts.load("questions"), prompts.load("sensitivity")
 QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n?？؟]{10,300}[?？؟]$"}
+JUDGEMENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"reason": {"type": "string"}, "differs": {"type": "boolean"}},
+    "required": ["reason", "differs"],
+    "additionalProperties": False,
+}
+JUDGES = ("judged", "off")
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,10 @@ class Config:
     per_call: int = field(default=5, metadata={"help": "questions asked for in one call"})
     demonstrations: int = field(default=6, metadata={"help": "earlier questions shown in a prompt"})
     rouge_l: float = field(default=0.7, metadata={"help": "ROUGE-L from which a question is a near-duplicate"})
+    sensitivity: str = field(
+        default="judged",
+        metadata={"help": "whether the model drops questions that cultures answer alike", "choices": JUDGES},
+    )
     seed: int = field(default=0, metadata={"help": "seed of every draw"})
 
     def __post_init__(self) -> None:
@@ -47,6 +60,8 @@ class Config:
             raise InputError("per_topic, rounds and per_call must be at least 1, demonstrations at least 0.")
         if not 0 < self.rouge_l <= 1:
             raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
+        if self.sensitivity not in JUDGES:
+            raise InputError(f"sensitivity is {self.sensitivity!r}; use {' or '.join(JUDGES)}.")
 
 
 def quota(per_topic: int) -> dict[str, int]:
@@ -92,14 +107,41 @@ def clean(text: str) -> str:
     return text if re.search(QUESTION["pattern"], text) else ""
 
 
-def words(text: str) -> list[str]:
-    """The tokens ROUGE compares: lower-case runs of letters and digits."""
-    return re.findall(r"\w+", text.lower())
+def judge_prompt(row: dict[str, Any]) -> Messages:
+    """Row of question -> messages that ask whether cultures would answer it differently."""
+    return _JUDGE.messages(question=prompts.quote(row["question"]))
 
 
-def rouge_l(a: list[str], b: list[str]) -> float:
-    """ROUGE-L F1 of two token lists (Lin, 2004): their longest common subsequence over their mean length."""
-    return 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a or b else 0.0
+def judged(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    """Whether cultures would answer differently, as the model judged."""
+    return {"differs": content["differs"]}
+
+
+class Known:
+    """A topic's questions, against which the next is compared."""
+
+    def __init__(self, rouge_l: float) -> None:
+        self.rouge_l = rouge_l
+        self._letters: dict[str, str] = {}
+        self._taken: list[str] = []
+
+    def take(self, text: str) -> bool:
+        """Remember `text`; False when a known question is as near as `rouge_l` by ROUGE-L (Lin, 2004).
+
+        A word is one letter of a private alphabet here, so that rapidfuzz compares strings: F1 is what the rouge_score
+        package computes, to the last bit.
+        """
+        tokens = re.findall(r"\w+", text.lower())
+        coded = "".join(self._letters.setdefault(token, chr(len(self._letters))) for token in tokens)
+        if self._taken and coded:
+            common = process.cdist([coded], self._taken, scorer=LCSseq.similarity, dtype=np.int32)[0]
+            with np.errstate(invalid="ignore"):  # 0/0, without a common word, is not near
+                precision, recall = common / np.array([len(old) for old in self._taken]), common / len(coded)
+                f1 = 2 * precision * recall / (precision + recall)
+            if (f1 >= self.rouge_l).any():
+                return False
+        self._taken.append(coded)
+        return True
 
 
 def run(topics: Dataset, config: Config, model: Model) -> Dataset:
@@ -109,12 +151,13 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
         topics: `features.TOPICS`.
 
     Returns:
-        `features.QUESTIONS` and `drop_reason` (near_duplicate, or why an answer could not be used). A warning says
-        which topics got fewer questions than asked for.
+        `features.QUESTIONS` and `drop_reason` (near_duplicate, insensitive, or why an answer could not be used). A
+        warning says which topics got fewer questions than asked for.
     """
     topics = features.require(topics, features.TOPICS, "topics")
     wanted = {(topic["topic_id"], kind): n for topic in topics for kind, n in quota(config.per_topic).items()}
     pool: dict[tuple[str, str], list[str]] = {slot: [] for slot in wanted}
+    known = {topic["topic_id"]: Known(config.rouge_l) for topic in topics}
     dropped = []
     for number in range(config.rounds):
         calls = _calls(topics, wanted, pool, number, config)
@@ -129,14 +172,19 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
             schema=schema(config.per_call),
             desc=f"questions, round {number + 1}",
         )
+        fresh = []
         for row in answered:
             if row["drop_reason"]:
                 dropped.append(_record(row, "", drop_reason=row["drop_reason"]))
-            dropped += [
-                _record(row, text, drop_reason="near_duplicate")
-                for text in row["written"] or []
-                if not _take(text, row, wanted, pool, config)
-            ]
+            for text in row["written"] or []:
+                new = known[row["topic_id"]].take(text)
+                (fresh if new else dropped).append(_record(row, text, drop_reason=None if new else "near_duplicate"))
+        for row in _sensitive(fresh, config, model, f"sensitivity, round {number + 1}"):
+            slot = row["topic_id"], row["question_type"]
+            if row["drop_reason"]:
+                dropped.append(row)
+            elif len(pool[slot]) < wanted[slot]:
+                pool[slot].append(row["question"])
     short = {"/".join(slot): f"{len(pool[slot])} of {n}" for slot, n in wanted.items() if len(pool[slot]) < n}
     if short:
         log.warning("questions: fewer than asked for after %d rounds: %s", config.rounds, short)
@@ -148,6 +196,24 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
     ]
     columns = Features({**features.QUESTIONS, "drop_reason": Value("string")})
     return features.table(taken + dropped, columns)
+
+
+def _sensitive(rows: list[dict[str, Any]], config: Config, model: Model, desc: str) -> list[dict[str, Any]]:
+    """`rows` with the drop_reason of those that all cultures would answer alike; all pass where nobody judges."""
+    if config.sensitivity == "off" or not rows:
+        return rows
+    answered = ask(
+        features.table(rows, features.QUESTIONS),
+        model,
+        prompt=judge_prompt,
+        parse=judged,
+        writes=Features({"differs": Value("bool")}),
+        schema=JUDGEMENT,
+        desc=desc,
+    )
+    return [
+        {**row, "drop_reason": row["drop_reason"] or (None if row["differs"] else "insensitive")} for row in answered
+    ]
 
 
 def _calls(
@@ -172,17 +238,6 @@ def _calls(
                     }
                 )
     return calls
-
-
-def _take(text: str, row: dict[str, Any], wanted: dict[Any, int], pool: dict[Any, list[str]], config: Config) -> bool:
-    """Put `text` into its slot of the pool if there is room; False when the topic has its like."""
-    topic_id, slot = row["topic_id"], (row["topic_id"], row["question_type"])
-    known = (words(old) for (other, _), texts in pool.items() if other == topic_id for old in texts)
-    if any(rouge_l(words(text), old) >= config.rouge_l for old in known):
-        return False
-    if len(pool[slot]) < wanted[slot]:
-        pool[slot].append(text)
-    return True
 
 
 def _record(

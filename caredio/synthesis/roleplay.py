@@ -17,39 +17,60 @@ from caredio.llm.ask import ask
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.llm.store import Answer
+from caredio.synthesis import checks, languages
 
+ALONE = {"condition": "isolated", "draw": 0}
 _PROMPT = prompts.load("roleplay")
 
 
 @dataclass(frozen=True)
 class Config:
     sentences: str = field(default="two or three", metadata={"help": "length of an answer, in sentences"})
+    register: str = field(default="plain words", metadata={"help": "how an answer is worded, such as everyday speech"})
 
     def __post_init__(self) -> None:
         if not self.sentences.strip():
             raise InputError("sentences is empty; say how many, such as 'two or three'.")
+        if not self.register.strip():
+            raise InputError("register is empty; say how an answer is worded, such as 'plain words'.")
 
 
 def prompt(row: dict[str, Any], culture: Culture, config: Config) -> Messages:
-    """Row with a question -> messages that have `culture` answer it."""
+    """Row of question, language and persona -> messages that have `culture` answer it."""
     return _PROMPT.messages(
-        name=culture.name, adjective=culture.adjective, question=row["question"], sentences=config.sentences
+        name=culture.name,
+        adjective=culture.adjective,
+        persona=f": {row['persona']}" if row.get("persona") else "",
+        question=row["question"],
+        sentences=config.sentences,
+        language=languages.name(row["language"]),
+        register=config.register,
     )
 
 
-def parse(content: str, row: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """The text of the answer."""
-    return {"response": content}
+def parse(content: str, row: dict[str, Any], answer: Answer, culture: Culture, config: Config) -> dict[str, Any]:
+    """The text of the answer, checked; `Unusable` says why it is none."""
+    told = checks.shown(prompt(row, culture, config), row["question"])
+    return {"response": checks.usable(content, row["language"], told, culture.country)}
 
 
-def answer(questions: Dataset, config: Config, model: Model, cultures: dict[str, Culture], desc: str) -> Dataset:
-    """Add `response` and `drop_reason` to rows of question and culture."""
+def answer(
+    rows: list[dict[str, Any]],
+    columns: Features,
+    config: Config,
+    model: Model,
+    cultures: dict[str, Culture],
+    desc: str,
+) -> Dataset:
+    """Answer rows of question, language, culture and persona: `columns` and `drop_reason`."""
+    asked = {**columns, **{name: features.COLUMNS[name].type for name in ("question", "language")}}
+    response = Features({"response": asked.pop("response")})
     return ask(
-        questions,
+        features.table(rows, Features(asked)),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], config),
-        parse=parse,
-        writes=Features({"response": features.COLUMNS["response"].type}),
+        parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], config),
+        writes=response,
         desc=desc,
     )
 
@@ -62,21 +83,8 @@ def run(questions: Dataset, config: Config, model: Model, cultures: dict[str, Cu
         cultures: who answers, by slug.
 
     Returns:
-        `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture.
+        `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture, by nobody in particular.
     """
     questions = features.require(questions, features.QUESTIONS, "questions")
-    asked = [
-        {
-            "question_id": row["question_id"],
-            "question": row["question"],
-            "culture": slug,
-            "persona": None,
-            "condition": "isolated",
-            "draw": 0,
-        }
-        for row in questions
-        for slug in cultures
-    ]
-    columns = Features({**features.ANSWERS, "question": features.COLUMNS["question"].type})
-    del columns["response"]
-    return answer(features.table(asked, columns), config, model, cultures, "answers")
+    rows = [{**row, **ALONE, "culture": slug} for row in questions for slug in cultures]
+    return answer(rows, features.ANSWERS, config, model, cultures, "answers")

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from caredio.errors import InputError
-from caredio.llm import local
+from caredio.llm import decode, local
 from caredio.llm.model import connect
 from caredio.llm.spec import EMBEDDED, Spec
 from caredio.synthesis import adapt, questions
@@ -31,7 +31,7 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_strings_without_a_pattern_are_bounded():
-    bounded = local._bounded(adapt.SCHEMA)["properties"]
+    bounded = decode.bounded(adapt.SCHEMA)["properties"]
     assert bounded["comparison"] == {"maxLength": 120, "type": "string"}
     assert bounded["traits"]["items"] == {"maxLength": 120, "type": "string"}
     assert bounded["question"] == questions.QUESTION
@@ -91,3 +91,34 @@ def test_the_unpacked_model_can_be_saved_and_trained(tmp_path):
     model(**batch, labels=batch["input_ids"]).loss.backward()
     assert model.model.layers[0].self_attn.q_proj.weight.grad.abs().sum() > 0
     assert local.model_path() == path
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_home")
+def test_a_likelihood_is_that_of_transformers_loss(tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = connect(SPEC, store=tmp_path / "s.sqlite")
+    said = ["It flies on a string in the wind.", "Rice.", "Children play with it on windy days, high above the roofs."]
+
+    async def measure():
+        return await asyncio.gather(*(model.likelihood(messages("a kite"), text) for text in said))
+
+    bits = asyncio.run(measure())
+    path = local.model_path()
+    tokenizer, reference = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path).eval()
+    for text, found in zip(said, bits, strict=True):
+        asked = tokenizer.apply_chat_template(
+            messages("a kite"), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )["input_ids"]
+        whole = torch.cat([asked, tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]], dim=1)
+        labels = whole.clone()
+        labels[:, : asked.shape[1]] = -100
+        with torch.inference_mode():
+            loss = reference(input_ids=whole, labels=labels).loss  # nats, the mean over the text's tokens
+        expected = -float(loss) * (whole.shape[1] - asked.shape[1]) / 0.6931471805599453
+        assert found == pytest.approx(expected, abs=0.01)
+    assert model.take_usage().calls == 3
+    assert asyncio.run(measure()) == bits
+    assert model.take_usage().stored == 3

@@ -23,7 +23,7 @@ class Letters:
 
 
 def candidates(*rows):
-    columns = dict.fromkeys(features.CANDIDATES) | {"culture": "japan", "question": "?", "others": []}
+    columns = dict.fromkeys(features.CANDIDATES) | {"culture": "japan", "question": "?", "others": [], "panel": []}
     return Dataset.from_list([{**columns, **row} for row in rows], features=features.CANDIDATES)
 
 
@@ -50,6 +50,15 @@ def test_rows_are_all_texts_by_sample_id():
     assert vectors["sample_id"][:] == ["s0", "s1", "s2", "s3", "s9"]
     assert [row is None for row in vectors["sample_embedding"]] == [True, False, False, False, True]
     assert all(row is not None for row in vectors["response_embedding"])
+
+
+def test_a_panel_s_responses_are_embedded_alone():
+    panel = [{"persona": "a man", "sample_id": "p1", "response": "b"}]
+    vectors = embed.run(candidates({"sample_id": "s", "response": "a", "panel": panel}), embed.Config(), Letters())
+    assert vectors.to_list() == [
+        {"sample_id": "p1", "sample_embedding": None, "response_embedding": [0, 1, 0]},
+        {"sample_id": "s", "sample_embedding": [1, 0, 0], "response_embedding": [1, 0, 0]},
+    ]
 
 
 def test_a_sample_is_question_and_response_and_a_response_stands_alone():

@@ -68,6 +68,32 @@ def test_others_are_of_other_cultures_and_of_the_same_question():
             assert one["sample_id"] == features.sample_id(one["culture"], row["question"], one["response"])
 
 
+def test_the_panel_is_what_the_own_culture_said_besides_to_the_same_question():
+    rows = table("q1 japan rice", "q1 japan soup", "q1 japan rice", "q1 china noodles", "q2 japan tea", "q1 japan fish")
+    candidates = match.run(rows, match.Config())
+    said = [{(one["persona"], one["response"]) for one in row["panel"]} for row in candidates]
+    assert said == [
+        {(None, "soup"), (None, "fish")},
+        {(None, "rice"), (None, "fish")},
+        set(),  # a duplicate
+        set(),
+        set(),
+        {(None, "rice"), (None, "soup")},
+    ]
+    ids = candidates["sample_id"][:]
+    assert {one["sample_id"] for one in candidates[0]["panel"]} == {ids[1], ids[5]}
+
+
+def test_a_panel_is_bounded_and_does_not_depend_on_the_row_order():
+    rows = table(*(f"q1 japan answer {number}" for number in range(30)))
+    panels = [
+        {row["sample_id"]: row["panel"] for row in match.run(rows.select(order), match.Config())}
+        for order in (range(30), range(29, -1, -1))
+    ]
+    assert panels[0] == panels[1]
+    assert {len({one["sample_id"] for one in panel}) for panel in panels[0].values()} == {8}
+
+
 @pytest.mark.parametrize("compared", [1, 2, 4, 9])
 def test_as_many_others_as_asked_for_or_as_there_are(compared):
     rows = table("q1 japan a", "q1 china b", "q1 india c", "q2 japan d", "q2 china e", "q3 japan f", "q3 japan g")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import pytest
 from llm_server import LLMServer
@@ -48,20 +49,55 @@ def test_quota(per_topic, shares):
     assert tuple(questions.quota(per_topic).values()) == shares
 
 
-def test_rouge_l_is_that_of_the_rouge_score_package():
-    draw = random.Random(0)
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.9, 1.0])
+def test_near_duplicates_are_those_of_the_rouge_score_package(threshold):
+    draw = random.Random(threshold)
     scorer = RougeScorer(["rougeL"])
     words = ["family", "dinner", "guest", "older", "first", "table", "who", "sits"]
-    for _ in range(200):
-        a, b = (" ".join(draw.choices(words, k=draw.randint(1, 12))) for _ in range(2))
-        expected = scorer.score(a, b)["rougeL"].fmeasure
-        assert questions.rouge_l(questions.words(a), questions.words(b)) == pytest.approx(expected)
+    known, kept = questions.Known(threshold), []
+    for _ in range(300):
+        text = " ".join(draw.choices(words, k=draw.randint(0, 12))) + "?"
+        near = any(scorer.score(old, text)["rougeL"].fmeasure >= threshold for old in kept)
+        assert known.take(text) is not near
+        kept += [] if near else [text]
+    assert 0 < len(kept) < 300
+
+
+def judge(verdict):
+    """A fault that answers the judge by `verdict(question)` and leaves the rest as it is."""
+
+    def fault(number, body):
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        if "differs" not in schema.get("properties", {}):
+            return None
+        question = json.loads(re.search("The question: (.*)", body["messages"][-1]["content"])[1])
+        return json.dumps({"reason": "It seems so.", "differs": verdict(question)})
+
+    return fault
+
+
+def test_questions_that_all_cultures_answer_alike_are_dropped_and_replaced():
+    with LLMServer(fault=judge(lambda question: len(question) % 2 == 0)) as server:
+        written = run(server, Config(per_topic=12, rounds=20), "food")
+    kept, dropped = features.kept(written), features.rejected(written)
+    assert len(kept) == 12
+    assert all(len(question) % 2 == 0 for question in kept["question"])
+    alike = [row["question"] for row in dropped if row["drop_reason"] == "insensitive"]
+    assert alike
+    assert all(len(question) % 2 for question in alike)
+    assert len(set(alike)) == len(alike)  # none was judged twice
+
+
+def test_the_judge_can_be_left_out():
+    with LLMServer(fault=judge(lambda question: False)) as server:
+        assert len(features.kept(run(server, Config(per_topic=3, sensitivity="off"), "food"))) == 3
+        assert len(server.seen) == 3
 
 
 def test_near_duplicates_are_dropped_within_a_topic_only():
     first, like = "Who sits down first at a family dinner?", "Who sits down first at the family dinner?"
     with LLMServer(fault=lambda number, body: json.dumps({"questions": [first, like]})) as server:
-        written = run(server, Config(per_topic=4, rounds=1), "food", "clothing")
+        written = run(server, Config(per_topic=4, rounds=1, sensitivity="off"), "food", "clothing")
     kept, dropped = features.kept(written), features.rejected(written)
     assert [(row["question_id"], row["question"]) for row in kept] == [
         ("food-scenario-000", first),
@@ -74,7 +110,7 @@ def test_near_duplicates_are_dropped_within_a_topic_only():
 
 def test_too_few_questions_are_warned_of(caplog):
     with LLMServer(fault=lambda number, body: '{"questions": ["Who sits first at dinner?"]}') as server:
-        run(server, Config(per_topic=3, rounds=2), "food")
+        run(server, Config(per_topic=3, rounds=2, sensitivity="off"), "food")
     assert "food/value" in caplog.text
     assert "0 of 1" in caplog.text
 
@@ -119,7 +155,9 @@ def test_clean(text, cleaned):
     assert questions.clean(text) == cleaned
 
 
-@pytest.mark.parametrize("settings", [{"per_topic": 0}, {"rounds": 0}, {"rouge_l": 0}, {"rouge_l": 1.1}])
+@pytest.mark.parametrize(
+    "settings", [{"per_topic": 0}, {"rounds": 0}, {"rouge_l": 0}, {"rouge_l": 1.1}, {"sensitivity": "on"}]
+)
 def test_settings_that_cannot_be_are_told(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         Config(**settings)

@@ -1,15 +1,18 @@
 """Role-play, adaptation and contrast, with a scripted endpoint."""
 
+import json
+
 import pytest
 from llm_server import LLMServer
 
+import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 from caredio.synthesis import Config as Synthesis
-from caredio.synthesis import adapt, contrast, roleplay, speakers
+from caredio.synthesis import adapt, contrast, isolated, personas, roleplay, speakers
 
 KNOWN = cultures.load()
 QUESTIONS = features.table(
@@ -41,8 +44,14 @@ def adapted(model):
     return adapt.run(QUESTIONS, answered(model), adapt.Config(), model, KNOWN, TARGETS)
 
 
-def candidates(model, config=contrast.Config()):
-    return contrast.run(adapted(model), config, model, KNOWN, roleplay.Config(), adapt.Config())
+def alone(model, questions, people=0, style=roleplay.Config()):
+    return isolated.run(questions, contrast.Config(), personas.Config(people), model, KNOWN, style, adapt.Config())
+
+
+def candidates(model, people=0, style=roleplay.Config(), language="en"):
+    questions = adapt.run(QUESTIONS, answered(model), adapt.Config(language=language), model, KNOWN, TARGETS)
+    answers = alone(model, questions, people, style)
+    return contrast.run(questions, answers, contrast.Config(), model, KNOWN, style, adapt.Config())
 
 
 def test_every_culture_and_neighbour_answers_every_question_in_isolation(server):
@@ -106,6 +115,51 @@ def test_candidates_hold_what_selection_and_dpo_need(server):
     assert set(rows["model_revision"]) == {"scripted-2026-01-01"}
 
 
+def test_a_panel_of_people_answers_the_adapted_question_in_isolation(server):
+    model = model_for(server)
+    rows = features.kept(candidates(model, people=3))
+    plain = features.kept(candidates(model))
+    assert plain.remove_columns("panel").to_list() == rows.remove_columns("panel").to_list()
+    assert {len(row["panel"]) for row in plain} == {0}
+    asked = {
+        (body["messages"][0]["content"], body["messages"][1]["content"].split("\n")[0])
+        for body in server.bodies.values()
+    }
+    for row in rows:
+        drawn = personas.panel(KNOWN[row["culture"]], row["question_id"], personas.Config(3))
+        assert [one["persona"] for one in row["panel"]] == drawn
+        assert len({row["isolated_response"], *(one["response"] for one in row["panel"])}) == 4
+        for one in row["panel"]:
+            assert one["sample_id"] == features.sample_id(row["culture"], row["question"], one["response"])
+            told = next(
+                system for system, question in asked if question == row["question"] and one["persona"] in system
+            )
+            assert f"lives there today: {one['persona']}." in told
+
+
+def test_an_answer_that_fails_is_a_reject_of_its_own_and_costs_no_candidate():
+    def fault(number, body):
+        system, user = (message["content"] for message in body["messages"][:2])
+        adapted_question = not user.startswith(tuple(QUESTIONS["question"]))
+        return "I'm sorry, but I can't." if "grew up in Japan" in system and adapted_question else None
+
+    with LLMServer(fault=fault) as server:
+        model = model_for(server)
+        questions = adapted(model)
+        answers = alone(model, questions)
+        rows = contrast.run(questions, answers, contrast.Config(), model, KNOWN, roleplay.Config(), adapt.Config())
+    refused = features.rejected(answers)
+    assert {(row["culture"], row["target"], row["drop_reason"]) for row in refused} >= {("japan", "china", "refusal")}
+    assert {row["culture"] for row in refused} == {"japan"}
+    china = [row for row in features.kept(rows) if row["culture"] == "china"]
+    assert len(china) == 2
+    assert {other["culture"] for row in china for other in row["others"] if other["shown"]} == {
+        "south_korea",
+        "singapore",
+        "india",
+    }
+
+
 def test_the_contrastive_prompt_shows_the_neighbours_and_nobody_else(server):
     candidates(model_for(server))
     prompts = [
@@ -117,6 +171,94 @@ def test_the_contrastive_prompt_shows_the_neighbours_and_nobody_else(server):
     china = next(messages[-1]["content"] for messages in prompts if "grew up in China" in messages[0]["content"])
     shown = [line.split(":")[0] for line in china.splitlines() if line.startswith("- ")]
     assert shown == ["- Japan", "- South Korea", "- Singapore", "- India"]
+
+
+def test_register_and_length_are_the_user_s(server):
+    candidates(model_for(server), style=roleplay.Config(sentences="five", register="everyday speech"))
+    asked = [body["messages"][-1]["content"] for body in server.bodies.values() if "response_format" not in body]
+    contrastive = [prompt for prompt in asked if "People who live elsewhere" in prompt]
+    own = [prompt for prompt in asked if prompt not in contrastive]
+    # what `answered` asks keeps the defaults
+    assert (
+        len(contrastive) == sum("in five sentences of English, in everyday speech." in one for one in contrastive) == 4
+    )
+    assert sum("in five sentences of English, in everyday speech." in one for one in own) == 4 * 9
+
+
+def test_in_its_own_language_a_culture_is_asked(server):
+    model = model_for(server)
+    rows = adapt.run(QUESTIONS, answered(model), adapt.Config(language="own"), model, KNOWN, TARGETS)
+    assert {(row["culture"], row["language"]) for row in rows} == {("china", "zh-CN"), ("brazil", "pt-BR")}
+    prompts = [body["messages"][-1]["content"] for body in server.bodies.values()]
+    assert sum("rewritten in Chinese (Simplified, China) so that" in prompt for prompt in prompts) > 0
+    assert sum("rewritten in Portuguese (Brazil) so that" in prompt for prompt in prompts) > 0
+    # the scripted endpoint writes English, whatever it is asked: every question is told so once, then dropped
+    assert {row["drop_reason"] for row in rows} == {"wrong language"}
+    assert sum("That cannot be used: wrong language." in prompt for prompt in prompts) == 4
+
+
+CHINESE = {
+    "question": "过年的时候，您家里通常由谁来准备年夜饭，为什么是这样安排的呢？",
+    "isolated": "在我家，年夜饭一般由外婆和妈妈一起准备，其他人帮忙包饺子。",
+    "contrast": "我们家过年时全家人一起包饺子，长辈先动筷子，晚辈再给长辈敬酒。",
+}
+
+
+def test_candidates_in_chinese():
+    def fault(number, body):
+        text = body["messages"][-1]["content"]
+        if "response_format" in body and "Simplified" in text:
+            return json.dumps(
+                {"comparison": "They differ.", "traits": ["elders first"], "question": CHINESE["question"]}
+            )
+        if "sentences of Chinese (Simplified, China)" in text:
+            return CHINESE["contrast" if "People who live elsewhere" in text else "isolated"]
+        return None
+
+    with LLMServer(fault=fault) as server:
+        rows = features.kept(candidates(model_for(server), people=1, language="own"))
+    assert {row["culture"] for row in rows} == {"china"}
+    for row in rows:
+        assert (row["language"], row["question"]) == ("zh-CN", CHINESE["question"])
+        texts = {one["response"] for one in (*row["others"], *row["panel"])}
+        assert (row["response"], row["isolated_response"], texts) == (
+            CHINESE["contrast"],
+            CHINESE["isolated"],
+            {CHINESE["isolated"]},
+        )
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_text_that_names_another_culture_is_written_again_or_dropped(mended):
+    def fault(number, body):
+        text = body["messages"][-1]["content"]
+        again = text.startswith("That cannot be used: names another culture.")
+        if "response_format" in body:
+            return None
+        if "People who live elsewhere" in text or (again and not mended):
+            return "Unlike people in Japan and Mexico, we cook together on most days of the week."
+        return None
+
+    with LLMServer(fault=fault) as server:
+        rows = candidates(model_for(server))
+    assert {row["drop_reason"] for row in rows} == ({None} if mended else {"names another culture"})
+    assert sum("Japan" in (row["response"] or "") for row in rows) == 0
+
+
+def test_an_adaptation_without_a_trait_or_that_names_another_culture_is_dropped():
+    def fault(number, body):
+        if "response_format" not in body:
+            return None
+        china = "everyday Chinese life" in body["messages"][1]["content"]
+        question = "Who cooks at home here, and who in Japan?" if china else "Who cooks at home on most days?"
+        return json.dumps({"comparison": "They differ.", "traits": ["cooks"] if china else [" "], "question": question})
+
+    with LLMServer(fault=fault) as server:
+        rows = adapted(model_for(server))
+    assert {(row["culture"], row["drop_reason"]) for row in rows} == {
+        ("china", "names another culture"),
+        ("brazil", "no trait is named"),
+    }
 
 
 def test_a_models_text_enters_other_prompts_as_one_quoted_line():
@@ -166,8 +308,23 @@ def test_stages_say_which_column_is_missing(server):
 
 @pytest.mark.parametrize(
     ("config", "settings"),
-    [(adapt.Config, {"neighbours": 0}), (contrast.Config, {"compared": 0}), (roleplay.Config, {"sentences": " "})],
+    [
+        (adapt.Config, {"neighbours": 0}),
+        (adapt.Config, {"language": "ko"}),
+        (contrast.Config, {"compared": 0}),
+        (roleplay.Config, {"sentences": " "}),
+        (roleplay.Config, {"register": ""}),
+    ],
 )
 def test_settings_that_cannot_be_are_told(config, settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         config(**settings)
+
+
+def test_a_language_that_is_unknown_is_told_before_anything_is_spent(server, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("- slug: china\n  languages: [xx-CN]\n")
+    settings = {"cultures_file": file, "model": "scripted", "base_url": server.url, "language": "own"}
+    with pytest.raises(InputError, match="language 'xx-CN' is unknown"):
+        caredio.synthesize(tmp_path / "run", ["china"], ["food"], **settings)
+    assert server.seen == []

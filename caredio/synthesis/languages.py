@@ -1,0 +1,41 @@
+"""Names of languages and countries, from the Unicode CLDR (Babel)."""
+
+from __future__ import annotations
+
+import functools
+
+from babel import Locale, UnknownLocaleError
+
+from caredio.errors import InputError
+
+
+def name(tag: str) -> str:
+    """The English name of a BCP-47 tag: ko-KR -> Korean (South Korea), en -> English.
+
+    Raises:
+        InputError: there is no such language.
+    """
+    found = english(tag)
+    if found is None:
+        raise InputError(f"language {tag!r} is unknown; use a BCP-47 tag such as pt-BR (cultures.yaml: languages).")
+    return found
+
+
+def english(tag: str) -> str | None:
+    """As `name`; None where CLDR does not say."""
+    locale = _locale(tag)
+    return locale.english_name if locale else None
+
+
+def country(tag: str, language: str) -> str | None:
+    """What the country of a tag is called in `language`: (ja-JP, es) -> Japón; None where CLDR does not say."""
+    place, speech = _locale(tag), _locale(language)
+    return speech.territories.get(place.territory) if place and speech and place.territory else None
+
+
+@functools.cache
+def _locale(tag: str) -> Locale | None:
+    try:
+        return Locale.parse(tag, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return None
