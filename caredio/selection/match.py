@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, Features, Value
 
 from caredio import features
@@ -85,10 +86,9 @@ def report(candidates: Dataset) -> dict[str, Any]:
     candidates = features.kept(candidates)
     rows = Counter(candidates["culture"][:])
     alone: dict[str, list[str]] = {culture: [] for culture in sorted(rows)}
-    for culture, question_id, met in zip(
-        *(candidates[name][:] for name in ("culture", "question_id", "others")), strict=True
-    ):
-        if not met:
+    counts = pc.list_value_length(candidates.select_columns(["others"]).with_format("arrow")[:]["others"]).to_pylist()
+    for culture, question_id, count in zip(candidates["culture"][:], candidates["question_id"][:], counts, strict=True):
+        if not count:
             alone[culture].append(question_id)
     if len(candidates) and sum(map(len, alone.values())) == len(candidates):
         some = ", ".join(candidates["question_id"][:3])

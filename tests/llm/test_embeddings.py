@@ -1,5 +1,11 @@
 """Embeddings over HTTP: in batches the API takes, each stored as it arrives, and asked for once."""
 
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
 import numpy as np
 import pytest
 from llm_server import LLMServer, embedding
@@ -133,3 +139,25 @@ def test_two_models_under_one_name_are_told(tmp_path):
     store.put(["b"], np.ones((1, 4), np.float32))
     with pytest.raises(InputError, match="of 3 and of 4 numbers"):
         store.get(["a", "b"])
+
+
+def test_a_killed_process_pays_only_for_what_was_in_flight():
+    script = """
+        import sys
+        from caredio.llm import embeddings
+        from caredio.llm.client import Endpoint
+        embeddings._TEXTS = 1
+        made = embeddings.Embeddings("m", Endpoint(base_url=sys.argv[1], concurrency=2))
+        made([f"text {number}" for number in range(30)])
+    """
+    with LLMServer(latency=0.05) as server:
+        command = [sys.executable, "-c", textwrap.dedent(script), server.url]
+        killed = subprocess.Popen(command)
+        while len(server.seen) < 10 and killed.poll() is None:
+            time.sleep(0.002)
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        time.sleep(0.2)
+        subprocess.run(command, check=True)
+        assert len(set(server.seen)) == 30
+        assert server.repeats() <= 2
