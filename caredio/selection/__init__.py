@@ -104,6 +104,6 @@ def select(
         after=["candidates", "vectors"],
         config={name: getattr(config, name) for name in ("cluster", "represent", "distinct", "rank")},
         model=model if config.asks else None,
-        prompt="likelihood" if config.asks else None,
+        prompt="likelihood" if config.asks else (),
     )
     return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass, field
 
 from caredio.cultures import Culture
+from caredio.errors import InputError
 from caredio.llm.ask import Unusable
 from caredio.llm.spec import Messages
 from caredio.synthesis import languages
 
+CHECKS = ("all", "none")
 _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by chance
 _ENOUGH = 40  # bytes from which a language shows: 2 of 17,000 longer texts of BLEnD and CARE are mistaken
 _KIN = {"ar": ("arz", "ary"), "en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
@@ -70,19 +73,40 @@ _NO_SPACES = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts whose words
 _LETTER = r"[\w\u0900-\u0dff]"  # Indic vowel signs are no \w
 
 
-def usable(text: str, language: str = "en", prompt: str = "", country: str | None = None) -> str:
-    """`text`, when no check speaks against it.
+@dataclass(frozen=True)
+class Config:
+    """Part of the Config of every stage that writes text."""
+
+    checks: str = field(
+        default="all",
+        metadata={
+            "help": "text that fails a check is dropped; none is for models too small to pass",
+            "choices": CHECKS,
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.checks not in CHECKS:
+            raise InputError(f"checks is {self.checks!r}; use {' or '.join(CHECKS)}.")
+
+    @property
+    def on(self) -> bool:
+        return self.checks == "all"
+
+
+def reason(text: str, language: str = "en", prompt: str = "", country: str | None = None) -> str | None:
+    """The first check that speaks against `text`; None when it can be used.
 
     Args:
         language: BCP-47 tag of the language it should be in.
         prompt: what the model was shown, see `shown`.
         country: ISO 3166 code, whose telephone numbers are known without their +.
 
-    Raises:
-        Unusable: refusal, meta-talk, leaked prompt, wrong language, toxic, personal data or sweeping statement.
+    Returns:
+        refusal, meta-talk, leaked prompt, wrong language, toxic, personal data, sweeping statement, or None.
     """
-    reasons = {
-        "refusal": lambda: _REFUSAL.search(text[:300]),
+    found = {
+        "refusal": lambda: _REFUSAL.search(text),
         "meta-talk": lambda: _META.search(text),
         "leaked prompt": lambda: leaks(text, prompt),
         "wrong language": lambda: is_other_language(text, language),
@@ -90,15 +114,25 @@ def usable(text: str, language: str = "en", prompt: str = "", country: str | Non
         "personal data": lambda: is_personal(text, country),
         "sweeping statement": lambda: _SWEEPING.search(text),
     }
-    for reason, holds in reasons.items():
-        if holds():
-            raise Unusable(reason)
+    return next((name for name, holds in found.items() if holds()), None)
+
+
+def usable(text: str, language: str, prompt: str, country: str | None) -> str:
+    """`text`, when there is no `reason` against it.
+
+    Raises:
+        Unusable: the reason.
+    """
+    against = reason(text, language, prompt, country)
+    if against:
+        raise Unusable(against)
     return text
 
 
-def shown(messages: Messages, question: str) -> str:
+def shown(messages: Messages, question: str | None = None) -> str:
     """The text of a prompt but for the question, which an answer may take up."""
-    return "\n".join(message["content"] for message in messages).replace(question, "\n")
+    text = "\n".join(message["content"] for message in messages)
+    return text.replace(question, "\n") if question else text
 
 
 def leaks(text: str, prompt: str) -> bool:

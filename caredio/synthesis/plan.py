@@ -80,7 +80,7 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
     answer = len(_ANSWER) // _CHARACTERS
     ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
-    judged = count if config.questions.sensitivity == "judged" else 0
+    judged = count if config.questions.checks.on else 0
     steps = (
         (
             "questions",
