@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     from caredio.publishing import release
     from caredio.selection import source
 
-    writing, ranking = [Spec, Endpoint, synthesis.Config], [selection.Config]
+    asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config]
     parser = argparse.ArgumentParser(
         prog="caredio", description="Small, right datasets that align models to a culture."
     )
@@ -94,11 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 
     build = _command(commands, verbs.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
     _synthesis_flags(build)
-    _setting_flags(build, [*writing, *ranking])
+    _setting_flags(build, [*asking, *writing, *ranking])
 
     synthesize = _command(commands, verbs.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
     _synthesis_flags(synthesize)
-    _setting_flags(synthesize, writing)
+    _setting_flags(synthesize, [*asking, *writing])
 
     select = _command(commands, verbs.select, "rank candidates, or a table of your own", _SELECT_EXAMPLES)
     select.add_argument(
@@ -107,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         help="parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates",
     )
     _push_flags(select)
-    _setting_flags(select, [source.Config, *ranking, release.Config])
+    select.add_argument("--store", type=Path, help="file of stored answers, for scores that ask a model")
+    _setting_flags(select, [source.Config, *ranking, *asking, release.Config])
 
     quickstart = _command(commands, verbs.quickstart, "walk the whole road with the embedded models", _QUICKSTART)
     quickstart.set_defaults(out=Path("runs/quickstart"))
@@ -167,9 +168,13 @@ def _setting_flags(parser: argparse.ArgumentParser, configs: Sequence[type]) -> 
     settings = {name: (kind, field) for config in configs for name, kind, field in verbs.fields(config)}
     for name, (kind, field) in settings.items():
         choices = field.metadata.get("choices")
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=field.metadata["help"])
+            continue
         default = f" (default: {field.default})" if field.default != "" else ""
         group.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             type=kind,
             default=argparse.SUPPRESS,
             choices=choices,

@@ -2,7 +2,8 @@
 
 CaredioError
 ├── InputError      a file, row, column, flag or name that is not what was wanted
-└── EndpointError   the language model's endpoint refused, failed too often, or needs a key
+├── EndpointError   the language model's endpoint refused, failed too often, or needs a key
+└── BudgetError     what the command may spend is spent
 """
 
 
@@ -16,3 +17,7 @@ class InputError(CaredioError):
 
 class EndpointError(CaredioError):
     """The endpoint cannot serve this run. Answers that arrived before are stored."""
+
+
+class BudgetError(CaredioError):
+    """The next call could cost more than was allowed. Answers that arrived before are stored."""

@@ -35,7 +35,6 @@ from caredio import features, prompts
 from caredio.errors import InputError
 from caredio.llm.ask import FAILED
 from caredio.llm.model import Model
-from caredio.llm.prices import cost
 
 log = logging.getLogger("caredio")
 
@@ -156,7 +155,7 @@ class Run:
             "dropped": dict(sorted(drops.items())),
             "sha256": sha256(files),
             "seconds": round(time.monotonic() - started, 1),
-            **({"usage": {**asdict(usage), "cost_usd": cost(model.spec.model, usage)}} if model and usage else {}),
+            **({"usage": {**asdict(usage), "cost_usd": model.cost(usage)}} if model and usage else {}),
             **report,
             "made_from": made_from,
         }

@@ -59,14 +59,20 @@ def synthesize(
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
     if dry_run:
-        return plan(targets, asked, known, config, spec)
+        return plan(targets, asked, known, config, spec, endpoint.batch)
     model = connect(spec, endpoint, store)
     with Run(out) as run:
         return synthesis.synthesize(run, model, targets, asked, known, config)
 
 
 def select(
-    out: Path | str, table: Path | str | None = None, *, push: str = "", private: bool = False, **settings: Any
+    out: Path | str,
+    table: Path | str | None = None,
+    *,
+    push: str = "",
+    private: bool = False,
+    store: Path | str | None = None,
+    **settings: Any,
 ) -> Dataset:
     """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
 
@@ -75,6 +81,7 @@ def select(
             and a culture in each row.
         push: `owner/name` on the Hub, to `publish` the ranked split there; empty does not.
         private: visibility of a repository this creates.
+        store: file of stored answers, for scores that ask a model; by default one for all runs of this user.
 
     Returns:
         `features.RANKED`. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one config a culture.
@@ -83,19 +90,25 @@ def select(
         CaredioError: one sentence on what to mend.
     """
     from caredio import selection
+    from caredio.llm.client import Endpoint
+    from caredio.llm.model import connect
+    from caredio.llm.spec import Spec
     from caredio.publishing import release
     from caredio.runs import Run
     from caredio.selection import source
     from caredio.training import views
 
-    reading, config, releasing = fill([source.Config, selection.Config, release.Config], settings)
+    reading, config, releasing, spec, endpoint = fill(
+        [source.Config, selection.Config, release.Config, Spec, Endpoint], settings
+    )
     if table is None and reading != source.Config():
         raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
     if not push and releasing != release.Config():
         raise InputError("a release is described, but select publishes with --push owner/name only.")
     rows, record = source.run(str(table), reading) if table else (None, None)
+    model = connect(spec, endpoint, store) if config.asks else None
     with Run(out) as run:
-        ranked = selection.select(run, config, rows, record)
+        ranked = selection.select(run, config, rows, record, model)
         run.stage("preference", lambda: views.preference(ranked), after=["ranked"], split_by="culture")
     if push:
         publish(out, push=push, private=private, **dataclasses.asdict(releasing))
@@ -107,18 +120,22 @@ def build(
     cultures: Sequence[str] | None = None,
     topics: Sequence[str] | None = None,
     *,
+    store: Path | str | None = None,
     dry_run: bool = False,
     **settings: Any,
 ) -> Dataset | Plan:
     """`synthesize`, then `select`, in one run folder; takes what both take."""
-    from caredio import selection
+    from caredio import selection, synthesis
+    from caredio.llm.client import Endpoint
+    from caredio.llm.spec import Spec
 
-    names = {name for name, _, _ in fields(selection.Config)}
-    ranking = {name: value for name, value in settings.items() if name in names}
-    writing = {name: value for name, value in settings.items() if name not in names or name in _shared()}
-    fill([selection.Config], ranking)  # a setting that cannot be is told before anything is spent
-    written = synthesize(out, cultures, topics, dry_run=dry_run, **writing)
-    return written if dry_run else select(out, **ranking)
+    asking = [Spec, Endpoint]
+    ranking = _of([selection.Config, *asking], settings)
+    writing = {name: settings[name] for name in settings if name not in _of([selection.Config], settings)}
+    writing |= _of([synthesis.Config, *asking], settings)
+    fill([selection.Config, *asking], ranking)  # a setting that cannot be is told before anything is spent
+    written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, **writing)
+    return written if dry_run else select(out, store=store, **ranking)
 
 
 def evaluate(
@@ -255,8 +272,8 @@ def fill(configs: Sequence[type], settings: dict[str, Any]) -> list[Any]:
     Raises:
         TypeError: a setting is none of theirs.
     """
-    known = {name for config in configs for name, _, _ in fields(config)}
-    if unknown := sorted(set(settings) - known):
+    if unknown := sorted(set(settings) - set(_of(configs, settings))):
+        known = {name for config in configs for name, _, _ in fields(config)}
         raise TypeError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     return [_filled(config, settings) for config in configs]
 
@@ -272,8 +289,7 @@ def _filled(config: type, settings: dict[str, Any]) -> Any:
     return config(**values)
 
 
-def _shared() -> set[str]:
-    from caredio import selection, synthesis
-
-    of_selection = {name for name, _, _ in fields(selection.Config)}
-    return of_selection & {name for name, _, _ in fields(synthesis.Config)}
+def _of(configs: Sequence[type], settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that bear the names of the Configs' fields."""
+    names = {name for config in configs for name, _, _ in fields(config)}
+    return {name: value for name, value in settings.items() if name in names}

@@ -18,8 +18,9 @@ _CACHE = os.environ.get("CAREDIO_TEST_CACHE") or tempfile.mkdtemp(prefix="caredi
 @pytest.fixture(autouse=True)
 def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """No key and no address; answers are stored under the test's own folder."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        if name.startswith(("OPENAI_", "AZURE_")) or name == "HF_TOKEN":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / "home"))
 
 

@@ -70,7 +70,8 @@ class LLMServer:
 
     Args:
         fault: (number of the request from 0, request body) -> None for an answer; a status to refuse with; "drop" to
-            close the connection; "hang" to answer after `hang` seconds; a text to answer with as it is.
+            close the connection; "hang" to answer after `hang` seconds; a text for the model to say; {"body": text} for
+            a reply that is this text and nothing else.
         latency: seconds before each answer.
     """
 
@@ -80,7 +81,8 @@ class LLMServer:
         self.fault, self.latency, self.hang = fault, latency, hang
         self.seen: list[str] = []  # hash of every chat request's body, as it arrives
         self.bodies: dict[str, dict[str, Any]] = {}
-        self.keys: set[str | None] = set()  # Authorization headers
+        self.keys: set[str | None] = set()  # Authorization headers, or Azure's
+        self.paths: list[str] = []
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
         server = self
@@ -126,7 +128,8 @@ class LLMServer:
             name = hashlib.sha256(raw).hexdigest()
             self.seen.append(name)
             self.bodies[name] = body
-            self.keys.add(handler.headers.get("Authorization"))
+            self.keys.add(handler.headers.get("api-key") or handler.headers.get("Authorization"))
+            self.paths.append(handler.path)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -139,6 +142,9 @@ class LLMServer:
                 error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
                 self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
                 return
+            if isinstance(fault, dict):
+                self.send(handler, 200, fault["body"])
+                return
             text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
             self.send(handler, 200, completion(body, text, name))
         finally:
@@ -146,9 +152,13 @@ class LLMServer:
                 self.in_flight -= 1
 
     def send(
-        self, handler: BaseHTTPRequestHandler, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+        self,
+        handler: BaseHTTPRequestHandler,
+        status: int,
+        body: dict[str, Any] | str,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        payload = json.dumps(body).encode()
+        payload = (body if isinstance(body, str) else json.dumps(body)).encode()
         handler.send_response(status)
         for header, value in {"Content-Type": "application/json", **(headers or {})}.items():
             handler.send_header(header, value)

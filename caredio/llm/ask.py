@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jsonschema
 from datasets import Dataset, Features, Value
+from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
 
 from caredio import features
 from caredio.errors import EndpointError
-from caredio.llm.client import CallFailed
+from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.llm.store import Answer
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
 MAX_FAILED = 0.05  # share of rows that may go without an answer
+_TOGETHER = 16  # rows of one task: `datasets` looks at all its tasks, at most 1000, for each one that it adds
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
@@ -57,11 +60,12 @@ def ask(
     """
     total, failed, left = len(dataset), 0, len(dataset)
     nothing = dict.fromkeys(writes)
+    form = None if schema is None else validator_for(schema)(schema)
 
     async def attempt(row: dict[str, Any], messages: Messages) -> dict[str, Any]:
         answer = await model.complete(messages, schema, draw=row.get("draw") or 0)
         try:
-            return {**parse(_content(answer, schema), row, answer), "drop_reason": None}
+            return {**parse(_content(answer, form), row, answer), "drop_reason": None}
         except Unusable as error:
             error.add_note(answer.text)
             raise
@@ -87,13 +91,19 @@ def ask(
                 ) from None
             return {**nothing, "drop_reason": str(error)}
 
-    async def ask_row(row: dict[str, Any]) -> dict[str, Any]:
+    async def ask_rows(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         nonlocal left
-        columns = await settle(row)
-        left -= 1
+        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        tasks = [asyncio.ensure_future(settle(row)) for row in rows]
+        try:
+            written = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()  # when one of them stops the run
+        left -= len(rows)
         if not left:
             await model.close()  # in the loop it lived in, which ends with the map
-        return columns
+        return {name: [columns[name] for columns in written] for name in (*writes, "drop_reason")}
 
     columns = Features({**dataset.features, **writes, "drop_reason": Value("string")})
     if not total:
@@ -101,7 +111,9 @@ def ask(
     return outside_the_loop(
         # the fingerprint is given: stages keep their own, and a live client cannot be hashed
         lambda: dataset.map(
-            ask_row,
+            ask_rows,
+            batched=True,
+            batch_size=_TOGETHER,
             features=columns,
             desc=desc,
             load_from_cache_file=False,
@@ -120,20 +132,20 @@ def outside_the_loop(mapped: Callable[[], Dataset]) -> Dataset:
         return thread.submit(mapped).result()
 
 
-def _content(answer: Answer, schema: dict[str, Any] | None) -> Any:
+def _content(answer: Answer, form: Validator | None) -> Any:
     if answer.finish_reason == "length":
         raise Unusable("truncated")
     text = answer.text.strip()
     if not text:
         raise Unusable("empty")
-    if schema is None:
+    if form is None:
         return text
     try:
         content = json.loads(text.removeprefix("```json").removesuffix("```"))
-        jsonschema.validate(content, schema)
     except json.JSONDecodeError:
         raise Unusable("not JSON") from None
-    except jsonschema.ValidationError as error:
+    error = best_match(form.iter_errors(content))
+    if error:
         where = "/".join(map(str, error.absolute_path))
-        raise Unusable(f"JSON does not fit: {where or 'object'} ({error.validator})") from None
+        raise Unusable(f"JSON does not fit: {where or 'object'} ({error.validator})")
     return content

@@ -1,83 +1,84 @@
-"""Models behind an OpenAI-compatible endpoint (OpenAI, vLLM, TGI, llama.cpp, Ollama, ...)."""
+"""Models behind an OpenAI-compatible endpoint (OpenAI, Azure, vLLM, TGI, llama.cpp, Ollama, ...)."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-import os
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from caredio.errors import EndpointError, InputError
+from caredio.errors import InputError
+from caredio.llm import chat
+from caredio.llm.access import Access
+from caredio.llm.budget import Budget
+from caredio.llm.chat import CallFailed
+from caredio.llm.pace import Pace
+from caredio.llm.prices import Usage
 from caredio.llm.spec import Messages, Spec
 from caredio.llm.store import Answer, Store
 
-
-class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
-    """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
+Read = Callable[[Any, Spec], Answer]  # a reply, and who was asked
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How to reach a model. Never part of a key: the same model elsewhere gives the same answers."""
+    """How to reach a model and how hard to press it. Never part of a key: the same model elsewhere answers the same."""
 
     base_url: str = field(
         default="", metadata={"help": "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]"}
     )
     concurrency: int = field(default=64, metadata={"help": "most calls in flight"})
+    requests_per_minute: int = field(default=0, metadata={"help": "most calls a minute; 0 sets no limit"})
+    tokens_per_minute: int = field(default=0, metadata={"help": "most tokens a minute; 0 sets no limit"})
     timeout: float = field(default=120.0, metadata={"help": "seconds one attempt may take"})
-    retries: int = field(default=5, metadata={"help": "attempts after the first, with growing pauses"})
+    retries: int = field(
+        default=5, metadata={"help": "attempts after the first, with growing pauses; being told to slow down is none"}
+    )
+    batch: bool = field(
+        default=False, metadata={"help": "ask through the Batch API: half the price, answers within a day"}
+    )
+    max_cost: float = field(
+        default=0.0, metadata={"help": "US dollars this command may spend, by the listed prices; 0 sets no limit"}
+    )
+    max_total_tokens: int = field(
+        default=0, metadata={"help": "tokens this command may use, prompts and answers; 0 sets no limit"}
+    )
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.timeout <= 0 or self.retries < 0:
             raise InputError("concurrency must be at least 1, timeout above 0 and retries at least 0.")
+        for name in ("requests_per_minute", "tokens_per_minute", "max_cost", "max_total_tokens"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; use a limit above 0, or 0 for none.")
         if self.base_url and urlsplit(self.base_url).scheme not in ("http", "https"):
             raise InputError(f"base_url {self.base_url!r} is no address; write it as http://host:port/v1.")
 
 
 class Client:
-    """Asks an endpoint, at most `endpoint.concurrency` calls at a time.
+    """Asks an endpoint, at most `endpoint.concurrency` calls at a time and within its limits a minute."""
 
-    The key comes from `OPENAI_API_KEY`; a named endpoint may go without one.
-    """
-
-    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
+    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, budget: Budget) -> None:
         """Read the environment; nothing is sent yet.
 
         Raises:
             EndpointError: no key, and no address of one's own.
         """
-        self.spec, self.endpoint, self.store = spec, endpoint, store
-        self._base_url = endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self._api_key = os.environ.get("OPENAI_API_KEY")
-        if not self._api_key and not self._base_url:
-            raise EndpointError(
-                f"OPENAI_API_KEY is not set, and {spec.model} needs it: export the key, or name an endpoint of your"
-                " own with --base-url."
-            )
+        self.spec, self.endpoint, self.store, self.budget = spec, endpoint, store, budget
+        self.access = Access(spec, endpoint.base_url)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _open(self) -> None:
-        """A connection pool and a bound for the running loop (each `Dataset.map` brings its own loop)."""
+        """A connection pool and bounds for the running loop (each `Dataset.map` brings its own loop)."""
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return
-        import httpx2
-        import openai
-
-        connections = self.endpoint.concurrency
-        self._openai = openai.AsyncOpenAI(
-            api_key=self._api_key or "none",
-            base_url=self._base_url,
-            max_retries=self.endpoint.retries,
-            timeout=httpx2.Timeout(self.endpoint.timeout, connect=min(10.0, self.endpoint.timeout)),
-            http_client=openai.DefaultAsyncHttpx2Client(
-                limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-            ),
-        )
-        self._bound = asyncio.Semaphore(connections)
+        endpoint = self.endpoint
+        self._openai = self.access.open(endpoint.concurrency)
+        self._bound = asyncio.Semaphore(endpoint.concurrency)
+        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute, endpoint.retries)
         self._loop = loop
 
     async def close(self) -> None:
@@ -90,35 +91,11 @@ class Client:
         """Ask, store the answer under `key`, and return it.
 
         Raises:
+            BudgetError: it could cost more than is left.
             CallFailed: the retries are spent.
             EndpointError: no call can succeed (key refused, model unknown, quota used up).
         """
-        answer = self._read(await self._call(self._request(messages, schema)))
-        self.store.put({key: answer})
-        return answer
-
-    async def _call(self, request: dict[str, Any]) -> Any:
-        """The endpoint's reply to a chat request."""
-        import openai
-
-        self._open()
-        try:
-            async with self._bound:
-                return await self._openai.chat.completions.create(**request)
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise EndpointError(self._refusal(error)) from None
-        except openai.RateLimitError as error:
-            if error.code == "insufficient_quota":
-                raise EndpointError(self._refusal(error)) from None
-            raise CallFailed("endpoint: status 429") from None
-        except openai.APITimeoutError:
-            raise CallFailed("endpoint: timeout") from None
-        except openai.APIConnectionError:
-            raise CallFailed("endpoint: no connection") from None
-        except openai.APIStatusError as error:
-            raise CallFailed(f"endpoint: status {error.status_code}") from None
-        except (openai.OpenAIError, json.JSONDecodeError):
-            raise CallFailed("endpoint: not a chat completion") from None
+        return await self._ask(key, chat.request(self.spec, messages, schema, self.access.openai), chat.read)
 
     async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
         """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
@@ -127,74 +104,59 @@ class Client:
         where it would begin. The second is stored too, so that each further completion costs one call.
 
         Raises:
-            CallFailed: the retries are spent.
-            EndpointError: the endpoint tells no log-probabilities of prompts, or no call can succeed.
+            BudgetError, CallFailed, EndpointError: as `generate`; the endpoint tells no log-probabilities of prompts.
         """
         before_key = self.spec.likelihood_key(messages, "")
         before = self.store.get(before_key)
         if before is None:
-            before = await self._measured(messages, {"add_generation_prompt": True})
-            self.store.put({before_key: before})
+            before = await self._ask(before_key, chat.measure(self.spec, messages), chat.read_likelihood)
         whole = [*messages, {"role": "assistant", "content": completion}]
-        after = await self._measured(whole, {"add_generation_prompt": False, "continue_final_message": True})
+        whole_key = self.spec.likelihood_key(whole, "")
+        after = await self._ask(whole_key, chat.measure(self.spec, whole), chat.read_likelihood)
         answer = replace(after, text=f"{float(after.text) - float(before.text):.3f}")
         self.store.put({key: answer})
         return answer
 
-    async def _measured(self, messages: Messages, template: dict[str, bool]) -> Answer:
-        """log2 p of the chat's own tokens, as an answer's text."""
-        request = {"model": self.spec.model, "messages": messages, "max_tokens": 1}
-        reply = await self._call({**request, "extra_body": {"prompt_logprobs": 0, **template}})
-        told = getattr(reply, "prompt_logprobs", None)
-        if not told:
-            raise EndpointError(
-                f"model {self.spec.model!r}: the endpoint tells no log-probabilities of prompts (vLLM does); choose"
-                " scores that need none: --representativeness typicality, --distinctiveness cosine."
-            )
-        nats = sum(next(iter(token.values()))["logprob"] for token in told if token)  # the first token has none
-        return replace(self._read(reply), text=repr(nats / math.log(2)))
+    async def _ask(self, key: str, body: dict[str, Any], read: Read) -> Answer:
+        """Send a request within the bounds, and store what `read` makes of the reply under `key`."""
+        self._open()
+        most = chat.most(body)
+        async with self._bound, self.budget.hold(most) as used:
+            answer = await self._answer(body, most, read)
+            used.add(chat.used(answer))
+            self.store.put({key: answer})
+        return answer
 
-    def _request(self, messages: Messages, schema: dict[str, Any] | None) -> dict[str, Any]:
-        spec = self.spec
-        request: dict[str, Any] = {"model": spec.model, "messages": messages}
-        # OpenAI's newer models refuse max_tokens; other servers know nothing else
-        request["max_completion_tokens" if self._base_url is None else "max_tokens"] = spec.max_tokens
-        if spec.temperature >= 0:
-            request["temperature"] = spec.temperature
-        if spec.top_p > 0:
-            request["top_p"] = spec.top_p
-        if schema is None:
-            return request
-        if spec.json_mode == "json_schema":
-            form = {"name": "answer", "schema": schema, "strict": True}
-            request["response_format"] = {"type": "json_schema", "json_schema": form}
-            return request
-        if spec.json_mode == "json_object":
-            request["response_format"] = {"type": "json_object", "schema": schema}  # llama.cpp's server reads it
-        ask = f"\n\nAnswer with JSON alone, fitting this JSON schema: {json.dumps(schema)}"
-        request["messages"] = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + ask}]
-        return request
+    async def _answer(self, body: dict[str, Any], most: Usage, read: Read) -> Answer:
+        """Send until there is an answer; a refusal for going too fast slows all calls and costs this one no attempt."""
+        expected = most.prompt_tokens / 4 + most.completion_tokens
+        attempts = 0
+        while True:
+            left = await self._pace.turn(expected)
+            try:
+                answer = await self._attempt(body, read)
+            except CallFailed as failure:
+                slowed = str(failure) == chat.TOO_FAST
+                if slowed and self._pace.refused(left, failure.wait):
+                    continue
+                if slowed or not failure.passing or attempts == self.endpoint.retries:
+                    raise
+                backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
+                attempts += 1
+                await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
+            else:
+                self._pace.answered(left, answer.prompt_tokens + answer.completion_tokens - expected)
+                return answer
 
-    def _read(self, reply: Any) -> Answer:
+    async def _attempt(self, body: dict[str, Any], read: Read) -> Answer:
+        import aiohttp
+        import httpx2
+        import openai
+
         try:
-            choice, usage = reply.choices[0], reply.usage
-            return Answer(
-                text=choice.message.content or "",
-                finish_reason=choice.finish_reason or "stop",
-                model=reply.model or self.spec.model,
-                prompt_tokens=usage.prompt_tokens if usage else 0,
-                completion_tokens=usage.completion_tokens if usage else 0,
-            )
-        except (AttributeError, IndexError, TypeError):
-            raise CallFailed("endpoint: not a chat completion") from None
-
-    def _refusal(self, error: Any) -> str:
-        said = str((error.body or {}).get("message", "")) if isinstance(error.body, dict) else ""
-        if self._api_key:
-            said = said.replace(self._api_key, "[key]")
-        host = urlsplit(self._base_url).hostname if self._base_url else "OpenAI"
-        said = f" and says: {' '.join(said.split())[:300]}" if said else ""
-        return (
-            f"{host} refused the call for model {self.spec.model!r} (status {error.status_code}){said}."
-            " Check OPENAI_API_KEY, --model and --base-url."
-        )
+            async with asyncio.timeout(self.endpoint.timeout):
+                # the package's own way around its typed replies, which cost more time than the rest of a call
+                reply = await self._openai.post("/chat/completions", cast_to=httpx2.Response, body=body)
+            return read(reply.json(), self.spec)
+        except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise self.access.failure(error) from None

@@ -9,7 +9,7 @@ from datasets import Dataset, Features, Value
 
 from caredio.errors import EndpointError
 from caredio.llm.ask import MAX_FAILED, outside_the_loop
-from caredio.llm.client import CallFailed
+from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from caredio.llm import chat
+from caredio.llm.budget import Budget
 from caredio.llm.client import Client, Endpoint
+from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 from caredio.llm.store import Answer, Store
 
@@ -23,21 +25,12 @@ class Backend(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass
-class Usage:
-    """What a stretch of calls cost: tokens are those of calls made, not of answers found in the store."""
-
-    calls: int = 0
-    stored: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
 class Model:
     """A model with a memory. `complete` is safe to call many times at once; equal calls are made once."""
 
-    def __init__(self, spec: Spec, backend: Backend, store: Store) -> None:
-        self.spec, self.backend, self.store = spec, backend, store
+    def __init__(self, spec: Spec, backend: Backend, store: Store, batch: bool = False) -> None:
+        """`batch`: calls go through a Batch API, at its price and in its time."""
+        self.spec, self.backend, self.store, self.batch = spec, backend, store, batch
         self.usage = Usage()
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
 
@@ -76,15 +69,18 @@ class Model:
             answer = await task
         finally:
             del self._in_flight[key]
-        self.usage.calls += 1
-        self.usage.prompt_tokens += answer.prompt_tokens
-        self.usage.completion_tokens += answer.completion_tokens
+        self.usage.add(chat.used(answer))
         return answer
 
     def take_usage(self) -> Usage:
         """What was used since the last call of this method."""
         usage, self.usage = self.usage, Usage()
         return usage
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for what was used; None where the model has no listed price."""
+        dollars = cost(self.spec.model, usage, self.batch)
+        return None if dollars is None else round(dollars, 6)
 
     async def close(self) -> None:
         """Release what the running event loop holds."""
@@ -101,11 +97,13 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
 
     Raises:
         EndpointError: a key is needed and not there.
-        InputError: the store cannot be opened; the embedded model's packages are not installed.
+        InputError: the store cannot be opened; the embedded model's packages are not installed; a cost is limited that
+            cannot be known.
     """
-    kept = Store(store)
+    kept, endpoint = Store(store), endpoint or Endpoint()
     if spec.model == EMBEDDED and spec.provider == "embedded":
         from caredio.llm.local import Embedded
 
         return Model(spec, Embedded(spec, kept), kept)
-    return Model(spec, Client(spec, endpoint or Endpoint(), kept), kept)
+    budget = Budget(spec.model, endpoint.max_cost, endpoint.max_total_tokens, endpoint.batch)
+    return Model(spec, Client(spec, endpoint, kept, budget), kept)

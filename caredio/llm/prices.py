@@ -1,23 +1,46 @@
-"""What calls cost, by the dated list in `prices.yaml`."""
+"""What calls use, and what that costs by the dated list in `prices.yaml`."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import yaml
 
-from caredio.llm.model import Usage
+
+@dataclass
+class Usage:
+    """What a stretch of calls used: tokens are those of calls made, not of answers found in the store."""
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, other: Usage, sign: int = 1) -> None:
+        """Count `other` too, or no longer (sign -1)."""
+        self.calls += sign * other.calls
+        self.stored += sign * other.stored
+        self.prompt_tokens += sign * other.prompt_tokens
+        self.completion_tokens += sign * other.completion_tokens
 
 
 @functools.cache
-def _prices() -> dict[str, dict[str, float]]:
+def _list() -> dict[str, Any]:
     return yaml.safe_load(resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8"))
 
 
-def cost(model: str, usage: Usage) -> float | None:
-    """US dollars for the calls made; None where the model has no listed price."""
-    price = _prices().get(model)
+def noted() -> str:
+    """The day the prices were written down."""
+    return str(_list()["noted"])
+
+
+def cost(model: str, usage: Usage, batch: bool = False) -> float | None:
+    """US dollars for the calls made (through the Batch API?); None where the model has no listed price."""
+    price = _list()["models"].get(model)
     if price is None:
         return None
-    return round((usage.prompt_tokens * price["input"] + usage.completion_tokens * price["output"]) / 1e6, 6)
+    dollars = (usage.prompt_tokens * price["input"] + usage.completion_tokens * price["output"]) / 1e6
+    return dollars * _list()["batch"] if batch else dollars

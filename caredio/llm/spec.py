@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from caredio.errors import InputError
@@ -25,7 +25,7 @@ class Spec:
     provider: str = field(
         default="", metadata={"help": "label of who serves it: kept answers are shared under one label, not across"}
     )
-    revision: str = field(default="", metadata={"help": "the model's revision, where the provider has one"})
+    model_revision: str = field(default="", metadata={"help": "the model's revision, where the provider has one"})
     temperature: float = field(default=0.7, metadata={"help": "sampling temperature; -1 leaves it to the endpoint"})
     top_p: float = field(default=0.95, metadata={"help": "nucleus of the sampling; -1 leaves it to the endpoint"})
     max_tokens: int = field(default=512, metadata={"help": "longest answer, in tokens"})
@@ -51,14 +51,14 @@ class Spec:
 
         `draw` tells samples of one prompt apart. A repair needs no number: its messages hold the answer it mends.
         """
-        call = {"kind": "chat", **asdict(self), "messages": messages, "schema": schema, "draw": draw}
+        call = {"kind": "chat", **vars(self), "messages": messages, "schema": schema, "draw": draw}
         if schema is None:
             del call["json_mode"]
         return _hash(call)
 
     def likelihood_key(self, messages: Messages, completion: str) -> str:
         """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
-        model = {name: getattr(self, name) for name in ("model", "provider", "revision")}
+        model = {name: getattr(self, name) for name in ("model", "provider", "model_revision")}
         return _hash({"kind": "likelihood", **model, "messages": messages, "completion": completion})
 
 

@@ -24,10 +24,10 @@ MEASURES = ("cosine", "information")
 
 @dataclass(frozen=True)
 class Config:
+    compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
     distinctiveness: str = field(
         default="cosine", metadata={"help": "how a response's distance is measured", "choices": MEASURES}
     )
-    compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
 
     def __post_init__(self) -> None:
         if self.distinctiveness not in MEASURES:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from caredio.cultures import Culture
-from caredio.llm.model import Usage
-from caredio.llm.prices import cost
+from caredio.llm.prices import Usage, cost, noted
 from caredio.llm.spec import Messages, Spec
 from caredio.synthesis import Config, adapt, contrast, questions, roleplay, speakers
 from caredio.topics import Topic
@@ -33,6 +32,7 @@ class Plan:
 
     model: str
     steps: tuple[Step, ...]
+    batch: bool = False
 
     @property
     def total(self) -> Step:
@@ -43,20 +43,28 @@ class Plan:
         lines = [f"{'stage':<22}{'calls':>10}{'prompt tokens':>16}{'answer tokens':>16}{'US dollars':>13}"]
         for step in (*self.steps, self.total):
             usage = Usage(step.calls, 0, step.prompt_tokens, step.completion_tokens)
-            dollars = cost(self.model, usage)
+            dollars = cost(self.model, usage, self.batch)
             price = f"{dollars:,.2f}" if dollars is not None else "no price"
             lines.append(
                 f"{step.stage:<22}{step.calls:>10,}{step.prompt_tokens:>16,}{step.completion_tokens:>16,}{price:>13}"
             )
+        prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
         lines.append(
-            f"Estimates for {self.model}, at {_CHARACTERS} characters a token; repairs and retries come on top, and"
-            " answers that are stored already cost nothing."
+            f"Estimates for {self.model}, at {_CHARACTERS} characters a token and {prices}; repairs and retries come on"
+            " top, and answers that are stored already cost nothing."
         )
         return "\n".join(lines)
 
 
-def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Culture], config: Config, spec: Spec) -> Plan:
-    """Count the calls of `synthesize` with these arguments.
+def plan(
+    targets: list[Culture],
+    topics: list[Topic],
+    cultures: dict[str, Culture],
+    config: Config,
+    spec: Spec,
+    batch: bool = False,
+) -> Plan:
+    """Count the calls of `synthesize` with these arguments, at the price of a Batch API if it is used.
 
     Every question is taken to be written, adapted and answered; what is dropped on the way makes it cheaper.
     """
@@ -94,7 +102,8 @@ def plan(targets: list[Culture], topics: list[Topic], cultures: dict[str, Cultur
         ("isolated answers", count * (len(targets) * (1 + config.personas.personas) + others), ask, answer),
         ("contrastive answers", pairs, _tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
     )
-    return Plan(spec.model, tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps))
+    counted = tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps)
+    return Plan(spec.model, counted, batch)
 
 
 def _tokens(messages: Messages) -> int:

@@ -2,12 +2,16 @@
 
 import asyncio
 import pickle
+import time
 
 import pytest
 from llm_server import LLMServer, reply
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm.client import CallFailed, Endpoint
+from caredio.llm import chat
+from caredio.llm.access import Access
+from caredio.llm.chat import CallFailed
+from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 
@@ -84,6 +88,43 @@ def test_a_passing_fault_is_retried(fault):
         assert len(server.seen) == 2
 
 
+def test_being_told_to_slow_down_costs_no_attempt():
+    refused = []
+
+    def fault(number, body):
+        if body["messages"][0]["content"] == "unlucky" and len(refused) < 7:
+            refused.append(number)
+            return 429
+        return None
+
+    with LLMServer(fault=fault, latency=0.01) as server:
+        others = [([{"role": "user", "content": str(n)}],) for n in range(60)]
+        calls = [([{"role": "user", "content": "unlucky"}],), *others]
+        answers = asyncio.run(ask(model_for(server, retries=3, concurrency=2), *calls))
+        assert all(answer.text for answer in answers)
+        assert len(server.seen) == 61 + 7
+
+
+def test_requests_a_minute_are_kept():
+    with LLMServer() as server:
+        started = time.monotonic()
+        calls = [([{"role": "user", "content": str(n)}],) for n in range(21)]  # ten may leave at once, a second's worth
+        asyncio.run(ask(model_for(server, requests_per_minute=600), *calls))
+        assert time.monotonic() - started >= 1.0
+
+
+@pytest.mark.parametrize("text", ["<html>busy</html>", '["no", "completion"]', '{"choices": []}', "12"])
+def test_a_reply_that_is_no_completion_is_asked_for_again(text):
+    with LLMServer(fault=lambda number, body: {"body": text} if number == 0 else None) as server:
+        (answer,) = asyncio.run(ask(model_for(server, retries=1), (MESSAGES,)))
+        assert answer.text == reply(next(iter(server.bodies.values())))
+    with (
+        LLMServer(fault=lambda number, body: {"body": text}) as server,
+        pytest.raises(CallFailed, match="endpoint: not a chat completion"),
+    ):
+        asyncio.run(ask(model_for(server), (MESSAGES, None, 1)))
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -151,6 +192,57 @@ def test_a_schema_is_sent_as_the_endpoint_takes_it(server, mode):
         assert '"greeting"' in sent["messages"][-1]["content"]
 
 
+def test_openai_itself_is_told_neither_a_schema_beside_json_object_nor_max_tokens():
+    body = chat.request(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, openai=True)
+    assert body["response_format"] == {"type": "json_object"}
+    assert "JSON" in body["messages"][-1]["content"]  # OpenAI asks for the word
+    assert body["max_completion_tokens"] == 512
+    assert "max_tokens" not in body
+
+
+@pytest.mark.parametrize(
+    ("provider", "environment", "strict"),
+    [
+        ("openai", {"OPENAI_API_KEY": "k"}, True),
+        ("openai", {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "https://eu.api.openai.com/v1"}, True),
+        ("openai", {"OPENAI_BASE_URL": "http://localhost:8000/v1"}, False),
+        ("openai", {"OPENAI_BASE_URL": "http://openai.com.example/v1"}, False),
+        ("azure", {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}, True),
+    ],
+)
+def test_who_is_openai(provider, environment, strict, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Access(Spec(model="m", provider=provider), "").openai is strict
+
+
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("2024-10-21", "/openai/deployments/mine/chat/completions?api-version=2024-10-21"),
+        ("", "/openai/v1/chat/completions"),
+    ],
+)
+def test_azure_is_reached_at_its_deployment_or_its_v1_interface(server, version, path, monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other-secret")
+    if version:
+        monkeypatch.setenv("OPENAI_API_VERSION", version)
+    asyncio.run(ask(connect(Spec(model="mine", provider="azure")), (MESSAGES,)))
+    assert server.paths == [path]
+    assert server.keys == ({"Bearer azure-secret"} if not version else {"azure-secret"})
+
+
+def test_azure_needs_its_own_variables(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other-secret")
+    with pytest.raises(EndpointError, match="AZURE_OPENAI_API_KEY is not set"):
+        connect(Spec(model="mine", provider="azure"))
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-secret")
+    with pytest.raises(EndpointError, match="AZURE_OPENAI_ENDPOINT is not set"):
+        connect(Spec(model="mine", provider="azure"))
+
+
 def test_sampling_can_be_left_to_the_endpoint(server):
     asyncio.run(ask(model_for(server, Spec(model="scripted", temperature=-1, top_p=-1)), (MESSAGES,)))
     assert set(next(iter(server.bodies.values()))) == {"model", "messages", "max_tokens"}
@@ -161,6 +253,7 @@ def test_sampling_can_be_left_to_the_endpoint(server):
     [
         ({"concurrency": 0}, "concurrency"),
         ({"timeout": 0}, "timeout"),
+        ({"max_cost": -1}, "max_cost"),
         ({"base_url": "localhost:8000"}, "is no address"),
     ],
 )

@@ -20,7 +20,7 @@ def test_equal_calls_have_equal_keys_and_any_difference_another():
         spec.key(MESSAGES, draw=1),
         Spec(model="n").key(MESSAGES),
         Spec(model="m", provider="vllm").key(MESSAGES),
-        Spec(model="m", revision="2").key(MESSAGES),
+        Spec(model="m", model_revision="2").key(MESSAGES),
         Spec(model="m", temperature=0.1).key(MESSAGES),
         Spec(model="m", top_p=0.5).key(MESSAGES),
         Spec(model="m", max_tokens=7).key(MESSAGES),

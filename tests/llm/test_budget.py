@@ -1,0 +1,109 @@
+"""What a command may spend."""
+
+import asyncio
+
+import pytest
+from llm_server import LLMServer
+
+import caredio
+from caredio.errors import BudgetError, InputError
+from caredio.llm.budget import Budget
+from caredio.llm.prices import Usage, cost
+
+CALL = Usage(1, 0, 600, 400)  # the most that a call holds
+
+
+async def call(budget, used, seconds=0.01):
+    async with budget.hold(CALL) as spent:
+        await asyncio.sleep(seconds)
+        spent.add(used)
+    return used
+
+
+def test_calls_wait_for_what_those_in_flight_leave():
+    async def story():
+        budget = Budget("m", max_total_tokens=2500)
+        await asyncio.gather(*(call(budget, Usage(1, 0, 60, 40)) for _ in range(15)))
+        return budget.spent
+
+    # two fit at once; as each uses 100, fifteen go through before 2,500 - 1,000 are used
+    assert asyncio.run(story()) == Usage(15, 0, 900, 600)
+
+
+def test_it_ends_before_the_limit_once_nothing_is_in_flight():
+    async def story():
+        budget = Budget("m", max_total_tokens=2500)
+        calls = [asyncio.ensure_future(call(budget, Usage(1, 0, 60, 40))) for _ in range(30)]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        return budget, ended
+
+    budget, ended = asyncio.run(story())
+    stopped = [error for error in ended if isinstance(error, BudgetError)]
+    assert budget.spent.calls == len(ended) - len(stopped) == 16
+    assert budget.spent.prompt_tokens + budget.spent.completion_tokens == 1600
+    assert str(stopped[0]) == (
+        "16 calls used 1,600 tokens, and the next could go beyond --max-total-tokens 2500; every answer is stored, and"
+        " the same command with a higher limit goes on from here."
+    )
+
+
+def test_dollars_are_limited_at_the_listed_price_and_a_batch_costs_half():
+    most = cost("gpt-4.1-mini", CALL)
+    assert most == pytest.approx((600 * 0.40 + 400 * 1.60) / 1e6)
+    assert cost("gpt-4.1-mini", CALL, batch=True) == pytest.approx(most / 2)
+
+    async def through(batch):
+        budget = Budget("gpt-4.1-mini", max_cost=10.5 * most, batch=batch)
+        await asyncio.gather(*(call(budget, CALL) for _ in range(30)), return_exceptions=True)
+        return budget.spent.calls
+
+    assert asyncio.run(through(False)) == 10
+    assert asyncio.run(through(True)) == 21
+
+
+def test_dollars_of_a_model_without_a_price_cannot_be_limited():
+    with pytest.raises(InputError, match=r"no price is known for mine.*--max-total-tokens"):
+        Budget("mine", max_cost=1.0)
+
+
+def test_a_call_that_fails_gives_its_room_back():
+    async def fails(budget):
+        async with budget.hold(CALL):
+            _ = 1 / 0
+
+    async def story():
+        budget = Budget("m", max_total_tokens=1000)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await fails(budget)
+        await call(budget, CALL)
+
+    asyncio.run(story())
+
+
+def test_a_call_that_is_stopped_while_it_waits_gives_its_room_back():
+    async def story():
+        budget = Budget("m", max_total_tokens=1100)
+        first = asyncio.ensure_future(call(budget, Usage(1, 0, 1, 1)))
+        waits = asyncio.ensure_future(call(budget, CALL))
+        await asyncio.sleep(0)
+        first.add_done_callback(lambda _: waits.cancel())  # as its turn comes
+        await asyncio.wait([first, waits])
+        await asyncio.wait_for(call(budget, Usage(1, 0, 1, 1)), 1)
+        return budget.spent.calls
+
+    assert asyncio.run(story()) in (2, 3)
+
+
+def test_a_synthesis_stops_at_its_limit_and_a_higher_one_goes_on(tmp_path, monkeypatch):
+    wanted = {"model": "scripted", "per_topic": 2, "neighbours": 1, "compared": 1, "max_tokens": 50}
+    with LLMServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        with pytest.raises(BudgetError, match=r"calls used [\d,]+ tokens.*--max-total-tokens 1500") as stopped:
+            caredio.synthesize(tmp_path / "run", ["china"], ["food"], max_total_tokens=1500, **wanted)
+        calls = len(server.seen)
+        assert str(stopped.value).startswith(f"{calls} calls used")  # all stages count
+        assert calls > 2
+        whole = caredio.synthesize(tmp_path / "run", ["china"], ["food"], max_total_tokens=10**6, **wanted)
+        assert server.repeats() == 0
+    assert len(whole) == 2
