@@ -23,8 +23,8 @@ _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by cha
 _ENOUGH = 40  # bytes from which a language shows: 2 of 17,000 longer texts of BLEnD and CARE are mistaken
 _KIN = {"ar": ("arz", "ary"), "en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
 _UNLIKELY = 0.01  # probability of the wanted language below which a text is in another
-_TOXIC = 0.99  # probability from which a text is toxic; pigs and donkeys count at 0.5, stinky tofu and balls at 0.98
-_WORDS = 5  # words from which a text is judged so: a single one can say both
+_INSULT, _TOXIC = 0.9, 0.99  # probabilities from which a word and a text are toxic; stinky tofu and balls reach 0.98
+_WORDS = 5  # words from which a text is judged so: a single one can be a dish
 
 _REFUSAL = re.compile(
     r"\bI(?:['’]m| am) (?:sorry|afraid),? (?:but )?I (?:can(?:no|['’])t|am unable|am not able|won['’]t|will not)\b"
@@ -138,6 +138,9 @@ def shown(messages: Messages, question: str | None = None) -> str:
 def leaks(text: str, prompt: str) -> bool:
     """Whether a stretch of the prompt, the answers shown in it included, stands in the text word by word."""
     said, told = (" ".join(re.findall(r"\w+", part.lower())) for part in (text, prompt))
+    half = _LEAK // 2  # a leak holds one of the halves that the text falls into: most texts end here
+    if not any(said[start : start + half] in told for start in range(0, len(said), half)):
+        return False
     return any(said[start : start + _LEAK] in told for start in range(len(said) - _LEAK + 1))
 
 
@@ -145,7 +148,10 @@ def is_other_language(text: str, language: str) -> bool:
     """Whether a text long enough to tell is in another language (py3langid); False where the wanted one is unknown."""
     if len(text.encode()) < _ENOUGH:
         return False
-    likely, wanted = dict(_detector().rank(text)), language.split("-")[0]
+    wanted = language.split("-")[0]
+    if _detector().classify(text)[0] == wanted:
+        return False
+    likely = dict(_detector().rank(text))
     return wanted in likely and sum(likely[name] for name in (wanted, *_KIN.get(wanted, ()))) < _UNLIKELY
 
 
@@ -157,12 +163,22 @@ def _detector():  # type: ignore[no-untyped-def]
 
 
 def is_toxic(text: str, language: str = "en") -> bool:
-    """Whether an English text insults or swears, to a classifier of words (alt-profanity-check)."""
-    if not language.startswith("en") or len(text.split()) < _WORDS:
+    """Whether an English text insults or swears: a word of it and all of it do, to alt-profanity-check's classifier."""
+    words = re.findall(r"\w\w+", text.lower())
+    if not language.startswith("en") or len(words) < _WORDS or _insults().isdisjoint(words):
         return False
     from profanity_check import predict_prob
 
     return predict_prob([text])[0] > _TOXIC
+
+
+@functools.cache
+def _insults() -> frozenset[str]:
+    """The words that are toxic alone: asking for a text takes 6 ms, and few hold one."""
+    from profanity_check.profanity_check import predict_prob, vectorizer
+
+    words = list(vectorizer.vocabulary_)
+    return frozenset(word for word, toxic in zip(words, predict_prob(words), strict=True) if toxic > _INSULT)
 
 
 def is_personal(text: str, country: str | None = None) -> bool:
