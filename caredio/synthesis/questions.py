@@ -194,7 +194,7 @@ def _write(
     dropped: list[dict[str, Any]] = []
     for row in answered:
         if row["drop_reason"]:
-            dropped.append(_record(row, "", drop_reason=row["drop_reason"]))
+            dropped.append(_record(row, row["unusable"] or "", drop_reason=row["drop_reason"]))
         told = checks.shown(prompt({**row, "examples": []}))  # near the examples are near-duplicates
         for text in row["written"] or []:
             known_before = not known[row["topic_id"]].take(text)

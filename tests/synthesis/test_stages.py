@@ -151,6 +151,7 @@ def test_an_answer_that_fails_is_a_reject_of_its_own_and_costs_no_candidate():
     refused = features.rejected(answers)
     assert {(row["culture"], row["target"], row["drop_reason"]) for row in refused} >= {("japan", "china", "refusal")}
     assert {row["culture"] for row in refused} == {"japan"}
+    assert {row["unusable"] for row in refused} == {"I'm sorry, but I can't."}
     china = [row for row in features.kept(rows) if row["culture"] == "china"]
     assert len(china) == 2
     assert {other["culture"] for row in china for other in row["others"] if other["shown"]} == {
