@@ -80,6 +80,7 @@ COLUMNS: dict[str, Column] = {
     "compared": Column(Value("int32"), "how many other cultures d is the mean over", "distinct"),
     "score": Column(Value("float64"), "s, what the rank follows", "rank"),
     "drop_reason": Column(_TEXT, "why the row is not in the next table; null where it is", "every stage"),
+    "unusable": Column(_TEXT, "what the model wrote, in rows dropped for it; among rejects only", "every stage"),
     # what is trained on
     "rank": Column(Value("int32"), "1 = best within its culture", "rank"),
     "prompt": Column(_MESSAGES, "chat messages asked", "rank, views"),
@@ -111,6 +112,7 @@ CANDIDATES = _table(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
     " isolated_response others panel traits round history generator model_revision prompt_sha"
 )
+REJECTS = _table("drop_reason unusable")  # what the rows given up hold besides
 OWN = _table("question_id question response culture")  # the least a table of one's own holds
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
 SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})

@@ -168,7 +168,7 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys)
 
 
 def test_the_plan_is_what_the_run_then_asks(endpoint, tmp_path):
-    wanted = {"model": "scripted", "per_topic": 3, "neighbours": 2}
+    wanted = {"model": "scripted", "per_topic": 3, "neighbours": 2, "personas": 2}
     plan = caredio.build(tmp_path / "run", ["china", "brazil"], ["food", "power"], dry_run=True, **wanted)
     caredio.build(tmp_path / "run", ["china", "brazil"], ["food", "power"], **wanted)
     assert len(endpoint.seen) == plan.total.calls

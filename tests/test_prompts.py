@@ -15,7 +15,7 @@ NAMES = sorted(
 
 
 def test_the_stages_prompts_are_there():
-    assert NAMES == ["adapt", "contrast", "questions", "roleplay", "sensitivity"]
+    assert NAMES == ["adapt", "contrast", "likelihood", "questions", "roleplay", "sensitivity"]
 
 
 @pytest.mark.parametrize("name", NAMES)

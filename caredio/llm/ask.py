@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
@@ -52,20 +52,21 @@ def ask(
         max_failed: share of rows that may stay without an answer.
 
     Returns:
-        `dataset` with the columns of `writes` and `drop_reason`. A row whose answer was unusable twice (the second
-        time after being told why) or did not come has nulls and a reason. Row order is kept.
+        `dataset` with the columns of `writes` and of `features.REJECTS`. A row whose answer was unusable twice (the
+        second time after being told why) or did not come has nulls and a reason; an answer that could not be used
+        stands in `unusable`. Row order is kept.
 
     Raises:
         EndpointError: more than `max_failed` of the rows got no answer, or no call can succeed.
     """
     total, failed, left = len(dataset), 0, len(dataset)
-    nothing = dict.fromkeys(writes)
+    nothing = dict.fromkeys((*writes, *features.REJECTS))
     form = None if schema is None else validator_for(schema)(schema)
 
     async def attempt(row: dict[str, Any], messages: Messages) -> dict[str, Any]:
         answer = await model.complete(messages, schema, draw=row.get("draw") or 0)
         try:
-            return {**parse(_content(answer, form), row, answer), "drop_reason": None}
+            return {**nothing, **parse(_content(answer, form), row, answer)}
         except Unusable as error:
             error.add_note(answer.text)
             raise
@@ -81,7 +82,7 @@ def ask(
                 said = {"role": "assistant", "content": error.__notes__[0]}
                 return await attempt(row, [*messages, said, {"role": "user", "content": again}])
         except Unusable as error:
-            return {**nothing, "drop_reason": str(error)}
+            return {**nothing, "drop_reason": str(error), "unusable": error.__notes__[0]}
         except CallFailed as error:
             failed += 1
             if failed > max_failed * total:
@@ -103,9 +104,9 @@ def ask(
         left -= len(rows)
         if not left:
             await model.close()  # in the loop it lived in, which ends with the map
-        return {name: [columns[name] for columns in written] for name in (*writes, "drop_reason")}
+        return {name: [columns[name] for columns in written] for name in nothing}
 
-    columns = Features({**dataset.features, **writes, "drop_reason": Value("string")})
+    columns = Features({**dataset.features, **writes, **features.REJECTS})
     if not total:
         return features.table([], columns)
     return outside_the_loop(

@@ -46,6 +46,8 @@ class Config:
         },
     )
 
+    checks: checks.Config = checks.Config()
+
     def __post_init__(self) -> None:
         if self.neighbours < 1:
             raise InputError("neighbours must be at least 1: without another culture there is nothing to compare.")
@@ -75,7 +77,9 @@ def prompt(row: dict[str, Any], culture: Culture) -> Messages:
     )
 
 
-def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures: dict[str, Culture]) -> dict[str, Any]:
+def parse(
+    content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], config: Config
+) -> dict[str, Any]:
     """The rewritten question, checked, and the traits; `Unusable` says what is wrong with them."""
     culture = cultures[row["culture"]]
     question = clean(content["question"])
@@ -85,9 +89,11 @@ def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures
     traits = [trait for trait in dict.fromkeys(traits) if trait]
     if not traits:
         raise Unusable("no trait is named")
-    told = checks.shown(prompt(row, culture), row["universal_question"])
-    checks.usable(question, row["language"], told, culture.country)
-    return {"question": checks.names_no_other(question, culture, cultures, row["language"]), "traits": traits}
+    if config.checks.on:
+        told = checks.shown(prompt(row, culture), row["universal_question"])
+        checks.usable(question, row["language"], told, culture.country)
+        checks.names_no_other(question, culture, cultures, row["language"])
+    return {"question": question, "traits": traits}
 
 
 def run(
@@ -137,7 +143,7 @@ def run(
         features.table(rows, columns),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]]),
-        parse=lambda content, row, answer: parse(content, row, answer, cultures),
+        parse=lambda content, row, answer: parse(content, row, answer, cultures, config),
         writes=added,
         schema=SCHEMA,
         desc="adapted",

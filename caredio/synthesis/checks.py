@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass, field
 
 from caredio.cultures import Culture
+from caredio.errors import InputError
 from caredio.llm.ask import Unusable
 from caredio.llm.spec import Messages
 from caredio.synthesis import languages
 
+CHECKS = ("all", "none")
 _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by chance
 _ENOUGH = 40  # bytes from which a language shows: 2 of 17,000 longer texts of BLEnD and CARE are mistaken
 _KIN = {"ar": ("arz", "ary"), "en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
 _UNLIKELY = 0.01  # probability of the wanted language below which a text is in another
-_TOXIC = 0.99  # probability from which a text is toxic; pigs and donkeys count at 0.5, stinky tofu and balls at 0.98
-_WORDS = 5  # words from which a text is judged so: a single one can say both
+_INSULT, _TOXIC = 0.9, 0.99  # probabilities from which a word and a text are toxic; stinky tofu and balls reach 0.98
+_WORDS = 5  # words from which a text is judged so: a single one can be a dish
 
 _REFUSAL = re.compile(
     r"\bI(?:['’]m| am) (?:sorry|afraid),? (?:but )?I (?:can(?:no|['’])t|am unable|am not able|won['’]t|will not)\b"
@@ -70,19 +73,40 @@ _NO_SPACES = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts whose words
 _LETTER = r"[\w\u0900-\u0dff]"  # Indic vowel signs are no \w
 
 
-def usable(text: str, language: str = "en", prompt: str = "", country: str | None = None) -> str:
-    """`text`, when no check speaks against it.
+@dataclass(frozen=True)
+class Config:
+    """Part of the Config of every stage that writes text."""
+
+    checks: str = field(
+        default="all",
+        metadata={
+            "help": "text that fails a check is dropped; none is for models too small to pass",
+            "choices": CHECKS,
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.checks not in CHECKS:
+            raise InputError(f"checks is {self.checks!r}; use {' or '.join(CHECKS)}.")
+
+    @property
+    def on(self) -> bool:
+        return self.checks == "all"
+
+
+def reason(text: str, language: str = "en", prompt: str = "", country: str | None = None) -> str | None:
+    """The first check that speaks against `text`; None when it can be used.
 
     Args:
         language: BCP-47 tag of the language it should be in.
         prompt: what the model was shown, see `shown`.
         country: ISO 3166 code, whose telephone numbers are known without their +.
 
-    Raises:
-        Unusable: refusal, meta-talk, leaked prompt, wrong language, toxic, personal data or sweeping statement.
+    Returns:
+        refusal, meta-talk, leaked prompt, wrong language, toxic, personal data, sweeping statement, or None.
     """
-    reasons = {
-        "refusal": lambda: _REFUSAL.search(text[:300]),
+    found = {
+        "refusal": lambda: _REFUSAL.search(text),
         "meta-talk": lambda: _META.search(text),
         "leaked prompt": lambda: leaks(text, prompt),
         "wrong language": lambda: is_other_language(text, language),
@@ -90,20 +114,33 @@ def usable(text: str, language: str = "en", prompt: str = "", country: str | Non
         "personal data": lambda: is_personal(text, country),
         "sweeping statement": lambda: _SWEEPING.search(text),
     }
-    for reason, holds in reasons.items():
-        if holds():
-            raise Unusable(reason)
+    return next((name for name, holds in found.items() if holds()), None)
+
+
+def usable(text: str, language: str, prompt: str, country: str | None) -> str:
+    """`text`, when there is no `reason` against it.
+
+    Raises:
+        Unusable: the reason.
+    """
+    against = reason(text, language, prompt, country)
+    if against:
+        raise Unusable(against)
     return text
 
 
-def shown(messages: Messages, question: str) -> str:
+def shown(messages: Messages, question: str | None = None) -> str:
     """The text of a prompt but for the question, which an answer may take up."""
-    return "\n".join(message["content"] for message in messages).replace(question, "\n")
+    text = "\n".join(message["content"] for message in messages)
+    return text.replace(question, "\n") if question else text
 
 
 def leaks(text: str, prompt: str) -> bool:
     """Whether a stretch of the prompt, the answers shown in it included, stands in the text word by word."""
     said, told = (" ".join(re.findall(r"\w+", part.lower())) for part in (text, prompt))
+    half = _LEAK // 2  # a leak holds one of the halves that the text falls into: most texts end here
+    if not any(said[start : start + half] in told for start in range(0, len(said), half)):
+        return False
     return any(said[start : start + _LEAK] in told for start in range(len(said) - _LEAK + 1))
 
 
@@ -111,7 +148,10 @@ def is_other_language(text: str, language: str) -> bool:
     """Whether a text long enough to tell is in another language (py3langid); False where the wanted one is unknown."""
     if len(text.encode()) < _ENOUGH:
         return False
-    likely, wanted = dict(_detector().rank(text)), language.split("-")[0]
+    wanted = language.split("-")[0]
+    if _detector().classify(text)[0] == wanted:
+        return False
+    likely = dict(_detector().rank(text))
     return wanted in likely and sum(likely[name] for name in (wanted, *_KIN.get(wanted, ()))) < _UNLIKELY
 
 
@@ -123,12 +163,22 @@ def _detector():  # type: ignore[no-untyped-def]
 
 
 def is_toxic(text: str, language: str = "en") -> bool:
-    """Whether an English text insults or swears, to a classifier of words (alt-profanity-check)."""
-    if not language.startswith("en") or len(text.split()) < _WORDS:
+    """Whether an English text insults or swears: a word of it and all of it do, to alt-profanity-check's classifier."""
+    words = re.findall(r"\w\w+", text.lower())
+    if not language.startswith("en") or len(words) < _WORDS or _insults().isdisjoint(words):
         return False
     from profanity_check import predict_prob
 
     return predict_prob([text])[0] > _TOXIC
+
+
+@functools.cache
+def _insults() -> frozenset[str]:
+    """The words that are toxic alone: asking for a text takes 6 ms, and few hold one."""
+    from profanity_check.profanity_check import predict_prob, vectorizer
+
+    words = list(vectorizer.vocabulary_)
+    return frozenset(word for word, toxic in zip(words, predict_prob(words), strict=True) if toxic > _INSULT)
 
 
 def is_personal(text: str, country: str | None = None) -> bool:

@@ -88,7 +88,7 @@ def plan(
     answer = len(_ANSWER) // _CHARACTERS
     ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
-    judged = count if config.questions.sensitivity == "judged" else 0
+    judged = count if config.questions.checks.on else 0
     steps = (
         (
             "questions",

@@ -23,6 +23,7 @@ from caredio.llm.ask import Unusable, ask
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.llm.store import Answer
+from caredio.synthesis import checks
 
 log = logging.getLogger("caredio")
 
@@ -39,7 +40,6 @@ JUDGEMENT: dict[str, Any] = {
     "required": ["reason", "differs"],
     "additionalProperties": False,
 }
-JUDGES = ("judged", "off")
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,7 @@ class Config:
     per_call: int = field(default=5, metadata={"help": "questions asked for in one call"})
     demonstrations: int = field(default=6, metadata={"help": "earlier questions shown in a prompt"})
     rouge_l: float = field(default=0.7, metadata={"help": "ROUGE-L from which a question is a near-duplicate"})
-    sensitivity: str = field(
-        default="judged",
-        metadata={"help": "whether the model drops questions that cultures answer alike", "choices": JUDGES},
-    )
+    checks: checks.Config = checks.Config()
     seed: int = field(default=0, metadata={"help": "seed of every draw"})
 
     def __post_init__(self) -> None:
@@ -60,8 +57,6 @@ class Config:
             raise InputError("per_topic, rounds and per_call must be at least 1, demonstrations at least 0.")
         if not 0 < self.rouge_l <= 1:
             raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
-        if self.sensitivity not in JUDGES:
-            raise InputError(f"sensitivity is {self.sensitivity!r}; use {' or '.join(JUDGES)}.")
 
 
 def quota(per_topic: int) -> dict[str, int]:
@@ -151,8 +146,8 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
         topics: `features.TOPICS`.
 
     Returns:
-        `features.QUESTIONS` and `drop_reason` (near_duplicate, insensitive, or why an answer could not be used). A
-        warning says which topics got fewer questions than asked for.
+        `features.QUESTIONS` and `drop_reason` (near_duplicate, insensitive, a reason of checks.py, or why an answer
+        could not be used). A warning says which topics got fewer questions than asked for.
     """
     topics = features.require(topics, features.TOPICS, "topics")
     wanted = {(topic["topic_id"], kind): n for topic in topics for kind, n in quota(config.per_topic).items()}
@@ -163,23 +158,7 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
         calls = _calls(topics, wanted, pool, number, config)
         if not calls:
             break
-        answered = ask(
-            Dataset.from_list(calls),
-            model,
-            prompt=prompt,
-            parse=parse,
-            writes=Features({"written": List(Value("string"))}),
-            schema=schema(config.per_call),
-            desc=f"questions, round {number + 1}",
-        )
-        fresh = []
-        for row in answered:
-            if row["drop_reason"]:
-                dropped.append(_record(row, "", drop_reason=row["drop_reason"]))
-            for text in row["written"] or []:
-                new = known[row["topic_id"]].take(text)
-                (fresh if new else dropped).append(_record(row, text, drop_reason=None if new else "near_duplicate"))
-        for row in _sensitive(fresh, config, model, f"sensitivity, round {number + 1}"):
+        for row in _write(calls, known, number, config, model):
             slot = row["topic_id"], row["question_type"]
             if row["drop_reason"]:
                 dropped.append(row)
@@ -198,21 +177,43 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
     return features.table(taken + dropped, columns)
 
 
-def _sensitive(rows: list[dict[str, Any]], config: Config, model: Model, desc: str) -> list[dict[str, Any]]:
-    """`rows` with the drop_reason of those that all cultures would answer alike; all pass where nobody judges."""
-    if config.sensitivity == "off" or not rows:
-        return rows
+def _write(
+    calls: list[dict[str, Any]], known: dict[str, Known], number: int, config: Config, model: Model
+) -> list[dict[str, Any]]:
+    """A round: what the calls wrote, checked, compared with the known and judged; all of it, drop_reason or not."""
     answered = ask(
-        features.table(rows, features.QUESTIONS),
+        Dataset.from_list(calls),
+        model,
+        prompt=prompt,
+        parse=parse,
+        writes=Features({"written": List(Value("string"))}),
+        schema=schema(config.per_call),
+        desc=f"questions, round {number + 1}",
+    )
+    fresh: list[dict[str, Any]] = []
+    dropped: list[dict[str, Any]] = []
+    for row in answered:
+        if row["drop_reason"]:
+            dropped.append(_record(row, row["unusable"] or "", drop_reason=row["drop_reason"]))
+        told = checks.shown(prompt({**row, "examples": []}))  # near the examples are near-duplicates
+        for text in row["written"] or []:
+            known_before = not known[row["topic_id"]].take(text)
+            wrong = checks.reason(text, prompt=told) if config.checks.on else None
+            reason = "near_duplicate" if known_before else wrong
+            (dropped if reason else fresh).append(_record(row, text, drop_reason=reason))
+    if not config.checks.on or not fresh:
+        return dropped + fresh
+    judgements = ask(
+        features.table(fresh, features.QUESTIONS),
         model,
         prompt=judge_prompt,
         parse=judged,
         writes=Features({"differs": Value("bool")}),
         schema=JUDGEMENT,
-        desc=desc,
+        desc=f"sensitivity, round {number + 1}",
     )
-    return [
-        {**row, "drop_reason": row["drop_reason"] or (None if row["differs"] else "insensitive")} for row in answered
+    return dropped + [
+        {**row, "drop_reason": row["drop_reason"] or (None if row["differs"] else "insensitive")} for row in judgements
     ]
 
 

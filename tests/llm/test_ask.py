@@ -75,7 +75,7 @@ def test_twice_unusable_is_dropped_with_the_reason_and_the_rest_stays():
         asked = run(server, parse=parse)
         assert len(server.seen) == 21
     assert [row for row, reason in enumerate(asked["drop_reason"]) if reason] == [3]
-    assert asked[3] == {"text": "row 3", "said": None, "drop_reason": "no good"}
+    assert asked[3] == {"text": "row 3", "said": None, "drop_reason": "no good", "unusable": "ROW 3"}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_arrived_before_the_run_stopped_is_not_asked_again():
 def test_no_rows_no_calls(server):
     asked = run(server, ROWS.select([]))
     assert len(asked) == 0
-    assert asked.column_names == ["text", "said", "drop_reason"]
+    assert asked.column_names == ["text", "said", "drop_reason", "unusable"]
     assert server.seen == []
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from caredio import cultures
+from caredio.errors import InputError
 from caredio.llm.ask import Unusable
 from caredio.synthesis import checks
+from caredio.synthesis.checks import reason
 
 KNOWN = cultures.load()
 BLEND = Path(__file__).parents[1] / "data" / "blend"
@@ -28,14 +30,6 @@ LANGUAGES = {  # of the sample's regions, where the detector knows them
 PROMPT = (
     'Answer as yourself.\n- Japan: "We take off our shoes at the door, and guests are given slippers for the hall."'
 )
-
-
-def reason(text, language="en", prompt="", country=None):
-    """Why the text is unusable; None when it is not."""
-    try:
-        assert checks.usable(text, language, prompt, country) == text
-    except Unusable as error:
-        return str(error)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +220,11 @@ def test_a_name_of_ones_own_may_hold_another_s(tmp_path):
 )
 def test_names_in_the_culture_s_own_language(text, slug, language, found):
     assert names(text, slug, language) is found
+
+
+def test_a_setting_that_cannot_be_is_told():
+    with pytest.raises(InputError, match="checks is 'some'"):
+        checks.Config("some")
 
 
 def test_people_s_own_answers_pass():

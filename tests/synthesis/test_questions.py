@@ -13,9 +13,10 @@ from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
-from caredio.synthesis import questions
+from caredio.synthesis import checks, questions
 from caredio.synthesis.questions import Config
 
+NONE = checks.Config("none")
 FOOD = topics.load()["food"]
 
 
@@ -88,16 +89,28 @@ def test_questions_that_all_cultures_answer_alike_are_dropped_and_replaced():
     assert len(set(alike)) == len(alike)  # none was judged twice
 
 
-def test_the_judge_can_be_left_out():
+def test_questions_are_checked():
+    copied = "Can you choose questions that people raised in different cultures would probably answer differently?"
+    spanish = "¿Quién cocina en tu casa los domingos y por qué lo hace esa persona?"
+    with LLMServer(fault=lambda number, body: json.dumps({"questions": [copied, spanish]})) as server:
+        written = run(server, Config(per_topic=6, rounds=1), "food")
+    assert {(row["question"], row["drop_reason"]) for row in written} >= {
+        (copied, "leaked prompt"),
+        (spanish, "wrong language"),
+    }
+    assert len(features.kept(written)) == 0
+
+
+def test_without_checks_nothing_is_judged():
     with LLMServer(fault=judge(lambda question: False)) as server:
-        assert len(features.kept(run(server, Config(per_topic=3, sensitivity="off"), "food"))) == 3
+        assert len(features.kept(run(server, Config(per_topic=3, checks=NONE), "food"))) == 3
         assert len(server.seen) == 3
 
 
 def test_near_duplicates_are_dropped_within_a_topic_only():
     first, like = "Who sits down first at a family dinner?", "Who sits down first at the family dinner?"
     with LLMServer(fault=lambda number, body: json.dumps({"questions": [first, like]})) as server:
-        written = run(server, Config(per_topic=4, rounds=1, sensitivity="off"), "food", "clothing")
+        written = run(server, Config(per_topic=4, rounds=1, checks=NONE), "food", "clothing")
     kept, dropped = features.kept(written), features.rejected(written)
     assert [(row["question_id"], row["question"]) for row in kept] == [
         ("food-scenario-000", first),
@@ -110,7 +123,7 @@ def test_near_duplicates_are_dropped_within_a_topic_only():
 
 def test_too_few_questions_are_warned_of(caplog):
     with LLMServer(fault=lambda number, body: '{"questions": ["Who sits first at dinner?"]}') as server:
-        run(server, Config(per_topic=3, rounds=2, sensitivity="off"), "food")
+        run(server, Config(per_topic=3, rounds=2, checks=NONE), "food")
     assert "food/value" in caplog.text
     assert "0 of 1" in caplog.text
 
@@ -155,9 +168,7 @@ def test_clean(text, cleaned):
     assert questions.clean(text) == cleaned
 
 
-@pytest.mark.parametrize(
-    "settings", [{"per_topic": 0}, {"rounds": 0}, {"rouge_l": 0}, {"rouge_l": 1.1}, {"sensitivity": "on"}]
-)
+@pytest.mark.parametrize("settings", [{"per_topic": 0}, {"rounds": 0}, {"rouge_l": 0}, {"rouge_l": 1.1}])
 def test_settings_that_cannot_be_are_told(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         Config(**settings)

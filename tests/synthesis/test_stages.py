@@ -12,7 +12,7 @@ from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 from caredio.synthesis import Config as Synthesis
-from caredio.synthesis import adapt, contrast, isolated, personas, roleplay, speakers
+from caredio.synthesis import adapt, checks, contrast, isolated, personas, roleplay, speakers
 
 KNOWN = cultures.load()
 QUESTIONS = features.table(
@@ -36,8 +36,8 @@ def model_for(server):
     return connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0))
 
 
-def answered(model):
-    return roleplay.run(QUESTIONS, roleplay.Config(), model, speakers(TARGETS, KNOWN, Synthesis()))
+def answered(model, checked=checks.Config()):
+    return roleplay.run(QUESTIONS, roleplay.Config(checks=checked), model, speakers(TARGETS, KNOWN, Synthesis()))
 
 
 def adapted(model):
@@ -151,6 +151,7 @@ def test_an_answer_that_fails_is_a_reject_of_its_own_and_costs_no_candidate():
     refused = features.rejected(answers)
     assert {(row["culture"], row["target"], row["drop_reason"]) for row in refused} >= {("japan", "china", "refusal")}
     assert {row["culture"] for row in refused} == {"japan"}
+    assert {row["unusable"] for row in refused} == {"I'm sorry, but I can't."}
     china = [row for row in features.kept(rows) if row["culture"] == "china"]
     assert len(china) == 2
     assert {other["culture"] for row in china for other in row["others"] if other["shown"]} == {
@@ -243,6 +244,19 @@ def test_a_text_that_names_another_culture_is_written_again_or_dropped(mended):
         rows = candidates(model_for(server))
     assert {row["drop_reason"] for row in rows} == ({None} if mended else {"names another culture"})
     assert sum("Japan" in (row["response"] or "") for row in rows) == 0
+
+
+def test_without_checks_any_text_is_kept():
+    told = "I'm sorry, but I can't speak about Japan: as an AI, I answer the question as yourself."
+    none = checks.Config("none")
+    with LLMServer(fault=lambda number, body: None if "response_format" in body else told) as server:
+        model = model_for(server)
+        questions = adapt.run(QUESTIONS, answered(model, none), adapt.Config(checks=none), model, KNOWN, TARGETS)
+        style = roleplay.Config(checks=none)
+        answers = alone(model, questions, style=style)
+        rows = contrast.run(questions, answers, contrast.Config(), model, KNOWN, style, adapt.Config())
+    assert len(rows) == 4
+    assert {(row["response"], row["drop_reason"]) for row in rows} == {(told, None)}
 
 
 def test_an_adaptation_without_a_trait_or_that_names_another_culture_is_dropped():
