@@ -17,7 +17,8 @@ from caredio.errors import CaredioError
 _BUILD_EXAMPLES = """examples:
   caredio build --cultures china,united_kingdom --topics food,respect_elders --per-topic 3 --out runs/first
   caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --dry-run
-  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan
+  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --max-cost 5
+  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --batch       half the price, within a day
 """
 _SYNTHESIZE_EXAMPLES = """examples:
   caredio synthesize --cultures china,japan --topics food --per-topic 9 --out runs/food

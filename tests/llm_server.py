@@ -97,6 +97,9 @@ class LLMServer:
             def do_POST(self) -> None:
                 server.answer(self)
 
+            def do_GET(self) -> None:
+                server.answer(self)
+
             def log_message(self, *args: object) -> None:
                 pass
 

@@ -1,5 +1,6 @@
 """The command line: what a user types, what a user gets wrong, and what survives a kill."""
 
+import asyncio
 import json
 import os
 import signal
@@ -165,6 +166,28 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys)
     assert float(lines["total"][-1]) > 0
     assert endpoint.seen == []
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_in_batches_costs_half(tmp_path):
+    wanted = {"model": "gpt-4.1-mini", "dry_run": True}
+    plain, batch = (str(caredio.build(tmp_path, ["china"], **wanted, batch=batch)) for batch in (False, True))
+    dollars = [float(text.split("total")[1].split()[3].replace(",", "")) for text in (plain, batch)]
+    assert dollars[1] == pytest.approx(dollars[0] / 2, abs=0.01)
+    assert "batch prices of 2025-08-31" in batch
+
+
+def test_a_whole_cardset_is_planned_at_once(tmp_path):
+    started = time.monotonic()
+    plan = caredio.synthesize(tmp_path, model="gpt-4.1-mini", dry_run=True)
+    assert next(step.calls for step in plan.steps if step.stage == "adapted") == 57_000
+    assert time.monotonic() - started < 1
+
+
+def test_a_synthesis_within_a_running_event_loop(endpoint, tmp_path):
+    async def notebook():
+        return caredio.synthesize(tmp_path / "run", ["china"], ["food"], model="scripted", per_topic=2, neighbours=1)
+
+    assert len(asyncio.run(notebook())) == 2
 
 
 def test_the_plan_is_what_the_run_then_asks(endpoint, tmp_path):
