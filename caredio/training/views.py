@@ -94,7 +94,10 @@ def pair(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _one_each(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first answer of each culture: several would weigh the cultures by how much they said."""
-    return list({other["culture"]: other for other in reversed(others)}.values())[::-1]
+    first: dict[str, dict[str, Any]] = {}
+    for other in others:
+        first.setdefault(other["culture"], other)
+    return list(first.values())
 
 
 def _best(ranked: Dataset, budget: int | None) -> Dataset:

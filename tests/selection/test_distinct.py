@@ -19,8 +19,9 @@ def tables(others, vectors):
             "question_id": f"q-{name}",
             "culture": "japan",
             "others": [
-                {"culture": "china", "sample_id": one.lower(), "response": one, "shown": one.isupper()}
-                for one in of.split()
+                {"culture": f"c{place}", "sample_id": one.lower(), "response": one, "shown": one.isupper()}
+                for place, several in enumerate(of.split())
+                for one in several.split("+")  # what one culture said
             ],
         }
         for name, of in others.items()
@@ -59,6 +60,8 @@ PLANE = {
         ("same right opposite near", (0.85, 4)),  # (0 + 1 + 2 + .4) / 4
         ("far far", (1.6, 2)),
         ("near right opposite", (3.4 / 3, 3)),
+        ("opposite+near+far right", (0.7, 2)),  # of the first culture's answers near is the nearest
+        ("opposite+same", (0.0, 1)),
         ("", (None, 0)),
     ],
 )
@@ -86,15 +89,22 @@ def test_cosine_is_the_mean_over_rows():
 
 
 def compared(others, most):
-    return [other["sample_id"] for other in distinct.compared_to({"others": others}, distinct.Config(most))]
+    found = distinct.compared_to({"others": others}, distinct.Config(most))
+    return ["+".join(other["sample_id"] for other in culture) for culture in found]
 
 
 def test_those_shown_are_compared_last():
-    others = [{"sample_id": name, "shown": name.isupper(), "culture": "china", "response": ""} for name in "AbCde"]
+    others = [{"sample_id": name, "shown": name.isupper(), "culture": name, "response": ""} for name in "AbCde"]
     assert compared(others, 4) == ["b", "d", "e", "A"]
     assert compared(others, 2) == ["b", "d"]
     assert compared(others, 9) == ["b", "d", "e", "A", "C"]
     assert compared(others[:1], 4) == ["A"]
+
+
+def test_a_culture_s_answers_count_as_one():
+    others = [{"sample_id": name, "shown": False, "culture": name[0], "response": ""} for name in ("a1", "b1", "a2")]
+    assert compared(others, 1) == ["a1+a2"]
+    assert compared(others, 4) == ["a1+a2", "b1"]
 
 
 def test_a_shown_answer_counts_only_when_others_are_too_few():

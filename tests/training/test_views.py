@@ -193,3 +193,16 @@ def test_trl_unpairs_the_preference_view(trl):
     unpaired = trl.unpair_preference_dataset(views.preference(TABLE).select_columns(columns))
     assert sorted(unpaired.column_names) == ["completion", "label", "prompt"]
     assert unpaired["label"][:].count(True) == unpaired["label"][:].count(False) == 4
+
+
+def test_a_pair_a_culture_however_much_it_said():
+    others = [("china", "a"), ("peru", "b"), ("china", "c")]
+    row = {
+        "others": [{"culture": culture, "response": response} for culture, response in others],
+        "response": "d",
+        "completion": [],
+    }
+    batch = {name: [row.get(name)] for name in {*views.features.PREFERENCE, *row} - {"chosen", "rejected"}}
+    pairs = views.pair(batch)
+    assert pairs["rejected_culture"] == ["china", "peru"]
+    assert [said[0]["content"] for said in pairs["rejected"]] == ["a", "b"]
