@@ -60,9 +60,10 @@ def test_others_are_of_other_cultures_and_of_the_same_question():
     source = many()
     said = {(row["question_id"], row["culture"], row["response"]) for row in source}
     for row in match.run(source, match.Config(compared=5)):
-        cultures = [one["culture"] for one in row["others"]]
-        assert len(cultures) == len(set(cultures)) == 5
+        cultures = {one["culture"] for one in row["others"]}
+        assert len(cultures) == 5
         assert row["culture"] not in cultures
+        assert len({one["sample_id"] for one in row["others"]}) == len(row["others"])
         for one in row["others"]:
             assert (row["question_id"], one["culture"], one["response"]) in said
             assert one["sample_id"] == features.sample_id(one["culture"], row["question"], one["response"])
@@ -123,10 +124,13 @@ def test_every_culture_is_drawn_about_equally_often():
 
 
 def test_a_culture_s_answers_are_drawn_about_equally_often():
-    source = table("q1 china tea", "q1 china soup", *(f"q1 japan rice {row}" for row in range(200)))
-    drawn = Counter(one["response"] for row in match.run(source, match.Config()) for one in row["others"])
-    assert drawn["tea"] + drawn["soup"] == 200
-    assert 75 < drawn["tea"] < 125
+    """Eight of sixteen, so that each is drawn for half of the rows."""
+    eaten = [f"dish {number}" for number in range(16)]
+    source = table(*(f"q1 china {dish}" for dish in eaten), *(f"q1 japan rice {row}" for row in range(200)))
+    japan = [row for row in match.run(source, match.Config()) if row["culture"] == "japan"]
+    assert {len(row["others"]) for row in japan} == {8}
+    drawn = Counter(one["response"] for row in japan for one in row["others"])
+    assert all(75 < drawn[dish] < 125 for dish in eaten)
 
 
 def others_of(row):
@@ -293,7 +297,7 @@ def test_texts_are_the_same_but_for_white_space_and_composition(one, other, same
 def test_a_culture_and_an_id_are_the_same_however_their_accents_are_typed():
     rows = table("caf\u00e9 M\u00e9xico a", "cafe\u0301 Me\u0301xico b", "cafe\u0301 Peru c")
     candidates = match.run(rows, match.Config())
-    assert [one["culture"] for one in candidates[2]["others"]] == ["M\u00e9xico"]
+    assert {one["culture"] for one in candidates[2]["others"]} == {"M\u00e9xico"}
     assert [[one["culture"] for one in row["others"]] for row in candidates][:2] == [["Peru"], ["Peru"]]
 
 
