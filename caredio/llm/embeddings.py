@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from caredio.errors import EndpointError, InputError
+from caredio.llm.access import Access
 from caredio.llm.client import Endpoint
+from caredio.llm.spec import Spec
 from caredio.llm.store import cache_dir
 
 log = logging.getLogger("caredio")
@@ -105,14 +106,7 @@ class Embeddings:
             InputError: the store cannot be opened.
         """
         self.model, self.endpoint = model, endpoint
-        self._base_url = endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self._api_key = os.environ.get("OPENAI_API_KEY")
-        if not self._api_key and not self._base_url:
-            raise EndpointError(
-                f"OPENAI_API_KEY is not set, and {model} needs it: export the key, or name an endpoint of your own with"
-                " --base-url."
-            )
-        self._host = (urlsplit(self._base_url).hostname if self._base_url else "") or "api.openai.com"
+        self.access = Access(Spec(model=model), endpoint.base_url)
         self.store = store or Vectors()
         self._lock = threading.Lock()
         self.usage = {"calls": 0, "stored": 0, "prompt_tokens": 0}
@@ -135,8 +129,8 @@ class Embeddings:
         waiting = [text for text, key in zip(texts, keys, strict=True) if key in missing]
         self.usage["stored"] += len(texts) - len(waiting)
         client = openai.OpenAI(
-            api_key=self._api_key or "none",
-            base_url=self._base_url,
+            api_key=os.environ.get("OPENAI_API_KEY") or "none",
+            base_url=self.access.base_url,
             max_retries=self.endpoint.retries,
             timeout=self.endpoint.timeout,
         )
@@ -172,12 +166,11 @@ class Embeddings:
             self.usage["prompt_tokens"] += tokens
 
     def _told(self, what: str, error: Any = None) -> str:
-        said = error.body.get("message", "") if isinstance(getattr(error, "body", None), dict) else ""
-        if self._api_key:
-            said = str(said).replace(self._api_key, "[key]")
-        said = f" and says: {' '.join(str(said).split())[:300]}" if said else ""
+        body = getattr(error, "body", None)
+        said = self.access.clean(body.get("message", "")) if isinstance(body, dict) else ""
+        said = f" and says: {said}" if said else ""
         return (
-            f"embedder openai:{self.model}: {self._host} {what}{said}. Vectors that arrived are stored; check"
+            f"embedder openai:{self.model}: {self.access.host} {what}{said}. Vectors that arrived are stored; check"
             " OPENAI_API_KEY, --embedder and --base-url, and run the same command again."
         )
 
