@@ -17,7 +17,8 @@ from caredio.errors import CaredioError
 _BUILD_EXAMPLES = """examples:
   caredio build --cultures china,united_kingdom --topics food,respect_elders --per-topic 3 --out runs/first
   caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --dry-run
-  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan
+  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --max-cost 5
+  caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --batch       half the price, within a day
 """
 _SYNTHESIZE_EXAMPLES = """examples:
   caredio synthesize --cultures china,japan --topics food --per-topic 9 --out runs/food
@@ -28,6 +29,8 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own           a table with question, response, culture (and question_id)
   caredio select chats.jsonl --out runs/own --question-column messages --response-column messages \\
       --culture-column country --match-by text
+  caredio select answers.csv --out runs/own --embedder openai:text-embedding-3-small
+  caredio select answers.csv --out runs/own --embedder BAAI/bge-m3 --theta 0.8 --engine ray
   caredio select owner/name --config default --split train --out runs/own --push me/ranked --license cc-by-4.0
 """
 _EVALUATE_EXAMPLES = """examples:
@@ -83,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
-    from caredio.selection import source
+    from caredio.selection import engine, source
 
-    asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config]
+    asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config, engine.Config]
     parser = argparse.ArgumentParser(
         prog="caredio", description="Small, right datasets that align models to a culture."
     )

@@ -150,13 +150,13 @@ def kept(dataset: Dataset) -> Dataset:
     """The rows without a `drop_reason`, and without that column."""
     if "drop_reason" not in dataset.column_names:
         return dataset
-    rows = [row for row, reason in enumerate(dataset["drop_reason"]) if reason is None]
+    rows = [row for row, reason in enumerate(dataset["drop_reason"][:]) if reason is None]
     return dataset.select(rows).remove_columns("drop_reason")
 
 
 def rejected(dataset: Dataset) -> Dataset:
     """The rows with a `drop_reason`."""
-    reasons = dataset["drop_reason"] if "drop_reason" in dataset.column_names else []
+    reasons = dataset["drop_reason"][:] if "drop_reason" in dataset.column_names else []
     return dataset.select([row for row, reason in enumerate(reasons) if reason is not None])
 
 

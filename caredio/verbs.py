@@ -95,11 +95,11 @@ def select(
     from caredio.llm.spec import Spec
     from caredio.publishing import release
     from caredio.runs import Run
-    from caredio.selection import source
+    from caredio.selection import engine, source
     from caredio.training import views
 
-    reading, config, releasing, spec, endpoint = fill(
-        [source.Config, selection.Config, release.Config, Spec, Endpoint], settings
+    reading, config, releasing, spec, endpoint, where = fill(
+        [source.Config, selection.Config, release.Config, Spec, Endpoint, engine.Config], settings
     )
     if table is None and reading != source.Config():
         raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
@@ -108,7 +108,7 @@ def select(
     rows, record = source.run(str(table), reading) if table else (None, None)
     model = connect(spec, endpoint, store) if config.asks else None
     with Run(out) as run:
-        ranked = selection.select(run, config, rows, record, model)
+        ranked = selection.select(run, config, rows, record, model, endpoint, where)
         run.stage("preference", lambda: views.preference(ranked), after=["ranked"], split_by="culture")
     if push:
         publish(out, push=push, private=private, **dataclasses.asdict(releasing))
@@ -128,12 +128,13 @@ def build(
     from caredio import selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
+    from caredio.selection import engine
 
-    asking = [Spec, Endpoint]
-    ranking = _of([selection.Config, *asking], settings)
-    writing = {name: settings[name] for name in settings if name not in _of([selection.Config], settings)}
+    asking, scoring = [Spec, Endpoint], [selection.Config, engine.Config]
+    ranking = _of([*scoring, *asking], settings)
+    writing = {name: settings[name] for name in settings if name not in _of(scoring, settings)}
     writing |= _of([synthesis.Config, *asking], settings)
-    fill([selection.Config, *asking], ranking)  # a setting that cannot be is told before anything is spent
+    fill([*scoring, *asking], ranking)  # a setting that cannot be is told before anything is spent
     written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, **writing)
     return written if dry_run else select(out, store=store, **ranking)
 

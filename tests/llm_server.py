@@ -5,9 +5,11 @@ A test peer, served over HTTP to the real `openai` client. Faults are chosen per
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import random
+import struct
 import threading
 import time
 from collections import Counter
@@ -95,6 +97,9 @@ class LLMServer:
             def do_POST(self) -> None:
                 server.answer(self)
 
+            def do_GET(self) -> None:
+                server.answer(self)
+
             def log_message(self, *args: object) -> None:
                 pass
 
@@ -142,6 +147,9 @@ class LLMServer:
                 error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
                 self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
                 return
+            if handler.path.endswith("/embeddings"):
+                self.send(handler, 200, fault if isinstance(fault, dict) else embeddings(body))
+                return
             if isinstance(fault, dict):
                 self.send(handler, 200, fault["body"])
                 return
@@ -184,6 +192,23 @@ def completion(body: dict[str, Any], text: str, name: str) -> dict[str, Any]:
             "total_tokens": words + len(text.split()),
         },
     }
+
+
+def embeddings(body: dict[str, Any], dim: int = 16) -> dict[str, Any]:
+    """A vector for each input that depends on the input alone; the last comes first, for order is not promised."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": embedding(text, dim, body.get("encoding_format"))}
+        for index, text in enumerate(body["input"])
+    ]
+    words = sum(len(text.split()) for text in body["input"])
+    usage = {"prompt_tokens": words, "total_tokens": words}
+    return {"object": "list", "model": body["model"], "data": data[::-1], "usage": usage}
+
+
+def embedding(text: str, dim: int = 16, encoding: str | None = None) -> list[float] | str:
+    draw = random.Random(text)
+    vector = [draw.gauss(0, 1) for _ in range(dim)]
+    return base64.b64encode(struct.pack(f"<{dim}f", *vector)).decode() if encoding == "base64" else vector
 
 
 def reply(body: dict[str, Any]) -> str:

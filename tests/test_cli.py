@@ -1,5 +1,6 @@
 """The command line: what a user types, what a user gets wrong, and what survives a kill."""
 
+import asyncio
 import json
 import os
 import signal
@@ -97,6 +98,54 @@ def test_select_ranks_a_table_of_ones_own(tmp_path, capsys):
     assert "ranked: china 2, uk 2" in capsys.readouterr().out
 
 
+def test_select_asks_an_endpoint_for_vectors_once_whatever_its_address(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    table, out = own_table(tmp_path), tmp_path / "run"
+    arguments = ["select", str(table), "--out", str(out), "--embedder", "openai:m", "--theta", "0.9", "--base-url"]
+    records = []
+    for _ in range(2):
+        with LLMServer() as server:
+            cli.main([*arguments, server.url])
+            records.append(json.loads((out / "run.json").read_text())["stages"])
+            assert len(server.seen) == 1 - len(records[1:])
+        assert server.url not in (out / "run.json").read_text()
+    assert "sk-very-secret" not in (out / "run.json").read_text()
+    assert records[0] == records[1]
+    words = sum(2 * len(row["response"].split()) + len(row["question"].split()) for row in OWN)
+    assert records[0]["vectors"]["usage"] == {"calls": 1, "stored": 0, "prompt_tokens": words}
+    assert "ranked: china 2, uk 2" in capsys.readouterr().out
+
+
+def test_build_embeds_at_the_endpoint_that_writes(endpoint, tmp_path):
+    cli.main(
+        ["build", "--model", "scripted", "--embedder", "openai:m", "--theta", "0.9", "--out", str(tmp_path), *SMALL]
+    )
+    assert any("input" in body for body in endpoint.bodies.values())
+
+
+def test_select_takes_the_vectors_of_the_table(tmp_path, capsys):
+    rows = [{**row, "sample_embedding": [1, n], "response_embedding": [n, 1]} for n, row in enumerate(OWN)]
+    arguments = ["select", own_table(tmp_path, rows), "--out", tmp_path / "run", "--embedder", "given"]
+    assert "no theta is known for embedder 'given'" in fails(capsys, *arguments)
+    cli.main([*map(str, arguments), "--theta", "0.99"])
+    scored = runs.read([tmp_path / "run" / "scored" / "scored.parquet"])
+    expected = {"rice porridge": 1 - 0.5**0.5, "the eldest person": 1 - 7 / 50**0.5}  # [0, 1].[1, 1]; [2, 1].[3, 1]
+    found = {row["response"]: row["distinctiveness"] for row in scored}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    cli.main(["select", "--out", str(tmp_path / "run"), "--embedder", "given", "--theta", "0.99", "--budget", "1"])
+    assert "ranked: china 1, uk 1" in capsys.readouterr().out
+    moved = [{**row, "response_embedding": [1, 1]} for row in rows]
+    own_table(tmp_path, moved)
+    cli.main([*map(str, arguments), "--theta", "0.99"])
+    assert max(runs.read([tmp_path / "run" / "scored" / "scored.parquet"])["distinctiveness"]) < 1e-6
+
+
+def test_a_table_s_flags_need_a_table(tmp_path, capsys):
+    assert "name the file or the Hub dataset" in fails(
+        capsys, "select", "--question-column", "q", "--out", tmp_path / "run"
+    )
+
+
 def test_a_changed_table_is_ranked_anew(tmp_path):
     caredio.select(tmp_path / "run", own_table(tmp_path))
     more = [*OWN, {**OWN[0], "response": "noodles in soup"}]
@@ -117,6 +166,28 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys)
     assert float(lines["total"][-1]) > 0
     assert endpoint.seen == []
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_in_batches_costs_half(tmp_path):
+    wanted = {"model": "gpt-4.1-mini", "dry_run": True}
+    plain, batch = (str(caredio.build(tmp_path, ["china"], **wanted, batch=batch)) for batch in (False, True))
+    dollars = [float(text.split("total")[1].split()[3].replace(",", "")) for text in (plain, batch)]
+    assert dollars[1] == pytest.approx(dollars[0] / 2, abs=0.01)
+    assert "batch prices of 2025-08-31" in batch
+
+
+def test_a_whole_cardset_is_planned_at_once(tmp_path):
+    started = time.monotonic()
+    plan = caredio.synthesize(tmp_path, model="gpt-4.1-mini", dry_run=True)
+    assert next(step.calls for step in plan.steps if step.stage == "adapted") == 57_000
+    assert time.monotonic() - started < 1
+
+
+def test_a_synthesis_within_a_running_event_loop(endpoint, tmp_path):
+    async def notebook():
+        return caredio.synthesize(tmp_path / "run", ["china"], ["food"], model="scripted", per_topic=2, neighbours=1)
+
+    assert len(asyncio.run(notebook())) == 2
 
 
 def test_the_plan_is_what_the_run_then_asks(endpoint, tmp_path):
@@ -281,11 +352,12 @@ def test_every_setting_is_a_flag_and_a_keyword(capsys):
     from caredio import selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
+    from caredio.selection import engine
 
     with pytest.raises(SystemExit):
         cli.main(["build", "--help"])
     said = capsys.readouterr().out
-    for config in (Spec, Endpoint, synthesis.Config, selection.Config):
+    for config in (Spec, Endpoint, synthesis.Config, selection.Config, engine.Config):
         for name, _, field in verbs.fields(config):
             assert f"--{name.replace('_', '-')}" in said
             assert field.metadata["help"]

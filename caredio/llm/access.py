@@ -47,15 +47,15 @@ class Access:
         self.host = host or ""
         self.openai = self.azure or self.host == "openai.com" or self.host.endswith(".openai.com")
 
-    def open(self, connections: int, retries: int = 0) -> openai.AsyncOpenAI:
-        """A client with a connection pool for the running event loop."""
+    def open(self, connections: int, retries: int = 0, timeout: float | None = None) -> openai.AsyncOpenAI:
+        """A client with a connection pool for the running event loop; `timeout`: seconds without a byte."""
         import httpx2
         import openai
 
         options: dict[str, Any] = {
             "api_key": self._api_key or "none",
             "max_retries": retries,
-            "timeout": httpx2.Timeout(None, connect=_CONNECT),
+            "timeout": httpx2.Timeout(timeout, connect=_CONNECT),
             # over aiohttp, a call takes half the time of this process that it takes over httpx2
             "http_client": openai.DefaultAioHttpClient(
                 limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)

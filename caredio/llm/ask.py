@@ -22,7 +22,8 @@ from caredio.llm.store import Answer
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
 MAX_FAILED = 0.05  # share of rows that may go without an answer
-_TOGETHER = 16  # rows of one task: `datasets` looks at all its tasks, at most 1000, for each one that it adds
+_TOGETHER = 16  # rows of one task: `datasets` looks at all its tasks for each one that it adds
+_TASKS = 900  # that `datasets` runs at once, being at most 1000
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
@@ -98,9 +99,11 @@ def ask(
         tasks = [asyncio.ensure_future(settle(row)) for row in rows]
         try:
             written = await asyncio.gather(*tasks)
-        finally:
+        except Exception:
             for task in tasks:
-                task.cancel()  # when one of them stops the run
+                task.cancel()
+            await model.close()
+            raise
         left -= len(rows)
         if not left:
             await model.close()  # in the loop it lived in, which ends with the map
@@ -114,7 +117,8 @@ def ask(
         lambda: dataset.map(
             ask_rows,
             batched=True,
-            batch_size=_TOGETHER,
+            # a Batch API is asked for all rows at once
+            batch_size=max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER,
             features=columns,
             desc=desc,
             load_from_cache_file=False,

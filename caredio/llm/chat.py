@@ -13,6 +13,10 @@ from caredio.llm.spec import Messages, Spec
 from caredio.llm.store import Answer
 
 TOO_FAST = "endpoint: status 429"
+NO_LIKELIHOOD = (
+    "the endpoint tells no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose scores"
+    " that need none: --representativeness typicality and --distinctiveness cosine."
+)
 
 
 class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
@@ -62,10 +66,7 @@ def read_likelihood(reply: Any, spec: Spec) -> Answer:
     """
     told = reply.get("prompt_logprobs") if isinstance(reply, dict) else None
     if not told:
-        raise EndpointError(
-            f"the endpoint tells no log-probabilities of prompts for {spec.model} (vLLM does); choose scores that need"
-            " none: --representativeness typicality and --distinctiveness cosine."
-        )
+        raise EndpointError(NO_LIKELIHOOD.format(model=spec.model))
     try:
         nats = sum(float(next(iter(token.values()))["logprob"]) for token in told if token)  # the first has none
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):

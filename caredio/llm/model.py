@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
 from caredio.llm import chat
+from caredio.llm.batch import Batch
 from caredio.llm.budget import Budget
 from caredio.llm.client import Client, Endpoint
 from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 from caredio.llm.store import Answer, Store
 
+log = logging.getLogger("caredio")
+
 
 class Backend(Protocol):
-    """Who answers: `Client` over HTTP, `Embedded` on this machine. Both store what they answer."""
+    """Who answers: `Client` over HTTP, `Batch` in files, `Embedded` on this machine. Both store what they answer."""
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
 
@@ -106,4 +110,8 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
 
         return Model(spec, Embedded(spec, kept), kept)
     budget = Budget(spec.model, endpoint.max_cost, endpoint.max_total_tokens, endpoint.batch)
+    if endpoint.batch:
+        return Model(spec, Batch(spec, endpoint, kept, budget), kept, batch=True)
+    if submitted := kept.submitted():
+        log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
     return Model(spec, Client(spec, endpoint, kept, budget), kept)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -53,6 +55,8 @@ class Store:
                 " NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"
                 " created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
             )
+            self._db.execute("CREATE TABLE IF NOT EXISTS batches (file TEXT PRIMARY KEY, batch TEXT, since REAL)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS pending (key TEXT PRIMARY KEY, file TEXT NOT NULL)")
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{self.path}: cannot hold stored answers ({error}); name another file.") from None
 
@@ -66,11 +70,49 @@ class Store:
     def put(self, answers: dict[str, Answer]) -> None:
         """Keep answers by key, all of them or none; the first answer to a key stays."""
         with self._lock, self._db:
-            self._db.executemany(
-                "INSERT OR IGNORE INTO answers (key, text, finish_reason, model, prompt_tokens, completion_tokens)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                [(key, *astuple(answer)) for key, answer in answers.items()],
-            )
+            self._put(answers)
+
+    def _put(self, answers: dict[str, Answer]) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO answers (key, text, finish_reason, model, prompt_tokens, completion_tokens)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [(key, *astuple(answer)) for key, answer in answers.items()],
+        )
+
+    def submit(self, file: str, keys: Iterable[str], batch: str | None = None) -> None:
+        """Note the calls that an uploaded file asks, then the batch that answers it."""
+        with self._lock, self._db:
+            self._db.execute("INSERT OR IGNORE INTO batches VALUES (?, NULL, ?)", (file, time.time()))
+            self._db.execute("UPDATE batches SET batch = ? WHERE file = ?", (batch, file))
+            self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", [(key, file) for key in keys])
+
+    def pending(self, keys: Iterable[str]) -> dict[str, str]:
+        """Key -> the uploaded file that asks for it, of those among `keys` whose answer is still to be collected."""
+        with self._lock:
+            rows = (self._db.execute("SELECT key, file FROM pending WHERE key = ?", (key,)).fetchone() for key in keys)
+            return dict(row for row in rows if row)
+
+    def submitted(self) -> int:
+        """How many calls are in batches that are still to be collected."""
+        with self._lock:
+            return self._db.execute("SELECT count(*) FROM pending").fetchone()[0]
+
+    def batch(self, file: str) -> tuple[str | None, float]:
+        """The batch of an uploaded file, if it was made, and when the file was noted (seconds since 1970)."""
+        with self._lock:
+            return self._db.execute("SELECT batch, since FROM batches WHERE file = ?", (file,)).fetchone()
+
+    def keys(self, file: str) -> list[str]:
+        """The calls that an uploaded file asks."""
+        with self._lock:
+            return [key for (key,) in self._db.execute("SELECT key FROM pending WHERE file = ?", (file,))]
+
+    def collect(self, file: str, answers: dict[str, Answer]) -> None:
+        """Keep the answers to a file's calls, and forget the file."""
+        with self._lock, self._db:
+            self._put(answers)
+            self._db.execute("DELETE FROM pending WHERE file = ?", (file,))
+            self._db.execute("DELETE FROM batches WHERE file = ?", (file,))
 
     def __len__(self) -> int:
         with self._lock:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from caredio.runs import Run
 
 from caredio.errors import InputError
-from caredio.selection import cluster, distinct, embed, match, rank, represent
+from caredio.llm.client import Endpoint
+from caredio.llm.embeddings import Embeddings
+from caredio.selection import cluster, distinct, embed, engine, match, rank, represent
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def select(
     table: Dataset | None = None,
     source: dict[str, Any] | None = None,
     model: Model | None = None,
+    endpoint: Endpoint | None = None,
+    where: engine.Config = engine.Config(),
 ) -> Dataset:
     """Rank the run's candidates, or the rows of a table of one's own, within each culture.
 
@@ -65,6 +69,8 @@ def select(
             `synthesize` wrote into `run`.
         source: what the table is, its hash included, by which an unchanged one is known.
         model: who is asked for the scores that need one.
+        endpoint: how to reach an embedder that an endpoint serves.
+        where: the machines that embed, cluster and compare.
 
     Returns:
         `features.RANKED`.
@@ -85,14 +91,13 @@ def select(
         candidates = run.stage(
             "candidates", matched, columns=features.CANDIDATES, config=config.match, source=source or {}
         )
-    vectors = run.stage(
-        "vectors", lambda: embed.run(candidates, config.embed), after=["candidates"], config=config.embed
-    )
+    on = engine.connect(where)
+    vectors = _vectors(run, candidates, config.embed, table, source, endpoint, on)
 
     def scored() -> tuple[Dataset, dict[str, Any]]:
-        pool = cluster.run(candidates, vectors, config.cluster, config.embed.embedder)
+        pool = cluster.run(candidates, vectors, config.cluster, config.embed.embedder, on)
         pool = represent.run(pool, vectors, config.represent, model)
-        pool = distinct.run(pool, vectors, config.distinct, model)
+        pool = distinct.run(pool, vectors, config.distinct, model, on)
         pool = rank.score(pool, vectors, config.rank, config.combine)
         theta = cluster.theta(config.cluster, config.embed.embedder)
         return pool, {"theta": theta, "clusters": cluster.report(pool)}
@@ -107,3 +112,26 @@ def select(
         prompt="likelihood" if config.asks else (),
     )
     return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")
+
+
+def _vectors(
+    run: Run,
+    candidates: Dataset,
+    config: embed.Config,
+    table: Dataset | None,
+    source: dict[str, Any] | None,
+    endpoint: Endpoint | None,
+    on: engine.Engine,
+) -> Dataset:
+    given = config.embedder == embed.GIVEN
+    if given and table is None:
+        return run.table("vectors")
+
+    def embedded() -> tuple[Dataset, dict[str, Any]]:
+        if given and table is not None:
+            return embed.given(table, candidates), {}
+        encode = embed.encoder(config, endpoint, on)
+        vectors = embed.run(candidates, config, encode)
+        return vectors, {"usage": encode.usage} if isinstance(encode, Embeddings) else {}
+
+    return run.stage("vectors", embedded, after=["candidates"], config=config, source=(source or {}) if given else "")

@@ -18,13 +18,14 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.selection import linkage
 from caredio.selection.embed import MINILM, matrix
+from caredio.selection.engine import Engine, Local
 
 log = logging.getLogger("caredio")
 
 # theta by embedder: the same threshold means something else in every embedding space
 THETA = {
-    "text-embedding-3-small": 0.7,  # seed 001, 4.3
-    "text-embedding-3-large": 0.7,
+    "openai:text-embedding-3-small": 0.7,  # seed 001, 4.3
+    "openai:text-embedding-3-large": 0.7,
     MINILM: 0.75,  # at 0.7 a cluster holds over 5 % of five BLEnD regions, at 0.75 of none
 }
 LINKAGES = {"average": linkage.average, "single": linkage.single}
@@ -70,13 +71,24 @@ def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return order[np.unique(labels[order], return_index=True)[1]]
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) -> Dataset:
+def clusters(unit: np.ndarray, theta: float, link: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A culture's float[n, d] unit vectors -> each one's cluster (0 = largest), its size; the rows of the centres."""
+    labels = LINKAGES[link](unit, theta)
+    sizes = np.bincount(labels)
+    largest = np.argsort(-sizes, kind="stable")
+    number = np.empty_like(largest)
+    number[largest] = np.arange(len(largest))
+    return number[labels], sizes[labels], centers(unit, labels)
+
+
+def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str, engine: Engine | None = None) -> Dataset:
     """Cluster each culture's candidates by their sample_embedding.
 
     Args:
         candidates: `features.CANDIDATES`.
         vectors: `features.vectors`.
         embedder: what made the vectors; decides theta unless the Config does.
+        engine: where it runs, one task a culture.
 
     Returns:
         candidates with cluster (0 = the culture's largest), cluster_size and is_center. Row order changes nothing:
@@ -91,18 +103,15 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) ->
         "cluster_size": np.zeros(len(ids), np.int32),
         "is_center": np.zeros(len(ids), bool),
     }
-    for culture in sorted(set(cultures)):
-        rows = np.flatnonzero(cultures == culture)
-        rows = rows[np.argsort(ids[rows])]
-        unit = matrix(vectors, "sample_embedding", ids[rows].tolist())
-        labels = LINKAGES[config.linkage](unit, threshold)
-        sizes = np.bincount(labels)
-        largest = np.argsort(-sizes, kind="stable")
-        number = np.empty_like(largest)
-        number[largest] = np.arange(len(largest))
-        found["cluster"][rows] = number[labels]
-        found["cluster_size"][rows] = sizes[labels]
-        found["is_center"][rows[centers(unit, labels)]] = True
+    of_culture = [np.flatnonzero(cultures == culture) for culture in sorted(set(cultures))]
+    of_culture = [rows[np.argsort(ids[rows])] for rows in of_culture]
+    matrices = (
+        (matrix(vectors, "sample_embedding", ids[rows].tolist()), threshold, config.linkage) for rows in of_culture
+    )
+    for rows, (number, size, center) in zip(of_culture, (engine or Local()).tasks(clusters, matrices), strict=True):
+        found["cluster"][rows] = number
+        found["cluster_size"][rows] = size
+        found["is_center"][rows[center]] = True
     columns = Features({**candidates.features, **{name: features.SCORED[name] for name in found}})
     added = Dataset.from_dict({name: values.tolist() for name, values in found.items()})
     return features.conform(features.beside(candidates, added), columns)

@@ -5,10 +5,12 @@ candidates, vectors -> + distinctiveness, compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, Features
 
 from caredio import features
@@ -17,6 +19,7 @@ from caredio.llm.likelihood import likelihoods
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.selection.embed import matrix
+from caredio.selection.engine import Engine, Local
 from caredio.selection.voice import turns
 
 MEASURES = ("cosine", "information")
@@ -36,9 +39,14 @@ class Config:
             raise InputError("compared must be at least 1: distinctiveness needs another culture.")
 
 
-def cosine(response: np.ndarray, others: np.ndarray) -> float:
-    """d = mean over i of (1 - cos(e, e_i)), Eq. 1: unit float[d] and float[k, d] -> 0 (same) to 2 (opposite)."""
-    return float((1.0 - others.astype(np.float64) @ response.astype(np.float64)).mean())
+def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
+    """d = mean over other cultures i of (1 - cos(e, e_i)), Eq. 1: 0 (same) to 2 (opposite).
+
+    unit float[d] and, for each culture, float[d] or float[k, d]: of several answers the nearest is taken, since one
+    person of a culture who says the same is enough.
+    """
+    nearest = [float(np.max(of_culture.astype(np.float64) @ response.astype(np.float64))) for of_culture in others]
+    return 1.0 - sum(nearest) / len(nearest)
 
 
 def information(own: float, others: np.ndarray, length: int) -> float | None:
@@ -53,13 +61,32 @@ def information(own: float, others: np.ndarray, length: int) -> float | None:
     return float((own - (np.logaddexp2.reduce(known) - np.log2(len(known)))) / length)
 
 
-def compared_to(row: dict[str, Any], config: Config) -> list[dict[str, Any]]:
-    """Up to `config.compared` others: those not shown in the contrastive prompt, then those that were."""
-    return sorted(row["others"], key=lambda other: other["shown"])[: config.compared]
+def compared_to(row: dict[str, Any], config: Config) -> list[list[dict[str, Any]]]:
+    """The answers of up to `config.compared` other cultures, a list each.
+
+    Cultures not shown in the contrastive prompt come first, then those that were.
+    """
+    of_culture: dict[str, list[dict[str, Any]]] = {}
+    for other in sorted(row["others"], key=lambda other: other["shown"]):
+        of_culture.setdefault(other["culture"], []).append(other)
+    return list(of_culture.values())[: config.compared]
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config, model: Model | None = None) -> Dataset:
-    """Add `distinctiveness` and `compared` (how many others it is over).
+def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:
+    """Over float32[n, d] responses: rows of them (`own`: int, `others`: list<list<int>>) -> `distinctiveness`."""
+
+    def score(rows: pa.Table) -> pa.Table:
+        pairs = zip(rows["own"].to_pylist(), rows["others"].to_pylist(), strict=True)
+        scores = [cosine(unit[own], [unit[culture] for culture in others]) if others else None for own, others in pairs]
+        return pa.table({"distinctiveness": pa.array(scores, pa.float64())})
+
+    return score
+
+
+def run(
+    candidates: Dataset, vectors: Dataset, config: Config, model: Model | None = None, engine: Engine | None = None
+) -> Dataset:
+    """Add `distinctiveness` and `compared` (how many other cultures it is over).
 
     Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
     rows that can still be selected: with `is_center` among the columns, on centres alone.
@@ -77,7 +104,7 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, model: Model | No
             " to the same question, so give them the same question_id or the same text."
         )
     if config.distinctiveness == "cosine":
-        scores = _cosines(candidates["sample_id"][:], against, vectors)
+        scores = _cosines(candidates["sample_id"][:], against, vectors, engine or Local())
     elif model is None:
         raise InputError("information asks a model, and none was given.")
     else:
@@ -87,22 +114,23 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, model: Model | No
     return features.beside(candidates, Dataset.from_dict(added, features=columns))
 
 
-def _cosines(names: list[str], against: list[list[dict[str, Any]]], vectors: Dataset) -> list[float | None]:
-    others = [[other["sample_id"] for other in row] for row in against]
-    used = list(dict.fromkeys([*names, *(other for row in others for other in row)]))
+def _cosines(
+    names: list[str], against: list[list[list[dict[str, Any]]]], vectors: Dataset, engine: Engine
+) -> list[float | None]:
+    others = [[[other["sample_id"] for other in culture] for culture in row] for row in against]
+    used = list(dict.fromkeys([*names, *(other for row in others for culture in row for other in culture)]))
     place = {name: row for row, name in enumerate(used)}
     unit = matrix(vectors, "response_embedding", used)
-    return [
-        cosine(unit[place[name]], unit[[place[other] for other in row]]) if row else None
-        for name, row in zip(names, others, strict=True)
-    ]
+    places = [[[place[other] for other in culture] for culture in row] for row in others]
+    rows = {"own": [place[name] for name in names], "others": pa.array(places, pa.list_(pa.list_(pa.int64())))}
+    return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
 
 
-def _informations(candidates: Dataset, against: list[list[dict[str, Any]]], model: Model) -> list[float | None]:
+def _informations(candidates: Dataset, against: list[list[list[dict[str, Any]]]], model: Model) -> list[float | None]:
     calls: list[tuple[Messages, str]] = []
     spans = []
     for row, others in zip(candidates, against, strict=True):
-        cultures = [row["culture"], *dict.fromkeys(other["culture"] for other in others)]
+        cultures = [row["culture"], *(culture[0]["culture"] for culture in others)]
         if not others or not row.get("is_center", True):
             cultures = []
         spans.append((len(calls), len(cultures), len(row["response"].encode())))

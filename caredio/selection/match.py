@@ -1,6 +1,6 @@
 """A table of one's own made into candidates: every row meets what others said to the same question.
 
-own rows -> candidates. The others are drawn by seed: up to `compared` cultures, one answer each (seed 001, Eq. 1). The
+own rows -> candidates. The others are drawn by seed: up to `compared` cultures and their answers (seed 001, Eq. 1). The
 panel is what the row's own culture said besides.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, Features, Value
 
 from caredio import features
@@ -24,6 +25,7 @@ from caredio.errors import InputError
 log = logging.getLogger("caredio")
 
 _PANEL = 8  # answers of its own culture that a row keeps
+_ANSWERS = 8  # answers of each other culture
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,9 @@ def report(candidates: Dataset) -> dict[str, Any]:
     candidates = features.kept(candidates)
     rows = Counter(candidates["culture"][:])
     alone: dict[str, list[str]] = {culture: [] for culture in sorted(rows)}
-    for culture, question_id, met in zip(
-        *(candidates[name][:] for name in ("culture", "question_id", "others")), strict=True
-    ):
-        if not met:
+    counts = pc.list_value_length(candidates.select_columns(["others"]).with_format("arrow")[:]["others"]).to_pylist()
+    for culture, question_id, count in zip(candidates["culture"][:], candidates["question_id"][:], counts, strict=True):
+        if not count:
             alone[culture].append(question_id)
     if len(candidates) and sum(map(len, alone.values())) == len(candidates):
         some = ", ".join(candidates["question_id"][:3])
@@ -122,12 +123,13 @@ def text_id(question: str) -> str:
 
 
 def own_cells(table: Dataset) -> dict[str, list[str]]:
-    """The columns of `features.OWN`, without space around the text; null is empty.
+    """The columns of `features.OWN` that are there, without space around the text; null is empty.
 
     What is compared, ids and cultures, is in Unicode's composed form; what is trained on stays as it was typed.
     """
-    cells = {name: [(text or "").strip() for text in table[name][:]] for name in features.OWN}
-    for name in ("question_id", "culture"):
+    there = [name for name in features.OWN if name in table.column_names]
+    cells = {name: [(text or "").strip() for text in table[name][:]] for name in there}
+    for name in cells.keys() & {"question_id", "culture"}:
         cells[name] = [unicodedata.normalize("NFC", text) for text in cells[name]]
     return cells
 
@@ -192,7 +194,7 @@ def _typed(table: Dataset) -> Dataset:
 
 
 def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, config: Config) -> list[dict[str, Any]]:
-    """One answer each of up to `config.compared` other cultures, out of culture -> sorted [(sample_id, response)].
+    """The answers of up to `config.compared` other cultures, out of culture -> sorted [(sample_id, response)].
 
     The draw depends on the seed and the row (`name` is its sample_id) alone, not on the order of the table.
     """
@@ -200,8 +202,8 @@ def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, conf
     rest = sorted(other for other in said if other != culture)
     found = []
     for other in draw.sample(rest, min(config.compared, len(rest))):
-        sample_id, response = draw.choice(said[other])
-        found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
+        for sample_id, response in draw.sample(said[other], min(_ANSWERS, len(said[other]))):
+            found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
     return found
 
 

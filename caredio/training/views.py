@@ -86,10 +86,15 @@ def pair(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
             "rejected_culture": other["culture"],
         }
         for row in rows
-        for other in row["others"]
+        for other in _one_each(row["others"])
         if other["response"] != row["response"]
     ]
     return {name: [one[name] for one in pairs] for name in features.PREFERENCE}
+
+
+def _one_each(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first answer of each culture: several would weigh the cultures by how much they said."""
+    return list({other["culture"]: other for other in reversed(others)}.values())[::-1]
 
 
 def _best(ranked: Dataset, budget: int | None) -> Dataset:

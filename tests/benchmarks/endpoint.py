@@ -1,8 +1,8 @@
 """A scripted endpoint in a process of its own, light enough not to be what a benchmark measures.
 
 `with served(latency=0.5) as url:` answers chat completions at `url`. The answer, its latency (half to one and a half
-times the mean) and its fault depend on the request's bytes alone; a fault strikes only the first time they come, but
-for a hang, which lasts as long as the caller waits.
+times the mean) and its fault depend on the request's bytes alone; a fault strikes only the first time they come, and a
+hang lasts as long as the caller waits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import random
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -27,11 +28,18 @@ FAULTS = {429: 0.05, 500: 0.03, "drop": 0.02, "bad JSON": 0.02, "hang": 0.01}  #
 _HANG = 3600.0
 
 
+def answered(body: dict[str, Any]) -> str:
+    """A good answer; that to a repair is what should have been said at first."""
+    first = [message for message in body["messages"] if message["role"] != "assistant"]
+    return reply({**body, "messages": first[: len(first) - (len(first) < len(body["messages"]))]})
+
+
 class _Peer(asyncio.Protocol):
     """One connection: one request at a time, as a chat client sends them."""
 
     seen: ClassVar[Counter[str]] = Counter()
     in_flight = most_in_flight = 0
+    began = ended = 0.0
     latency, faults = 0.0, False
 
     def __init__(self) -> None:
@@ -47,8 +55,9 @@ class _Peer(asyncio.Protocol):
             return
         if head.startswith(b"GET"):
             self.data = b""
-            repeats = sum(_Peer.seen.values()) - len(_Peer.seen)
-            self.write(200, {"requests": sum(_Peer.seen.values()), "repeats": repeats, "most": _Peer.most_in_flight})
+            requests = sum(_Peer.seen.values())
+            counted = {"requests": requests, "repeats": requests - len(_Peer.seen), "most": _Peer.most_in_flight}
+            self.write(200, {**counted, "in_flight": _Peer.in_flight, "seconds": _Peer.ended - _Peer.began})
             return
         length = int(
             next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")).split(b":")[1]
@@ -62,6 +71,7 @@ class _Peer(asyncio.Protocol):
         name = hashlib.sha256(raw).hexdigest()
         draw = random.Random(name)
         first = name not in _Peer.seen
+        _Peer.began = _Peer.began or time.monotonic()
         _Peer.seen[name] += 1
         _Peer.in_flight += 1
         _Peer.most_in_flight = max(_Peer.in_flight, _Peer.most_in_flight)
@@ -73,13 +83,14 @@ class _Peer(asyncio.Protocol):
 
     def answer(self, raw: bytes, name: str, fault: Any) -> None:
         _Peer.in_flight -= 1
+        _Peer.ended = time.monotonic()
         if fault == "drop":
             self.transport.close()
         elif isinstance(fault, int):
             self.write(fault, {"error": {"message": "scripted", "code": None}})
         else:
             body = json.loads(raw)
-            self.write(200, completion(body, '{"cut' if fault == "bad JSON" else reply(body), name))
+            self.write(200, completion(body, "{cut" if fault == "bad JSON" else answered(body), name))
 
     def write(self, status: int, body: dict[str, Any]) -> None:
         payload = json.dumps(body).encode()
@@ -109,7 +120,7 @@ def served(latency: float = 0.5, faults: bool = False) -> Iterator[str]:
         process.join()
 
 
-def counts(url: str) -> dict[str, int]:
-    """requests, repeats (those whose bytes had come before) and the most at once, so far."""
+def counts(url: str) -> dict[str, float]:
+    """requests, repeats (whose bytes had come before), most at once, in_flight, seconds from first to last."""
     with urllib.request.urlopen(url) as answer:
         return json.load(answer)

@@ -36,8 +36,23 @@ def test_json_mode_is_part_of_the_key_only_where_there_is_a_schema():
 
 
 def test_a_key_is_the_same_in_every_version_of_python():
-    pinned = "e3434a30"
-    assert Spec(model="m").key(MESSAGES).startswith(pinned)
+    assert Spec(model="m").key(MESSAGES).startswith("c60396d6")
+    assert Spec(model="m").likelihood_key(MESSAGES, "With a bow.").startswith("e346fe02")
+
+
+def test_a_likelihood_is_another_call_and_sampling_is_no_part_of_it():
+    spec = Spec(model="m")
+    keys = {
+        spec.key(MESSAGES),
+        spec.likelihood_key(MESSAGES, ""),
+        spec.likelihood_key(MESSAGES, "With a bow."),
+        Spec(model="n").likelihood_key(MESSAGES, ""),
+        Spec(model="m", provider="vllm").likelihood_key(MESSAGES, ""),
+        Spec(model="m", model_revision="2").likelihood_key(MESSAGES, ""),
+    }
+    assert len(keys) == 6
+    sampled = Spec(model="m", temperature=0.1, top_p=0.5, max_tokens=7, json_mode="prompt")
+    assert sampled.likelihood_key(MESSAGES, "") == spec.likelihood_key(MESSAGES, "")
 
 
 def test_provider_label_follows_the_model():

@@ -139,7 +139,7 @@ def test_run_leaves_dropped_rows_and_replaces_old_clusters():
 def test_run_takes_the_embedder_s_theta():
     # 0.72: above the theta of text-embedding-3, below MiniLM's
     candidates, vectors = tables(["a", "b"], [[1, 0], [0.72, (1 - 0.72**2) ** 0.5]])
-    assert found(cluster.run(candidates, vectors, cluster.Config(), "text-embedding-3-small"))["a"][1] == 2
+    assert found(cluster.run(candidates, vectors, cluster.Config(), "openai:text-embedding-3-small"))["a"][1] == 2
     assert found(cluster.run(candidates, vectors, cluster.Config(), MINILM))["a"][1] == 1
 
 
@@ -150,7 +150,7 @@ def test_run_names_a_candidate_without_a_vector():
 
 
 def test_theta_is_the_config_s_or_the_embedder_s():
-    assert cluster.theta(cluster.Config(), "text-embedding-3-small") == 0.7
+    assert cluster.theta(cluster.Config(), "openai:text-embedding-3-small") == 0.7
     assert cluster.theta(cluster.Config(), MINILM) == 0.75
     assert cluster.theta(cluster.Config(theta=0.6), MINILM) == 0.6
     assert cluster.theta(cluster.Config(theta=0.0), "mine") == 0.0

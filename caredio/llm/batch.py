@@ -1,0 +1,263 @@
+"""OpenAI's Batch API: all calls that wait at once become one file, answered within a day at half the price.
+
+What is submitted is noted beside the stored answers before the batch exists, so a process that is killed at any point
+finds it again and submits nothing twice. Rows and lines are matched by the call's key (`custom_id`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from caredio.errors import EndpointError
+from caredio.llm import chat
+from caredio.llm.access import Access
+from caredio.llm.budget import Budget
+from caredio.llm.chat import CallFailed
+from caredio.llm.client import Endpoint
+from caredio.llm.spec import Messages, Spec
+from caredio.llm.store import Answer, Store
+
+if TYPE_CHECKING:
+    from openai.types import Batch as Job
+
+log = logging.getLogger("caredio")
+
+_REQUESTS, _BYTES = 50_000, 200_000_000  # OpenAI's limits for a file
+_ARRIVAL = 0.2  # seconds without a new call after which all have come
+_FIRST_POLL, _LONGEST_POLL = 1.0, 60.0  # seconds between looks at a batch
+_TRANSFER = 600.0  # seconds that a file may take on its way
+_ENDED = ("completed", "failed", "expired", "cancelled")
+_T = TypeVar("_T")
+
+
+class _Call(NamedTuple):
+    body: dict[str, Any]
+    future: asyncio.Future[Answer]
+    attempts: int = 0
+
+
+class Batch:
+    """Asks an endpoint in batches. A round submits what waits, and ends when all of it has come back."""
+
+    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, budget: Budget) -> None:
+        """Read the environment; nothing is sent yet.
+
+        Raises:
+            EndpointError: no key, and no address of one's own.
+        """
+        self.spec, self.endpoint, self.store, self.budget = spec, endpoint, store, budget
+        self.access = Access(spec, endpoint.base_url)
+        self._path = "/chat/completions" if self.access.azure else "/v1/chat/completions"
+        self._most = _REQUESTS
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._openai = self.access.open(4, self.endpoint.retries, _TRANSFER)
+            self._waiting: dict[str, _Call] = {}
+            self._worker: asyncio.Task[None] | None = None
+            self._loop = loop
+
+    async def close(self) -> None:
+        """Close the running loop's connections; the next call opens new ones."""
+        if self._loop is asyncio.get_running_loop():
+            self._loop = None
+            await self._openai.close()
+
+    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
+        """Ask with the calls that are made at the same time; the answer is stored under `key` and returned.
+
+        Raises:
+            BudgetError: it could cost more than is left.
+            CallFailed: the endpoint could not answer it.
+            EndpointError: no call can succeed, or the endpoint cannot be reached; what is submitted goes on.
+        """
+        self._open()
+        body = chat.request(self.spec, messages, schema, self.access.openai)
+        if self.store.pending([key]):
+            return await self._queued(key, body)  # an earlier command spent it
+        async with self.budget.hold(chat.most(body)) as used:
+            answer = await self._queued(key, body)
+            used.add(chat.used(answer))
+            return answer
+
+    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
+        """Batches tell no log-probabilities of prompts.
+
+        Raises:
+            EndpointError: always.
+        """
+        raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model))
+
+    def _queued(self, key: str, body: dict[str, Any]) -> asyncio.Future[Answer]:
+        loop = asyncio.get_running_loop()
+        self._waiting[key] = _Call(body, loop.create_future())
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._work())
+        return self._waiting[key].future
+
+    async def _work(self) -> None:
+        calls: dict[str, _Call] = {}
+        try:
+            while self._waiting:
+                come = 0
+                while come < len(self._waiting):
+                    come = len(self._waiting)
+                    await asyncio.sleep(_ARRIVAL)
+                calls, self._waiting = self._waiting, {}
+                await self._round(calls)
+        except Exception as error:  # whoever waits is told
+            for call in (*calls.values(), *self._waiting.values()):
+                if not call.future.done():
+                    call.future.set_exception(error)
+            self._waiting = {}
+
+    async def _round(self, calls: dict[str, _Call]) -> None:
+        jobs = {name: await self._job(name) for name in sorted(await self._files(calls))}
+        going, pause, told = set(jobs), _FIRST_POLL, 0
+        while True:
+            for name in [name for name in sorted(going) if jobs[name].status in _ENDED]:
+                going.remove(name)
+                alone = all(job.status == "failed" for job in jobs.values())
+                self._settle(await self._collect(name, jobs[name], alone), calls)
+            if not going:
+                return
+            answered = sum(job.request_counts.completed for job in jobs.values() if job.request_counts)
+            if answered != told:
+                log.info("batch      %6d of %d calls answered", answered, len(calls))
+                told = answered
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, _LONGEST_POLL)
+            for name in going:
+                jobs[name] = await self._sent(self._openai.batches.retrieve(jobs[name].id))
+
+    async def _files(self, calls: dict[str, _Call]) -> set[str]:
+        """The uploaded files that ask for `calls`: those of earlier commands, and one or more for the rest."""
+        pending = self.store.pending(calls)
+        files = set(pending.values())
+        with tempfile.TemporaryFile() as lines:
+            for keys in self._lines({key: call for key, call in calls.items() if key not in pending}, lines):
+                lines.seek(0)
+                uploaded = await self._sent(self._openai.files.create(file=("calls.jsonl", lines), purpose="batch"))
+                self.store.submit(uploaded.id, keys)
+                files.add(uploaded.id)
+        return files
+
+    def _lines(self, calls: dict[str, _Call], file: IO[bytes]) -> Iterator[list[str]]:
+        """Fill `file` with as many calls as a batch takes, again and again; yields their keys."""
+        keys: list[str] = []
+        for key, call in calls.items():
+            line = {"custom_id": key, "method": "POST", "url": self._path, "body": call.body}
+            data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+            if keys and (len(keys) == self._most or file.tell() + len(data) > _BYTES):
+                yield keys
+                keys = []
+                file.seek(0)
+                file.truncate()
+            file.write(data)
+            keys.append(key)
+        if keys:
+            yield keys
+
+    async def _job(self, file: str) -> Job:
+        """The batch of an uploaded file: the one noted, else one that a killed process made, else a new one."""
+        noted, since = self.store.batch(file)
+        if noted:
+            return await self._sent(self._openai.batches.retrieve(noted))
+        job = await self._sent(self._find(file, since))
+        if job is None:
+            endpoint: Any = self._path
+            once = self._openai.with_options(max_retries=0)  # a reply that is lost may be of a batch that was made
+            job = await self._sent(once.batches.create(input_file_id=file, endpoint=endpoint, completion_window="24h"))
+        self.store.submit(file, [], job.id)
+        return job
+
+    async def _find(self, file: str, since: float) -> Job | None:
+        async for job in self._openai.batches.list(limit=100):
+            if job.input_file_id == file:
+                return job
+            if job.created_at < since - 3600:  # clocks differ; the newest come first
+                return None
+        return None
+
+    async def _collect(self, file: str, job: Job, alone: bool) -> dict[str, Answer | CallFailed]:
+        """What became of each call of an ended batch; answers are stored and the batch forgotten in one step."""
+        keys = self.store.keys(file)
+        lost = CallFailed(f"batch {job.status}", passing=job.status in ("expired", "completed"))
+        found: dict[str, Answer | CallFailed] = dict.fromkeys(keys, lost)
+        for name in filter(None, (job.output_file_id, job.error_file_id)):
+            content = await self._sent(self._openai.files.content(name))
+            found |= {key: outcome for key, outcome in self._outcomes(content.iter_lines()) if key in found}
+        answers = {key: answer for key, answer in found.items() if isinstance(answer, Answer)}
+        self.store.collect(file, answers)
+        if job.status == "failed":
+            self._refused(job, len(keys), alone)
+            return dict.fromkeys(keys, CallFailed("batch failed", passing=True))
+        return found
+
+    def _outcomes(self, lines: Iterable[str]) -> Iterator[tuple[str, Answer | CallFailed]]:
+        for text in lines:
+            try:
+                line = json.loads(text)
+                key, response, error = line["custom_id"], line.get("response") or {}, line.get("error") or {}
+                status, code = response.get("status_code"), str(error.get("code") or "")
+                body = response.get("body")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # its call counts as lost
+            try:
+                if status == 200:
+                    yield key, chat.read(body, self.spec)
+                elif code.startswith("batch_"):
+                    yield key, CallFailed(code.replace("_", " "), passing=code == "batch_expired")
+                else:
+                    yield key, CallFailed(f"status {status}", passing=status in (408, 409, 429) or (status or 0) >= 500)
+            except CallFailed as failure:
+                yield key, failure
+
+    def _refused(self, job: Job, calls: int, alone: bool) -> None:
+        """A batch that was not begun: too much at once is halved, or waits for others; else the run ends."""
+        errors = job.errors.data if job.errors and job.errors.data else []
+        if not any(error.code == "token_limit_exceeded" for error in errors) or (alone and calls == 1):
+            said = self.access.clean(errors[0].message) if errors else "no reason"
+            raise EndpointError(f"{self.access.host} refused the batch: {said}. Mend that, or leave out --batch.")
+        if alone:
+            self._most = -(-calls // 2)
+            log.info("batch      %s takes less at once: %d calls a batch", self.access.host, self._most)
+
+    def _settle(self, found: dict[str, Answer | CallFailed], calls: dict[str, _Call]) -> None:
+        for key, outcome in found.items():
+            call = calls.get(key)
+            if call is None or call.future.done():
+                continue
+            if isinstance(outcome, Answer):
+                call.future.set_result(outcome)
+            elif str(outcome) == "endpoint: batch failed":
+                self._waiting[key] = call
+            elif outcome.passing and call.attempts < self.endpoint.retries:
+                self._waiting[key] = call._replace(attempts=call.attempts + 1)
+            else:
+                call.future.set_exception(outcome)
+
+    async def _sent(self, request: Awaitable[_T]) -> _T:
+        import aiohttp
+        import openai
+
+        try:
+            return await request
+        except openai.NotFoundError:
+            raise EndpointError(
+                f"{self.access.host} does not know a batch or file of this command; name the endpoint that took it, or"
+                " leave out --batch to ask its calls anew."
+            ) from None
+        except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            failure = self.access.failure(error)
+            raise EndpointError(
+                f"{self.access.host} cannot be asked about batches ({failure}); what is submitted goes on there, and"
+                " the same command collects it."
+            ) from None

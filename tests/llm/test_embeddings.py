@@ -1,0 +1,163 @@
+"""Embeddings over HTTP: in batches the API takes, each stored as it arrives, and asked for once."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from llm_server import LLMServer, embedding
+
+from caredio.errors import EndpointError, InputError
+from caredio.llm import embeddings
+from caredio.llm.client import Endpoint
+from caredio.llm.embeddings import Embeddings, Vectors
+
+TEXTS = [f"text {number}" for number in range(10)]
+
+
+def asked(server):
+    """The texts of every request, as they came."""
+    return [server.bodies[name]["input"] for name in server.seen]
+
+
+def model(server, name="m", **settings):
+    return Embeddings(name, Endpoint(base_url=server.url, **settings))
+
+
+def expected(texts):
+    return np.array([embedding(text) for text in texts], np.float32)
+
+
+def test_vectors_are_in_the_order_of_their_texts(server):
+    np.testing.assert_array_equal(model(server)(TEXTS[::-1]), expected(TEXTS[::-1]))
+
+
+def test_what_is_stored_is_not_asked_for_again(server):
+    first = model(server)
+    first(TEXTS[:6])
+    second = model(server)
+    np.testing.assert_array_equal(second(TEXTS), expected(TEXTS))
+    assert [set(texts) for texts in asked(server)] == [set(TEXTS[:6]), set(TEXTS[6:])]
+    assert first.usage == {"calls": 1, "stored": 0, "prompt_tokens": 12}
+    assert second.usage == {"calls": 1, "stored": 6, "prompt_tokens": 8}
+
+
+def test_another_model_is_asked_anew_and_another_address_is_not(server):
+    model(server, "m")(TEXTS)
+    model(server, "n")(TEXTS)
+    assert len(asked(server)) == 2
+    with LLMServer() as elsewhere:
+        model(elsewhere, "m")(TEXTS)
+        assert elsewhere.seen == []
+
+
+def test_a_failed_run_pays_only_for_the_rest(monkeypatch):
+    monkeypatch.setattr(embeddings, "_TEXTS", 3)
+    broken = True
+    with LLMServer(fault=lambda number, body: 500 if broken and number == 2 else None) as server:
+        with pytest.raises(EndpointError, match=r"status 500.*run the same command again"):
+            model(server, concurrency=1, retries=0)(TEXTS)
+        before = [text for texts in asked(server)[:2] for text in texts]
+        broken = False
+        np.testing.assert_array_equal(model(server, concurrency=1)(TEXTS), expected(TEXTS))
+        after = [text for texts in asked(server)[3:] for text in texts]
+    assert sorted(before + after) == sorted(TEXTS)
+
+
+def test_batches_hold_what_a_request_may():
+    texts = ["é" * 50_000] * 4 + ["x"] * 5000
+    cut = list(embeddings.batches(texts))
+    assert [text for batch in cut for text in batch] == texts
+    assert all(len(batch) <= 2048 and sum(len(text.encode()) for text in batch) <= 300_000 for batch in cut)
+    assert [len(batch) for batch in cut] == [3, 2048, 2048, 905]
+    assert list(embeddings.batches(["y" * 400_000, "z"])) == [["y" * 400_000], ["z"]]
+    assert list(embeddings.batches([])) == []
+
+
+def test_the_key_is_sent_and_told_to_nobody(monkeypatch, capsys, caplog):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    with LLMServer(fault=lambda number, body: 401) as server:
+        made = model(server)
+        with pytest.raises(EndpointError) as error:
+            made(TEXTS)
+        assert server.keys == {"Bearer sk-very-secret"}
+    said = str(error.value)
+    assert "127.0.0.1 refused the call (status 401) and says: scripted refusal for key Bearer [key]." in said
+    assert "sk-very-secret" not in said + caplog.text
+    assert b"sk-very-secret" not in made.store.path.read_bytes()
+
+
+def test_a_missing_key_is_told():
+    with pytest.raises(EndpointError, match="OPENAI_API_KEY is not set, and m needs it"):
+        Embeddings("m", Endpoint())
+
+
+def one(vector, index=0):
+    return {"object": "embedding", "index": index, "embedding": vector}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        [one([1.0, 2.0])],  # for two texts
+        [one([1.0, 2.0]), one([1.0], 1)],
+        [one([1.0, float("nan")]), one([1.0, 2.0], 1)],
+        [one([]), one([], 1)],
+        [one("hello"), one("world", 1)],
+        "nothing of the kind",
+    ],
+)
+def test_an_answer_that_is_no_embedding_is_told_and_not_stored(data):
+    with LLMServer(fault=lambda number, body: {"object": "list", "model": "m", "data": data}) as server:
+        made = model(server, retries=0)
+        with pytest.raises(EndpointError, match=r"something else than|did not answer"):
+            made(TEXTS[:2])
+    assert made.store.missing([made.key(text) for text in TEXTS[:2]])
+
+
+def test_an_endpoint_that_is_not_there_is_told():
+    with LLMServer() as gone:
+        pass
+    with pytest.raises(EndpointError, match=r"did not answer \(APIConnectionError\)"):
+        model(gone, retries=0)(TEXTS)
+
+
+def test_a_file_that_is_something_else_is_told(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, and long enough to be read as one " * 20)
+    with pytest.raises(InputError, match=r"notes\.txt: cannot hold stored vectors"):
+        Vectors(path)
+
+
+def test_two_models_under_one_name_are_told(tmp_path):
+    store = Vectors(tmp_path / "v.sqlite")
+    store.put(["a"], np.ones((1, 3), np.float32))
+    store.put(["b"], np.ones((1, 4), np.float32))
+    with pytest.raises(InputError, match="of 3 and of 4 numbers"):
+        store.get(["a", "b"])
+
+
+def test_a_killed_process_pays_only_for_what_was_in_flight():
+    script = """
+        import sys
+        from caredio.llm import embeddings
+        from caredio.llm.client import Endpoint
+        embeddings._TEXTS = 1
+        made = embeddings.Embeddings("m", Endpoint(base_url=sys.argv[1], concurrency=2))
+        made([f"text {number}" for number in range(30)])
+    """
+    with LLMServer(latency=0.05) as server:
+        command = [sys.executable, "-c", textwrap.dedent(script), server.url]
+        killed = subprocess.Popen(command)
+        while len(server.seen) < 10 and killed.poll() is None:
+            time.sleep(0.002)
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        time.sleep(0.2)
+        subprocess.run(command, check=True)
+        assert len(set(server.seen)) == 30
+        assert server.repeats() <= 2
