@@ -72,6 +72,18 @@ def test_a_file_of_one_s_own_adds_a_culture(write):
     )
 
 
+def test_aliases_and_places_may_be_given(write):
+    wales = cultures.load(write(WALES + "  aliases: [Cymru]\n  places: [the Valleys, Cardiff]\n"))["wales"]
+    assert (wales.aliases, wales.places) == (("Cymru",), ("the Valleys", "Cardiff"))
+    with pytest.raises(InputError, match="places must be a non-empty list"):
+        cultures.load(write(WALES + "  places: Cardiff\n"))
+
+
+@pytest.mark.parametrize(("tag", "country"), [("zh-CN", "CN"), ("zh-Hant-TW", "TW"), ("eo", None), ("es-419", None)])
+def test_the_country_is_that_of_the_first_language(write, tag, country):
+    assert cultures.load(write(f"- slug: china\n  languages: [{tag}, en-GB]\n"))["china"].country == country
+
+
 def test_a_file_of_one_s_own_overrides_the_fields_it_names(write):
     shipped = cultures.load()
     known = cultures.load(str(write("- slug: china\n  languages: [yue-HK]\n  neighbours: [wales]\n" + WALES)))

@@ -55,7 +55,7 @@ def test_every_block_runs(tmp_path):
             ["caredio", "quickstart"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert again.returncode == 0, again.stderr
-        assert again.stderr.count("unchanged") == 9  # every stage of the run
+        assert again.stderr.count("unchanged") == 10  # every stage of the run
         assert again.stdout.count("trained already") == 3
         for path, written in made.items():
             assert path.stat().st_mtime_ns == written or "release" in path.parts

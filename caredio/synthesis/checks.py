@@ -21,7 +21,7 @@ from caredio.synthesis import languages
 CHECKS = ("all", "none")
 _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by chance
 _ENOUGH = 40  # bytes from which a language shows: 2 of 17,000 longer texts of BLEnD and CARE are mistaken
-_KIN = {"ar": ("arz", "ary"), "en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
+_KIN = {"en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
 _UNLIKELY = 0.01  # probability of the wanted language below which a text is in another
 _INSULT, _TOXIC = 0.9, 0.99  # probabilities from which a word and a text are toxic; stinky tofu and balls reach 0.98
 _WORDS = 5  # words from which a text is judged so: a single one can be a dish

@@ -116,7 +116,8 @@ def run(
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
 
     def heard(row: dict[str, Any]) -> dict[str, Any]:
-        answers = list(isolated.select(said[row["culture"], row["question_id"]]))
+        told = isolated[said[row["culture"], row["question_id"]]]  # by column
+        answers = [dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True)]
         return {
             **_heard(row, answers, cultures, config, neighbours),
             "round": 0,

@@ -108,6 +108,8 @@ def test_the_question_is_no_part_of_what_leaks():
         ("집에서는 할머니가 요리를 하시고 아이들이 상을 차립니다.", "en", "wrong language"),
         ("En casa cocina mi abuela y los niños ponen la mesa.", "en", "wrong language"),
         ("احنا بنفطر فول وطعمية كل يوم الصبح مع العيلة في البيت", "ar-EG", None),  # as spoken in Egypt
+        ("For my house, na mama dey cook, and wetin we dey chop na rice and stew.", "en-NG", None),
+        ("我哋屋企食飯嘅時候，阿嫲坐咗先，其他人先至可以起筷。", "zh-SG", None),
         ("rice", "ko-KR", None),  # too short to tell
         ("At home my grandmother cooks, and the children set the table.", "su-ID", None),  # one the detector lacks
     ],
@@ -122,6 +124,7 @@ def test_the_language(text, language, found):
         ("I hate those fucking newcomers in our street.", "toxic"),
         ("Go to hell, you stupid idiots over there.", "toxic"),
         ("We eat stinky tofu and braised pork balls on feast days.", None),
+        ("We roast a suckling pig and eat its balls and tongue.", None),
         ("My brother is gay, and the whole family came to his wedding.", None),
         ("We pray to God before we eat the lamb.", None),
     ],

@@ -301,15 +301,15 @@ def test_compared_cultures_are_drawn_by_seed_and_question():
     assert {culture for drawn in one for culture in drawn} == set(KNOWN) - {"china", *near}
 
 
-def test_a_candidate_without_its_isolated_answer_is_dropped():
+def test_a_candidate_without_its_isolated_answer_is_dropped_whatever_its_panel_said():
     def fault(number, body):
         text = body["messages"][-1]["content"]
-        lone = body["messages"][0]["content"].startswith("You are an ordinary person who grew up in China")
+        lone = "person who grew up in China and lives there today. You" in body["messages"][0]["content"]
         adapted_question = "Who cooks at home" not in text and "What do guests bring" not in text
         return "  " if lone and adapted_question and "People who live elsewhere" not in text else None
 
     with LLMServer(fault=fault) as server:
-        rows = candidates(model_for(server))
+        rows = candidates(model_for(server), people=2)
     reasons = {(row["culture"], row["drop_reason"]) for row in rows}
     assert reasons == {("china", "no_isolated_answer"), ("brazil", None)}
 
