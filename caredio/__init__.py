@@ -9,13 +9,14 @@ The rooms are packages of their own: `synthesis`, `selection`, `training`; `feat
 """
 
 from caredio.errors import CaredioError, EndpointError, InputError
-from caredio.verbs import build, evaluate, publish, quickstart, select, synthesize
+from caredio.verbs import build, calibrate, evaluate, publish, quickstart, select, synthesize
 
 __all__ = [
     "CaredioError",
     "EndpointError",
     "InputError",
     "build",
+    "calibrate",
     "evaluate",
     "publish",
     "quickstart",

@@ -33,6 +33,10 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own --embedder BAAI/bge-m3 --theta 0.8 --engine ray
   caredio select owner/name --config default --split train --out runs/own --push me/ranked --license cc-by-4.0
 """
+_CALIBRATE_EXAMPLES = """examples:
+  caredio calibrate --out runs/food                   on the candidates that `caredio synthesize` wrote there
+  caredio calibrate answers.csv --out runs/own --embedder intfloat/multilingual-e5-base
+"""
 _EVALUATE_EXAMPLES = """examples:
   caredio evaluate --out runs/food --trained runs/food/models
   caredio evaluate --out runs/food --cultures china --culturalbench CulturalBench-Easy.csv --limit 20
@@ -86,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
-    from caredio.selection import engine, source
+    from caredio.selection import calibrate as thetas
+    from caredio.selection import embed, engine, match, source
 
     asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config, engine.Config]
     parser = argparse.ArgumentParser(
@@ -112,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     _push_flags(select)
     select.add_argument("--store", type=Path, help="file of stored answers, for scores that ask a model")
     _setting_flags(select, [source.Config, *ranking, *asking, release.Config])
+
+    calibrate = _command(commands, verbs.calibrate, "find an embedder's theta", _CALIBRATE_EXAMPLES)
+    calibrate.add_argument("table", nargs="?", help="as select takes it; default: the run's candidates")
+    _setting_flags(calibrate, [source.Config, match.Config, embed.Config, thetas.Config, Endpoint, engine.Config])
 
     quickstart = _command(commands, verbs.quickstart, "walk the whole road with the embedded models", _QUICKSTART)
     quickstart.set_defaults(out=Path("runs/quickstart"))

@@ -17,6 +17,7 @@ from caredio.llm.spec import EMBEDDED
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from caredio.selection.calibrate import Calibration
     from caredio.synthesis.plan import Plan
 
 
@@ -113,6 +114,32 @@ def select(
     if push:
         publish(out, push=push, private=private, **dataclasses.asdict(releasing))
     return ranked
+
+
+def calibrate(out: Path | str, table: Path | str | None = None, **settings: Any) -> Calibration:
+    """Find the theta that fits an embedder, on the candidates of the run folder `out` or a table of one's own.
+
+    Args:
+        table: as `select` takes it.
+
+    Returns:
+        What clusters look like at each theta; `str` of it is a table, and its `theta` the one to give `select`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import selection
+    from caredio.llm.client import Endpoint
+    from caredio.runs import Run
+    from caredio.selection import calibrate, embed, engine, match, source
+
+    configs = [source.Config, match.Config, embed.Config, calibrate.Config, Endpoint, engine.Config]
+    reading, matching, embedding, config, endpoint, where = fill(configs, settings)
+    rows, record = source.run(str(table), reading) if table else (None, None)
+    with Run(out) as run:
+        on = engine.connect(where)
+        candidates, vectors = selection.embedded(run, matching, embedding, rows, record, endpoint, on)
+    return calibrate.run(candidates, vectors, config, embedding.embedder)
 
 
 def build(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from caredio.errors import EndpointError
-from caredio.llm.chat import CallFailed
+from caredio.llm.chat import CallFailed, passing
 from caredio.llm.pace import retry_after
 from caredio.llm.spec import Spec
 
@@ -82,8 +82,7 @@ class Access:
             if error.code == "insufficient_quota":
                 raise EndpointError(self._refusal(error)) from None
             status = error.status_code
-            passing = status in (408, 409, 429) or status >= 500
-            return CallFailed(f"status {status}", passing, retry_after(error.response.headers))
+            return CallFailed(f"status {status}", passing(status), retry_after(error.response.headers))
         if isinstance(error, TimeoutError):
             return CallFailed("timeout", passing=True)
         if isinstance(error, openai.APIConnectionError):

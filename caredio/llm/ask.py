@@ -147,7 +147,7 @@ def _content(answer: Answer, form: Validator | None) -> Any:
         return text
     try:
         content = json.loads(text.removeprefix("```json").removesuffix("```"))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         raise Unusable("not JSON") from None
     error = best_match(form.iter_errors(content))
     if error:

@@ -82,9 +82,10 @@ class Batch:
         body = chat.request(self.spec, messages, schema, self.access.openai)
         if self.store.pending([key]):
             return await self._queued(key, body)  # an earlier command spent it
-        async with self.budget.hold(chat.most(body)) as used:
+        most = chat.most(body)
+        async with self.budget.hold(most) as used:
             answer = await self._queued(key, body)
-            used.add(chat.used(answer))
+            used.add(chat.used(answer) if answer.prompt_tokens else most)
             return answer
 
     async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
@@ -124,8 +125,10 @@ class Batch:
         while True:
             for name in [name for name in sorted(going) if jobs[name].status in _ENDED]:
                 going.remove(name)
-                alone = all(job.status == "failed" for job in jobs.values())
-                self._settle(await self._collect(name, jobs[name], alone), calls)
+                if jobs[name].status == "failed":  # not begun
+                    self._again(name, jobs, calls)
+                else:
+                    self._settle(await self._collect(name, jobs[name]), calls)
             if not going:
                 return
             answered = sum(job.request_counts.completed for job in jobs.values() if job.request_counts)
@@ -186,7 +189,7 @@ class Batch:
                 return None
         return None
 
-    async def _collect(self, file: str, job: Job, alone: bool) -> dict[str, Answer | CallFailed]:
+    async def _collect(self, file: str, job: Job) -> dict[str, Answer | CallFailed]:
         """What became of each call of an ended batch; answers are stored and the batch forgotten in one step."""
         keys = self.store.keys(file)
         lost = CallFailed(f"batch {job.status}", passing=job.status in ("expired", "completed"))
@@ -196,9 +199,6 @@ class Batch:
             found |= {key: outcome for key, outcome in self._outcomes(content.iter_lines()) if key in found}
         answers = {key: answer for key, answer in found.items() if isinstance(answer, Answer)}
         self.store.collect(file, answers)
-        if job.status == "failed":
-            self._refused(job, len(keys), alone)
-            return dict.fromkeys(keys, CallFailed("batch failed", passing=True))
         return found
 
     def _outcomes(self, lines: Iterable[str]) -> Iterator[tuple[str, Answer | CallFailed]]:
@@ -213,22 +213,26 @@ class Batch:
             try:
                 if status == 200:
                     yield key, chat.read(body, self.spec)
-                elif code.startswith("batch_"):
-                    yield key, CallFailed(code.replace("_", " "), passing=code == "batch_expired")
+                elif isinstance(status, int):
+                    yield key, CallFailed(f"status {status}", passing=chat.passing(status))
                 else:
-                    yield key, CallFailed(f"status {status}", passing=status in (408, 409, 429) or (status or 0) >= 500)
+                    yield key, CallFailed(self.access.clean(code), passing=code == "batch_expired")
             except CallFailed as failure:
                 yield key, failure
 
-    def _refused(self, job: Job, calls: int, alone: bool) -> None:
-        """A batch that was not begun: too much at once is halved, or waits for others; else the run ends."""
+    def _again(self, file: str, jobs: dict[str, Job], calls: dict[str, _Call]) -> None:
+        """Put the calls of a batch that was not begun back: the account may queue no more beside others, or less."""
+        keys, job = self.store.keys(file), jobs[file]
+        self.store.collect(file, {})
         errors = job.errors.data if job.errors and job.errors.data else []
-        if not any(error.code == "token_limit_exceeded" for error in errors) or (alone and calls == 1):
+        alone = all(other.status == "failed" for other in jobs.values())
+        if not any(error.code == "token_limit_exceeded" for error in errors) or (alone and len(keys) == 1):
             said = self.access.clean(errors[0].message) if errors else "no reason"
             raise EndpointError(f"{self.access.host} refused the batch: {said}. Mend that, or leave out --batch.")
         if alone:
-            self._most = -(-calls // 2)
+            self._most = -(-len(keys) // 2)
             log.info("batch      %s takes less at once: %d calls a batch", self.access.host, self._most)
+        self._waiting |= {key: calls[key] for key in keys if key in calls}
 
     def _settle(self, found: dict[str, Answer | CallFailed], calls: dict[str, _Call]) -> None:
         for key, outcome in found.items():
@@ -237,8 +241,6 @@ class Batch:
                 continue
             if isinstance(outcome, Answer):
                 call.future.set_result(outcome)
-            elif str(outcome) == "endpoint: batch failed":
-                self._waiting[key] = call
             elif outcome.passing and call.attempts < self.endpoint.retries:
                 self._waiting[key] = call._replace(attempts=call.attempts + 1)
             else:

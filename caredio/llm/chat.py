@@ -19,6 +19,11 @@ NO_LIKELIHOOD = (
 )
 
 
+def passing(status: int) -> bool:
+    """Whether a call that was refused with `status` may succeed later."""
+    return status in (408, 409, 429) or status >= 500
+
+
 class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
     """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
 

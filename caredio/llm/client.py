@@ -123,7 +123,7 @@ class Client:
         most = chat.most(body)
         async with self._bound, self.budget.hold(most) as used:
             answer = await self._answer(body, most, read)
-            used.add(chat.used(answer))
+            used.add(chat.used(answer) if answer.prompt_tokens else most)  # not every server counts
             self.store.put({key: answer})
         return answer
 

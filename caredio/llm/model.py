@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
+from caredio.errors import InputError
 from caredio.llm import chat
 from caredio.llm.batch import Batch
 from caredio.llm.budget import Budget
@@ -102,10 +103,12 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
     Raises:
         EndpointError: a key is needed and not there.
         InputError: the store cannot be opened; the embedded model's packages are not installed; a cost is limited that
-            cannot be known.
+            cannot be known, or that is none.
     """
     kept, endpoint = Store(store), endpoint or Endpoint()
     if spec.model == EMBEDDED and spec.provider == "embedded":
+        if endpoint.batch or endpoint.max_cost or endpoint.max_total_tokens:
+            raise InputError("the embedded model costs nothing and has no Batch API; name another with --model.")
         from caredio.llm.local import Embedded
 
         return Model(spec, Embedded(spec, kept), kept)

@@ -80,19 +80,8 @@ def select(
     """
     from caredio import features
 
-    if table is None:
-        candidates = run.table("candidates")
-    else:
-
-        def matched() -> tuple[Dataset, dict[str, Any]]:
-            candidates = match.run(table, config.match)
-            return candidates, {"alone": match.report(candidates)}
-
-        candidates = run.stage(
-            "candidates", matched, columns=features.CANDIDATES, config=config.match, source=source or {}
-        )
     on = engine.connect(where)
-    vectors = _vectors(run, candidates, config.embed, table, source, endpoint, on)
+    candidates, vectors = embedded(run, config.match, config.embed, table, source, endpoint, on)
 
     def scored() -> tuple[Dataset, dict[str, Any]]:
         pool = cluster.run(candidates, vectors, config.cluster, config.embed.embedder, on)
@@ -114,24 +103,35 @@ def select(
     return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")
 
 
-def _vectors(
+def embedded(
     run: Run,
-    candidates: Dataset,
+    matching: match.Config,
     config: embed.Config,
     table: Dataset | None,
     source: dict[str, Any] | None,
     endpoint: Endpoint | None,
     on: engine.Engine,
-) -> Dataset:
-    given = config.embedder == embed.GIVEN
-    if given and table is None:
-        return run.table("vectors")
+) -> tuple[Dataset, Dataset]:
+    """The run's candidates, or those of a table of one's own, and their vectors; as `select`."""
+    from caredio import features
 
-    def embedded() -> tuple[Dataset, dict[str, Any]]:
+    def matched() -> tuple[Dataset, dict[str, Any]]:
+        candidates = match.run(table, matching)
+        return candidates, {"alone": match.report(candidates)}
+
+    def vectors() -> tuple[Dataset, dict[str, Any]]:
         if given and table is not None:
             return embed.given(table, candidates), {}
         encode = embed.encoder(config, endpoint, on)
         vectors = embed.run(candidates, config, encode)
         return vectors, {"usage": encode.usage} if isinstance(encode, Embeddings) else {}
 
-    return run.stage("vectors", embedded, after=["candidates"], config=config, source=(source or {}) if given else "")
+    if table is None:
+        candidates = run.table("candidates")
+    else:
+        candidates = run.stage("candidates", matched, columns=features.CANDIDATES, config=matching, source=source or {})
+    given = config.embedder == embed.GIVEN
+    if given and table is None:
+        return candidates, run.table("vectors")
+    of = (source or {}) if given else ""
+    return candidates, run.stage("vectors", vectors, after=["candidates"], config=config, source=of)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,8 @@ THETA = {
     MINILM: 0.75,  # at 0.7 a cluster holds over 5 % of five BLEnD regions, at 0.75 of none
 }
 LINKAGES = {"average": linkage.average, "single": linkage.single}
-_ENOUGH = 100  # samples below which shares say little
+ENOUGH = 100  # samples below which shares say little
+MOST_SINGLETONS, LARGEST = 0.8, 0.05  # shares above which theta is too high, and too low
 
 
 @dataclass(frozen=True)
@@ -127,21 +129,24 @@ def report(clustered: Dataset) -> dict[str, Any]:
     for culture, number in zip(clustered["culture"][:], clustered["cluster"][:], strict=True):
         members[culture][number] += 1
     for culture, sizes in sorted(members.items()):
-        samples = sizes.total()
-        singletons = sum(size == 1 for size in sizes.values()) / len(sizes)
-        largest = max(sizes.values()) / samples
-        told[culture] = {
-            "samples": samples,
-            "clusters": len(sizes),
-            "singletons": round(singletons, 4),
-            "largest": round(largest, 4),
-        }
-        if singletons > 0.8 and samples >= _ENOUGH:
-            log.warning(
-                "%s: %.0f %% of the clusters hold one sample; a lower --theta groups more.", culture, 100 * singletons
-            )
-        if largest > 0.05 and samples >= _ENOUGH:
-            log.warning(
-                "%s: one cluster holds %.0f %% of the samples; a higher --theta splits it.", culture, 100 * largest
-            )
+        told[culture] = distribution(list(sizes.values()))
+        if told[culture]["samples"] < ENOUGH:
+            continue
+        if told[culture]["singletons"] > MOST_SINGLETONS:
+            share = 100 * told[culture]["singletons"]
+            log.warning("%s: %.0f %% of the clusters hold one sample; a lower --theta groups more.", culture, share)
+        if told[culture]["largest"] > LARGEST:
+            share = 100 * told[culture]["largest"]
+            log.warning("%s: one cluster holds %.0f %% of the samples; a higher --theta splits it.", culture, share)
     return told
+
+
+def distribution(sizes: Sequence[int]) -> dict[str, Any]:
+    """Of clusters' sizes: samples, clusters, the share of clusters of one, and the largest's share of the samples."""
+    samples = sum(sizes)
+    return {
+        "samples": samples,
+        "clusters": len(sizes),
+        "singletons": round(sum(size == 1 for size in sizes) / len(sizes), 4),
+        "largest": round(max(sizes) / samples, 4),
+    }

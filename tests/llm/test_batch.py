@@ -91,7 +91,7 @@ def test_more_than_a_file_may_hold_is_several_batches(monkeypatch):
 
 @pytest.mark.parametrize(
     ("fault", "reason", "attempts"),
-    [(400, "endpoint: status 400", 1), (500, "endpoint: status 500", 2), ("expire", "endpoint: batch expired", 2),
+    [(400, "endpoint: status 400", 1), (500, "endpoint: status 500", 2), ("expire", "endpoint: batch_expired", 2),
      ("lose", "endpoint: batch completed", 2)],
 )  # fmt: skip
 def test_a_line_that_failed_is_asked_again_if_that_can_help_and_else_a_reason(fault, reason, attempts):

@@ -1,6 +1,7 @@
 """What a command may spend."""
 
 import asyncio
+import json
 
 import pytest
 from llm_server import LLMServer
@@ -8,7 +9,10 @@ from llm_server import LLMServer
 import caredio
 from caredio.errors import BudgetError, InputError
 from caredio.llm.budget import Budget
+from caredio.llm.client import Endpoint
+from caredio.llm.model import connect
 from caredio.llm.prices import Usage, cost
+from caredio.llm.spec import Spec
 
 CALL = Usage(1, 0, 600, 400)  # the most that a call holds
 
@@ -64,6 +68,29 @@ def test_dollars_are_limited_at_the_listed_price_and_a_batch_costs_half():
 def test_dollars_of_a_model_without_a_price_cannot_be_limited():
     with pytest.raises(InputError, match=r"no price is known for mine.*--max-total-tokens"):
         Budget("mine", max_cost=1.0)
+
+
+def test_what_costs_nothing_has_no_limit():
+    with pytest.raises(InputError, match="the embedded model costs nothing"):
+        connect(Spec(), Endpoint(max_cost=1.0))
+
+
+def test_an_endpoint_that_counts_no_tokens_is_taken_to_use_the_most():
+    def fault(number, body):
+        return {"body": json.dumps({"choices": [{"message": {"content": "yes"}}]})}
+
+    async def story(url):
+        model = connect(Spec(model="m", max_tokens=10), Endpoint(base_url=url, max_total_tokens=1000))
+        ended = await asyncio.gather(
+            *(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(20)), return_exceptions=True
+        )
+        await model.close()
+        return ended
+
+    with LLMServer(fault=fault) as server:
+        ended = asyncio.run(story(server.url))
+        assert 0 < len(server.seen) < 10
+    assert sum(isinstance(error, BudgetError) for error in ended) == 20 - len(server.seen)
 
 
 def test_a_call_that_fails_gives_its_room_back():
