@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _push_flags(select)
     select.add_argument("--store", type=Path, help="file of stored answers, for scores that ask a model")
+    select.add_argument("--dry-run", action="store_true", help="print the calls of such scores, and spend nothing")
     _setting_flags(select, [source.Config, *ranking, *asking, release.Config])
 
     calibrate = _command(commands, verbs.calibrate, "find an embedder's theta", _CALIBRATE_EXAMPLES)

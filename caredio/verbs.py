@@ -17,8 +17,8 @@ from caredio.llm.spec import EMBEDDED
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from caredio.llm.plan import Plan
     from caredio.selection.calibrate import Calibration
-    from caredio.synthesis.plan import Plan
 
 
 def synthesize(
@@ -73,8 +73,9 @@ def select(
     push: str = "",
     private: bool = False,
     store: Path | str | None = None,
+    dry_run: bool = False,
     **settings: Any,
-) -> Dataset:
+) -> Dataset | Plan:
     """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
 
     Args:
@@ -83,9 +84,11 @@ def select(
         push: `owner/name` on the Hub, to `publish` the ranked split there; empty does not.
         private: visibility of a repository this creates.
         store: file of stored answers, for scores that ask a model; by default one for all runs of this user.
+        dry_run: return the plan of the calls that scores make of a model instead, and spend nothing.
 
     Returns:
-        `features.RANKED`. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one config a culture.
+        `features.RANKED`, or the plan. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one
+        config a culture.
 
     Raises:
         CaredioError: one sentence on what to mend.
@@ -107,6 +110,8 @@ def select(
     if not push and releasing != release.Config():
         raise InputError("a release is described, but select publishes with --push owner/name only.")
     rows, record = source.run(str(table), reading) if table else (None, None)
+    if dry_run:
+        return _scoring(out, rows, config, spec, endpoint)
     model = connect(spec, endpoint, store) if config.asks else None
     with Run(out) as run:
         ranked = selection.select(run, config, rows, record, model, endpoint, where)
@@ -114,6 +119,25 @@ def select(
     if push:
         publish(out, push=push, private=private, **dataclasses.asdict(releasing))
     return ranked
+
+
+def _scoring(out: Path | str, table: Dataset | None, config: Any, spec: Any, endpoint: Any) -> Plan:
+    """The plan of `select`; nothing is written."""
+    from caredio import features
+    from caredio.llm.plan import Plan
+    from caredio.runs import Run
+    from caredio.selection import match
+    from caredio.selection.plan import steps
+
+    if table is None:
+        with Run(out) as run:
+            candidates = run.table("candidates")
+    else:
+        candidates = features.kept(match.run(table, config.match))
+    count = max(1, len(candidates))
+    question, answer = (sum(map(len, candidates[name][:])) // count for name in ("question", "response"))
+    planned = steps(len(candidates), len(set(candidates["culture"])), config, question, answer)
+    return Plan(spec.model, planned, endpoint.batch)
 
 
 def calibrate(out: Path | str, table: Path | str | None = None, **settings: Any) -> Calibration:
@@ -152,18 +176,25 @@ def build(
     **settings: Any,
 ) -> Dataset | Plan:
     """`synthesize`, then `select`, in one run folder; takes what both take."""
+    from caredio import cultures as culture_files
     from caredio import selection, synthesis
     from caredio.llm.client import Endpoint
+    from caredio.llm.plan import Plan
     from caredio.llm.spec import Spec
     from caredio.selection import engine
+    from caredio.selection.plan import steps
 
     asking, scoring = [Spec, Endpoint], [selection.Config, engine.Config]
     ranking = _of([*scoring, *asking], settings)
     writing = {name: settings[name] for name in settings if name not in _of(scoring, settings)}
     writing |= _of([synthesis.Config, *asking], settings)
-    fill([*scoring, *asking], ranking)  # a setting that cannot be is told before anything is spent
+    config, *_ = fill([*scoring, *asking], ranking)  # a setting that cannot be is told before anything is spent
     written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, **writing)
-    return written if dry_run else select(out, store=store, **ranking)
+    if isinstance(written, Plan):
+        rows = next(step.calls for step in written.steps if step.stage == "adapted")
+        many = len(cultures) if cultures else len(culture_files.load(settings.get("cultures_file")))
+        return dataclasses.replace(written, steps=(*written.steps, *steps(rows, many, config)))
+    return select(out, store=store, **ranking)
 
 
 def evaluate(

@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from caredio.cultures import Culture
-from caredio.llm.prices import Usage, cost, noted
-from caredio.llm.spec import Messages, Spec
+from caredio.llm.plan import ANSWER, CHARACTERS, QUESTION, Plan, Step, tokens
+from caredio.llm.spec import Spec
 from caredio.synthesis import Config, adapt, contrast, questions, roleplay, speakers
 from caredio.topics import Topic
 
-_CHARACTERS = 4  # a token, roughly, in English
-_QUESTION, _ANSWER = "?" * 120, "." * 400  # what such texts run to
+_QUESTION, _ANSWER = "?" * QUESTION, "." * ANSWER
 _ADAPTED, _JUDGED = 220, 50  # tokens
-
-
-@dataclass(frozen=True)
-class Step:
-    """The calls of a stage; prompt tokens from the prompt files, answers at their usual length."""
-
-    stage: str
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Steps in the order they run. `str(plan)` is the table that `--dry-run` prints."""
-
-    model: str
-    steps: tuple[Step, ...]
-    batch: bool = False
-
-    @property
-    def total(self) -> Step:
-        sums = [sum(getattr(step, name) for step in self.steps) for name in list(asdict(self.steps[0]))[1:]]
-        return Step("total", *sums)
-
-    def __str__(self) -> str:
-        lines = [f"{'stage':<22}{'calls':>10}{'prompt tokens':>16}{'answer tokens':>16}{'US dollars':>13}"]
-        for step in (*self.steps, self.total):
-            usage = Usage(step.calls, 0, step.prompt_tokens, step.completion_tokens)
-            dollars = cost(self.model, usage, self.batch)
-            price = f"{dollars:,.2f}" if dollars is not None else "no price"
-            lines.append(
-                f"{step.stage:<22}{step.calls:>10,}{step.prompt_tokens:>16,}{step.completion_tokens:>16,}{price:>13}"
-            )
-        prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
-        lines.append(
-            f"Estimates for {self.model}, at {_CHARACTERS} characters a token and {prices}; repairs and retries come on"
-            " top, and answers that are stored already cost nothing."
-        )
-        return "\n".join(lines)
 
 
 def plan(
@@ -85,26 +44,22 @@ def plan(
     heard = [{"name": culture.name, "response": _ANSWER}] * (1 + len(shown))
     texts = {"question": _QUESTION, "universal_question": _QUESTION, "language": "en"}
     asked = {**texts, "answers": heard, "others": shown}
-    answer = len(_ANSWER) // _CHARACTERS
-    ask = _tokens(roleplay.prompt(asked, culture, config.roleplay))
+    answer = len(_ANSWER) // CHARACTERS
+    ask = tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
     judged = count if config.questions.checks.on else 0
     steps = (
         (
             "questions",
             len(topics) * written,
-            _tokens(questions.prompt({**topic, "examples": examples})),
-            config.questions.per_call * len(_QUESTION) // _CHARACTERS,
+            tokens(questions.prompt({**topic, "examples": examples})),
+            config.questions.per_call * len(_QUESTION) // CHARACTERS,
         ),
-        ("sensitivity", judged, _tokens(questions.judge_prompt(asked)), _JUDGED),
+        ("sensitivity", judged, tokens(questions.judge_prompt(asked)), _JUDGED),
         ("answers", count * len(near), ask, answer),
-        ("adapted", pairs, _tokens(adapt.prompt(asked, culture)), _ADAPTED),
+        ("adapted", pairs, tokens(adapt.prompt(asked, culture)), _ADAPTED),
         ("isolated answers", count * (len(targets) * (1 + config.personas.personas) + others), ask, answer),
-        ("contrastive answers", pairs, _tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
+        ("contrastive answers", pairs, tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
     )
     counted = tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps)
     return Plan(spec.model, counted, batch)
-
-
-def _tokens(messages: Messages) -> int:
-    return sum(len(message["content"]) for message in messages) // _CHARACTERS
