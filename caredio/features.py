@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 from caredio.errors import InputError
 
+_PART = 10_000  # rows made into a table at once
 _TEXT = Value("string")
 _MESSAGES = List({"role": _TEXT, "content": _TEXT})
 
@@ -160,9 +162,18 @@ def rejected(dataset: Dataset) -> Dataset:
     return dataset.select([row for row, reason in enumerate(reasons) if reason is not None])
 
 
-def table(rows: list[dict[str, Any]], columns: Features) -> Dataset:
-    """Rows as a table of `columns`; absent values are null, and no rows make an empty table."""
-    return Dataset.from_dict({name: [row.get(name) for row in rows] for name in columns}, features=columns)
+def table(rows: Iterable[Mapping[str, Any]], columns: Features) -> Dataset:
+    """Rows as a table of `columns`; absent values are null, and no rows make an empty table.
+
+    A generator's rows are not all held at once: as dicts, a whole dataset's answers are several times its table.
+    """
+    rest = iter(rows)
+    parts = iter(lambda: list(islice(rest, _PART)), [])
+    tables = [
+        Dataset.from_dict({name: [row.get(name) for row in part] for name in columns}, features=columns)
+        for part in chain([next(parts, [])], parts)
+    ]
+    return concatenate_datasets(tables)
 
 
 def conform(dataset: Dataset, columns: Features) -> Dataset:

@@ -121,6 +121,15 @@ def test_require_needs_a_row(reasons):
         features.require(table, Features({"sample_id": Value("string")}), "pool")
 
 
+@pytest.mark.parametrize("count", [0, 1, 10_000, 20_003])
+def test_a_table_is_made_of_any_number_of_rows(count):
+    rows = ({"question_id": f"q{number}", "question": "?"} for number in range(count))
+    made = features.table(rows, features.OWN)
+    assert made.features == features.OWN
+    assert made["question_id"][:] == [f"q{number}" for number in range(count)]
+    assert set(made["culture"][:]) <= {None}
+
+
 def test_beside_replaces_columns_of_the_same_name_row_by_row():
     table = Dataset.from_dict({"sample_id": list("abc"), "score": [1, 2, 3]}).select([2, 0])
     added = Dataset.from_dict({"score": [30, 10], "rank": [1, 2]})

@@ -6,6 +6,9 @@ compares, and what representativeness asks a culture's panel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from datasets import Dataset
 
 from caredio import features
@@ -38,11 +41,14 @@ def run(
         then the others', then the panel's.
     """
     adapted = features.require(adapted, features.ADAPTED, "adapted")
-    rows = []
-    for row in adapted.select_columns(["question_id", "culture", "question", "language"]):
-        target = cultures[row["culture"]]
-        question = {**row, **roleplay.ALONE, "target": target.slug}
-        speakers = [target.slug, *contrast.others(target, row["question_id"], cultures, config, neighbours)]
-        rows += [{**question, "culture": slug} for slug in speakers]
-        rows += [{**question, "persona": one} for one in personas.panel(target, row["question_id"], people)]
-    return roleplay.answer(rows, features.ISOLATED, style, model, cultures, "isolated answers")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in adapted.select_columns(["question_id", "culture", "question", "language"]):
+            target = cultures[row["culture"]]
+            question = {**row, **roleplay.ALONE, "target": target.slug}
+            for slug in (target.slug, *contrast.others(target, row["question_id"], cultures, config, neighbours)):
+                yield {**question, "culture": slug}
+            for persona in personas.panel(target, row["question_id"], people):
+                yield {**question, "persona": persona}
+
+    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers")

@@ -5,6 +5,7 @@ questions -> answers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +60,7 @@ def parse(content: str, row: dict[str, Any], answer: Answer, culture: Culture, c
 
 
 def answer(
-    rows: list[dict[str, Any]],
+    rows: Iterable[dict[str, Any]],
     columns: Features,
     config: Config,
     model: Model,
@@ -90,5 +91,5 @@ def run(questions: Dataset, config: Config, model: Model, cultures: dict[str, Cu
         `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture, by nobody in particular.
     """
     questions = features.require(questions, features.QUESTIONS, "questions")
-    rows = [{**row, **ALONE, "culture": slug} for row in questions for slug in cultures]
+    rows = ({**row, **ALONE, "culture": slug} for row in questions for slug in cultures)
     return answer(rows, features.ANSWERS, config, model, cultures, "answers")
