@@ -274,7 +274,9 @@ def main() -> None:
     table, share = answers(given.annotations, given.half)
     with Run(given.out / given.half) as run:
         candidates = run.stage("candidates", lambda: match.run(table, match.Config()), columns=features.CANDIDATES)
-        vectors = run.stage("vectors", lambda: embed.run(candidates, embed.Config()), after=["candidates"])
+        vectors = run.stage(
+            "vectors", lambda: embed.run(candidates, embed.Config()), after=["candidates"], config=embed.Config()
+        )
     model = None
     if given.information:
         model = connect(Spec(model=given.model))
