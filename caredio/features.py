@@ -179,7 +179,8 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Features) -> Dataset:
 def conform(dataset: Dataset, columns: Features) -> Dataset:
     """`dataset` with `columns` and no others, cast to their types, in memory."""
     arrow = dataset.select_columns(list(columns)).with_format("arrow")[:]
-    return Dataset(arrow.cast(columns.arrow_schema))
+    # the fingerprint is given: else the whole table would be pickled for it, at four times its size
+    return Dataset(arrow.cast(columns.arrow_schema), fingerprint=f"{dataset._fingerprint[:24]}conform")
 
 
 def beside(dataset: Dataset, added: Dataset) -> Dataset:
