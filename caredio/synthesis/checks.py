@@ -9,6 +9,7 @@ statements in English only.
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from caredio.errors import InputError
 from caredio.llm.ask import Unusable
 from caredio.llm.spec import Messages
 from caredio.synthesis import languages
+
+log = logging.getLogger("caredio")
 
 CHECKS = ("all", "none")
 _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by chance
@@ -174,8 +177,12 @@ def is_toxic(text: str, language: str = "en") -> bool:
 
 @functools.cache
 def _insults() -> frozenset[str]:
-    """The words that are toxic alone: asking for a text takes 6 ms, and few hold one."""
-    from profanity_check.profanity_check import predict_prob, vectorizer
+    """The words that are toxic alone: asking for a text takes 6 ms, and few hold one. None without the package."""
+    try:
+        from profanity_check.profanity_check import predict_prob, vectorizer
+    except ImportError:  # an extra: it works with one version of scikit-learn alone
+        log.warning("toxic text is not looked for; pip install 'caredio[toxicity]' brings the classifier.")
+        return frozenset()
 
     words = list(vectorizer.vocabulary_)
     return frozenset(word for word, toxic in zip(words, predict_prob(words), strict=True) if toxic > _INSULT)

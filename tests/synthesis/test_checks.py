@@ -1,6 +1,7 @@
 """Checks on text: what each finds, and how rarely people's own words are taken for it."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -240,3 +241,14 @@ def test_people_s_own_answers_pass():
             texts += [(language, text) for one in item["annotations"] for text in one["answers"] if language]
     assert len(texts) > 5000
     assert Counter(filter(None, (reason(text, language) for language, text in texts))) == {}
+
+
+def test_without_the_classifier_toxic_text_passes_and_that_is_told(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "profanity_check.profanity_check", None)
+    checks._insults.cache_clear()
+    assert not checks.is_toxic("Go to hell, you stupid idiots over there.")
+    assert not checks.is_toxic("Go to hell, you stupid idiots over there.")
+    assert [record.getMessage() for record in caplog.records] == [
+        "toxic text is not looked for; pip install 'caredio[toxicity]' brings the classifier."
+    ]
+    checks._insults.cache_clear()
