@@ -58,6 +58,7 @@ class Client:
                 " own with --base-url."
             )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._prefixes: dict[str, asyncio.Task[Answer]] = {}  # chats whose own likelihood is being asked for
 
     def _open(self) -> None:
         """A connection pool and a bound for the running loop (each `Dataset.map` brings its own loop)."""
@@ -78,6 +79,7 @@ class Client:
             ),
         )
         self._bound = asyncio.Semaphore(connections)
+        self._prefixes = {}
         self._loop = loop
 
     async def close(self) -> None:
@@ -116,6 +118,8 @@ class Client:
         except openai.APIConnectionError:
             raise CallFailed("endpoint: no connection") from None
         except openai.APIStatusError as error:
+            if "prompt_logprobs" in str(error):  # it does not know the word
+                raise EndpointError(self._no_logprobs()) from None
             raise CallFailed(f"endpoint: status {error.status_code}") from None
         except (openai.OpenAIError, json.JSONDecodeError):
             raise CallFailed("endpoint: not a chat completion") from None
@@ -124,22 +128,40 @@ class Client:
         """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
 
         It is the difference of two texts' likelihoods: the chat that ends with the completion, and the chat that ends
-        where it would begin. The second is stored too, so that each further completion costs one call.
+        where it would begin. The second is asked for once and stored too, so that each further completion costs one
+        call.
 
         Raises:
             CallFailed: the retries are spent.
             EndpointError: the endpoint tells no log-probabilities of prompts, or no call can succeed.
         """
-        before_key = self.spec.likelihood_key(messages, "")
-        before = self.store.get(before_key)
-        if before is None:
-            before = await self._measured(messages, {"add_generation_prompt": True})
-            self.store.put({before_key: before})
+        before, paid = await self._prefix(messages)
         whole = [*messages, {"role": "assistant", "content": completion}]
         after = await self._measured(whole, {"add_generation_prompt": False, "continue_final_message": True})
-        answer = replace(after, text=f"{float(after.text) - float(before.text):.3f}")
+        answer = replace(
+            after,
+            text=f"{float(after.text) - float(before.text):.3f}",
+            prompt_tokens=after.prompt_tokens + paid * before.prompt_tokens,
+            completion_tokens=after.completion_tokens + paid * before.completion_tokens,
+        )
         self.store.put({key: answer})
         return answer
+
+    async def _prefix(self, messages: Messages) -> tuple[Answer, bool]:
+        """log2 p of the chat up to where a completion would begin, and whether it was this caller who asked."""
+        key = self.spec.likelihood_key(messages, "")
+        if (known := self.store.get(key)) is not None:
+            return known, False
+        self._open()
+        if key in self._prefixes:
+            return await self._prefixes[key], False
+        self._prefixes[key] = asyncio.ensure_future(self._measured(messages, {"add_generation_prompt": True}))
+        try:
+            answer = await self._prefixes[key]
+            self.store.put({key: answer})
+        finally:
+            del self._prefixes[key]
+        return answer, True
 
     async def _measured(self, messages: Messages, template: dict[str, bool]) -> Answer:
         """log2 p of the chat's own tokens, as an answer's text."""
@@ -147,10 +169,7 @@ class Client:
         reply = await self._call({**request, "extra_body": {"prompt_logprobs": 0, **template}})
         told = getattr(reply, "prompt_logprobs", None)
         if not told:
-            raise EndpointError(
-                f"model {self.spec.model!r}: the endpoint tells no log-probabilities of prompts (vLLM does); choose"
-                " scores that need none: --representativeness typicality, --distinctiveness cosine."
-            )
+            raise EndpointError(self._no_logprobs())
         nats = sum(next(iter(token.values()))["logprob"] for token in told if token)  # the first token has none
         return replace(self._read(reply), text=repr(nats / math.log(2)))
 
@@ -187,6 +206,12 @@ class Client:
             )
         except (AttributeError, IndexError, TypeError):
             raise CallFailed("endpoint: not a chat completion") from None
+
+    def _no_logprobs(self) -> str:
+        return (
+            f"model {self.spec.model!r}: the endpoint tells no log-probabilities of prompts (vLLM does); choose"
+            " scores that need none: --representativeness typicality, --distinctiveness cosine."
+        )
 
     def _refusal(self, error: Any) -> str:
         said = str((error.body or {}).get("message", "")) if isinstance(error.body, dict) else ""
