@@ -71,16 +71,21 @@ class LLMServer:
     """`with LLMServer() as server:` serves `server.url` (ending in /v1) until the block ends.
 
     Args:
-        fault: (number of the request from 0, request body) -> None for an answer; a status to refuse with; "drop" to
-            close the connection; "hang" to answer after `hang` seconds; a text for the model to say; {"body": text} for
-            a reply that is this text and nothing else.
+        fault: (number of the request from 0, request body) -> None for an answer; a status to refuse with, or
+            {"status": status, "message": text}; "drop" to close the connection; "hang" to answer after `hang` seconds;
+            a text for the model to say; {"body": text} for a reply that is this text and nothing else.
         latency: seconds before each answer.
+        logprobs: whether it tells the log-probabilities of prompts, as vLLM does, or passes over the wish.
     """
 
     def __init__(
-        self, fault: Callable[[int, dict[str, Any]], Fault] | None = None, latency: float = 0.0, hang: float = 5.0
+        self,
+        fault: Callable[[int, dict[str, Any]], Fault] | None = None,
+        latency: float = 0.0,
+        hang: float = 5.0,
+        logprobs: bool = True,
     ) -> None:
-        self.fault, self.latency, self.hang = fault, latency, hang
+        self.fault, self.latency, self.hang, self.logprobs = fault, latency, hang, logprobs
         self.seen: list[str] = []  # hash of every chat request's body, as it arrives
         self.bodies: dict[str, dict[str, Any]] = {}
         self.keys: set[str | None] = set()  # Authorization headers, or Azure's
@@ -143,6 +148,9 @@ class LLMServer:
             if fault == "drop":
                 handler.close_connection = True
                 return
+            if isinstance(fault, dict) and "status" in fault:
+                self.send(handler, fault["status"], {"error": {"message": fault["message"], "code": None}})
+                return
             if isinstance(fault, int):
                 error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
                 self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
@@ -154,7 +162,8 @@ class LLMServer:
                 self.send(handler, 200, fault["body"])
                 return
             text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
-            self.send(handler, 200, completion(body, text, name))
+            told = {"prompt_logprobs": prompt_logprobs(body)} if self.logprobs and "prompt_logprobs" in body else {}
+            self.send(handler, 200, completion(body, text, name) | told)
         finally:
             with self.lock:
                 self.in_flight -= 1
@@ -219,6 +228,28 @@ def reply(body: dict[str, Any]) -> str:
     return json.dumps(_fitting(schema, draw)) if schema else f"{_sentence(draw)}. {_sentence(draw)}."
 
 
+def prompt_logprobs(body: dict[str, Any]) -> list[dict[str, dict[str, Any]] | None]:
+    """What vLLM says of a prompt's tokens, here the words of the chat's template: nothing of the first."""
+    words = template(body).split()
+    return [
+        {str(place): {"logprob": logprob(word), "rank": 1, "decoded_token": word}} if place else None
+        for place, word in enumerate(words)
+    ]
+
+
+def template(body: dict[str, Any]) -> str:
+    """The chat as one text: its last turn left open, or the model's begun, as the request wishes."""
+    turns = [f"<{message['role']}> {message['content']} <end>" for message in body["messages"]]
+    if body.get("continue_final_message"):
+        turns[-1] = turns[-1].removesuffix(" <end>")
+    return " ".join([*turns, "<assistant>"] if body.get("add_generation_prompt", True) else turns)
+
+
+def logprob(word: str) -> float:
+    """A number of the word alone, from -8 to 0: the scripted model's log p, in nats."""
+    return -8 * int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) / 2**32
+
+
 def _fitting(schema: dict[str, Any], draw: random.Random) -> Any:
     if schema["type"] == "object":
         return {name: _fitting(kind, draw) for name, kind in schema["properties"].items()}
@@ -226,6 +257,8 @@ def _fitting(schema: dict[str, Any], draw: random.Random) -> Any:
         return [_fitting(schema["items"], draw) for _ in range(schema["maxItems"])]
     if schema["type"] == "boolean":
         return True
+    if "enum" in schema:
+        return draw.choice(schema["enum"])
     return f"{_sentence(draw)}?" if "pattern" in schema else _sentence(draw)
 
 

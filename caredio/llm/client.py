@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from caredio.errors import InputError
+from caredio.errors import EndpointError, InputError
 from caredio.llm import chat
 from caredio.llm.access import Access
 from caredio.llm.budget import Budget
@@ -69,6 +69,7 @@ class Client:
         self.spec, self.endpoint, self.store, self.budget = spec, endpoint, store, budget
         self.access = Access(spec, endpoint.base_url)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._prefixes: dict[str, asyncio.Task[Answer]] = {}  # chats whose own likelihood is being asked for
 
     def _open(self) -> None:
         """A connection pool and bounds for the running loop (each `Dataset.map` brings its own loop)."""
@@ -79,6 +80,7 @@ class Client:
         self._openai = self.access.open(endpoint.concurrency)
         self._bound = asyncio.Semaphore(endpoint.concurrency)
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute, endpoint.retries)
+        self._prefixes = {}
         self._loop = loop
 
     async def close(self) -> None:
@@ -101,21 +103,39 @@ class Client:
         """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
 
         It is the difference of two texts' likelihoods: the chat that ends with the completion, and the chat that ends
-        where it would begin. The second is stored too, so that each further completion costs one call.
+        where it would begin. The second is asked for once and stored too, so that each further completion costs one
+        call.
 
         Raises:
             BudgetError, CallFailed, EndpointError: as `generate`; the endpoint tells no log-probabilities of prompts.
         """
-        before_key = self.spec.likelihood_key(messages, "")
-        before = self.store.get(before_key)
-        if before is None:
-            before = await self._ask(before_key, chat.measure(self.spec, messages), chat.read_likelihood)
+        before, paid = await self._prefix(messages)
         whole = [*messages, {"role": "assistant", "content": completion}]
         whole_key = self.spec.likelihood_key(whole, "")
         after = await self._ask(whole_key, chat.measure(self.spec, whole), chat.read_likelihood)
-        answer = replace(after, text=f"{float(after.text) - float(before.text):.3f}")
+        answer = replace(
+            after,
+            text=f"{float(after.text) - float(before.text):.3f}",
+            prompt_tokens=after.prompt_tokens + paid * before.prompt_tokens,
+            completion_tokens=after.completion_tokens + paid * before.completion_tokens,
+        )
         self.store.put({key: answer})
         return answer
+
+    async def _prefix(self, messages: Messages) -> tuple[Answer, bool]:
+        """log2 p of the chat up to where a completion would begin, and whether it was this caller who asked."""
+        key = self.spec.likelihood_key(messages, "")
+        if (known := self.store.get(key)) is not None:
+            return known, False
+        self._open()
+        if key in self._prefixes:
+            return await self._prefixes[key], False
+        asked = self._ask(key, chat.measure(self.spec, messages), chat.read_likelihood)
+        self._prefixes[key] = asyncio.ensure_future(asked)
+        try:
+            return await self._prefixes[key], True
+        finally:
+            del self._prefixes[key]
 
     async def _ask(self, key: str, body: dict[str, Any], read: Read) -> Answer:
         """Send a request within the bounds, and store what `read` makes of the reply under `key`."""
@@ -159,4 +179,6 @@ class Client:
                 reply = await self._openai.post("/chat/completions", cast_to=httpx2.Response, body=body)
             return read(reply.json(), self.spec)
         except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if "prompt_logprobs" in str(error):  # it does not know the word
+                raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model)) from None
             raise self.access.failure(error) from None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
-from caredio.selection import cluster, distinct, embed, engine, match, rank, represent
+from caredio.selection import cluster, distinct, embed, engine, match, rank, represent, validation
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,14 @@ def select(
         `features.RANKED`.
 
     Raises:
-        InputError: a column is missing, no row is left, or no two cultures answered the same question.
+        InputError: a column is missing, no row is left, no two cultures answered the same question, or the validation
+            file is not what was wanted.
+        EndpointError: the model cannot be asked.
     """
     from caredio import features
 
+    in_context = config.represent.representativeness == "in_context"
+    validated_by = validation.digest(config.represent.validation) if in_context else ""  # a bad file is told first
     on = engine.connect(where)
     candidates, vectors = embedded(run, config.match, config.embed, table, source, endpoint, on)
 
@@ -99,6 +103,7 @@ def select(
         config={name: getattr(config, name) for name in ("cluster", "represent", "distinct", "rank")},
         model=model if config.asks else None,
         prompt="likelihood" if config.asks else (),
+        source=validated_by,
     )
     return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")
 

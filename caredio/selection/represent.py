@@ -16,7 +16,7 @@ from datasets import Dataset, Features, List, Value
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.ask import ask
+from caredio.llm.ask import FAILED, ask
 from caredio.llm.likelihood import likelihoods
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
@@ -181,12 +181,15 @@ def _typical(rows: list[dict[str, Any]], kin: Kin, vectors: Dataset) -> list[flo
     return [scores[row["sample_id"]] for row in rows]
 
 
-def references(row: dict[str, Any], kin: Kin, config: Config) -> list[dict[str, str]]:
-    """Up to `config.references` other answers of the culture: near ones first, then any, drawn by seed."""
+def references(row: dict[str, Any], placebo: dict[str, str], kin: Kin, config: Config) -> list[dict[str, str]]:
+    """Up to `config.references` other answers of the culture: near ones first, then any, drawn by seed.
+
+    Never the sample, nor its placebo: an answer that is shown needs no guessing.
+    """
     draw = random.Random(f"{config.seed}/{row['sample_id']}")
-    near = kin.near(row)
+    near = [told for told in kin.near(row) if told["sample_id"] != placebo["sample_id"]]
     chosen = draw.sample(near, min(config.references, len(near)))
-    known = {told["sample_id"] for told in near} | {row["sample_id"]}
+    known = {told["sample_id"] for told in (*near, row, placebo)}
     rest = [name for name in kin.cultures[row["culture"]] if name not in known]
     chosen += [kin.samples[name] for name in draw.sample(rest, min(config.references - len(chosen), len(rest)))]
     return chosen
@@ -198,7 +201,7 @@ def _informed(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model
     spans = []
     for row in rows:
         placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
-        told = references(row, kin, config) if placebo else []
+        told = references(row, placebo, kin, config) if placebo else []
         spans.append((len(calls), [len(other["response"].encode()) for other in told]))
         for shown in (row, placebo):
             calls += [(turns(row["culture"], [shown], other["question"]), other["response"]) for other in told if shown]
@@ -236,8 +239,9 @@ def _in_context(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Mod
         desc="in context",
     )
     right: dict[str, list[bool]] = defaultdict(list)
-    for name, is_right in zip(answered["sample_id"], answered["right"], strict=True):
-        right[name].append(bool(is_right))  # an answer that is none of the options is wrong
+    for name, is_right, reason in zip(*(answered[name] for name in ("sample_id", "right", "drop_reason")), strict=True):
+        if not (reason or "").startswith(FAILED):  # what was not answered says nothing of the sample
+            right[name].append(bool(is_right))  # an answer that is none of the options is wrong
     return [float(np.mean(right[row["sample_id"]])) if row["sample_id"] in right else None for row in rows]
 
 

@@ -7,6 +7,7 @@ CulturalBench is kept whole for testing.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -33,11 +34,11 @@ def read(path: Path | str) -> dict[str, list[Item]]:
     """The items of a file by country, in lower case with underscores.
 
     Raises:
-        InputError: names the file, and the row and column of a mistake.
+        InputError: names the file, and the row and column of a mistake; there is no row.
     """
     items: dict[str, list[Item]] = defaultdict(list)
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark first
             reader = csv.DictReader(file)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
             if missing:
@@ -49,7 +50,16 @@ def read(path: Path | str) -> dict[str, list[Item]]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not UTF-8 text.") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: is not valid CSV ({error}).") from None
+    if not items:
+        raise InputError(f"{path}: holds no questions.")
     return dict(items)
+
+
+def digest(path: Path | str) -> str:
+    """The hash of a file's items, by which a changed file is known. Raises as `read` does."""
+    return hashlib.sha256(json.dumps(read(path), sort_keys=True).encode()).hexdigest()
 
 
 def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
@@ -70,8 +80,9 @@ def _item(row: dict[str, Any], where: str) -> Item:
         options = [f"{letter}. {text}" for letter, text in choices.items()]
     except (ValueError, AttributeError, TypeError):
         raise InputError(f"{where}: choices is no JSON object of letter and text.") from None
+    question = (row["prompt"] or "").split(" Without any explanation")[0].strip()  # BLEnD goes on with a format
+    if not question:
+        raise InputError(f"{where}: prompt is empty.")
     if row["answer_idx"] not in choices or not set(choices) <= set(SCHEMA["properties"]["answer"]["enum"]):
         raise InputError(f"{where}: answer_idx {row['answer_idx']!r} is none of the choices {', '.join(choices)}.")
-    # BLEnD's prompt goes on with a format of its own after the question
-    question = row["prompt"].split(" Without any explanation")[0].strip()
     return Item("\n".join([question, *options, 'Answer with JSON: {"answer": letter}']), row["answer_idx"])

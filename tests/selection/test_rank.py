@@ -1,11 +1,13 @@
-"""s = r * d, best first within each culture, until the budget is used."""
+"""The product and the sum of r and d, best first within each culture, until the budget is used."""
 
+import numpy as np
 import pytest
 from datasets import Dataset
+from scipy.stats import zscore
 
-from caredio import features
+from caredio import features, selection
 from caredio.errors import InputError
-from caredio.selection import rank
+from caredio.selection import distinct, rank, represent
 
 
 def scored(rows):
@@ -139,3 +141,58 @@ def test_run_names_missing_columns():
 def test_budget_is_positive():
     with pytest.raises(InputError, match="budget"):
         rank.Config(budget=0)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
+def test_the_sum_is_of_scipy_s_z_scores(weight):
+    r, d = np.random.default_rng(0).normal(3, 2, size=(2, 30)).tolist()
+    assert rank.sum_of_z(r, d, weight) == pytest.approx(zscore(r) + weight * zscore(d))
+
+
+@pytest.mark.parametrize("equal", [[2.0, 2.0, 2.0], [0.1 + 0.2, 0.3, 0.3], [7.0]])
+def test_equal_values_are_no_deviations_from_their_mean(equal):
+    assert rank.z(np.array(equal)).tolist() == [0.0] * len(equal)
+
+
+def test_the_sum_is_over_a_culture_s_selectable_rows():
+    pool = score(scored(ROWS), rank.Config(weight=0.5), "sum")
+    japan = zscore([2.0, 3.0, 5.0]) + 0.5 * zscore([0.5, 0.9, 0.1])
+    china = zscore([1.0, 8.0, 1.0, 2.0]) + 0.5 * zscore([0.7, 0.2, 0.0, -0.1])
+    expected = dict(zip("abgcfij", [*japan, *china], strict=True))
+    assert by_id(pool, "score") == pytest.approx({**expected, "d": None, "e": None, "h": None})
+
+
+MEASURES = [(r, d) for r in represent.MEASURES for d in distinct.MEASURES]
+
+
+def config(r, d, **ranking):
+    return selection.Config(
+        represent=represent.Config(representativeness=r, validation="items.csv"),
+        distinct=distinct.Config(distinctiveness=d),
+        rank=rank.Config(**ranking),
+    )
+
+
+@pytest.mark.parametrize(("r", "d"), MEASURES)
+def test_scores_multiply_where_neither_can_be_negative(r, d):
+    shares = (r, d) in {("size", "cosine"), ("in_context", "cosine")}
+    assert config(r, d).combine == ("product" if shares else "sum")
+    assert config(r, d, score="sum").combine == "sum"
+    if shares:
+        assert config(r, d, score="product").combine == "product"
+    else:
+        with pytest.raises(InputError, match=r"^a product of scores that can be negative ranks nothing; .*\.$"):
+            config(r, d, score="product")
+
+
+@pytest.mark.parametrize(("r", "d"), MEASURES)
+def test_a_model_is_asked_where_the_measure_needs_one(r, d):
+    assert config(r, d).asks == (r in ("in_context", "information") or d == "information")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("score", "mean"), ("ranking", "best"), ("weight", -1.0), ("weight", float("nan"))]
+)
+def test_settings_that_cannot_be_are_told(setting, value):
+    with pytest.raises(InputError, match=f"{setting} is"):
+        rank.Config(**{setting: value})
