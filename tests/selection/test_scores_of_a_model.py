@@ -1,11 +1,10 @@
 """`caredio select` with every measure, score and baseline on a small table, its model behind a scripted endpoint."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
-from llm_server import LLMServer, logprob
+from llm_server import LLMServer
 
 from caredio import cli, prompts, runs
 from caredio.selection import voice
@@ -37,10 +36,8 @@ def select(folder, server, *flags):
 @pytest.mark.parametrize("d", ["cosine", "information"])
 def test_every_measure_ranks_each_row_or_says_why_not(server, tmp_path, r, d, caplog):
     flags = ["--representativeness", r, "--distinctiveness", d, "--validation", str(ITEMS)]
-    if r == "typicality":  # no panel, and no cluster of three: nothing can be ranked
-        with pytest.raises(SystemExit):
-            select(tmp_path, server, *flags)
-        return
+    if r == "typicality":
+        flags.append("--theta=-0.9")  # without a panel, a density needs a cluster of three
     pool, ranked = select(tmp_path, server, *flags)
     assert len(pool) == 6
     assert {row["sample_id"] for row in ranked} == {row["sample_id"] for row in pool if not row["drop_reason"]}
@@ -56,7 +53,21 @@ def test_information_is_what_the_endpoint_s_log_probabilities_give(server, tmp_p
     pool, _ = select(tmp_path, server, "--distinctiveness", "information")
     for row in pool:  # the scripted model hears no culture: every culture finds a text equally likely
         assert row["distinctiveness"] == pytest.approx(0, abs=1e-3)
-    assert math.isfinite(logprob("rice"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "uk", "china"), [('{"answer": "D"}', 0.5, 1.0), ('{"answer": "H"}', 0.0, 0.0), ("none of them", 0, 0)]
+)
+def test_in_context_is_the_share_of_right_answers_of_the_largest_centres(tmp_path, answer, uk, china):
+    flags = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2"]
+    with LLMServer(fault=lambda number, body: answer) as server:
+        pool, _ = select(tmp_path, server, *flags)
+    expected = {"uk": uk, "china": china}  # the keys of the uk's two questions are D and B, of china's D
+    for culture, share in expected.items():
+        found = [row for row in pool if row["culture"] == culture]
+        measured = [row["representativeness"] for row in found if row["representativeness"] is not None]
+        assert measured == [share] * 2
+        assert [row["drop_reason"] for row in found].count("unmeasured") == 1
 
 
 def test_another_measure_recomputes_scores_and_ranks_alone(server, tmp_path, caplog):
