@@ -103,7 +103,9 @@ def facility_location(names: list[str], responses: list[str], unit: np.ndarray, 
     except ImportError:
         raise InputError("facility_location needs apricot: pip install 'caredio[baselines]'.") from None
     similar = (1.0 + unit.astype(np.float64) @ unit.T.astype(np.float64)) / 2.0
-    found = FacilityLocationSelection(min(config.budget, len(unit)), metric="precomputed").fit(similar)
+    most = min(config.budget, len(unit))
+    # apricot's lazy optimizer takes a row twice where rows are equal
+    found = FacilityLocationSelection(most, metric="precomputed", optimizer="naive").fit(similar)
     scores: list[float | None] = [None] * len(unit)
     for row, gain in zip(found.ranking, found.gains, strict=True):
         scores[int(row)] = float(gain)

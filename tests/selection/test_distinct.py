@@ -1,5 +1,7 @@
 """Eq. 1 by hand and against scikit-learn; which others are compared, and what happens without any."""
 
+import math
+
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -142,3 +144,20 @@ def test_an_answer_that_was_not_embedded_is_named():
 def test_compared_is_positive():
     with pytest.raises(InputError, match="compared"):
         distinct.Config(compared=0)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "length", "expected"),
+    [
+        (-8.0, [-8.0, -8.0, -8.0], 4, 0.0),  # cultures that say it equally
+        (-8.0, [-10.0, -12.0], 4, (-8 - math.log2((2**-10 + 2**-12) / 2)) / 4),
+        (-8.0, [-8.0, -900.0, -900.0, -900.0], 4, 0.5),  # one other is enough: at most log2(4) bits are left
+        (-5000.0, [-5004.0], 2, 2.0),  # beyond what a float's exponent holds
+        (-8.0, [math.nan, -12.0], 4, 1.0),
+        (-8.0, [math.nan], 4, None),
+        (math.nan, [-8.0], 4, None),
+    ],
+)
+def test_information_by_hand(own, others, length, expected):
+    found = distinct.information(own, np.array(others), length)
+    assert found == (None if expected is None else pytest.approx(expected))

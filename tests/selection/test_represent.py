@@ -1,7 +1,12 @@
 """Representativeness is the size of a centre's cluster, and nothing elsewhere."""
 
+import math
+import random
+
+import numpy as np
 import pytest
 from datasets import Dataset
+from scipy.special import logsumexp
 
 from caredio import features
 from caredio.errors import InputError
@@ -59,3 +64,94 @@ def test_dropped_rows_stay_behind():
 def test_a_missing_column_is_named(missing):
     with pytest.raises(InputError, match=f"column {missing} is missing"):
         sized(clustered(ROWS).remove_columns(missing))
+
+
+UNIT = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]])
+
+
+def test_typicality_by_hand():
+    assert represent.typicality(UNIT[0], UNIT[[0, 0, 0]]) == pytest.approx(0, abs=1e-12)
+    # cosines 0 and .6 at kappa 5: exp(-5), exp(-2)
+    expected = math.log2((math.exp(-5) + math.exp(-2)) / 2)
+    assert represent.typicality(UNIT[0], UNIT[[1, 2]], kappa=5.0) == pytest.approx(expected)
+    assert represent.typicality(UNIT[0], UNIT[[3, 3]], kappa=2000.0) == pytest.approx(-4000 / math.log(2))
+
+
+def test_typicality_against_scipy():
+    raw = np.random.default_rng(0).normal(size=(30, 16))
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    distance = ((unit[1:] - unit[0]) ** 2).sum(axis=1)  # of unit vectors, 2 (1 - cos)
+    expected = (logsumexp(-represent.KAPPA * distance / 2) - math.log(29)) / math.log(2)
+    assert represent.typicality(unit[0], unit[1:]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_density_needs_two_others(count):
+    assert represent.typicality(UNIT[0], UNIT[1 : 1 + count]) is None
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("sample", "placebo", "lengths", "expected"),
+    [
+        ([-10.0, -30.0], [-20.0, -20.0], [5, 10], (2.0 - 1.0) / 2),
+        ([-10.0, NAN, -9.0], [-20.0, -1.0, NAN], [5, 1, 1], 2.0),
+        ([NAN], [-1.0], [1], None),
+        ([], [], [], None),
+    ],
+)
+def test_informed_by_hand(sample, placebo, lengths, expected):
+    assert represent.informed(*map(np.array, (sample, placebo, lengths))) == expected
+
+
+def kin():
+    """a to j of one culture: a to d are one cluster; two rows a question; z is of another culture."""
+    rows = [
+        {
+            "sample_id": name,
+            "culture": "china" if name == "z" else "japan",
+            "question_id": f"q{place // 2}",
+            "question": f"{place // 2}?",
+            "response": name.upper(),
+            "cluster": 0 if place < 4 else place,
+            "panel": [{"persona": None, "sample_id": f"p-{name}", "response": "panel"}],
+        }
+        for place, name in enumerate("abcdefghijz")
+    ]
+    random.Random(3).shuffle(rows)
+    return {row["sample_id"]: row for row in clustered(rows)}, represent.Kin(clustered(rows))
+
+
+def names(told):
+    return [one["sample_id"] for one in told]
+
+
+def test_references_are_near_ones_first_then_others_of_the_culture():
+    rows, known = kin()
+    for row in (row for name, row in rows.items() if name != "z"):
+        near = {f"p-{row['sample_id']}", *known.mates(row)}
+        for seed in range(5):
+            placebo = known.on_another_question(row, random.Random(seed))
+            assert placebo["question_id"] != row["question_id"]
+            found = names(represent.references(row, placebo, known, represent.Config(references=6, seed=seed)))
+            free = near - {placebo["sample_id"]}
+            assert len(set(found)) == 6
+            assert set(found[: len(free)]) == free
+            assert not {row["sample_id"], placebo["sample_id"], "z"} & set(found)
+
+
+def test_references_are_drawn_by_the_seed():
+    rows, known = kin()
+    placebo = known.samples["i"]
+    drawn = {
+        tuple(names(represent.references(rows["a"], placebo, known, represent.Config(references=6, seed=seed))))
+        for seed in (0, 0, 1, 2)
+    }
+    assert len(drawn) == 3
+
+
+def test_a_culture_with_one_question_has_no_placebo():
+    rows, known = kin()
+    assert known.on_another_question(rows["z"], random.Random(0)) is None

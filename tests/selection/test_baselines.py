@@ -1,0 +1,125 @@
+"""What a culture's rows can be ranked by instead of their score, against brute-force readings of the papers."""
+
+import random
+
+import numpy as np
+import pytest
+from datasets import Dataset, concatenate_datasets
+
+from caredio import features
+from caredio.selection import rank
+
+NAMES = [f"{number:02}" for number in range(24)]
+
+
+def unit(rows, dim=5, seed=0):
+    raw = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
+    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+
+
+def order(ranking, vectors, budget=24, seed=0):
+    """Rows best first, as the baseline scores them."""
+    responses = ["word " * (row % 7) for row in range(len(vectors))]
+    config = rank.Config(budget, seed=seed, ranking=ranking)
+    scores = rank.BASELINES[ranking](NAMES[: len(vectors)], responses, vectors, config)
+    taken = [row for row, score in enumerate(scores) if score is not None]
+    return sorted(taken, key=lambda row: (-scores[row], row))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kcenter_is_gonzalez_traversal_from_the_row_nearest_to_the_mean(seed):
+    vectors = unit(24, seed=seed).astype(np.float64)
+    distance = [[1 - float(one @ other) for other in vectors] for one in vectors]
+    taken = [max(range(24), key=lambda row: float(vectors[row] @ vectors.mean(axis=0)))]
+    while len(taken) < 10:
+        rest = [row for row in range(24) if row not in taken]
+        taken.append(max(rest, key=lambda row: min(distance[row][one] for one in taken)))
+    assert order("kcenter", unit(24, seed=seed), budget=10) == taken
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_facility_location_takes_the_largest_gain_each_time(seed):
+    vectors = unit(24, seed=seed).astype(np.float64)
+    similar = (1 + vectors @ vectors.T) / 2
+    taken = []
+    while len(taken) < 10:
+        rest = [row for row in range(24) if row not in taken]
+        taken.append(max(rest, key=lambda row: similar[[*taken, row]].max(axis=0).sum()))
+    assert order("facility_location", unit(24, seed=seed), budget=10) == taken
+
+
+def test_random_is_a_matter_of_the_seed_and_the_id_alone():
+    first = order("random", unit(24))
+    assert order("random", unit(24, seed=1)) == first
+    assert order("random", unit(24), seed=1) != first
+    assert [row for row in first if row < 9] == order("random", unit(9))  # the rest of the table does not matter
+    assert sorted(first) == list(range(24))
+
+
+def test_longest_is_by_characters():
+    scores = rank.longest(["a", "b", "c"], ["四个汉字", "words", ""], unit(3), rank.Config())
+    assert scores == [4.0, 5.0, 0.0]
+
+
+@pytest.mark.parametrize("ranking", ["kcenter", "facility_location"])
+@pytest.mark.parametrize("vectors", [np.repeat(unit(3), 4, axis=0), np.zeros((6, 5), np.float32), unit(1)])
+def test_equal_rows_are_ranked_too(ranking, vectors):
+    assert sorted(order(ranking, vectors)) == list(range(len(vectors)))
+    distinct = len(np.unique(vectors, axis=0))
+    assert len(np.unique(vectors[order(ranking, vectors)[:distinct]], axis=0)) == distinct
+
+
+def table():
+    """Two cultures of 12 and 3 rows, of which a few are redundant, without another culture, or unmeasured."""
+    columns = features.Features({name: kind for name, kind in features.SCORED.items() if name != "drop_reason"})
+    rows = [
+        {
+            **dict.fromkeys(columns),
+            "others": [],
+            "sample_id": NAMES[row],
+            "culture": "japan" if row % 5 else "china",
+            "question": f"Why {row}?",
+            "response": "because " * (row % 4 + 1),
+            "is_center": row % 3 > 0,
+            "compared": 4 * (row % 7 > 0),
+            "distinctiveness": row / 9 if row % 7 else None,
+            "representativeness": 1.0 if row % 3 and row != 8 else None,
+        }
+        for row in range(15)
+    ]
+    return Dataset.from_list(rows, features=columns)
+
+
+VECTORS = Dataset.from_list(
+    [
+        {"sample_id": name, "sample_embedding": vector, "response_embedding": vector}
+        for name, vector in zip(NAMES, unit(24).tolist(), strict=True)
+    ],
+    features=features.vectors(5),
+)
+
+
+@pytest.mark.parametrize("ranking", rank.BASELINES)
+@pytest.mark.parametrize("budget", [1, 5, 100])
+def test_a_baseline_ranks_every_row_up_to_the_budget_whatever_the_row_order(ranking, budget):
+    config = rank.Config(budget, ranking=ranking)
+    pool = rank.score(table(), VECTORS, config, "product")
+    ranked = rank.run(pool)
+    for culture, rows in (("china", 3), ("japan", 12)):
+        ranks = [row["rank"] for row in ranked if row["culture"] == culture]
+        assert ranks == list(range(1, min(budget, rows) + 1))
+    assert set(pool["drop_reason"]) <= {None, "over_budget"}
+    for seed in range(3):
+        shuffled = table().select(random.Random(seed).sample(range(15), 15))
+        assert rank.run(rank.score(shuffled, VECTORS, config, "product")).to_list() == ranked.to_list()
+
+
+@pytest.mark.parametrize("ranking", rank.BASELINES)
+def test_a_culture_s_ranks_do_not_depend_on_other_cultures(ranking):
+    config = rank.Config(5, ranking=ranking)
+    apart = [
+        rank.run(rank.score(table().filter(lambda row, of=of: row["culture"] == of), VECTORS, config, "product"))
+        for of in ("china", "japan")
+    ]
+    together = rank.run(rank.score(table(), VECTORS, config, "product"))
+    assert together.to_list() == concatenate_datasets(apart).to_list()

@@ -1,0 +1,104 @@
+"""`caredio select` with every measure, score and baseline on a small table, its model behind a scripted endpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+from llm_server import LLMServer
+
+from caredio import cli, prompts, runs
+from caredio.selection import voice
+
+ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
+ASKED = ("What is eaten first?", "Who pays at dinner?", "When do shops close?")
+SAID = {"china": ("rice 粥", "the eldest", "at nine"), "uk": ("toast", "all of us", "at five")}
+
+
+def own(folder):
+    rows = [
+        {"question_id": f"q{place}", "question": question, "culture": culture, "response": SAID[culture][place]}
+        for place, question in enumerate(ASKED)
+        for culture in SAID
+    ]
+    path = folder / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def select(folder, server, *flags):
+    asking = ["--model", "scripted", "--base-url", server.url, "--retries", "0"]
+    cli.main(["select", str(own(folder)), "--out", str(folder / "run"), *asking, *flags])
+    with runs.Run(folder / "run") as run:
+        return run.table("scored").to_list(), run.table("ranked").to_list()
+
+
+@pytest.mark.parametrize("r", ["size", "typicality", "in_context", "information"])
+@pytest.mark.parametrize("d", ["cosine", "information"])
+def test_every_measure_ranks_each_row_or_says_why_not(server, tmp_path, r, d, caplog):
+    flags = ["--representativeness", r, "--distinctiveness", d, "--validation", str(ITEMS)]
+    if r == "typicality":
+        flags.append("--theta=-0.9")  # without a panel, a density needs a cluster of three
+    pool, ranked = select(tmp_path, server, *flags)
+    assert len(pool) == 6
+    assert {row["sample_id"] for row in ranked} == {row["sample_id"] for row in pool if not row["drop_reason"]}
+    assert all(row["score"] is not None for row in ranked)
+    asked = len(server.seen)
+    caplog.clear()
+    assert select(tmp_path, server, *flags) == (pool, ranked)
+    assert caplog.text.count("unchanged") == 5
+    assert len(server.seen) == asked
+
+
+def test_information_is_what_the_endpoint_s_log_probabilities_give(server, tmp_path):
+    pool, _ = select(tmp_path, server, "--distinctiveness", "information")
+    for row in pool:  # the scripted model hears no culture: every culture finds a text equally likely
+        assert row["distinctiveness"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "uk", "china"), [('{"answer": "D"}', 0.5, 1.0), ('{"answer": "H"}', 0.0, 0.0), ("none of them", 0, 0)]
+)
+def test_in_context_is_the_share_of_right_answers_of_the_largest_centres(tmp_path, answer, uk, china):
+    flags = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2"]
+    with LLMServer(fault=lambda number, body: answer) as server:
+        pool, _ = select(tmp_path, server, *flags)
+    expected = {"uk": uk, "china": china}  # the keys of the uk's two questions are D and B, of china's D
+    for culture, share in expected.items():
+        found = [row for row in pool if row["culture"] == culture]
+        measured = [row["representativeness"] for row in found if row["representativeness"] is not None]
+        assert measured == [share] * 2
+        assert [row["drop_reason"] for row in found].count("unmeasured") == 1
+
+
+def test_another_measure_recomputes_scores_and_ranks_alone(server, tmp_path, caplog):
+    select(tmp_path, server)
+    caplog.clear()
+    select(tmp_path, server, "--representativeness", "information")
+    unchanged = [record.args[0] for record in caplog.records if "unchanged" in record.msg]
+    assert unchanged == ["candidates", "vectors"]
+
+
+@pytest.mark.parametrize("ranking", ["random", "longest", "kcenter", "facility_location"])
+def test_every_baseline_ranks_all_rows(server, tmp_path, ranking):
+    pool, ranked = select(tmp_path, server, "--ranking", ranking)
+    assert len(pool) == len(ranked) == 6
+    assert [row["rank"] for row in ranked] == [1, 2, 3, 1, 2, 3]
+    assert server.seen == []
+
+
+def test_an_endpoint_without_log_probabilities_is_one_sentence(tmp_path, capsys):
+    with LLMServer(logprobs=False) as server, pytest.raises(SystemExit) as end:
+        select(tmp_path, server, "--representativeness", "information")
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "tells no log-probabilities of prompts" in said.strip().splitlines()[-1]
+
+
+def test_the_chat_is_the_culture_s_after_what_it_is_shown():
+    system, question = prompts.load("likelihood").messages(name="the United Kingdom", question="Who pays?")
+    system["content"] = system["content"].replace("the United Kingdom", voice.name("uk"))
+    shown = [{"question": "What first?", "response": "toast"}]
+    chat = [system, {"role": "user", "content": "What first?"}, {"role": "assistant", "content": "toast"}, question]
+    assert voice.turns("uk", shown, "Who pays?") == chat
+    assert [voice.name(slug) for slug in ("uk", "west_java")] == ["UK", "West Java"]
