@@ -58,7 +58,7 @@ def request(spec: Spec, messages: Messages, schema: dict[str, Any] | None, opena
 def measure(spec: Spec, messages: Messages) -> dict[str, Any]:
     """The body that asks vLLM how likely a chat's own text is, up to its last turn or to where the next would begin."""
     said = messages[-1]["role"] == "assistant"
-    turn = {"add_generation_prompt": not said, "continue_final_message": said}
+    turn = {"add_generation_prompt": False, "continue_final_message": True} if said else {"add_generation_prompt": True}
     return {"model": spec.model, "messages": messages, "max_tokens": 1, "prompt_logprobs": 0, **turn}
 
 

@@ -69,25 +69,34 @@ def test_a_missing_column_is_named(missing):
 UNIT = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]])
 
 
+def density(response, others, **kappa):
+    """Typicality of one response among others, which also hold the response itself."""
+    return represent.typicality(response[None], np.stack([response, *others]), np.array([0]), **kappa)[0]
+
+
 def test_typicality_by_hand():
-    assert represent.typicality(UNIT[0], UNIT[[0, 0, 0]]) == pytest.approx(0, abs=1e-12)
+    assert density(UNIT[0], UNIT[[0, 0, 0]]) == pytest.approx(0, abs=1e-12)
     # cosines 0 and .6 at kappa 5: exp(-5), exp(-2)
     expected = math.log2((math.exp(-5) + math.exp(-2)) / 2)
-    assert represent.typicality(UNIT[0], UNIT[[1, 2]], kappa=5.0) == pytest.approx(expected)
-    assert represent.typicality(UNIT[0], UNIT[[3, 3]], kappa=2000.0) == pytest.approx(-4000 / math.log(2))
+    assert density(UNIT[0], UNIT[[1, 2]], kappa=5.0) == pytest.approx(expected)
+    assert density(UNIT[0], UNIT[[3, 3]], kappa=2000.0) == pytest.approx(-4000 / math.log(2))
 
 
-def test_typicality_against_scipy():
+def test_typicality_against_scipy(monkeypatch):
+    monkeypatch.setattr(represent, "_BLOCK", 7)
     raw = np.random.default_rng(0).normal(size=(30, 16))
     unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    distance = ((unit[1:] - unit[0]) ** 2).sum(axis=1)  # of unit vectors, 2 (1 - cos)
-    expected = (logsumexp(-represent.KAPPA * distance / 2) - math.log(29)) / math.log(2)
-    assert represent.typicality(unit[0], unit[1:]) == pytest.approx(expected)
+    rows = np.array([0, 4, 29, 3, 11, 12, 13, 14, 15])
+    found = represent.typicality(unit[rows], unit, rows)
+    for row, value in zip(rows, found, strict=True):
+        others = np.delete(unit, row, axis=0)
+        distance = ((others - unit[row]) ** 2).sum(axis=1)  # of unit vectors, 2 (1 - cos)
+        assert value == pytest.approx((logsumexp(-represent.KAPPA * distance / 2) - math.log(29)) / math.log(2))
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_density_needs_two_others(count):
-    assert represent.typicality(UNIT[0], UNIT[1 : 1 + count]) is None
+    assert np.isnan(density(UNIT[0], UNIT[1 : 1 + count]))
 
 
 NAN = math.nan
