@@ -64,8 +64,10 @@ class ByLikelihood:
 
     def __init__(self, start: Dataset, model: Model, config: represent.Config, compared: distinct.Config) -> None:
         self.model, self.compared = model, compared
+        # a cluster each: the answers that a sample is read on are its panel's, then any of the culture's
         alone = Dataset.from_dict({"cluster": range(len(start))}, features=Features({"cluster": Value("int32")}))
-        kin = represent.Kin(features.beside(start, alone))
+        start = features.beside(start, alone)
+        kin = represent.Kin(start)
         self.told: dict[tuple[str, str], list[dict[str, str]]] = {}
         calls: list[Call] = []
         for row in start:
