@@ -61,10 +61,10 @@ COLUMNS: dict[str, Column] = {
         "contrast",
     ),
     "traits": Column(List(_TEXT), "what the comparison says of the culture", "adapt"),
-    "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast"),
+    "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast, optimize"),
     "history": Column(
         List({"round": Value("int32"), "question": _TEXT, "response": _TEXT, "objective": Value("float64")}),
-        "steps of the optimisation",
+        "accepted steps of the optimisation, from round 0 on",
         "optimize",
     ),
     "generator": Column(_TEXT, "model that was asked", "contrast"),

@@ -63,7 +63,7 @@ def synthesize(
         return plan(targets, asked, known, config, spec, endpoint.batch)
     model = connect(spec, endpoint, store)
     with Run(out) as run:
-        return synthesis.synthesize(run, model, targets, asked, known, config)
+        return synthesis.synthesize(run, model, targets, asked, known, config, endpoint)
 
 
 def select(

@@ -15,7 +15,7 @@ NAMES = sorted(
 
 
 def test_the_stages_prompts_are_there():
-    assert NAMES == ["adapt", "contrast", "likelihood", "questions", "roleplay", "sensitivity"]
+    assert NAMES == ["adapt", "contrast", "improve", "likelihood", "questions", "rewrite", "roleplay", "sensitivity"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,7 @@
-"""From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2)."""
+"""From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
+
+With rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from caredio.cultures import Culture
+    from caredio.llm.client import Endpoint
     from caredio.llm.model import Model
     from caredio.runs import Run
     from caredio.topics import Topic
 
-from caredio.synthesis import adapt, contrast, isolated, languages, personas, questions, roleplay
+from caredio.synthesis import adapt, contrast, isolated, languages, optimize, personas, questions, roleplay
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Config:
     adapt: adapt.Config = adapt.Config()
     contrast: contrast.Config = contrast.Config()
     personas: personas.Config = personas.Config()
+    optimize: optimize.Config = optimize.Config()
 
 
 def speakers(targets: list[Culture], cultures: dict[str, Culture], config: Config) -> dict[str, Culture]:
@@ -40,11 +45,13 @@ def synthesize(
     topics: list[Topic],
     cultures: dict[str, Culture],
     config: Config = Config(),
+    endpoint: Endpoint | None = None,
 ) -> Dataset:
     """Write the candidates of `targets` on `topics` into `run`, stage by stage.
 
     Args:
         cultures: all known cultures by slug; those that answer beside the targets come from here.
+        endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
 
     Returns:
         `features.CANDIDATES`.
@@ -97,12 +104,26 @@ def synthesize(
         model=model,
         prompt="roleplay",
     )
-    return run.stage(
-        "candidates",
+    rounds = config.optimize.optimize_rounds
+    candidates = run.stage(
+        "contrasted" if rounds else "candidates",
         lambda: contrast.run(adapted, alone, config.contrast, model, cultures, config.roleplay, config.adapt),
         columns=features.CANDIDATES,
         after=["adapted", "isolated"],
         config=style,
         model=model,
         prompt="contrast",
+    )
+    if not rounds:
+        return candidates
+    told = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
+    return run.stage(
+        "candidates",
+        lambda: optimize.run(candidates, config, model, cultures, told, endpoint),
+        columns=features.CANDIDATES,
+        after=["contrasted"],
+        config={**style, "optimize": config.optimize, "adapt": config.adapt, "personas": config.personas}
+        | {"topics": told},
+        model=model,
+        prompt=["improve", "rewrite", "roleplay", "contrast", "likelihood"],
     )

@@ -54,19 +54,23 @@ def others(
 
 def prompt(row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], config: roleplay.Config) -> Messages:
     """Row of question, language and others -> messages that have `culture` answer after reading the shown others."""
-    answers = "\n".join(
-        f"- {cultures[other['culture']].name}: {prompts.quote(other['response'])}"
-        for other in row["others"]
-        if other["shown"]
-    )
     return _PROMPT.messages(
         name=culture.name,
         adjective=culture.adjective,
         question=row["question"],
-        answers=answers,
+        answers=told(row, cultures),
         sentences=config.sentences,
         language=languages.name(row["language"]),
         register=config.register,
+    )
+
+
+def told(row: dict[str, Any], cultures: dict[str, Culture]) -> str:
+    """The shown others' answers to a candidate's question, a line each."""
+    return "\n".join(
+        f"- {cultures[other['culture']].name}: {prompts.quote(other['response'])}"
+        for other in row["others"]
+        if other["shown"]
     )
 
 
@@ -76,8 +80,8 @@ def parse(
     """The response, checked, with what is known of its making; `Unusable` says why it is none."""
     culture, language = cultures[row["culture"]], row["language"]
     if config.checks.on:
-        told = checks.shown(prompt(row, culture, cultures, config), row["question"])
-        checks.usable(content, language, told, culture.country)
+        seen = checks.shown(prompt(row, culture, cultures, config), row["question"])
+        checks.usable(content, language, seen, culture.country)
         checks.names_no_other(content, culture, cultures, language)
     return {
         "response": content,

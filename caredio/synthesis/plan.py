@@ -8,7 +8,7 @@ from typing import Any
 from caredio.cultures import Culture
 from caredio.llm.plan import ANSWER, CHARACTERS, QUESTION, Plan, Step, tokens
 from caredio.llm.spec import Spec
-from caredio.synthesis import Config, adapt, contrast, questions, roleplay, speakers
+from caredio.synthesis import Config, adapt, contrast, questions, redraw, roleplay, speakers
 from caredio.topics import Topic
 
 _QUESTION, _ANSWER = "?" * QUESTION, "." * ANSWER
@@ -25,7 +25,8 @@ def plan(
 ) -> Plan:
     """Count the calls of `synthesize` with these arguments, at the price of a Batch API if it is used.
 
-    Every question is taken to be written, adapted and answered; what is dropped on the way makes it cheaper.
+    Every question is taken to be written, adapted and answered, and every round of optimisation to be run; what is
+    dropped on the way, or stops early, makes it cheaper.
     """
     count = len(topics) * config.questions.per_topic
     pairs = count * len(targets)
@@ -48,7 +49,9 @@ def plan(
     ask = tokens(roleplay.prompt(asked, culture, config.roleplay))
     examples = [_QUESTION] * config.questions.demonstrations
     judged = count if config.questions.checks.on else 0
-    steps = (
+    contrastive = tokens(contrast.prompt(asked, culture, cultures, config.roleplay))
+    alone = count * (len(targets) * (1 + config.personas.personas) + others)
+    steps: tuple[tuple[str, int, int, int], ...] = (
         (
             "questions",
             len(topics) * written,
@@ -58,8 +61,25 @@ def plan(
         ("sensitivity", judged, tokens(questions.judge_prompt(asked)), _JUDGED),
         ("answers", count * len(near), ask, answer),
         ("adapted", pairs, tokens(adapt.prompt(asked, culture)), _ADAPTED),
-        ("isolated answers", count * (len(targets) * (1 + config.personas.personas) + others), ask, answer),
-        ("contrastive answers", pairs, tokens(contrast.prompt(asked, culture, cultures, config.roleplay)), answer),
+        ("isolated answers", alone, ask, answer),
+        ("contrastive answers", pairs, contrastive, answer),
     )
+    if config.optimize.optimize_rounds:
+        best = {**asked, "response": _ANSWER, "typical": 0.0, "distinct": 0.0}
+        improve = tokens(redraw.answer_prompt(best, culture, cultures, config.roleplay))
+        rewrite = tokens(redraw.question_prompt(best, culture, topics[0].description))
+        rounds = config.optimize.optimize_rounds
+        tried, put = rounds * config.optimize.other_responses, rounds * config.optimize.other_questions
+        steps += (
+            ("other answers", pairs * tried, improve, answer),
+            ("other questions", pairs * put, rewrite, _JUDGED + len(_QUESTION) // CHARACTERS),
+            ("isolated to them", alone * put, ask, answer),
+            ("contrastive to them", pairs * put, contrastive, answer),
+            ("held-out answers", pairs * 2 * (1 + config.contrast.compared), ask, answer),
+        )
+        if config.optimize.objective == "likelihood":
+            read = config.optimize.references * (2 + tried + put)  # after the sample, and once after another
+            read += (1 + config.contrast.compared) * (1 + tried + put)
+            steps += (("likelihoods", pairs * read, 2 * (len(_QUESTION) + len(_ANSWER)) // CHARACTERS, 0),)
     counted = tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps)
     return Plan(spec.model, counted, batch)

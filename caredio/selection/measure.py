@@ -1,0 +1,142 @@
+"""r and d of candidates by answers that are given once: what synthesis/optimize.py climbs.
+
+The formulas are those of represent.py and distinct.py; the answers they are read on do not change with the candidates.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from datasets import Dataset, Features, Value
+
+from caredio import features
+from caredio.llm.likelihood import Call, likelihoods
+from caredio.llm.model import Model
+from caredio.selection import distinct, represent
+from caredio.selection.embed import Encoder
+from caredio.selection.voice import turns
+
+_HASHED = 1024  # numbers of a vector of hashed character n-grams
+_EQUAL = 1e-12  # a spread below is none, as in rank.py
+
+
+class Measure(Protocol):
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+        """r and d of candidates: float64[n, 2], nan where unknown."""
+
+
+class ByEmbeddings:
+    """r = `represent.typicality`, d = `distinct.cosine`, among answers that are given once."""
+
+    def __init__(self, said: dict[str, dict[str, str]], encode: Encoder, compared: distinct.Config) -> None:
+        """`said`: culture -> name -> answer. A slot's own bears its question_id, and does not count for the slot."""
+        self.encode, self.compared = encode, compared
+        self.place = {culture: {name: row for row, name in enumerate(told)} for culture, told in said.items()}
+        self.among = {culture: unit(encode, list(told.values())) for culture, told in said.items()}
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+        against = [distinct.compared_to(row, self.compared) for row in rows]
+        texts = [other["response"] for row in against for culture in row for other in culture]
+        texts = list(dict.fromkeys([*(row["response"] for row in rows), *texts]))
+        place = {text: number for number, text in enumerate(texts)}
+        vectors = unit(self.encode, texts)
+        found = np.full((len(rows), 2), np.nan)
+        of_culture: dict[str, list[int]] = defaultdict(list)
+        for number, (row, others) in enumerate(zip(rows, against, strict=True)):
+            if row["question_id"] in self.place.get(row["culture"], {}):
+                of_culture[row["culture"]].append(number)
+            if others:
+                of_others = [vectors[[place[other["response"]] for other in culture]] for culture in others]
+                found[number, 1] = distinct.cosine(vectors[place[row["response"]]], of_others)
+        for culture, numbers in of_culture.items():
+            responses = vectors[[place[rows[number]["response"]] for number in numbers]]
+            own = np.array([self.place[culture][rows[number]["question_id"]] for number in numbers])
+            found[numbers, 0] = represent.typicality(responses, self.among[culture], own)
+        return found
+
+
+class ByLikelihood:
+    """r = `represent.informed` on answers of the culture drawn once, d = `distinct.information`."""
+
+    def __init__(self, start: Dataset, model: Model, config: represent.Config, compared: distinct.Config) -> None:
+        self.model, self.compared = model, compared
+        # a cluster each: the answers that a sample is read on are its panel's, then any of the culture's
+        alone = Dataset.from_dict({"cluster": range(len(start))}, features=Features({"cluster": Value("int32")}))
+        start = features.beside(start, alone)
+        kin = represent.Kin(start)
+        self.told: dict[tuple[str, str], list[dict[str, str]]] = {}
+        calls: list[Call] = []
+        for row in start:
+            placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
+            told = represent.references(row, placebo, kin, config) if placebo else []
+            self.told[_slot(row)] = told
+            calls += [_after(placebo, row["culture"], other) for other in told if placebo]
+        bits = iter(likelihoods(calls, model, "information without the sample"))
+        self.without = {slot: np.array([next(bits) for _ in told]) for slot, told in self.told.items()}
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+        calls: list[Call] = []
+        spans = []
+        for row in rows:
+            told = self.told[_slot(row)]
+            others = [culture[0]["culture"] for culture in distinct.compared_to(row, self.compared)]
+            spans.append((len(calls), len(told), len(others)))
+            calls += [_after(row, row["culture"], other) for other in told]
+            calls += [(turns(culture, [], row["question"]), row["response"]) for culture in (row["culture"], *others)]
+        bits = likelihoods(calls, self.model, "information")
+        found = []
+        for row, (start, told_n, others_n) in zip(rows, spans, strict=True):
+            lengths = np.array([len(other["response"].encode()) for other in self.told[_slot(row)]])
+            own = start + told_n
+            r = represent.informed(bits[start:own], self.without[_slot(row)], lengths)
+            d = distinct.information(bits[own], bits[own + 1 : own + 1 + others_n], len(row["response"].encode()))
+            found.append((r, d))
+        return np.array(found, np.float64).reshape(-1, 2)
+
+
+def scales(cultures: Sequence[str], found: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean and standard deviation of each culture's r and d: culture -> float64[2, 2], of its rows that have both."""
+    known = np.isfinite(found).all(axis=1)
+    of_culture = {culture: found[[own == culture for own in cultures] & known] for culture in dict.fromkeys(cultures)}
+    return {
+        culture: np.stack([values.mean(axis=0), values.std(axis=0)]) if len(values) else np.full((2, 2), np.nan)
+        for culture, values in of_culture.items()
+    }
+
+
+def z(values: np.ndarray, scale: np.ndarray) -> tuple[float, float]:
+    """r and d in standard deviations from their mean; 0 where all were equal, as in selection's rank."""
+    mean, spread = scale
+    found = np.where(spread > _EQUAL, (values - mean) / np.maximum(spread, _EQUAL), values * 0)
+    return float(found[0]), float(found[1])
+
+
+def unit(encode: Encoder, texts: list[str]) -> np.ndarray:
+    """Unit float32[n, d] of distinct or repeated texts."""
+    distinct_texts = list(dict.fromkeys(texts))
+    if not distinct_texts:
+        return np.empty((0, 1), np.float32)
+    vectors = encode(distinct_texts)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    place = {text: row for row, text in enumerate(distinct_texts)}
+    return vectors[[place[text] for text in texts]]
+
+
+def hashed(texts: list[str]) -> np.ndarray:
+    """Texts -> float32[n, 1024] of their hashed character n-grams: an embedder that no model is needed for."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    grams = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=_HASHED, dtype=np.float32)
+    return grams.transform(texts).toarray()
+
+
+def _slot(row: dict[str, Any]) -> tuple[str, str]:
+    return row["culture"], row["question_id"]
+
+
+def _after(shown: dict[str, Any] | dict[str, str], culture: str, other: dict[str, str]) -> Call:
+    return turns(culture, [shown], other["question"]), other["response"]

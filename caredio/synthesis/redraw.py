@@ -1,0 +1,203 @@
+"""Other answers to a candidate's question, and other questions in its place: what optimize.py chooses from.
+
+candidates -> candidates. Every text is a model's and is checked as in adapt.py and contrast.py; a draw that cannot be
+used is counted and does not compete.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset, Features, Value
+
+from caredio import features, prompts
+from caredio.cultures import Culture
+from caredio.llm.ask import Unusable, ask
+from caredio.llm.model import Model
+from caredio.llm.spec import Messages
+from caredio.llm.store import Answer
+from caredio.synthesis import adapt, checks, contrast, isolated, languages, roleplay
+from caredio.synthesis.questions import QUESTION, clean
+
+if TYPE_CHECKING:
+    from caredio.synthesis import Config
+
+Drawn = list[tuple[int, dict[str, Any]]]  # (which of the candidates, what may take its place)
+
+FRESH = 1  # draw of the answers that are asked for once more; the first were draw 0
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"change": {"type": "string"}, "question": QUESTION},
+    "required": ["change", "question"],
+    "additionalProperties": False,
+}
+_IMPROVE, _REWRITE = prompts.load("improve"), prompts.load("rewrite")
+
+
+def answer_prompt(
+    row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], style: roleplay.Config
+) -> Messages:
+    """Candidate with its scores (typical, distinct: in standard deviations) -> messages that ask for another answer."""
+    return _IMPROVE.messages(
+        name=culture.name,
+        adjective=culture.adjective,
+        question=row["question"],
+        answers=contrast.told(row, cultures),
+        response=prompts.quote(row["response"]),
+        typical=f"{row['typical']:+.1f}",
+        distinct=f"{row['distinct']:+.1f}",
+        sentences=style.sentences,
+        language=languages.name(row["language"]),
+        register=style.register,
+    )
+
+
+def parse_answer(
+    content: str, row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], style: roleplay.Config
+) -> dict[str, Any]:
+    """The response, checked as in contrast.py; it may take up the candidate's own. `Unusable` says why it is none."""
+    culture, language = cultures[row["culture"]], row["language"]
+    if style.checks.on:
+        told = checks.shown(answer_prompt(row, culture, cultures, style), row["question"])
+        checks.usable(content, language, told.replace(prompts.quote(row["response"]), "\n"), culture.country)
+        checks.names_no_other(content, culture, cultures, language)
+    return {
+        "response": content,
+        "model_revision": answer.model,
+        "sample_id": features.sample_id(culture.slug, row["question"], content),
+    }
+
+
+def question_prompt(row: dict[str, Any], culture: Culture, topic: str) -> Messages:
+    """Candidate with its scores, and its topic in a sentence -> messages that ask for another question."""
+    return _REWRITE.messages(
+        name=culture.name,
+        topic=topic,
+        universal=prompts.quote(row["universal_question"]),
+        question=prompts.quote(row["question"]),
+        response=prompts.quote(row["response"]),
+        typical=f"{row['typical']:+.1f}",
+        distinct=f"{row['distinct']:+.1f}",
+        language=languages.name(row["language"]),
+    )
+
+
+def parse_question(
+    content: dict[str, Any], row: dict[str, Any], topic: str, cultures: dict[str, Culture], style: adapt.Config
+) -> dict[str, Any]:
+    """The question, checked as in adapt.py; it may take up the earlier ones. `Unusable` says what is wrong with it."""
+    culture, question = cultures[row["culture"]], clean(content["question"])
+    if not question:
+        raise Unusable("the rewritten question is no question")
+    if style.checks.on:
+        told = checks.shown(question_prompt(row, culture, topic), prompts.quote(row["question"]))
+        told = told.replace(prompts.quote(row["universal_question"]), "\n")
+        checks.usable(question, row["language"], told, culture.country)
+        checks.names_no_other(question, culture, cultures, row["language"])
+    return {"question": question}
+
+
+class Writer:
+    """Draws from one model. `dropped` counts, by reason, the draws that cannot be used."""
+
+    def __init__(self, config: Config, model: Model, cultures: dict[str, Culture], topics: dict[str, str]) -> None:
+        """`topics`: topic_id -> the topic in a sentence."""
+        self.config, self.model, self.cultures, self.topics = config, model, cultures, topics
+        self.dropped: Counter[str] = Counter()
+
+    def responses(self, best: Sequence[dict[str, Any]], draws: range) -> Drawn:
+        """Other answers to the questions of `best`, one a draw."""
+        style = self.config.roleplay
+        told = self._ask(
+            _calls(len(best), draws),
+            prompt=lambda call: answer_prompt(
+                best[call["slot"]], self.cultures[best[call["slot"]]["culture"]], self.cultures, style
+            ),
+            parse=lambda content, call, answer: parse_answer(content, best[call["slot"]], answer, self.cultures, style),
+            writes=["response", "model_revision", "sample_id"],
+            desc="other answers",
+        )
+        made = {"generator": self.model.spec.model, "prompt_sha": _IMPROVE.sha}
+        return [(row["slot"], {**best[row["slot"]], **made, **row}) for row in told]
+
+    def questions(self, best: Sequence[dict[str, Any]], draws: range) -> list[tuple[int, str]]:
+        """Other questions in place of those of `best`, one a draw."""
+        told = self._ask(
+            _calls(len(best), draws),
+            prompt=lambda call: question_prompt(
+                best[call["slot"]], self.cultures[best[call["slot"]]["culture"]], self._topic(best[call["slot"]])
+            ),
+            parse=lambda content, call, answer: parse_question(
+                content, best[call["slot"]], self._topic(best[call["slot"]]), self.cultures, self.config.adapt
+            ),
+            writes=["question"],
+            desc="other questions",
+            schema=SCHEMA,
+        )
+        return list(zip(told["slot"], told["question"], strict=True))
+
+    def answered(self, best: Sequence[dict[str, Any]], asked: list[tuple[int, str]]) -> Drawn:
+        """The candidates that other questions make: answered in isolation by all who answered the first, then anew."""
+        numbers = features.count_within(str(slot) for slot, _ in asked)
+        drawn: Drawn = []
+        for number in range(1, max(numbers, default=0) + 1):  # the stages know one question a slot
+            part = [one for one, of_slot in zip(asked, numbers, strict=True) if of_slot == number]
+            drawn += self._answered({slot: {**best[slot], "question": question} for slot, question in part})
+        return drawn
+
+    def again(self, rows: Sequence[tuple[dict[str, Any], str]]) -> dict[tuple[str, str], str]:
+        """Isolated answers that nothing was chosen by: (question, speaker) -> response, a new draw.
+
+        Args:
+            rows: candidates, each with the slug of the culture that is to answer its question.
+        """
+        calls = {
+            (row["question"], speaker): {
+                **{name: row[name] for name in ("question_id", "question", "language")},
+                **roleplay.ALONE,
+                "draw": FRESH,
+                "target": row["culture"],
+                "culture": speaker,
+            }
+            for row, speaker in rows
+        }
+        told = roleplay.answer(
+            list(calls.values()),
+            features.ISOLATED,
+            self.config.roleplay,
+            self.model,
+            self.cultures,
+            "held-out answers",
+        )
+        said = zip(calls, told["response"], strict=True)
+        return {key: response for key, response in said if response is not None}
+
+    def _answered(self, rows: dict[int, dict[str, Any]]) -> Drawn:
+        config, adapted = self.config, features.table(list(rows.values()), features.ADAPTED)
+        common = (self.model, self.cultures, config.roleplay, config.adapt)
+        alone = isolated.run(adapted, config.contrast, config.personas, *common)
+        if not len(features.kept(alone)):
+            self.dropped["no_isolated_answer"] += len(rows)
+            return []
+        made = self._kept(contrast.run(adapted, alone, config.contrast, *common))
+        slots = {(row["culture"], row["question_id"]): slot for slot, row in rows.items()}
+        return [(slots[row["culture"], row["question_id"]], row) for row in made]
+
+    def _topic(self, row: dict[str, Any]) -> str:
+        return self.topics[row["topic_id"]]
+
+    def _ask(self, calls: Dataset, *, writes: list[str], **asked: Any) -> Dataset:
+        columns = Features({name: features.COLUMNS[name].type for name in writes})
+        return self._kept(ask(calls, self.model, writes=columns, **asked))
+
+    def _kept(self, table: Dataset) -> Dataset:
+        self.dropped.update(features.rejected(table)["drop_reason"])
+        return features.kept(table)
+
+
+def _calls(slots: int, draws: range) -> Dataset:
+    """A row for each draw of each slot; the prompts look the candidate up, which a large set need not hold twice."""
+    rows = [{"slot": slot, "draw": draw} for slot in range(slots) for draw in draws]
+    return features.table(rows, Features({"slot": Value("int32"), "draw": Value("int32")}))

@@ -1,0 +1,364 @@
+"""The alternation: what is accepted, what is not, and what is known of it afterwards."""
+
+import asyncio
+import hashlib
+import json
+import math
+import random
+import re
+
+import numpy as np
+import pytest
+from llm_server import LLMServer
+
+import caredio
+from caredio import cultures, features
+from caredio.errors import InputError
+from caredio.llm.model import Model
+from caredio.llm.spec import Spec
+from caredio.llm.store import Answer, Store
+from caredio.runs import Run
+from caredio.selection import distinct
+from caredio.selection.measure import ByEmbeddings, hashed, scales, unit, z
+from caredio.synthesis import Config, checks, optimize, redraw
+
+KNOWN = cultures.load()
+TOPICS = {"food": "Food: what people cook and eat"}
+
+
+class Script:
+    """A backend that says what `says(messages, draw)` says; like the others, it stores what it answers."""
+
+    def __init__(self, spec, store, says):
+        self.spec, self.store, self.says, self.asked = spec, store, says, []
+
+    async def generate(self, key, messages, schema):
+        await asyncio.sleep(0)
+        self.asked.append(messages)
+        answer = Answer(self.says(messages, key), "stop", "script", 1, 1)
+        self.store.put({key: answer})
+        return answer
+
+    async def likelihood(self, key, messages, completion):
+        bits = -float(int(hashlib.sha256((messages[0]["content"] + completion).encode()).hexdigest()[:2], 16))
+        self.asked.append(messages)
+        answer = Answer(str(bits), "stop", "script", 1, 0)
+        self.store.put({key: answer})
+        return answer
+
+    async def close(self):
+        pass
+
+
+def scripted(tmp_path, says, name="answers"):
+    spec, store = Spec(model="scripted"), Store(tmp_path / f"{name}.sqlite")
+    return Model(spec, Script(spec, store, says), store)
+
+
+def candidate(culture, number, response, others=("one", "two", "three", "four")):
+    question = f"Question number {number} about food?"
+    elsewhere = zip(("united_kingdom", "brazil", "nigeria", "germany"), others, strict=True)
+    said = [("japan", "shown words", True), *((slug, text, False) for slug, text in elsewhere)]
+    return {
+        "sample_id": features.sample_id(culture, question, response),
+        "question_id": f"food-{number}",
+        "culture": culture,
+        "language": "en",
+        "topic_id": "food",
+        "universal_question": question,
+        "question": question,
+        "response": response,
+        "isolated_response": response,
+        "others": [
+            {"culture": slug, "sample_id": f"{slug}{number}", "response": text, "shown": shown}
+            for slug, text, shown in said
+        ],
+        "panel": [],
+        "traits": ["t"],
+        "round": 0,
+        "history": [],
+    }
+
+
+def vector(text):
+    """Texts that say `[a b c]` are that vector; any other is one that depends on the text alone."""
+    found = re.search(r"\[(\S+) (\S+) (\S+)\]", text)
+    draw = random.Random(text)
+    return [float(number) for number in found.groups()] if found else [draw.gauss(0, 1) for _ in range(3)]
+
+
+def encode(texts):
+    return np.array([vector(text) for text in texts], np.float32)
+
+
+def settings(**changes):
+    defaults = {"optimize_rounds": 2, "other_responses": 3, "other_questions": 2, "relevance": -1.0}
+    return Config(
+        roleplay=Config().roleplay.__class__(checks=checks.Config("none")),
+        adapt=Config().adapt.__class__(neighbours=1, checks=checks.Config("none")),
+        optimize=optimize.Config(**defaults | changes),
+    )
+
+
+def climbed(rows, model, config, measure=None):
+    said = optimize._said(rows)
+    hill = optimize.Hill(rows, measure or ByEmbeddings(said, encode, distinct.Config()), config.optimize.weight)
+    writer = redraw.Writer(config, model, KNOWN, TOPICS)
+    return optimize.climb(hill, writer, config.optimize, encode), writer
+
+
+def chatter(seed):
+    def says(messages, key):
+        draw = random.Random(f"{seed}/{key}")
+        text = " ".join(draw.choice(["salt", "rice", "bread", "soup", "tea", "fish", "beans"]) for _ in range(5))
+        return (
+            json.dumps({"change": "c", "question": f"What about {text}?"})
+            if "change" in messages[1]["content"]
+            else text
+        )
+
+    return says
+
+
+def pool(seed=0, count=5, slugs=("china", "mexico")):
+    draw = random.Random(seed)
+    return [
+        candidate(slug, number, f"{slug} {draw.random()}", [str(draw.random()) for _ in range(4)])
+        for slug in slugs
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_accepted_objective_never_falls_and_a_round_gains_more_than_asked(tmp_path, seed):
+    config = settings(optimize_rounds=4, least_gain=0.3)
+    paths, _ = climbed(pool(seed), scripted(tmp_path, chatter(seed)), config)
+    rises = 0
+    for path in paths:
+        objectives = [step.objective for step in path]
+        assert objectives == sorted(set(objectives))
+        ends = {step.row["round"]: step.objective for step in path}
+        assert list(ends) == list(range(len(ends)))  # no round after one that did not count
+        for before, after in zip(list(ends.values()), list(ends.values())[1:], strict=False):
+            assert after > before + 0.3
+            rises += 1
+    assert rises > 3
+
+
+def only(said, question="What about [0 0 1]?"):
+    """Says the next of `said` to whoever improves an answer; other questions are always the same."""
+
+    def says(messages, key):
+        text = messages[1]["content"]
+        if "change" in text:
+            return json.dumps({"change": "c", "question": question})
+        if "Your own answer so far" in text:
+            return said[int(key, 16) % len(said)]
+        return "elsewhere [0.1 -1 0]"
+
+    return says
+
+
+def near_the_others():
+    """A culture that says about (1, 0, 0), a little on the side of the others, who say (0, 1, 0)."""
+    said = ["1 0.3 0", "1 0.2 0.2", "1 0.25 -0.2", "1 0.3 0.1"]
+    return [candidate("china", n, f"at first {n} [{text}]", ["they [0 1 0]"] * 4) for n, text in enumerate(said)]
+
+
+def test_the_known_best_answer_is_found(tmp_path):
+    rows = near_the_others()
+    said = [f"worse {n} [0.1 1 {n / 9}]" for n in range(7)] + ["the best [1 0 0]"]
+    model = scripted(tmp_path, only(said))
+    paths, _ = climbed(rows, model, settings(other_responses=40, other_questions=0, optimize_rounds=1))
+    assert [path[-1].row["response"] for path in paths] == ["the best [1 0 0]"] * 4
+
+
+def test_an_off_topic_question_does_not_compete_however_high_its_answers_score(tmp_path):
+    rows = near_the_others()
+    rows = [{**row, "question": "near [1 0 0]?", "universal_question": "near [1 0 0]?"} for row in rows]
+    topics = {"food": "food [1 0 0]"}
+
+    def says(messages, key):
+        text = messages[1]["content"]
+        if "change" in text:
+            return json.dumps({"change": "c", "question": "What about the stars [0 0 1]?"})
+        return "[1 0 0]" if "grew up in China" in messages[0]["content"] else "[-1 0 0]"
+
+    found = {}
+    for floor in (-1.0, 0.5):
+        config = settings(other_responses=0, other_questions=1, optimize_rounds=1, relevance=floor)
+        hill = optimize.Hill(rows, ByEmbeddings(optimize._said(rows), encode, distinct.Config()), 1.0)
+        writer = redraw.Writer(config, scripted(tmp_path, says), KNOWN, topics)
+        paths = optimize.climb(hill, writer, config.optimize, encode)
+        found[floor] = {path[-1].row["question"] for path in paths}, writer.dropped["off_topic"]
+    assert found == {-1.0: ({"What about the stars [0 0 1]?"}, 0), 0.5: ({"near [1 0 0]?"}, 4)}
+
+
+def test_a_score_does_not_depend_on_what_becomes_of_other_rows(tmp_path):
+    rows = pool(3)
+    config = settings(other_questions=0, optimize_rounds=1)
+    free, _ = climbed(rows, scripted(tmp_path, chatter(1)), config)
+
+    def stubborn(messages, key):
+        return "same" if "Question number 0" not in messages[1]["content"] else chatter(1)(messages, key)
+
+    held, _ = climbed(rows, scripted(tmp_path, stubborn, "held"), config)
+    assert sum(len(path) > 1 for path in free) > sum(len(path) > 1 for path in held)
+    for one, other in zip(free, held, strict=True):
+        if one[0].row["question_id"] == "food-0":
+            assert one == other
+
+
+def test_z_is_of_the_culture_at_the_start():
+    cultures_, found = ["a", "a", "b", "b"], np.array([[1.0, 2.0], [3.0, 2.0], [5.0, 1.0], [math.nan, 9.0]])
+    known = scales(cultures_, found)
+    assert known["a"].tolist() == [[2.0, 2.0], [1.0, 0.0]]
+    assert known["b"].tolist() == [[5.0, 1.0], [0.0, 0.0]]
+    assert z(np.array([5.0, 7.0]), known["a"]) == (3.0, 0.0)  # no spread of d at the start, so no gain by d
+
+
+def run_once(tmp_path, rows, name, says=chatter(2), **changes):
+    model = scripted(tmp_path, says, name)
+    config = settings(**changes)
+    table, report = optimize.run(features.table(rows, features.CANDIDATES), config, model, KNOWN, TOPICS)
+    return table, report, model
+
+
+@pytest.fixture
+def toy_embedder(monkeypatch):
+    monkeypatch.setattr(optimize.embed, "encoder", lambda config, endpoint=None: encode)
+
+
+def test_the_row_follows_the_accepted_text(tmp_path, toy_embedder):
+    rows = pool(4)
+    table, report, _ = run_once(tmp_path, rows, "a")
+    assert table.features == features.CANDIDATES
+    changed = 0
+    for before, row in zip(rows, table, strict=True):
+        steps = row["history"]
+        assert steps[0]["round"] == 0
+        assert (steps[0]["question"], steps[0]["response"]) == (before["question"], before["response"])
+        assert (steps[-1]["question"], steps[-1]["response"]) == (row["question"], row["response"])
+        assert row["round"] == steps[-1]["round"]
+        assert row["sample_id"] == features.sample_id(row["culture"], row["question"], row["response"])
+        assert (row["culture"], row["question_id"]) == (before["culture"], before["question_id"])
+        if row["question"] != before["question"]:
+            changed += 1
+            assert row["model_revision"] == "script"
+            for other in row["others"]:
+                assert other["sample_id"] == features.sample_id(other["culture"], row["question"], other["response"])
+    assert changed
+    assert sum(culture["changed"] for culture in report["optimized"].values()) == sum(
+        len(steps) > 1 for steps in table["history"]
+    )
+
+
+def test_two_runs_are_equal_and_the_second_asks_nothing(tmp_path, toy_embedder):
+    one, told, model = run_once(tmp_path, pool(5), "b")
+    calls = len(model.backend.asked)
+    assert len(model.store) == calls  # nothing was asked twice
+    two, again, model = run_once(tmp_path, pool(5), "b")
+    three, _, _ = run_once(tmp_path, pool(5), "c")
+    assert model.backend.asked == []
+    assert one.to_list() == two.to_list() == three.to_list()
+    assert told == again
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path, toy_embedder):
+    whole, _, model = run_once(tmp_path, pool(6), "whole")
+    left = 60
+
+    def stops(messages, key):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return chatter(2)(messages, key)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_once(tmp_path, pool(6), "part", stops)
+    rest, _, resumed = run_once(tmp_path, pool(6), "part")
+    assert rest.to_list() == whole.to_list()
+    assert len(resumed.backend.asked) == len(model.backend.asked) - 60
+
+
+def test_by_likelihood(tmp_path, toy_embedder):
+    table, _, _ = run_once(tmp_path, pool(7), "l", objective="likelihood", optimize_rounds=1)
+    objectives = [[step["objective"] for step in steps] for steps in table["history"]]
+    assert all(steps == sorted(steps) for steps in objectives)
+    assert sum(len(steps) > 1 for steps in objectives) > 2
+
+
+def test_the_held_out_report_by_hand(tmp_path):
+    # what is said once more: china (1, 0) to its three first questions in turn (1, 0), (0, 1), (1, 0); others (0, 1)
+    rows = [candidate("china", n, f"r{n} [{r}]", ["x"] * 4) for n, r in enumerate(["0 1 0", "1 0 0", "0 1 0"])]
+    after = [{**rows[0], "response": "new [1 0 0]"}, *rows[1:]]
+
+    def says(messages, key):
+        if "grew up in China" not in messages[0]["content"]:
+            return "[0 1 0]"
+        return "[0 1 0]" if "number 1" in messages[1]["content"] else "[1 0 0]"
+
+    writer = redraw.Writer(settings(), scripted(tmp_path, says), KNOWN, TOPICS)
+    report = optimize.held_out(rows, after, writer, encode, distinct.Config(), 2.0)["china"]
+    far = math.exp(-20.0)  # of answers at right angles, by kappa 20
+    r = [math.log2((1 + far) / 2), math.log2((1 + 1) / 2), math.log2((1 + far) / 2)]
+    became = math.log2((1 + far) / 2)  # the other two said (0, 1) and (1, 0)
+    assert report["n"] == 3
+    assert report["representativeness"] == pytest.approx([np.mean(r), np.mean([became, *r[1:]])], abs=1e-4)
+    assert report["distinctiveness"] == pytest.approx([1 / 3, 2 / 3], abs=1e-4)
+    gain = (became - r[0]) / np.std(r) + 2.0 * 1 / np.std([0, 1, 0])
+    assert report["gain"] == pytest.approx(gain / 3, abs=1e-4)
+    assert report["error"] == pytest.approx(np.std([gain, 0, 0], ddof=1) / 3**0.5, abs=1e-4)
+    asked, model = writer.model.backend.asked, writer.model
+    assert len(asked) == 3 * 5  # the target and those that d compares, once a question
+    assert all(model.store.get(model.spec.key(messages, draw=1)) for messages in asked)  # the first answers were draw 0
+
+
+def test_hashed_n_grams_tell_like_texts_from_unlike_ones():
+    one, like, unlike = unit(hashed, ["we eat rice at noon", "we eat rice at night", "guests bring flowers"])
+    assert one @ like > 0.5 > one @ unlike
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"optimize_rounds": -1},
+        {"other_responses": 0, "other_questions": 0},
+        {"objective": "guess"},
+        {"relevance": 2.0},
+        {"least_gain": -1.0},
+        {"references": 0},
+        {"optimize_rounds": 1, "embed": optimize.embed.Config("given")},
+        {"held_out": optimize.embed.MINILM},
+    ],
+)
+def test_settings_that_cannot_be_are_told(wrong):
+    with pytest.raises(InputError):
+        optimize.Config(**wrong)
+
+
+SMALL = {"per_topic": 3, "neighbours": 1, "model": "scripted", "relevance": -1.0, "held_out": ""}
+
+
+def test_in_a_run_selection_reads_the_optimised(tmp_path):
+    with LLMServer() as server:
+        common = {**SMALL, "base_url": server.url}
+        plain = caredio.synthesize(tmp_path / "plain", ["china", "brazil"], ["food"], **common)
+        calls = len(server.seen)
+        more = {**common, "optimize_rounds": 1, "other_responses": 2, "other_questions": 1}
+        plan = caredio.synthesize(tmp_path / "none", ["china", "brazil"], ["food"], dry_run=True, **more)
+        made = caredio.synthesize(tmp_path / "run", ["china", "brazil"], ["food"], **more)
+        assert calls < len(server.seen) <= plan.total.calls
+        calls = len(server.seen)
+        caredio.synthesize(tmp_path / "again", ["china", "brazil"], ["food"], **more)
+        assert len(server.seen) == calls
+    with Run(tmp_path / "run") as run, Run(tmp_path / "plain") as before:
+        assert "contrasted" not in before.stages
+        assert "optimized" in run.stages["candidates"]
+        assert "optimized" not in before.stages["candidates"]
+        assert run.table("contrasted").to_list() == plain.to_list()
+        assert run.table("candidates").to_list() == made.to_list() != plain.to_list()
+        assert run.stages["contrasted"]["fingerprint"] == before.stages["candidates"]["fingerprint"]
+    ranked = caredio.select(tmp_path / "run")
+    assert set(ranked["sample_id"]) <= set(made["sample_id"])
