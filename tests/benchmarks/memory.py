@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import logging
 import multiprocessing
-import resource
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,8 +31,8 @@ ANSWER = "We usually sit down together after the evening meal and talk about the
 
 
 def peak() -> float:
-    """MiB that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MiB that this process has held at most (Linux; `getrusage` would count what forked it)."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
 
 
 def table(rows: int) -> Dataset:
