@@ -282,6 +282,14 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, toy_embedder):
     assert len(resumed.backend.asked) == len(model.backend.asked) - 60
 
 
+def test_a_culture_that_says_too_little_to_be_measured_stays_as_it_was(tmp_path, toy_embedder):
+    rows = pool(8, count=2)
+    table, report, _ = run_once(tmp_path, rows, "few")
+    assert table["sample_id"][:] == [row["sample_id"] for row in rows]
+    assert [step["objective"] for steps in table["history"] for step in steps] == [None] * 4
+    assert {culture["n"] for culture in report["optimized"].values()} == {0}
+
+
 def test_by_likelihood(tmp_path, toy_embedder):
     table, _, _ = run_once(tmp_path, pool(7), "l", objective="likelihood", optimize_rounds=1)
     objectives = [[step["objective"] for step in steps] for steps in table["history"]]
