@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from datasets import Dataset, Features, List, Value, concatenate_datasets
+from datasets.fingerprint import generate_random_fingerprint
 
 from caredio.errors import InputError
 
@@ -178,9 +180,12 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Features) -> Dataset:
 
 def conform(dataset: Dataset, columns: Features) -> Dataset:
     """`dataset` with `columns` and no others, cast to their types, in memory."""
-    arrow = dataset.select_columns(list(columns)).with_format("arrow")[:]
-    # the fingerprint is given: else the whole table would be pickled for it, at four times its size
-    return Dataset(arrow.cast(columns.arrow_schema), fingerprint=f"{dataset._fingerprint[:24]}conform")
+    return in_memory(dataset.select_columns(list(columns)).with_format("arrow")[:].cast(columns.arrow_schema))
+
+
+def in_memory(arrow: pa.Table) -> Dataset:
+    """An Arrow table as a dataset; its fingerprint is drawn, as the whole table would be pickled to compute one."""
+    return Dataset(arrow, fingerprint=generate_random_fingerprint())
 
 
 def beside(dataset: Dataset, added: Dataset) -> Dataset:

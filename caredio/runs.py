@@ -175,7 +175,7 @@ class Run:
 
 def read(files: Sequence[Path]) -> Dataset:
     """The table in Parquet files that this package wrote, in memory."""
-    return Dataset(pa.concat_tables([pq.read_table(file) for file in files]))
+    return features.in_memory(pa.concat_tables([pq.read_table(file) for file in files]))
 
 
 def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> list[Path]:

@@ -117,7 +117,7 @@ def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> D
         rows = [None if text is None else place[text] for text in (samples[sample][column] for sample in ids)]
         columns[name] = _vectors(unit, rows)
     table = pa.table(columns)
-    return Dataset(table.cast(features.vectors(unit.shape[1]).arrow_schema))
+    return features.in_memory(table.cast(features.vectors(unit.shape[1]).arrow_schema))
 
 
 def given(table: Dataset, candidates: Dataset) -> Dataset:
@@ -140,7 +140,7 @@ def given(table: Dataset, candidates: Dataset) -> Dataset:
         columns[column] = _vectors(unit, list(range(len(rows))))
     if columns["sample_embedding"].type != columns["response_embedding"].type:
         raise InputError("the table: sample_embedding and response_embedding are of two lengths; use one embedder.")
-    return Dataset(pa.table(columns).cast(features.vectors(unit.shape[1]).arrow_schema))
+    return features.in_memory(pa.table(columns).cast(features.vectors(unit.shape[1]).arrow_schema))
 
 
 def _given(table: Dataset, column: str, rows: list[int]) -> np.ndarray:

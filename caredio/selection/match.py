@@ -72,7 +72,7 @@ def run(table: Dataset, config: Config) -> Dataset:
         else pa.chunked_array([pa.nulls(len(table), kind.type)])
         for kind in columns.arrow_schema
     ]
-    return Dataset(pa.table(arrays, schema=columns.arrow_schema))
+    return features.in_memory(pa.table(arrays, schema=columns.arrow_schema))
 
 
 def report(candidates: Dataset) -> dict[str, Any]:

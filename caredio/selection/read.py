@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from caredio import features
 from caredio.errors import InputError
 
 
@@ -48,7 +49,7 @@ def _parquet(path: Path) -> Dataset:
         for place, field in enumerate(table.schema):
             if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
                 table = table.set_column(place, field.name, table[field.name].cast(pa.string()))
-        return Dataset(table)
+        return features.in_memory(table)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: is not a Parquet file ({str(error).splitlines()[0]}).") from None
 
@@ -93,7 +94,7 @@ def _dataset(path: Path, rows: list[dict[str, Any]]) -> Dataset:
             columns[name] = pa.array([row.get(name) for row in rows])
         except (pa.ArrowException, TypeError):
             raise InputError(f"{path}: column {name} holds values of several types.") from None
-    return Dataset(pa.table(columns))
+    return features.in_memory(pa.table(columns))
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:

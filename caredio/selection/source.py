@@ -90,7 +90,7 @@ def renamed(rows: Dataset, config: Config, where: str) -> Dataset:
     if config.match_by == "id" or config.id_column or (not config.match_by and _USUAL["id"][0] in rows.column_names):
         columns["question_id"] = _text(rows, _column(rows, "id", config, where), "", where)
     left = rows.with_format("arrow")[:].drop_columns([name for name in features.OWN if name in rows.column_names])
-    return Dataset(pa.table({**dict(zip(left.column_names, left.columns, strict=True)), **columns}))
+    return features.in_memory(pa.table({**dict(zip(left.column_names, left.columns, strict=True)), **columns}))
 
 
 def turn(messages: list[dict[str, Any]] | None, role: str) -> str | None:
