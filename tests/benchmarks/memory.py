@@ -1,9 +1,11 @@
 """Peak memory of a whole CARDSet's stage: 57,000 wide rows asked of an endpoint that answers at once.
 
     python tests/benchmarks/memory.py [--rows 57000] [--batch]
+    python tests/benchmarks/memory.py --whole [--per-topic 100]     every stage of synthesize, a panel of 3
 
 Prints the peak of the process, `datasets` and `openai` included. The rows are as wide as those of the contrastive
-stage: eight answers of other cultures each. With `--batch` all of them are one stage of the Batch API.
+stage: eight answers of other cultures each. With `--batch` all of them are one stage of the Batch API. With `--whole`
+15 cultures and 38 topics are built; their 800,000 answers come from this process, as over HTTP they take an hour.
 """
 
 from __future__ import annotations
@@ -21,11 +23,16 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 from endpoint import served
+from llm_server import reply
 
+from caredio import cultures, synthesis, topics
 from caredio.llm.ask import ask
 from caredio.llm.client import Endpoint
-from caredio.llm.model import connect
-from caredio.llm.spec import Spec
+from caredio.llm.model import Model, connect
+from caredio.llm.spec import Messages, Spec
+from caredio.llm.store import Answer, Store
+from caredio.runs import Run
+from caredio.synthesis import checks, personas, questions
 
 ANSWER = "We usually sit down together after the evening meal and talk about the day that was. " * 5
 
@@ -57,6 +64,38 @@ def stage(url: str, rows: int, batches: bool = False) -> Dataset:
         )
 
 
+class AtOnce:
+    """A backend that answers at once, what the scripted endpoint would."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
+        form = {"response_format": {"json_schema": {"schema": schema}}} if schema else {}
+        answer = Answer(reply({"messages": messages, **form}), "stop", "scripted", 100, 100)
+        self.store.put({key: answer})
+        return answer
+
+    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
+        raise NotImplementedError
+
+    async def close(self) -> None: ...
+
+
+def whole(per_topic: int) -> str:
+    """Synthesize all cultures on all topics; what came out."""
+    config = synthesis.Config(
+        questions=questions.Config(per_topic=per_topic, rouge_l=1.0, checks=checks.Config("none")),
+        personas=personas.Config(3),
+    )
+    known = cultures.load()
+    with tempfile.TemporaryDirectory() as folder, Run(Path(folder, "run")) as run:
+        store = Store(Path(folder, "answers.sqlite"))
+        model = Model(Spec(model="m"), AtOnce(store), store)
+        made = synthesis.synthesize(run, model, list(known.values()), list(topics.load().values()), known, config)
+        return f"{len(made)} candidates of {len(store)} answers"
+
+
 def _serve(pipe: Any) -> None:
     from batch_server import BatchServer
 
@@ -79,12 +118,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=57_000)
     parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--per-topic", type=int, default=100)
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     before, started = peak(), time.perf_counter()
-    with batches() if given.batch else served(0.0) as url:
-        asked = stage(url, given.rows, given.batch)
-    assert all(asked["response"])
-    print(
-        f"{given.rows} rows in {time.perf_counter() - started:.0f} s; {before:.0f} MiB before, {peak():.0f} MiB at most"
-    )
+    if given.whole:
+        made = whole(given.per_topic)
+    else:
+        with batches() if given.batch else served(0.0) as url:
+            asked = stage(url, given.rows, given.batch)
+        assert all(asked["response"])
+        made = f"{given.rows} rows"
+    print(f"{made} in {time.perf_counter() - started:.0f} s; {before:.0f} MiB before, {peak():.0f} MiB at most")
