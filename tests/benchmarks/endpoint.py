@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from llm_server import completion, reply
 
-FAULTS = {429: 0.05, 500: 0.03, "drop": 0.02, "bad JSON": 0.02, "hang": 0.01}  # issue 4: shares of requests
+FAULTS = {429: 0.05, 500: 0.03, "drop": 0.02, "bad JSON": 0.02, "hang": 0.01}  # shares of requests
 _HANG = 3600.0
 
 
