@@ -26,9 +26,8 @@ from caredio.selection.voice import turns
 
 MEASURES = ("size", "in_context", "information", "typicality")
 ASKING = ("in_context", "information")  # those that ask a model
-KAPPA = (
-    20.0  # concentration of the kernel, the inverse of its squared bandwidth; from 10 to 60 BLEnD tells no difference
-)
+# concentration of typicality's kernel, the inverse of its squared bandwidth; from 20 to 60 BLEnD tells no difference
+KAPPA = 20.0
 _BLOCK = 1024  # responses compared at once
 _FEWEST = 2  # other answers that a density needs
 
