@@ -33,7 +33,6 @@ from filelock import FileLock, Timeout
 
 from caredio import features, prompts
 from caredio.errors import InputError
-from caredio.llm.ask import FAILED
 from caredio.llm.model import Model
 
 log = logging.getLogger("caredio")
@@ -150,7 +149,7 @@ class Run:
         usage = model.take_usage() if model else None
         self.stages[name] = {
             "fingerprint": fingerprint,
-            "complete": not any(reason.startswith(FAILED) for reason in drops),
+            "complete": not (usage and usage.failed),
             "rows": len(table),
             "dropped": dict(sorted(drops.items())),
             "sha256": sha256(files),

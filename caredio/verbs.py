@@ -17,6 +17,7 @@ from caredio.llm.spec import EMBEDDED
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
     from caredio.selection.calibrate import Calibration
 
@@ -30,6 +31,7 @@ def synthesize(
     topics_file: Path | str | None = None,
     store: Path | str | None = None,
     dry_run: bool = False,
+    endpoint: Endpoint | None = None,
     **settings: Any,
 ) -> Dataset | Plan:
     """Write candidates for `cultures` on `topics` (all when None) into the run folder `out`.
@@ -39,6 +41,7 @@ def synthesize(
         cultures_file, topics_file: YAML whose entries add to or override the shipped ones.
         store: file of stored answers; by default one for all runs of this user.
         dry_run: return the plan of calls, tokens and cost instead, and spend nothing.
+        endpoint: how to reach models, in place of its settings; what is given one object shares its limits.
 
     Returns:
         `features.CANDIDATES`, or the plan.
@@ -55,7 +58,8 @@ def synthesize(
     from caredio.runs import Run
     from caredio.synthesis.plan import plan
 
-    config, spec, endpoint = fill([synthesis.Config, Spec, Endpoint], settings)
+    config, spec, reached = fill([synthesis.Config, Spec, Endpoint], settings)
+    endpoint = endpoint or reached
     known = culture_files.load(cultures_file)
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
@@ -74,6 +78,7 @@ def select(
     private: bool = False,
     store: Path | str | None = None,
     dry_run: bool = False,
+    endpoint: Endpoint | None = None,
     **settings: Any,
 ) -> Dataset | Plan:
     """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
@@ -85,6 +90,7 @@ def select(
         private: visibility of a repository this creates.
         store: file of stored answers, for scores that ask a model; by default one for all runs of this user.
         dry_run: return the plan of the calls that scores make of a model instead, and spend nothing.
+        endpoint: as `synthesize` takes it.
 
     Returns:
         `features.RANKED`, or the plan. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one
@@ -102,9 +108,10 @@ def select(
     from caredio.selection import engine, source
     from caredio.training import views
 
-    reading, config, releasing, spec, endpoint, where = fill(
+    reading, config, releasing, spec, reached, where = fill(
         [source.Config, selection.Config, release.Config, Spec, Endpoint, engine.Config], settings
     )
+    endpoint = endpoint or reached
     if table is None and reading != source.Config():
         raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
     if not push and releasing != release.Config():
@@ -136,7 +143,8 @@ def _scoring(out: Path | str, table: Dataset | None, config: Any, spec: Any, end
         candidates = features.kept(match.run(table, config.match))
     count = max(1, len(candidates))
     question, answer = (sum(map(len, candidates[name][:])) // count for name in ("question", "response"))
-    planned = steps(len(candidates), len(set(candidates["culture"])), config, question, answer)
+    others = 0 if table is not None else sum(map(len, (*candidates["others"], *candidates["panel"])))
+    planned = steps(len(candidates), len(set(candidates["culture"])), config, others, question, answer)
     return Plan(spec.model, planned, endpoint.batch)
 
 
@@ -175,26 +183,31 @@ def build(
     dry_run: bool = False,
     **settings: Any,
 ) -> Dataset | Plan:
-    """`synthesize`, then `select`, in one run folder; takes what both take."""
+    """`synthesize`, then `select`, in one run folder; takes what both take. Limits are for both together."""
     from caredio import cultures as culture_files
     from caredio import selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
     from caredio.llm.spec import Spec
-    from caredio.selection import engine
+    from caredio.selection import embed, engine
     from caredio.selection.plan import steps
 
-    asking, scoring = [Spec, Endpoint], [selection.Config, engine.Config]
-    ranking = _of([*scoring, *asking], settings)
-    writing = {name: settings[name] for name in settings if name not in _of(scoring, settings)}
-    writing |= _of([synthesis.Config, *asking], settings)
-    config, *_ = fill([*scoring, *asking], ranking)  # a setting that cannot be is told before anything is spent
-    written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, **writing)
+    scoring = [selection.Config, engine.Config]
+    config, *_, endpoint = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
+    if not dry_run:
+        embed.encoder(config.embed, endpoint)  # what cannot be is told before anything is spent
+    ranking = _of([*scoring, Spec], settings)
+    writing = {name: settings[name] for name in settings if name not in _of([*scoring, Endpoint], settings)}
+    writing |= _of([synthesis.Config, Spec], settings)
+    written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, endpoint=endpoint, **writing)
     if isinstance(written, Plan):
-        rows = next(step.calls for step in written.steps if step.stage == "adapted")
+        rows, others = (
+            next(step.calls for step in written.steps if step.stage == stage)
+            for stage in ("adapted", "isolated answers")
+        )
         many = len(cultures) if cultures else len(culture_files.load(settings.get("cultures_file")))
-        return dataclasses.replace(written, steps=(*written.steps, *steps(rows, many, config)))
-    return select(out, store=store, **ranking)
+        return dataclasses.replace(written, steps=(*written.steps, *steps(rows, many, config, others)))
+    return select(out, store=store, endpoint=endpoint, **ranking)
 
 
 def evaluate(

@@ -112,7 +112,8 @@ def test_select_asks_an_endpoint_for_vectors_once_whatever_its_address(tmp_path,
     assert "sk-very-secret" not in (out / "run.json").read_text()
     assert records[0] == records[1]
     words = sum(2 * len(row["response"].split()) + len(row["question"].split()) for row in OWN)
-    assert records[0]["vectors"]["usage"] == {"calls": 1, "stored": 0, "prompt_tokens": words}
+    used = records[0]["vectors"]["usage"]
+    assert (used["calls"], used["prompt_tokens"], used["cost_usd"]) == (1, words, None)
     assert "ranked: china 2, uk 2" in capsys.readouterr().out
 
 
@@ -121,6 +122,43 @@ def test_build_embeds_at_the_endpoint_that_writes(endpoint, tmp_path):
         ["build", "--model", "scripted", "--embedder", "openai:m", "--theta", "0.9", "--out", str(tmp_path), *SMALL]
     )
     assert any("input" in body for body in endpoint.bodies.values())
+
+
+def test_the_limits_of_a_build_are_for_all_that_it_asks(endpoint, tmp_path, capsys, monkeypatch):
+    asked = ["build", "--model", "scripted", "--embedder", "openai:m", "--theta", "0.9", "--max-tokens", "20", *SMALL]
+    cli.main([*asked, "--out", str(tmp_path / "a"), "--max-total-tokens", "1000000"])
+    stages = json.loads((tmp_path / "a" / "run.json").read_text())["stages"]
+    used = [stage["usage"] for stage in stages.values() if "usage" in stage]
+    written = sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in used[:-1])
+    limit = written + 2000  # what is written fits, one call at a time; the request for vectors has more bytes
+    monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / "anew"))
+    said = fails(capsys, *asked, "--concurrency", "1", "--out", tmp_path / "b", "--max-total-tokens", limit)
+    assert f"used {written:,} tokens, and the next could go beyond --max-total-tokens {limit}" in said
+    assert [name for name in ("candidates", "vectors") if (tmp_path / "b" / name).exists()] == ["candidates"]
+
+
+def test_a_limit_that_cannot_be_kept_is_told_before_anything_is_asked(endpoint, tmp_path, capsys):
+    asked = ["--model", "gpt-4.1-mini", "--embedder", "openai:mine", "--theta", "0.9", "--max-cost", "1", *SMALL]
+    assert "no price is known for mine" in fails(capsys, "build", *asked, "--out", tmp_path / "run")
+    rounds = ["--optimize-rounds", "1"]
+    assert "no price is known for mine" in fails(
+        capsys, "synthesize", *asked[:4], *asked[6:], *rounds, "--out", tmp_path
+    )
+    assert endpoint.seen == []
+
+
+def test_a_plan_counts_what_an_endpoint_embeds(tmp_path):
+    wanted = {"model": "gpt-4.1-mini", "embedder": "openai:text-embedding-3-small", "dry_run": True, "batch": True}
+    plan = caredio.build(tmp_path, ["china", "brazil"], ["food"], per_topic=10, optimize_rounds=1, **wanted)
+    steps = {step.stage: step for step in plan.steps}
+    alone = steps["isolated answers"].calls
+    tokens = (20 * (120 + 2 * 400) + alone * 400) // 4  # questions of 120 characters, answers of 400
+    assert steps["vectors"].prompt_tokens == pytest.approx(tokens, rel=0.01)
+    assert steps["vectors"].calls == -(-4 * tokens // 300_000)  # which is more than by 2048 texts
+    lines = {line[:22].strip(): line.split() for line in str(plan).splitlines()}
+    assert lines["vectors"][-1] == f"{tokens * 0.02 / 1e6:.2f}"  # no batch does these
+    assert "vectors to choose by" in steps
+    assert "held-out vectors" not in steps
 
 
 def test_select_takes_the_vectors_of_the_table(tmp_path, capsys):

@@ -1,13 +1,20 @@
 """Run folders: fingerprints, atomic tables, resuming."""
 
+import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 
 import pytest
 from datasets import Dataset, load_dataset
+from llm_server import LLMServer
 
 from caredio import features, runs
 from caredio.errors import InputError
+from caredio.llm.chat import CallFailed
+from caredio.llm.client import Endpoint
+from caredio.llm.model import connect
+from caredio.llm.spec import Spec
 from caredio.runs import Run
 
 ROWS = [{"question_id": f"q{n}", "question": f"Why {n}?", "response": "yes", "culture": "ab"[n % 2]} for n in range(6)]
@@ -83,10 +90,25 @@ def test_rejects_are_written_and_counted(tmp_path):
 
 
 def test_a_stage_with_calls_that_failed_is_run_again(tmp_path):
-    rows = [{**row, "drop_reason": "endpoint: timeout" if n == 0 else None} for n, row in enumerate(ROWS)]
-    with Run(tmp_path) as run:
-        run.stage("one", lambda: Dataset.from_list(rows), columns=features.OWN)
-        assert run.stage("one", table, columns=features.OWN).to_list() == ROWS
+    def asked():
+        asyncio.run(said())
+        return table()
+
+    async def said():
+        for row in ROWS:
+            with contextlib.suppress(CallFailed):
+                await model.complete([{"role": "user", "content": row["question"]}])
+        await model.close()
+
+    with LLMServer(fault=lambda number, body: 500 if number == 2 else None) as server, Run(tmp_path) as run:
+        model = connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0))
+        run.stage("one", asked, columns=features.OWN, model=model)
+        record = run.stages["one"]
+        assert (record["complete"], record["usage"]["calls"], record["usage"]["failed"]) == (False, 5, 1)
+        run.stage("one", asked, columns=features.OWN, model=model)
+        record = run.stages["one"]
+        assert (record["complete"], record["usage"]["calls"], record["usage"]["stored"]) == (True, 1, 5)
+        run.stage("one", never, columns=features.OWN, model=model)
 
 
 def test_a_split_stage_is_a_dataset_with_configs(tmp_path):

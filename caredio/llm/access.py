@@ -26,13 +26,13 @@ class Access:
     unless the resource serves the v1 interface. A named endpoint of one's own may go without a key.
     """
 
-    def __init__(self, spec: Spec, base_url: str) -> None:
-        """Read the environment; nothing is sent.
+    def __init__(self, spec: Spec, base_url: str, flag: str = "--model") -> None:
+        """Read the environment; nothing is sent. `flag`: what the user named the model by.
 
         Raises:
             EndpointError: no key, and no address of one's own.
         """
-        self._model, self.azure = spec.model, spec.provider == "azure"
+        self._model, self._flag, self.azure = spec.model, flag, spec.provider == "azure"
         address, key = _AZURE if self.azure else _OPENAI
         self.base_url = base_url or os.environ.get(address) or None
         self._api_key, self._key_name = os.environ.get(key), key
@@ -82,7 +82,9 @@ class Access:
             if error.code == "insufficient_quota":
                 raise EndpointError(self._refusal(error)) from None
             status = error.status_code
-            return CallFailed(f"status {status}", passing(status), retry_after(error.response.headers))
+            return CallFailed(
+                f"status {status}", passing(status), retry_after(error.response.headers), self._said(error)
+            )
         if isinstance(error, TimeoutError):
             return CallFailed("timeout", passing=True)
         if isinstance(error, openai.APIConnectionError):
@@ -90,12 +92,16 @@ class Access:
         return CallFailed("not a chat completion", passing=True)
 
     def _refusal(self, error: openai.APIStatusError) -> str:
-        said = self.clean(error.body.get("message", "")) if isinstance(error.body, dict) else ""
+        said = self._said(error)
         said = f" and says: {said}" if said else ""
         return (
             f"{self.host} refused the call for model {self._model!r} (status {error.status_code}){said}."
-            f" Check {self._key_name}, --model and --base-url."
+            f" Check {self._key_name}, {self._flag} and --base-url."
         )
+
+    def _said(self, error: openai.APIStatusError) -> str:
+        body = error.body
+        return self.clean((isinstance(body, dict) and body.get("message")) or body or "")
 
     def clean(self, said: object) -> str:
         """What an endpoint said, in one line, short, and without the key."""

@@ -88,7 +88,7 @@ def ask(
             failed += 1
             if failed > max_failed * total:
                 raise EndpointError(
-                    f"{desc}: {failed} of {total} calls got no answer ({error}), more than {max_failed:.0%}. What"
+                    f"{desc}: {failed} of {total} calls got no answer ({error.told}), more than {max_failed:.0%}. What"
                     " arrived is stored: mend the endpoint or wait, then run the same command again."
                 ) from None
             return {**nothing, "drop_reason": str(error)}

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 from caredio.errors import EndpointError
 from caredio.llm import chat
 from caredio.llm.access import Access
-from caredio.llm.budget import Budget
+from caredio.llm.budget import Rate
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Endpoint
 from caredio.llm.spec import Messages, Spec
@@ -44,14 +44,16 @@ class _Call(NamedTuple):
 class Batch:
     """Asks an endpoint in batches. A round submits what waits, and ends when all of it has come back."""
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, budget: Budget) -> None:
+    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
         """Read the environment; nothing is sent yet.
 
         Raises:
             EndpointError: no key, and no address of one's own.
+            InputError: dollars are limited and the model has no listed price.
         """
-        self.spec, self.endpoint, self.store, self.budget = spec, endpoint, store, budget
-        self.access = Access(spec, endpoint.base_url)
+        self.spec, self.endpoint, self.store = spec, endpoint, store
+        self.access, self.rate = Access(spec, endpoint.base_url), Rate(spec.model, batch=True)
+        endpoint.budget.check(self.rate)
         self._path = "/chat/completions" if self.access.azure else "/v1/chat/completions"
         self._most = _REQUESTS
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,7 +85,7 @@ class Batch:
         if self.store.pending([key]):
             return await self._queued(key, body)  # an earlier command spent it
         most = chat.most(body)
-        async with self.budget.hold(most) as used:
+        async with self.endpoint.budget.hold(self.rate, most) as used:
             answer = await self._queued(key, body)
             used.add(chat.used(answer) if answer.prompt_tokens else most)
             return answer

@@ -27,10 +27,15 @@ def passing(status: int) -> bool:
 class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
     """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
 
-    def __init__(self, reason: str, passing: bool = False, wait: float = 0.0) -> None:
-        """`passing`: the same call may succeed later, in `wait` seconds if the endpoint said so."""
+    def __init__(self, reason: str, passing: bool = False, wait: float = 0.0, said: str = "") -> None:
+        """`passing`: the same call may succeed later, in `wait` seconds if the endpoint said so; `said`: its words."""
         super().__init__(f"endpoint: {reason}")
-        self.passing, self.wait = passing, wait
+        self.passing, self.wait, self.said = passing, wait, said
+
+    @property
+    def told(self) -> str:
+        """The reason, and what the endpoint said."""
+        return f"{self}, which says: {self.said}" if self.said else str(self)
 
 
 def request(spec: Spec, messages: Messages, schema: dict[str, Any] | None, openai: bool) -> dict[str, Any]:

@@ -1,31 +1,33 @@
-"""Models behind an OpenAI-compatible endpoint (OpenAI, Azure, vLLM, TGI, llama.cpp, Ollama, ...)."""
+"""Requests to an OpenAI-compatible endpoint (OpenAI, Azure, vLLM, TGI, llama.cpp, Ollama, ...)."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from caredio.errors import EndpointError, InputError
+from caredio.errors import InputError
 from caredio.llm import chat
 from caredio.llm.access import Access
-from caredio.llm.budget import Budget
+from caredio.llm.budget import Budget, Rate
 from caredio.llm.chat import CallFailed
 from caredio.llm.pace import Pace
 from caredio.llm.prices import Usage
-from caredio.llm.spec import Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.spec import Spec
 
-Read = Callable[[Any, Spec], Answer]  # a reply, and who was asked
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How to reach a model and how hard to press it. Never part of a key: the same model elsewhere answers the same."""
+    """How to reach models and how hard to press them. Never part of a key: the same model elsewhere answers the same.
+
+    One object is one purse: all that is asked through it counts against its limits.
+    """
 
     base_url: str = field(
         default="", metadata={"help": "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]"}
@@ -56,20 +58,39 @@ class Endpoint:
         if self.base_url and urlsplit(self.base_url).scheme not in ("http", "https"):
             raise InputError(f"base_url {self.base_url!r} is no address; write it as http://host:port/v1.")
 
+    @functools.cached_property
+    def budget(self) -> Budget:
+        """What the calls through this endpoint may spend together."""
+        return Budget(self.max_cost, self.max_total_tokens)
+
+
+class Reply(Protocol):
+    """What a reply was read as."""
+
+    @property
+    def prompt_tokens(self) -> int: ...
+
+    @property
+    def completion_tokens(self) -> int: ...
+
+
+_R = TypeVar("_R", bound=Reply)
+
 
 class Client:
-    """Asks an endpoint, at most `endpoint.concurrency` calls at a time and within its limits a minute."""
+    """Sends requests, at most `endpoint.concurrency` at a time and within the endpoint's limits."""
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, budget: Budget) -> None:
-        """Read the environment; nothing is sent yet.
+    def __init__(self, spec: Spec, endpoint: Endpoint, flag: str = "--model") -> None:
+        """Read the environment; nothing is sent yet. `flag`: what the user named the model by.
 
         Raises:
             EndpointError: no key, and no address of one's own.
+            InputError: dollars are limited and the model has no listed price.
         """
-        self.spec, self.endpoint, self.store, self.budget = spec, endpoint, store, budget
-        self.access = Access(spec, endpoint.base_url)
+        self.endpoint, self.rate = endpoint, Rate(spec.model)
+        self.access = Access(spec, endpoint.base_url, flag)
+        endpoint.budget.check(self.rate)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._prefixes: dict[str, asyncio.Task[Answer]] = {}  # chats whose own likelihood is being asked for
 
     def _open(self) -> None:
         """A connection pool and bounds for the running loop (each `Dataset.map` brings its own loop)."""
@@ -80,7 +101,6 @@ class Client:
         self._openai = self.access.open(endpoint.concurrency)
         self._bound = asyncio.Semaphore(endpoint.concurrency)
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute, endpoint.retries)
-        self._prefixes = {}
         self._loop = loop
 
     async def close(self) -> None:
@@ -89,72 +109,32 @@ class Client:
             self._loop = None
             await self._openai.close()
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        """Ask, store the answer under `key`, and return it.
+    async def post(self, path: str, body: dict[str, Any], most: Usage, read: Callable[[Any], _R]) -> _R:
+        """What `read` makes of the reply to `body`, which uses at most `most`.
+
+        Args:
+            read: raises `CallFailed` or `ValueError` where the reply is not what was wanted.
 
         Raises:
             BudgetError: it could cost more than is left.
             CallFailed: the retries are spent.
             EndpointError: no call can succeed (key refused, model unknown, quota used up).
         """
-        return await self._ask(key, chat.request(self.spec, messages, schema, self.access.openai), chat.read)
-
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
-        """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
-
-        It is the difference of two texts' likelihoods: the chat that ends with the completion, and the chat that ends
-        where it would begin. The second is asked for once and stored too, so that each further completion costs one
-        call.
-
-        Raises:
-            BudgetError, CallFailed, EndpointError: as `generate`; the endpoint tells no log-probabilities of prompts.
-        """
-        before, paid = await self._prefix(messages)
-        whole = [*messages, {"role": "assistant", "content": completion}]
-        whole_key = self.spec.likelihood_key(whole, "")
-        after = await self._ask(whole_key, chat.measure(self.spec, whole), chat.read_likelihood)
-        answer = replace(
-            after,
-            text=f"{float(after.text) - float(before.text):.3f}",
-            prompt_tokens=after.prompt_tokens + paid * before.prompt_tokens,
-            completion_tokens=after.completion_tokens + paid * before.completion_tokens,
-        )
-        self.store.put({key: answer})
-        return answer
-
-    async def _prefix(self, messages: Messages) -> tuple[Answer, bool]:
-        """log2 p of the chat up to where a completion would begin, and whether it was this caller who asked."""
-        key = self.spec.likelihood_key(messages, "")
-        if (known := self.store.get(key)) is not None:
-            return known, False
         self._open()
-        if key in self._prefixes:
-            return await self._prefixes[key], False
-        asked = self._ask(key, chat.measure(self.spec, messages), chat.read_likelihood)
-        self._prefixes[key] = asyncio.ensure_future(asked)
-        try:
-            return await self._prefixes[key], True
-        finally:
-            del self._prefixes[key]
+        async with self._bound, self.endpoint.budget.hold(self.rate, most) as used:
+            reply = await self._answer(path, body, most, read)
+            # not every server counts
+            used.add(Usage(1, 0, reply.prompt_tokens, reply.completion_tokens) if reply.prompt_tokens else most)
+        return reply
 
-    async def _ask(self, key: str, body: dict[str, Any], read: Read) -> Answer:
-        """Send a request within the bounds, and store what `read` makes of the reply under `key`."""
-        self._open()
-        most = chat.most(body)
-        async with self._bound, self.budget.hold(most) as used:
-            answer = await self._answer(body, most, read)
-            used.add(chat.used(answer) if answer.prompt_tokens else most)  # not every server counts
-            self.store.put({key: answer})
-        return answer
-
-    async def _answer(self, body: dict[str, Any], most: Usage, read: Read) -> Answer:
+    async def _answer(self, path: str, body: dict[str, Any], most: Usage, read: Callable[[Any], _R]) -> _R:
         """Send until there is an answer; a refusal for going too fast slows all calls and costs this one no attempt."""
         expected = most.prompt_tokens / 4 + most.completion_tokens
         attempts = 0
         while True:
             left = await self._pace.turn(expected)
             try:
-                answer = await self._attempt(body, read)
+                reply = await self._attempt(path, body, read)
             except CallFailed as failure:
                 slowed = str(failure) == chat.TOO_FAST
                 if slowed and self._pace.refused(left, failure.wait):
@@ -165,10 +145,10 @@ class Client:
                 attempts += 1
                 await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
             else:
-                self._pace.answered(left, answer.prompt_tokens + answer.completion_tokens - expected)
-                return answer
+                self._pace.answered(left, reply.prompt_tokens + reply.completion_tokens - expected)
+                return reply
 
-    async def _attempt(self, body: dict[str, Any], read: Read) -> Answer:
+    async def _attempt(self, path: str, body: dict[str, Any], read: Callable[[Any], _R]) -> _R:
         import aiohttp
         import httpx2
         import openai
@@ -176,9 +156,7 @@ class Client:
         try:
             async with asyncio.timeout(self.endpoint.timeout):
                 # the package's own way around its typed replies, which cost more time than the rest of a call
-                reply = await self._openai.post("/chat/completions", cast_to=httpx2.Response, body=body)
-            return read(reply.json(), self.spec)
+                reply = await self._openai.post(path, cast_to=httpx2.Response, body=body)
+            return read(reply.json())
         except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
-            if "prompt_logprobs" in str(error):  # it does not know the word
-                raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model)) from None
             raise self.access.failure(error) from None

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hashlib
 import json
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm.access import Access
-from caredio.llm.client import Endpoint
+from caredio.llm.ask import outside_the_loop
+from caredio.llm.chat import CallFailed
+from caredio.llm.client import Client, Endpoint
+from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import Spec
 from caredio.llm.store import cache_dir
 
 log = logging.getLogger("caredio")
 
 # what one request may hold, by OpenAI's reference: texts, and tokens, of which every one is at least a byte
-_TEXTS, _BYTES = 2048, 300_000
+TEXTS, BYTES = 2048, 300_000
 _IN_FLIGHT = 8  # requests this large are bound by tokens a minute, not by their number
 _AT_ONCE = 500  # keys of one look into the store
 
@@ -92,6 +95,14 @@ class Vectors:
         self._db.close()
 
 
+class Embedded(NamedTuple):
+    """A reply: float32[n, d] in the order of the texts."""
+
+    vectors: np.ndarray
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+
 class Embeddings:
     """texts -> float32[n, d] by `model`; called again, it sends only what the store does not hold.
 
@@ -103,13 +114,11 @@ class Embeddings:
 
         Raises:
             EndpointError: no key, and no address of one's own.
-            InputError: the store cannot be opened.
+            InputError: the store cannot be opened, or dollars are limited and the model has no listed price.
         """
-        self.model, self.endpoint = model, endpoint
-        self.access = Access(Spec(model=model), endpoint.base_url)
+        self.model, self.client = model, Client(Spec(model=model), endpoint, "--embedder")
         self.store = store or Vectors()
-        self._lock = threading.Lock()
-        self.usage = {"calls": 0, "stored": 0, "prompt_tokens": 0}
+        self.usage = Usage()
 
     def key(self, text: str) -> str:
         """The sha256 under which a text's vector is stored: of model and text, not of the address."""
@@ -119,60 +128,68 @@ class Embeddings:
         """The vectors of distinct `texts`, in their order.
 
         Raises:
-            EndpointError: the endpoint refuses, fails after its retries, or answers with something else. What arrived
-                is stored.
+            BudgetError: the next request could cost more than is left. What arrived is stored.
+            EndpointError: the endpoint refuses, fails after its retries, or answers with something else. So it is.
         """
-        import openai
-
         keys = [self.key(text) for text in texts]
         missing = self.store.missing(keys)
         waiting = [text for text, key in zip(texts, keys, strict=True) if key in missing]
-        self.usage["stored"] += len(texts) - len(waiting)
-        client = openai.OpenAI(
-            api_key=os.environ.get("OPENAI_API_KEY") or "none",
-            base_url=self.access.base_url,
-            max_retries=self.endpoint.retries,
-            timeout=self.endpoint.timeout,
-        )
-        pool = ThreadPoolExecutor(min(_IN_FLIGHT, self.endpoint.concurrency))
-        try:
-            for done in as_completed([pool.submit(self._embed, client, batch) for batch in batches(waiting)]):
-                done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            client.close()
+        self.usage.stored += len(texts) - len(waiting)
+        if waiting:
+            outside_the_loop(lambda: asyncio.run(self._embed(waiting)))
         log.info("%s: %d texts, %d of them stored before", self.model, len(texts), len(texts) - len(waiting))
         return self.store.get(keys)
 
-    def _embed(self, client: Any, texts: list[str]) -> None:
-        """Ask for one batch and store what comes."""
-        import openai
+    def used(self) -> dict[str, Any]:
+        """What was used, and what that costs in US dollars (None where the model has no listed price)."""
+        return {**asdict(self.usage), "cost_usd": cost(self.model, self.usage)}
+
+    async def _embed(self, texts: list[str]) -> None:
+        """Ask for the vectors of `texts` and store what comes; whoever fails is told once the others are done."""
+        waiting = batches(texts)
+
+        async def work() -> None:
+            for batch in waiting:
+                await self._ask(batch)
 
         try:
-            reply = client.embeddings.create(model=self.model, input=texts)
-            tokens = reply.usage.prompt_tokens if reply.usage else 0
-            vectors = np.array([one.embedding for one in sorted(reply.data, key=lambda one: one.index)], np.float32)
-        except openai.APIStatusError as error:
-            raise EndpointError(self._told(f"refused the call (status {error.status_code})", error)) from None
-        except openai.OpenAIError as error:
-            raise EndpointError(self._told(f"did not answer ({type(error).__name__})", error)) from None
-        except (AttributeError, TypeError, ValueError):
-            raise EndpointError(self._told("answered with something else than embeddings")) from None
-        if vectors.ndim != 2 or len(vectors) != len(texts) or not vectors.size or not np.isfinite(vectors).all():
-            raise EndpointError(self._told("answered with something else than one embedding a text"))
-        self.store.put([self.key(text) for text in texts], vectors)
-        with self._lock:
-            self.usage["calls"] += 1
-            self.usage["prompt_tokens"] += tokens
+            workers = (work() for _ in range(min(_IN_FLIGHT, self.client.endpoint.concurrency)))
+            for failure in await asyncio.gather(*workers, return_exceptions=True):
+                if failure is not None:
+                    raise failure
+        finally:
+            await self.client.close()
 
-    def _told(self, what: str, error: Any = None) -> str:
-        body = getattr(error, "body", None)
-        said = self.access.clean(body.get("message", "")) if isinstance(body, dict) else ""
-        said = f" and says: {said}" if said else ""
-        return (
-            f"embedder openai:{self.model}: {self.access.host} {what}{said}. Vectors that arrived are stored; check"
-            " OPENAI_API_KEY, --embedder and --base-url, and run the same command again."
-        )
+    async def _ask(self, texts: list[str]) -> None:
+        body = {"model": self.model, "input": texts, "encoding_format": "base64"}  # a quarter of the numbers' length
+        most = Usage(1, 0, sum(len(text.encode()) for text in texts), 0)
+        try:
+            reply = await self.client.post("/embeddings", body, most, lambda reply: _read(reply, len(texts)))
+        except CallFailed as failure:
+            raise EndpointError(
+                f"embedder openai:{self.model} got no answer ({failure.told}). Vectors that arrived are stored; check"
+                " --embedder and --base-url, and run the same command again."
+            ) from None
+        self.store.put([self.key(text) for text in texts], reply.vectors)
+        self.usage.add(Usage(1, 0, reply.prompt_tokens, 0))
+
+
+def _read(reply: Any, count: int) -> Embedded:
+    """A reply's vectors, base64 of little-endian float32 or lists of numbers (not every server knows base64).
+
+    Raises:
+        CallFailed: it is something else than `count` vectors of one length.
+    """
+    try:
+        told = [one["embedding"] for one in sorted(reply["data"], key=lambda one: one["index"])]
+        rows = [np.frombuffer(base64.b64decode(one), "<f4") if isinstance(one, str) else one for one in told]
+        vectors = np.array(rows, np.float32)
+        tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CallFailed("something else than embeddings", passing=True) from None
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.size or not np.isfinite(vectors).all():
+        raise CallFailed("something else than one embedding a text", passing=True)
+    return Embedded(vectors, tokens)
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -181,7 +198,7 @@ def batches(texts: Sequence[str]) -> Iterator[list[str]]:
     size = 0
     for text in texts:
         length = len(text.encode())
-        if batch and (len(batch) == _TEXTS or size + length > _BYTES):
+        if batch and (len(batch) == TEXTS or size + length > BYTES):
             yield batch
             batch, size = [], 0
         batch.append(text)

@@ -32,8 +32,8 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
             failed += 1
             if failed > MAX_FAILED * len(calls):
                 raise EndpointError(
-                    f"{desc}: {failed} of {len(calls)} calls got no answer ({error}), more than {MAX_FAILED:.0%}. What"
-                    " arrived is stored: mend the endpoint or wait, then run the same command again."
+                    f"{desc}: {failed} of {len(calls)} calls got no answer ({error.told}), more than {MAX_FAILED:.0%}."
+                    " What arrived is stored: mend the endpoint or wait, then run the same command again."
                 ) from None
             return {"bits": None}
         finally:

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from caredio.errors import InputError
 from caredio.llm import chat
 from caredio.llm.batch import Batch
-from caredio.llm.budget import Budget
-from caredio.llm.client import Client, Endpoint
+from caredio.llm.chat import CallFailed
+from caredio.llm.client import Endpoint
 from caredio.llm.prices import Usage, cost
+from caredio.llm.remote import Remote
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 from caredio.llm.store import Answer, Store
 
@@ -21,7 +22,7 @@ log = logging.getLogger("caredio")
 
 
 class Backend(Protocol):
-    """Who answers: `Client` over HTTP, `Batch` in files, `Embedded` on this machine. Both store what they answer."""
+    """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine. Both store what they answer."""
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
 
@@ -72,6 +73,9 @@ class Model:
         self._in_flight[key] = task
         try:
             answer = await task
+        except CallFailed:
+            self.usage.failed += 1
+            raise
         finally:
             del self._in_flight[key]
         self.usage.add(chat.used(answer))
@@ -112,9 +116,8 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
         from caredio.llm.local import Embedded
 
         return Model(spec, Embedded(spec, kept), kept)
-    budget = Budget(spec.model, endpoint.max_cost, endpoint.max_total_tokens, endpoint.batch)
     if endpoint.batch:
-        return Model(spec, Batch(spec, endpoint, kept, budget), kept, batch=True)
+        return Model(spec, Batch(spec, endpoint, kept), kept, batch=True)
     if submitted := kept.submitted():
         log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
-    return Model(spec, Client(spec, endpoint, kept, budget), kept)
+    return Model(spec, Remote(spec, endpoint, kept), kept)

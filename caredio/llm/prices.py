@@ -12,12 +12,16 @@ import yaml
 
 @dataclass
 class Usage:
-    """What a stretch of calls used: tokens are those of calls made, not of answers found in the store."""
+    """What a stretch of calls used: tokens are those of calls made, not of answers found in the store.
+
+    `failed` calls, their retries spent, are none of `calls`.
+    """
 
     calls: int = 0
     stored: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    failed: int = 0
 
     def add(self, other: Usage, sign: int = 1) -> None:
         """Count `other` too, or no longer (sign -1)."""
@@ -25,6 +29,7 @@ class Usage:
         self.stored += sign * other.stored
         self.prompt_tokens += sign * other.prompt_tokens
         self.completion_tokens += sign * other.completion_tokens
+        self.failed += sign * other.failed
 
 
 @functools.cache

@@ -129,7 +129,7 @@ def embedded(
             return embed.given(table, candidates), {}
         encode = embed.encoder(config, endpoint, on)
         vectors = embed.run(candidates, config, encode)
-        return vectors, {"usage": encode.usage} if isinstance(encode, Embeddings) else {}
+        return vectors, {"usage": encode.used()} if isinstance(encode, Embeddings) else {}
 
     if table is None:
         candidates = run.table("candidates")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from caredio.runs import Run
     from caredio.topics import Topic
 
+from caredio.selection import embed
 from caredio.synthesis import adapt, contrast, isolated, languages, optimize, personas, questions, roleplay
 
 
@@ -67,6 +68,8 @@ def synthesize(
     near = speakers(targets, cultures, config)
     for target in targets:
         languages.name(adapt.language(target, config.adapt))  # one that has no name is told before anything is spent
+    if config.optimize.optimize_rounds:
+        embed.encoder(config.optimize.embed, endpoint)  # so is an embedder that cannot be asked
     topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
     asked = run.stage(
         "questions",

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from caredio import features
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
+from caredio.llm.embeddings import Embeddings
 from caredio.llm.model import Model
 from caredio.selection import distinct, embed, represent
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, scales, unit, z
@@ -220,31 +221,37 @@ def run(
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
     candidates = candidates.select_columns(list(features.CANDIDATES))
     config, compared = settings.optimize, distinct.Config(settings.contrast.compared)
-    rows, encode = list(candidates), embed.encoder(config.embed, endpoint)
-    measure: Measure
-    if config.objective == "likelihood":
-        drawn = represent.Config(references=config.references, seed=config.seed)
-        measure = ByLikelihood(candidates, model, drawn, compared)
-    else:
-        measure = ByEmbeddings(_said(rows), encode, compared)
-    writer = Writer(settings, model, cultures, topics)
-    paths = climb(Hill(rows, measure, config.weight), writer, config, encode)
-    made = [{**path[-1].row, "history": _history(path)} for path in paths]
+    encode = embed.encoder(config.embed, endpoint)
     other = embed.Config(config.held_out or embed.MINILM, config.embed.batch_size)
     unseen = embed.encoder(other, endpoint) if config.held_out else hashed
-    climbed, checked = _climbed(paths), held_out(rows, made, writer, unseen, compared, config.weight)
+    writer = Writer(settings, model, cultures, topics)
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, culture in enumerate(candidates["culture"]):
+        places[culture].append(place)
+    made, climbed, checked = [], {}, {}
+    for culture in sorted(places):  # one after the other: as rows and vectors, all of a large set are too many
+        table = candidates.select(places[culture])
+        rows = list(table)
+        measure: Measure
+        if config.objective == "likelihood":
+            drawn = represent.Config(references=config.references, seed=config.seed)
+            measure = ByLikelihood(table, model, drawn, compared)
+        else:
+            measure = ByEmbeddings(_said(rows), encode, compared)
+        paths = climb(Hill(rows, measure, config.weight), writer, config, encode)
+        became = [{**path[-1].row, "history": _history(path)} for path in paths]
+        made.append(features.table(became, features.CANDIDATES))
+        climbed[culture] = _climbed(paths)
+        found = held_out(rows, became, writer, unseen, compared, config.weight)
+        if found is not None:
+            checked[culture] = found
+            told = (*climbed[culture]["objective"], found["gain"], found["error"], found["n"])
+            log.info("%s: objective %.2f -> %.2f; held out %+.2f (standard error %.2f, n = %d)", culture, *told)
+    order = np.argsort(np.concatenate([places[culture] for culture in sorted(places)]))
     dropped = dict(sorted((+writer.dropped).items()))
     report = {"optimized": climbed, "held_out": checked, "draws_dropped": dropped}
-    for culture, found in checked.items():
-        log.info(
-            "%s: objective %.2f -> %.2f; held out %+.2f (standard error %.2f, n = %d)",
-            culture,
-            *climbed[culture]["objective"],
-            found["gain"],
-            found["error"],
-            found["n"],
-        )
-    return features.table(made, features.CANDIDATES), report
+    asked = {one.model: one.used() for one in (encode, unseen) if isinstance(one, Embeddings)}
+    return concatenate_datasets(made).select(order), report | ({"embedders": asked} if asked else {})
 
 
 def held_out(
@@ -254,62 +261,55 @@ def held_out(
     encode: embed.Encoder,
     compared: distinct.Config,
     weight: float,
-) -> dict[str, dict[str, Any]]:
-    """What the optimisation brought, by an embedder and by others' answers that it did not see.
+) -> dict[str, Any] | None:
+    """What the optimisation brought a culture, by an embedder and by others' answers that it did not see.
 
-    The compared cultures answer every question once more, and r is read among what each culture answers once more to
+    The compared cultures answer every question once more, and r is read among what the culture answers once more to
     the first questions.
 
     Returns:
-        By culture: n (candidates that both r and d are known of, before and after), mean r and d [before, after], and
-        the mean gain of z(r) + weight z(d), z by mean and spread before, with its standard error.
+        n (candidates that both r and d are known of, before and after; None where there are none), mean r and d
+        [before, after], and the mean gain of z(r) + weight z(d), z by mean and spread before, with its standard error.
     """
     calls = [(row, other[0]["culture"]) for row in (*before, *after) for other in distinct.compared_to(row, compared)]
     again = writer.again([*((row, row["culture"]) for row in before), *calls])
-    said: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in before:
-        if (row["question"], row["culture"]) in again:
-            said[row["culture"]][row["question_id"]] = again[row["question"], row["culture"]]
+    own = ((row, (row["question"], row["culture"])) for row in before)
+    said = {row["question_id"]: again[key] for row, key in own if key in again}
 
     def fresh(row: dict[str, Any]) -> dict[str, Any]:
         others = (culture[0] for culture in distinct.compared_to(row, compared))
         asked = [(other, (row["question"], other["culture"])) for other in others]
         return {**row, "others": [{**other, "response": again[key]} for other, key in asked if key in again]}
 
-    measure = ByEmbeddings(said, encode, compared)
+    culture = before[0]["culture"]
+    measure = ByEmbeddings({culture: said}, encode, compared)
     was, became = (measure([fresh(row) for row in rows]) for rows in (before, after))
     known = np.isfinite(was).all(axis=1) & np.isfinite(became).all(axis=1)
-    found = {}
-    for culture in sorted({row["culture"] for row in before}):
-        own = np.array([row["culture"] == culture for row in before]) & known
-        if not own.any():
-            continue
-        scale = scales([culture] * int(own.sum()), was[own])[culture]
-        steps = [np.subtract(z(b, scale), z(a, scale)) for a, b in zip(was[own], became[own], strict=True)]
-        gains = np.array(steps) @ [1.0, weight]
-        pairs = np.stack([was[own].mean(axis=0), became[own].mean(axis=0)]).T.round(4).tolist()
-        found[culture] = {
-            "n": len(gains),
-            "representativeness": pairs[0],
-            "distinctiveness": pairs[1],
-            "gain": round(float(gains.mean()), 4),
-            "error": round(float(gains.std(ddof=1) / math.sqrt(len(gains))), 4) if len(gains) > 1 else 0.0,
-        }
-    return found
+    was, became = was[known], became[known]
+    if not len(was):
+        return None
+    scale = scales([culture] * len(was), was)[culture]
+    steps = [np.subtract(z(b, scale), z(a, scale)) for a, b in zip(was, became, strict=True)]
+    gains = np.array(steps) @ [1.0, weight]
+    pairs = np.stack([was.mean(axis=0), became.mean(axis=0)]).T.round(4).tolist()
+    return {
+        "n": len(gains),
+        "representativeness": pairs[0],
+        "distinctiveness": pairs[1],
+        "gain": round(float(gains.mean()), 4),
+        "error": round(float(gains.std(ddof=1) / math.sqrt(len(gains))), 4) if len(gains) > 1 else 0.0,
+    }
 
 
-def _climbed(paths: list[list[Sample]]) -> dict[str, dict[str, Any]]:
-    """By culture: n (candidates with a score), how many changed, and their mean objective [before, after]."""
-    found = {}
-    for culture in sorted({path[0].row["culture"] for path in paths}):
-        own = [path for path in paths if path[0].row["culture"] == culture and math.isfinite(path[0].objective)]
-        ends = [[path[end].objective for path in own] for end in (0, -1)]
-        found[culture] = {
-            "n": len(own),
-            "changed": sum(len(path) > 1 for path in own),
-            "objective": [round(float(np.mean(values)), 4) if values else 0.0 for values in ends],
-        }
-    return found
+def _climbed(paths: list[list[Sample]]) -> dict[str, Any]:
+    """n (candidates with a score), how many changed, and their mean objective [before, after]."""
+    own = [path for path in paths if math.isfinite(path[0].objective)]
+    ends = [[path[end].objective for path in own] for end in (0, -1)]
+    return {
+        "n": len(own),
+        "changed": sum(len(path) > 1 for path in own),
+        "objective": [round(float(np.mean(values)), 4) if values else 0.0 for values in ends],
+    }
 
 
 def _said(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:

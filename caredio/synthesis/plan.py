@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from caredio.cultures import Culture
-from caredio.llm.plan import ANSWER, CHARACTERS, QUESTION, Plan, Step, tokens
+from caredio.llm.plan import ANSWER, CHARACTERS, QUESTION, Plan, Step, embedded, tokens
 from caredio.llm.spec import Spec
+from caredio.selection.embed import ENDPOINT
 from caredio.synthesis import Config, adapt, contrast, questions, redraw, roleplay, speakers
 from caredio.topics import Topic
 
@@ -82,4 +83,23 @@ def plan(
             read += (1 + config.contrast.compared) * (1 + tried + put)
             steps += (("likelihoods", pairs * read, 2 * (len(_QUESTION) + len(_ANSWER)) // CHARACTERS, 0),)
     counted = tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps)
-    return Plan(spec.model, counted, batch)
+    return Plan(spec.model, counted + _vectors(pairs, config), batch)
+
+
+def _vectors(pairs: int, config: Config) -> tuple[Step, ...]:
+    """The texts of the optimisation that an endpoint embeds."""
+    rounds, compared = config.optimize.optimize_rounds, config.contrast.compared
+    tried, put = rounds * config.optimize.other_responses, rounds * config.optimize.other_questions
+    read = pairs * put * QUESTION
+    if config.optimize.objective == "embeddings":
+        read += pairs * (1 + config.personas.personas + compared + tried + put * (1 + compared)) * ANSWER
+    again = pairs * (3 + 2 * compared) * ANSWER
+    asked = (
+        ("vectors to choose by", config.optimize.embed.embedder, read),
+        ("held-out vectors", config.optimize.held_out, again),
+    )
+    return tuple(
+        embedded(stage, name.removeprefix(ENDPOINT), characters // ANSWER, ANSWER)
+        for stage, name, characters in asked
+        if rounds and name.startswith(ENDPOINT)
+    )

@@ -8,17 +8,18 @@ from llm_server import LLMServer
 
 import caredio
 from caredio.errors import BudgetError, InputError
-from caredio.llm.budget import Budget
+from caredio.llm.budget import Budget, Rate
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import Spec
 
 CALL = Usage(1, 0, 600, 400)  # the most that a call holds
+RATE = Rate("m")
 
 
-async def call(budget, used, seconds=0.01):
-    async with budget.hold(CALL) as spent:
+async def call(budget, used, seconds=0.01, rate=RATE):
+    async with budget.hold(rate, CALL) as spent:
         await asyncio.sleep(seconds)
         spent.add(used)
     return used
@@ -26,9 +27,9 @@ async def call(budget, used, seconds=0.01):
 
 def test_calls_wait_for_what_those_in_flight_leave():
     async def story():
-        budget = Budget("m", max_total_tokens=2500)
+        budget = Budget(max_total_tokens=2500)
         await asyncio.gather(*(call(budget, Usage(1, 0, 60, 40)) for _ in range(15)))
-        return budget.spent
+        return budget.spent[RATE]
 
     # two fit at once; as each uses 100, fifteen go through before 2,500 - 1,000 are used
     assert asyncio.run(story()) == Usage(15, 0, 900, 600)
@@ -36,15 +37,15 @@ def test_calls_wait_for_what_those_in_flight_leave():
 
 def test_it_ends_before_the_limit_once_nothing_is_in_flight():
     async def story():
-        budget = Budget("m", max_total_tokens=2500)
+        budget = Budget(max_total_tokens=2500)
         calls = [asyncio.ensure_future(call(budget, Usage(1, 0, 60, 40))) for _ in range(30)]
         ended = await asyncio.gather(*calls, return_exceptions=True)
         return budget, ended
 
     budget, ended = asyncio.run(story())
     stopped = [error for error in ended if isinstance(error, BudgetError)]
-    assert budget.spent.calls == len(ended) - len(stopped) == 16
-    assert budget.spent.prompt_tokens + budget.spent.completion_tokens == 1600
+    assert budget.spent[RATE].calls == len(ended) - len(stopped) == 16
+    assert budget.spent[RATE].prompt_tokens + budget.spent[RATE].completion_tokens == 1600
     assert str(stopped[0]) == (
         "16 calls used 1,600 tokens, and the next could go beyond --max-total-tokens 2500; every answer is stored, and"
         " the same command with a higher limit goes on from here."
@@ -57,9 +58,9 @@ def test_dollars_are_limited_at_the_listed_price_and_a_batch_costs_half():
     assert cost("gpt-4.1-mini", CALL, batch=True) == pytest.approx(most / 2)
 
     async def through(batch):
-        budget = Budget("gpt-4.1-mini", max_cost=10.5 * most, batch=batch)
-        await asyncio.gather(*(call(budget, CALL) for _ in range(30)), return_exceptions=True)
-        return budget.spent.calls
+        budget, rate = Budget(max_cost=10.5 * most), Rate("gpt-4.1-mini", batch)
+        await asyncio.gather(*(call(budget, CALL, rate=rate) for _ in range(30)), return_exceptions=True)
+        return budget.spent[rate].calls
 
     assert asyncio.run(through(False)) == 10
     assert asyncio.run(through(True)) == 21
@@ -67,7 +68,24 @@ def test_dollars_are_limited_at_the_listed_price_and_a_batch_costs_half():
 
 def test_dollars_of_a_model_without_a_price_cannot_be_limited():
     with pytest.raises(InputError, match=r"no price is known for mine.*--max-total-tokens"):
-        Budget("mine", max_cost=1.0)
+        connect(Spec(model="mine"), Endpoint(base_url="http://localhost:1/v1", max_cost=1.0))
+
+
+def test_models_spend_from_one_purse_each_at_its_price():
+    dear, cheap = Rate("gpt-4.1"), Rate("text-embedding-3-small")
+    most = cost("gpt-4.1", CALL)
+
+    async def story():
+        budget = Budget(max_cost=2.5 * most)
+        await call(budget, CALL, rate=dear)
+        for _ in range(200):  # 200 x 600 x $0.02 / 1M is 0.54 of what the dear one costs
+            await call(budget, CALL, rate=cheap)
+        ended = await asyncio.gather(*(call(budget, CALL, rate=dear) for _ in range(3)), return_exceptions=True)
+        return budget, [error for error in ended if isinstance(error, BudgetError)]
+
+    budget, stopped = asyncio.run(story())
+    assert (budget.spent[dear].calls, budget.spent[cheap].calls, len(stopped)) == (1, 200, 3)
+    assert str(stopped[0]).startswith("201 calls used 201,000 tokens, $0.0068, and")
 
 
 def test_what_costs_nothing_has_no_limit():
@@ -95,11 +113,11 @@ def test_an_endpoint_that_counts_no_tokens_is_taken_to_use_the_most():
 
 def test_a_call_that_fails_gives_its_room_back():
     async def fails(budget):
-        async with budget.hold(CALL):
+        async with budget.hold(RATE, CALL):
             _ = 1 / 0
 
     async def story():
-        budget = Budget("m", max_total_tokens=1000)
+        budget = Budget(max_total_tokens=1000)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await fails(budget)
@@ -110,14 +128,14 @@ def test_a_call_that_fails_gives_its_room_back():
 
 def test_a_call_that_is_stopped_while_it_waits_gives_its_room_back():
     async def story():
-        budget = Budget("m", max_total_tokens=1100)
+        budget = Budget(max_total_tokens=1100)
         first = asyncio.ensure_future(call(budget, Usage(1, 0, 1, 1)))
         waits = asyncio.ensure_future(call(budget, CALL))
         await asyncio.sleep(0)
         first.add_done_callback(lambda _: waits.cancel())  # as its turn comes
         await asyncio.wait([first, waits])
         await asyncio.wait_for(call(budget, Usage(1, 0, 1, 1)), 1)
-        return budget.spent.calls
+        return budget.spent[RATE].calls
 
     assert asyncio.run(story()) in (2, 3)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from llm_server import LLMServer, embedding
 
-from caredio.errors import EndpointError, InputError
+from caredio.errors import BudgetError, EndpointError, InputError
 from caredio.llm import embeddings
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings, Vectors
+from caredio.llm.prices import Usage
 
 TEXTS = [f"text {number}" for number in range(10)]
 
@@ -41,8 +42,8 @@ def test_what_is_stored_is_not_asked_for_again(server):
     second = model(server)
     np.testing.assert_array_equal(second(TEXTS), expected(TEXTS))
     assert [set(texts) for texts in asked(server)] == [set(TEXTS[:6]), set(TEXTS[6:])]
-    assert first.usage == {"calls": 1, "stored": 0, "prompt_tokens": 12}
-    assert second.usage == {"calls": 1, "stored": 6, "prompt_tokens": 8}
+    assert first.usage == Usage(1, 0, 12, 0)
+    assert second.usage == Usage(1, 6, 8, 0)
 
 
 def test_another_model_is_asked_anew_and_another_address_is_not(server):
@@ -55,7 +56,7 @@ def test_another_model_is_asked_anew_and_another_address_is_not(server):
 
 
 def test_a_failed_run_pays_only_for_the_rest(monkeypatch):
-    monkeypatch.setattr(embeddings, "_TEXTS", 3)
+    monkeypatch.setattr(embeddings, "TEXTS", 3)
     broken = True
     with LLMServer(fault=lambda number, body: 500 if broken and number == 2 else None) as server:
         with pytest.raises(EndpointError, match=r"status 500.*run the same command again"):
@@ -65,6 +66,50 @@ def test_a_failed_run_pays_only_for_the_rest(monkeypatch):
         np.testing.assert_array_equal(model(server, concurrency=1)(TEXTS), expected(TEXTS))
         after = [text for texts in asked(server)[3:] for text in texts]
     assert sorted(before + after) == sorted(TEXTS)
+
+
+def test_what_else_can_be_had_is_had_before_a_failure_is_told(monkeypatch):
+    monkeypatch.setattr(embeddings, "TEXTS", 1)
+    with LLMServer(fault=lambda number, body: 500 if body["input"] == ["text 3"] else None) as server:
+        made = model(server, concurrency=4, retries=1)
+        with pytest.raises(EndpointError, match="status 500"):
+            made(TEXTS)
+    assert made.store.missing([made.key(text) for text in TEXTS]) == {made.key("text 3")}
+
+
+def test_a_request_that_cannot_be_taken_says_why():
+    said = "This model's maximum context length is 8192 tokens."
+    with (
+        LLMServer(fault=lambda number, body: {"status": 400, "message": said}) as server,
+        pytest.raises(EndpointError, match=r"\(endpoint: status 400, which says: This model's maximum"),
+    ):
+        model(server)(TEXTS)
+
+
+def test_being_told_to_slow_down_costs_no_attempt():
+    with LLMServer(fault=lambda number, body: 429 if number < 3 else None) as server:
+        np.testing.assert_array_equal(model(server, retries=4)(TEXTS), expected(TEXTS))
+
+
+def test_limits_hold_for_vectors_too(monkeypatch):
+    monkeypatch.setattr(embeddings, "TEXTS", 1)
+    with LLMServer() as server:
+        endpoint = Endpoint(base_url=server.url, max_total_tokens=20, concurrency=1)
+        made = Embeddings("m", endpoint)
+        with pytest.raises(BudgetError, match=r"calls used 16 tokens, and the next could go beyond"):
+            made(TEXTS)
+        assert made.usage == Usage(8, 0, 16, 0)  # two tokens a text; the next could have six, as many as its bytes
+        assert len(made.store.missing([made.key(text) for text in TEXTS])) == 2
+        Embeddings("m", Endpoint(base_url=server.url))(TEXTS)
+        assert server.repeats() == 0
+        with pytest.raises(InputError, match="no price is known for m"):
+            Embeddings("m", Endpoint(base_url=server.url, max_cost=1.0))
+
+
+def test_numbers_are_read_where_base64_is_not_known():
+    data = [{"object": "embedding", "index": i, "embedding": embedding(text)} for i, text in enumerate(TEXTS[:2])]
+    with LLMServer(fault=lambda number, body: {"object": "list", "model": "m", "data": data}) as server:
+        np.testing.assert_array_equal(model(server)(TEXTS[:2]), expected(TEXTS[:2]))
 
 
 def test_batches_hold_what_a_request_may():
@@ -85,7 +130,10 @@ def test_the_key_is_sent_and_told_to_nobody(monkeypatch, capsys, caplog):
             made(TEXTS)
         assert server.keys == {"Bearer sk-very-secret"}
     said = str(error.value)
-    assert "127.0.0.1 refused the call (status 401) and says: scripted refusal for key Bearer [key]." in said
+    assert said == (
+        "127.0.0.1 refused the call for model 'm' (status 401) and says: scripted refusal for key Bearer [key]. Check"
+        " OPENAI_API_KEY, --embedder and --base-url."
+    )
     assert "sk-very-secret" not in said + caplog.text
     assert b"sk-very-secret" not in made.store.path.read_bytes()
 
@@ -114,7 +162,7 @@ def one(vector, index=0):
 def test_an_answer_that_is_no_embedding_is_told_and_not_stored(data):
     with LLMServer(fault=lambda number, body: {"object": "list", "model": "m", "data": data}) as server:
         made = model(server, retries=0)
-        with pytest.raises(EndpointError, match=r"something else than|did not answer"):
+        with pytest.raises(EndpointError, match="something else than"):
             made(TEXTS[:2])
     assert made.store.missing([made.key(text) for text in TEXTS[:2]])
 
@@ -122,7 +170,7 @@ def test_an_answer_that_is_no_embedding_is_told_and_not_stored(data):
 def test_an_endpoint_that_is_not_there_is_told():
     with LLMServer() as gone:
         pass
-    with pytest.raises(EndpointError, match=r"did not answer \(APIConnectionError\)"):
+    with pytest.raises(EndpointError, match=r"got no answer \(endpoint: no connection\)"):
         model(gone, retries=0)(TEXTS)
 
 
@@ -146,7 +194,7 @@ def test_a_killed_process_pays_only_for_what_was_in_flight():
         import sys
         from caredio.llm import embeddings
         from caredio.llm.client import Endpoint
-        embeddings._TEXTS = 1
+        embeddings.TEXTS = 1
         made = embeddings.Embeddings("m", Endpoint(base_url=sys.argv[1], concurrency=2))
         made([f"text {number}" for number in range(30)])
     """

@@ -134,7 +134,9 @@ def test_failed_calls_are_unknown():
 def test_more_than_5_percent_without_an_answer_is_one_sentence_and_keeps_what_arrived():
     with LLMServer(fault=refused("r 7", "r 8")) as server:
         model = model_for(server, concurrency=4)
-        with pytest.raises(EndpointError, match=r"test: 2 of 20 calls got no answer \(endpoint: status 500\)"):
+        with pytest.raises(
+            EndpointError, match=r"test: 2 of 20 calls got no answer \(endpoint: status 500, which says: scripted"
+        ):
             likelihoods(calls(20), model, "test")
         server.fault = None
         assert not np.isnan(likelihoods(calls(20), model, "test")).any()

@@ -7,6 +7,7 @@ import pytest
 from llm_server import LLMServer
 
 from caredio import cli, prompts, runs
+from caredio.llm import likelihood
 from caredio.selection import voice
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
@@ -84,6 +85,26 @@ def test_every_baseline_ranks_all_rows(server, tmp_path, ranking):
     assert len(pool) == len(ranked) == 6
     assert [row["rank"] for row in ranked] == [1, 2, 3, 1, 2, 3]
     assert server.seen == []
+
+
+def test_a_score_whose_call_failed_is_asked_for_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(likelihood, "MAX_FAILED", 0.5)  # of a table as small as this one
+    failing = True
+
+    def fault(number, body):
+        return 500 if failing and body["messages"][-1]["content"] == "toast" else None
+
+    flags = ["--distinctiveness", "information"]
+    with LLMServer(fault=fault) as server:
+        hidden, _ = select(tmp_path, server, *flags)
+        assert [row["response"] for row in hidden if row["distinctiveness"] is None] == ["toast"]
+        failing, asked = False, len(server.seen)
+        pool, _ = select(tmp_path, server, *flags)
+        assert all(row["distinctiveness"] is not None for row in pool)
+        assert 0 < len(server.seen) - asked <= 2
+        asked = len(server.seen)
+        select(tmp_path, server, *flags)
+        assert len(server.seen) == asked
 
 
 def test_an_endpoint_without_log_probabilities_is_one_sentence(tmp_path, capsys):

@@ -308,7 +308,7 @@ def test_the_held_out_report_by_hand(tmp_path):
         return "[0 1 0]" if "number 1" in messages[1]["content"] else "[1 0 0]"
 
     writer = redraw.Writer(settings(), scripted(tmp_path, says), KNOWN, TOPICS)
-    report = optimize.held_out(rows, after, writer, encode, distinct.Config(), 2.0)["china"]
+    report = optimize.held_out(rows, after, writer, encode, distinct.Config(), 2.0)
     far = math.exp(-20.0)  # of answers at right angles, by kappa 20
     r = [math.log2((1 + far) / 2), math.log2((1 + 1) / 2), math.log2((1 + far) / 2)]
     became = math.log2((1 + far) / 2)  # the other two said (0, 1) and (1, 0)
