@@ -13,12 +13,13 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from datasets.fingerprint import generate_random_fingerprint
 
 from caredio.errors import InputError
 
-_PART = 10_000  # rows made into a table at once
+_PART = 1_000  # rows made into a table at once
 _TEXT = Value("string")
 _MESSAGES = List({"role": _TEXT, "content": _TEXT})
 
@@ -154,8 +155,11 @@ def kept(dataset: Dataset) -> Dataset:
     """The rows without a `drop_reason`, and without that column."""
     if "drop_reason" not in dataset.column_names:
         return dataset
-    rows = [row for row, reason in enumerate(dataset["drop_reason"][:]) if reason is None]
-    return dataset.select(rows).remove_columns("drop_reason")
+    rows = dataset.with_format("arrow")[:]
+    reasons = rows["drop_reason"]
+    if reasons.null_count < len(rows):
+        rows = rows.filter(pc.is_null(reasons))
+    return in_memory(rows).remove_columns("drop_reason")
 
 
 def rejected(dataset: Dataset) -> Dataset:

@@ -37,6 +37,8 @@ from caredio.llm.model import Model
 
 log = logging.getLogger("caredio")
 
+_ROWS = 10_000  # of a row group, which is encoded at once
+
 
 def version() -> str:
     """The installed version of this package."""
@@ -133,6 +135,7 @@ class Run:
             model.take_usage()
         made = compute()
         table, report = made if isinstance(made, tuple) else (made, {})
+        del made  # a whole dataset's answers need not be held twice
         self.stages.pop(name, None)
         self._save()
         dropped = features.rejected(table)
@@ -147,10 +150,12 @@ class Run:
         if len(dropped) and not pool:
             _write(dropped, folder / "rejects", name, None)
         usage = model.take_usage() if model else None
+        rows = len(table)
+        del table, dropped
         self.stages[name] = {
             "fingerprint": fingerprint,
             "complete": not (usage and usage.failed),
-            "rows": len(table),
+            "rows": rows,
             "dropped": dict(sorted(drops.items())),
             "sha256": sha256(files),
             "seconds": round(time.monotonic() - started, 1),
@@ -159,8 +164,8 @@ class Run:
             "made_from": made_from,
         }
         self._save()
-        log.info("%-10s %6d rows%s in %.0f s", name, len(table), _told(drops), time.monotonic() - started)
-        return table
+        log.info("%-10s %6d rows%s in %.0f s", name, rows, _told(drops), time.monotonic() - started)
+        return read(files)
 
     def _save(self) -> None:
         record = {
@@ -188,7 +193,7 @@ def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> lis
     for value, part in parts.items():
         file = folder / f"{value}.parquet"
         making = file.with_suffix(".making")
-        pq.write_table(part, making)
+        pq.write_table(part, making, row_group_size=_ROWS)
         os.replace(making, file)
     if split_by:
         _replace(folder / "README.md", head(config(value, {"train": folder / f"{value}.parquet"}) for value in parts))

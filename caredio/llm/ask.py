@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset, Features
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
@@ -24,6 +27,7 @@ FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
 MAX_FAILED = 0.05  # share of rows that may go without an answer
 _TOGETHER = 16  # rows of one task: `datasets` looks at all its tasks for each one that it adds
 _TASKS = 900  # that `datasets` runs at once, being at most 1000
+_OPEN = 256  # of these tasks, how many have their rows and prompts in memory
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
@@ -93,38 +97,50 @@ def ask(
                 ) from None
             return {**nothing, "drop_reason": str(error)}
 
-    async def ask_rows(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    async def ask_rows(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
         nonlocal left
-        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        tasks = [asyncio.ensure_future(settle(row)) for row in rows]
-        try:
-            written = await asyncio.gather(*tasks)
-        except Exception:
-            for task in tasks:
-                task.cancel()
-            await model.close()
-            raise
-        left -= len(rows)
+        async with room:
+            start, count = batch["row"][0], len(batch["row"])
+            tasks = [asyncio.ensure_future(settle(row)) for row in rows.slice(start, count).to_pylist()]
+            try:
+                written = await asyncio.gather(*tasks)
+            except Exception:
+                for task in tasks:
+                    task.cancel()
+                await model.close()
+                raise
+        left -= count
         if not left:
             await model.close()  # in the loop it lived in, which ends with the map
         return {name: [columns[name] for columns in written] for name in nothing}
 
-    columns = Features({**dataset.features, **writes, **features.REJECTS})
+    columns = Features({**writes, **features.REJECTS})
     if not total:
-        return features.table([], columns)
-    return outside_the_loop(
-        # the fingerprint is given: stages keep their own, and a live client cannot be hashed
-        lambda: dataset.map(
-            ask_rows,
-            batched=True,
-            # a Batch API is asked for all rows at once
-            batch_size=max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER,
-            features=columns,
-            desc=desc,
-            load_from_cache_file=False,
-            new_fingerprint=f"{dataset._fingerprint[:24]}asked",
+        return features.table([], Features({**dataset.features, **columns}))
+    # the map is of places alone: thousands of rows wait in it, and each is read when its turn comes
+    places, rows = Dataset.from_dict({"row": range(total)}), dataset.with_format("arrow")[:]
+    room = asyncio.Semaphore(_TASKS if model.batch else _OPEN)
+    with tempfile.TemporaryDirectory(prefix="caredio-", ignore_cleanup_errors=True) as folder:
+        # by way of a file, as a table that is written to memory takes twice its size
+        file = str(Path(folder, "told.arrow"))
+        outside_the_loop(
+            lambda: places.map(
+                ask_rows,
+                batched=True,
+                # a Batch API is asked for all rows at once
+                batch_size=max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER,
+                remove_columns=["row"],
+                features=columns,
+                desc=desc,
+                load_from_cache_file=False,
+                cache_file_name=file,
+                # given, as a live client cannot be hashed
+                new_fingerprint=f"{places._fingerprint[:24]}asked",
+            )
         )
-    )
+        with pa.OSFile(file) as written:
+            told = features.in_memory(pa.ipc.open_stream(written).read_all())
+    return features.beside(features.in_memory(rows), told)
 
 
 def outside_the_loop(mapped: Callable[[], Dataset]) -> Dataset:

@@ -5,6 +5,7 @@ candidates -> vectors. Each distinct text is embedded once; or the vectors come 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
 from caredio.selection import match
-from caredio.selection.engine import Engine, Local
+from caredio.selection.engine import Engine
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 ENDPOINT = "openai:"  # how the name of an embedder begins that an endpoint serves
@@ -48,7 +49,7 @@ def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | N
 
     Args:
         endpoint: how to reach an `openai:` embedder. Its calls leave from this process, whose store remembers them.
-        engine: where another embedder runs.
+        engine: where another embedder runs; None is here, and keeps it in memory between calls.
 
     Raises:
         EndpointError: the endpoint needs a key.
@@ -56,8 +57,11 @@ def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | N
     if config.embedder.startswith(ENDPOINT):
         return Embeddings(config.embedder.removeprefix(ENDPOINT), endpoint or Endpoint())
 
+    loaded = functools.cache(_sentence_transformer)  # once for all calls, and gone with the encoder
+
     def encode(texts: list[str]) -> np.ndarray:
-        found = (engine or Local()).batches(_sentence_transformer, config, pa.table({"text": texts}))
+        rows = pa.table({"text": texts})
+        found = engine.batches(_sentence_transformer, config, rows) if engine else loaded(config)(rows)
         return _values(found["vector"], len(texts))
 
     return encode

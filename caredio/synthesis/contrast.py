@@ -123,6 +123,7 @@ def run(
         told = isolated[said[row["culture"], row["question_id"]]]  # by column
         answers = [dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True)]
         return {
+            **row,
             **_heard(row, answers, cultures, config, neighbours),
             "round": 0,
             "history": [],
@@ -130,12 +131,7 @@ def run(
             "prompt_sha": _PROMPT.sha,
         }
 
-    asked = adapted.map(
-        heard,
-        features=Features({**columns, "drop_reason": Value("string")}),
-        desc="answers gathered",
-        new_fingerprint=f"{adapted._fingerprint[:24]}heard",  # given: all the answers would be hashed for it
-    )
+    asked = features.table(map(heard, adapted), Features({**columns, "drop_reason": Value("string")}))
     candidates = ask(
         features.kept(asked),
         model,

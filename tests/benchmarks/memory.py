@@ -72,7 +72,9 @@ class AtOnce:
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
         form = {"response_format": {"json_schema": {"schema": schema}}} if schema else {}
-        answer = Answer(reply({"messages": messages, **form}), "stop", "scripted", 100, 100)
+        text = reply({"messages": messages, **form})
+        # some 400 characters, as long as the plan takes an answer to be
+        answer = Answer(text if schema else f"{text} {text} {text}", "stop", "scripted", 100, 100)
         self.store.put({key: answer})
         return answer
 

@@ -2,15 +2,17 @@
 
     python tests/benchmarks/throughput.py [--rows 3000] [--pairs 5] [--distilabel ENV/bin/python]
 
-The endpoint answers after 0.5 s in the mean, in a process of its own; so does each contender. The medians are of
-interleaved runs. distilabel (skipped without its interpreter) is timed from the endpoint's first request to its last
-answer, so that its start counts for nothing.
+The endpoint answers after 0.5 s in the mean, in a process of its own, and so runs each contender. The medians are of
+interleaved runs, each timed from rows in memory to answers in memory, imports apart. Of distilabel (skipped without
+its interpreter), whose `Pipeline.run` starts processes of its own, there is also the time from the endpoint's first
+request to its last answer alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import statistics
@@ -27,8 +29,10 @@ def texts(rows: int) -> list[str]:
     return [f"Question {row}: " + "what do people here say about it, and why? " * 10 for row in range(rows)]
 
 
-def ours(url: str, rows: int) -> float:
-    """The whole path: `Dataset.map`, store, table."""
+def ours(url: str, rows: int) -> dict[str, float]:
+    """The whole path: `Dataset.map`, store, table; then again, all of it stored."""
+    import aiohttp  # noqa: F401 (the first call imports both)
+    import openai  # noqa: F401
     from datasets import Dataset, Features, Value
 
     from caredio.llm.ask import ask
@@ -53,12 +57,10 @@ def ours(url: str, rows: int) -> float:
             assert all(table["response"])
             return time.perf_counter() - started
 
-        first = asked()
-        print(f"stored: {first / asked():.1f} times as fast", file=sys.stderr)
-    return first
+        return {"ours": asked(), "ours, all stored": asked()}
 
 
-def bare(url: str, rows: int, aiohttp: bool = False) -> float:
+def bare(url: str, rows: int, aiohttp: bool = False) -> dict[str, float]:
     """What one would write first: `AsyncOpenAI`, a semaphore, `gather`."""
     import openai
 
@@ -81,26 +83,32 @@ def bare(url: str, rows: int, aiohttp: bool = False) -> float:
         await client.close()
         return seconds
 
-    return asyncio.run(loop())
+    return {"bare, aiohttp" if aiohttp else "bare": asyncio.run(loop())}
 
 
-def distilabel(url: str, rows: int) -> float:
+def distilabel(url: str, rows: int) -> dict[str, float]:
     from distilabel.models import OpenAILLM
     from distilabel.pipeline import Pipeline
     from distilabel.steps import LoadDataFromDicts
     from distilabel.steps.tasks import TextGeneration
     from endpoint import counts
 
+    started = time.perf_counter()
     with Pipeline(name="throughput") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": text} for text in texts(rows)], batch_size=IN_FLIGHT)
         llm = OpenAILLM(model="m", base_url=url, api_key="none", generation_kwargs={"max_new_tokens": 512})
         load >> TextGeneration(llm=llm, input_batch_size=IN_FLIGHT)
     made = pipeline.run(use_cache=False)
     assert len(made["default"]["train"]) == rows
-    return counts(url)["seconds"]
+    return {"distilabel": time.perf_counter() - started, "distilabel, requests alone": counts(url)["seconds"]}
 
 
-CONTENDERS = {"ours": ours, "bare": bare, "bare, aiohttp": lambda url, rows: bare(url, rows, aiohttp=True)}
+CONTENDERS = {
+    "ours": ours,
+    "bare": bare,
+    "bare, aiohttp": lambda url, rows: bare(url, rows, aiohttp=True),
+    "distilabel": distilabel,
+}
 
 
 def main() -> None:
@@ -111,24 +119,24 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--distilabel", default="")
     given = parser.parse_args()
-    pythons = dict.fromkeys(CONTENDERS, sys.executable)
-    if given.distilabel:
-        pythons["distilabel"] = given.distilabel
-    rates: dict[str, list[float]] = {name: [] for name in pythons}
+    pythons = dict.fromkeys(CONTENDERS, sys.executable) | {"distilabel": given.distilabel}
+    rates: dict[str, list[float]] = {}
     for pair in range(given.pairs):
         for name, python in pythons.items():
+            if not python:
+                continue
             with served(latency=0.5) as url:
                 command = [python, __file__, "--one", name, url, str(given.rows)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
             if done.returncode:
                 sys.exit(done.stderr[-2000:])
-            rates[name].append(given.rows / float(done.stdout.split()[-1]))
-            told = [line for line in done.stderr.splitlines() if line.startswith("stored")]
-            print(f"{pair + 1}  {name:<14}{rates[name][-1]:7.0f} a second  {' '.join(told)}", flush=True)
-    medians = {name: statistics.median(rate) for name, rate in rates.items()}
-    for name, median in medians.items():
-        pairs = sorted(one / other for one, other in zip(rates["ours"], rates[name], strict=True))
-        print(f"{name:<14} median {median:5.0f} a second; ours is {statistics.median(pairs):.2f} times that")
+            for timed, seconds in json.loads(done.stdout.splitlines()[-1]).items():
+                rates.setdefault(timed, []).append(given.rows / seconds)
+                print(f"{pair + 1}  {timed:<26}{rates[timed][-1]:7.0f} a second", flush=True)
+    for name, rate in rates.items():
+        pairs = [one / other for one, other in zip(rates["ours"], rate, strict=True)]
+        median, ratio = statistics.median(rate), statistics.median(pairs)
+        print(f"{name:<26} median {median:5.0f} a second; ours is {ratio:.2f} times that")
 
 
 def environment() -> dict[str, str]:
@@ -139,7 +147,6 @@ def environment() -> dict[str, str]:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         logging.disable(logging.CRITICAL)
-        run = {**CONTENDERS, "distilabel": distilabel}[sys.argv[2]]
-        print(run(sys.argv[3], int(sys.argv[4])))
+        print(json.dumps(CONTENDERS[sys.argv[2]](sys.argv[3], int(sys.argv[4]))))
     else:
         main()
