@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ class Embedded:
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._loaded: tuple[Any, Any, Any] | None = None
+        self._thread = ThreadPoolExecutor(1)  # the same for all maps: each new thread would keep memory of its own
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
         return await self._queue(key, messages, schema, None)
@@ -117,7 +119,8 @@ class Embedded:
             measured = self._waiting[0].completion is not None
             batch = [call for call in self._waiting if (call.completion is not None) == measured][:BATCH]
             try:
-                batch, answers = await asyncio.to_thread(self._measure if measured else self._answer, batch)
+                work = self._measure if measured else self._answer
+                batch, answers = await asyncio.get_running_loop().run_in_executor(self._thread, work, batch)
                 self.store.put({call.key: answer for call, answer in zip(batch, answers, strict=True)})
                 for call, answer in zip(batch, answers, strict=True):
                     if not call.future.done():
