@@ -9,8 +9,9 @@ from llm_server import LLMServer
 from caredio.errors import EndpointError
 from caredio.llm.ask import Unusable, ask
 from caredio.llm.client import Endpoint
-from caredio.llm.model import connect
+from caredio.llm.model import Model, connect
 from caredio.llm.spec import Spec
+from caredio.llm.store import Answer, Store
 
 SCHEMA = {
     "type": "object",
@@ -139,3 +140,37 @@ def test_works_inside_a_running_event_loop(server):
         return run(server)
 
     assert len(asyncio.run(notebook())) == 20
+
+
+def test_rows_that_wait_are_not_read_yet(tmp_path):
+    rows = Dataset.from_dict({"text": [f"row {number}" for number in range(8000)]})
+    prompted = 0
+
+    class Waits:
+        """Answers once it has been seen how many prompts were written by then."""
+
+        def __init__(self):
+            self.most, self.go = 0, None
+
+        async def generate(self, key, messages, schema):
+            if self.go is None:
+                self.go = asyncio.get_running_loop().create_task(asyncio.sleep(1.0))
+            await self.go
+            self.most = self.most or prompted
+            return Answer(messages[0]["content"].upper(), "stop", "m", 1, 1)
+
+        async def close(self):
+            pass
+
+    def prompt(row):
+        nonlocal prompted
+        prompted += 1
+        return [{"role": "user", "content": row["text"]}]
+
+    backend = Waits()
+    model = Model(Spec(model="m"), backend, Store(tmp_path / "answers.sqlite"))
+    said = ask(
+        rows, model, prompt=prompt, parse=lambda content, row, answer: {"said": content}, writes=WRITES, desc="asked"
+    )
+    assert said["said"][:] == [text.upper() for text in rows["text"]]
+    assert 1000 < backend.most <= 4096
