@@ -145,10 +145,12 @@ def require(dataset: Dataset, columns: Features, what: str) -> Dataset:
     missing = [name for name in columns if name not in dataset.column_names]
     if missing:
         raise InputError(f"{what}: column {', '.join(missing)} is missing; found {', '.join(dataset.column_names)}.")
-    dataset = kept(dataset)
-    if not len(dataset):
-        raise InputError(f"{what}: no rows; nothing to work on.")
-    return dataset
+    left = kept(dataset)
+    if not len(left):
+        reasons = Counter(rejected(dataset)["drop_reason"]) if len(dataset) else {}
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        raise InputError(f"{what}: no rows{f' left ({why})' if why else ''}; nothing to work on.")
+    return left
 
 
 def kept(dataset: Dataset) -> Dataset:

@@ -111,13 +111,19 @@ def test_require_names_what_is_missing_and_what_is_there():
     assert str(error.value) == ("my table: column question_id, response, culture is missing; found question, answer.")
 
 
-@pytest.mark.parametrize("reasons", [[], ["empty", "duplicate"]])
-def test_require_needs_a_row(reasons):
+@pytest.mark.parametrize(
+    ("reasons", "why"),
+    [
+        ([], "pool: no rows; nothing"),
+        (["empty", "duplicate", "empty"], r"no rows left \(1 duplicate, 2 empty\); nothing"),
+    ],
+)
+def test_require_needs_a_row_and_says_what_became_of_those_there_were(reasons, why):
     table = Dataset.from_dict(
         {"sample_id": ["a"] * len(reasons), "drop_reason": reasons},
         features=Features({"sample_id": Value("string"), "drop_reason": Value("string")}),
     )
-    with pytest.raises(InputError, match="pool: no rows"):
+    with pytest.raises(InputError, match=why):
         features.require(table, Features({"sample_id": Value("string")}), "pool")
 
 

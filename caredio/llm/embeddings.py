@@ -95,7 +95,7 @@ class Vectors:
         self._db.close()
 
 
-class Embedded(NamedTuple):
+class _Reply(NamedTuple):
     """A reply: float32[n, d] in the order of the texts."""
 
     vectors: np.ndarray
@@ -174,7 +174,7 @@ class Embeddings:
         self.usage.add(Usage(1, 0, reply.prompt_tokens, 0))
 
 
-def _read(reply: Any, count: int) -> Embedded:
+def _read(reply: Any, count: int) -> _Reply:
     """A reply's vectors, base64 of little-endian float32 or lists of numbers (not every server knows base64).
 
     Raises:
@@ -189,7 +189,7 @@ def _read(reply: Any, count: int) -> Embedded:
         raise CallFailed("something else than embeddings", passing=True) from None
     if vectors.ndim != 2 or len(vectors) != count or not vectors.size or not np.isfinite(vectors).all():
         raise CallFailed("something else than one embedding a text", passing=True)
-    return Embedded(vectors, tokens)
+    return _Reply(vectors, tokens)
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:
