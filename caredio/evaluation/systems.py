@@ -104,7 +104,7 @@ def scores(
         InputError: a part is to be played and the model's chat template takes no system message, or an adapter does
             not fit.
     """
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
@@ -114,15 +114,17 @@ def scores(
     found: dict[str, dict[str, Any]] = {}
     for instruction, adapter, group in _turns(system, loaded, cultures):
         with _wearing(loaded.model, adapter) as model:
-            results = simple_evaluate(
-                HFLM(pretrained=model, tokenizer=loaded.tokenizer, batch_size=batch_size),
-                tasks=[task(benchmark, culture.slug) for culture in group for benchmark in BENCHMARKS],
+            # without what simple_evaluate adds: it asks git, whose "fatal" a user would read, and lists the machine
+            results: Any = evaluate(
+                lm=HFLM(pretrained=model, tokenizer=loaded.tokenizer, batch_size=batch_size),
+                task_dict=manager.load(
+                    [task(benchmark, culture.slug) for culture in group for benchmark in BENCHMARKS]
+                ),
                 limit=limit or None,
                 bootstrap_iters=0,
                 log_samples=False,
                 system_instruction=instruction,
                 apply_chat_template=True,
-                task_manager=manager,
             )
             found |= results["results"]
     return found
