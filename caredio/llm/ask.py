@@ -150,7 +150,12 @@ def gather(
 
     async def piece(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
         async with room:
-            written = await loop.enter(calls.kept(work(batch["place"][0], len(batch["place"]))))
+            try:
+                written = await loop.enter(calls.kept(work(batch["place"][0], len(batch["place"]))))
+            except asyncio.CancelledError:
+                if calls.stopped:  # from outside of this map, which takes errors only
+                    raise loop.Stopped from None
+                raise
         return {name: [row[name] for row in written] for name in columns}
 
     with tempfile.TemporaryDirectory(prefix="caredio-", ignore_cleanup_errors=True) as folder:

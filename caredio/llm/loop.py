@@ -71,31 +71,23 @@ class Calls:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._stopped = False
+        self.stopped = False
 
     async def kept(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `coroutine`; runs in the loop of the models.
-
-        Raises:
-            Stopped: `stop` was called.
-        """
+        """The result of `coroutine`, which `stop` cancels; runs in the loop of the models."""
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         try:
-            if self._stopped:
+            if self.stopped:
                 task.cancel()
             return await task
-        except asyncio.CancelledError:
-            task.cancel()
-            if self._stopped:
-                raise Stopped from None
-            raise
         finally:
+            task.cancel()
             self._tasks.discard(task)
 
     def stop(self) -> None:
         """Cancel what is in flight and refuse what would follow; returns once nothing is left in flight."""
-        self._stopped = True
+        self.stopped = True
         start(self._cancelled()).result()
 
     async def _cancelled(self) -> None:
