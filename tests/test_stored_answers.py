@@ -1,4 +1,4 @@
-"""What was paid for stays found: the keys of every call that a build makes, as they were when they were first stored."""
+"""What was paid for stays found: the keys of every call that a build makes, as they have always been."""
 
 import hashlib
 import sqlite3

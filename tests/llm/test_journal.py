@@ -86,9 +86,10 @@ def test_a_journal_that_cannot_grow_is_one_sentence(tmp_path):
     full = Journal(tmp_path / "spending.jsonl")
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
+        full.held(0, CHAT, MOST)
+        full.held(1, CHAT, MOST)
         with pytest.raises(InputError, match=r"spending.jsonl: cannot be written .*run the same command again"):
-            for number in range(10):
-                full.held(number, CHAT, MOST)
+            full.held(2, CHAT, MOST)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
