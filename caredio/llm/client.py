@@ -8,11 +8,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from caredio.errors import InputError
-from caredio.llm import chat
-from caredio.llm.access import Access
+from caredio.llm import chat, dialects
+from caredio.llm.access import Access, check_address
 from caredio.llm.budget import Budget, Rate
 from caredio.llm.chat import CallFailed
 from caredio.llm.pace import Pace
@@ -31,6 +30,21 @@ class Endpoint:
 
     base_url: str = field(
         default="", metadata={"help": "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]"}
+    )
+    api_key_variable: str = field(
+        default="",
+        metadata={"help": "environment variable that holds the endpoint's key; OPENAI_API_KEY goes to OpenAI alone"},
+    )
+    system_role: str = field(
+        default=dialects.AUTO,
+        metadata={
+            "help": "who says the system text; user puts it into the first user turn, auto does so where it must",
+            "choices": dialects.SYSTEM_ROLES,
+        },
+    )
+    token_limit: str = field(
+        default=dialects.AUTO,
+        metadata={"help": "what the endpoint calls max_tokens; auto finds out", "choices": dialects.TOKEN_LIMITS},
     )
     concurrency: int = field(default=64, metadata={"help": "most calls in flight"})
     requests_per_minute: int = field(default=0, metadata={"help": "most calls a minute; 0 sets no limit"})
@@ -55,8 +69,10 @@ class Endpoint:
         for name in ("requests_per_minute", "tokens_per_minute", "max_cost", "max_total_tokens"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; use a limit above 0, or 0 for none.")
-        if self.base_url and urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise InputError(f"base_url {self.base_url!r} is no address; write it as http://host:port/v1.")
+        for name, choices in (("system_role", dialects.SYSTEM_ROLES), ("token_limit", dialects.TOKEN_LIMITS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} is {getattr(self, name)!r}; use {', '.join(choices)}.")
+        check_address(self.base_url)
 
     @functools.cached_property
     def budget(self) -> Budget:

