@@ -8,9 +8,9 @@ from typing import Any
 
 _NAME = r"(?:think|thinking|thoughts?|reasoning|seed:think)"  # Qwen, DeepSeek, EXAONE, Gemini, Seed and others
 _THINKING = re.compile(
-    rf'(?P<open><{_NAME}(?:\s+[\w:-]+="[^"<>]*")*\s*>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>'
+    rf'(?P<open><{_NAME}(?:\s+[\w:-]+="[^"<>]*")*\s*>|(?-i:\[THINK\])|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>'
     r"|<\|channel>thought\b)"
-    rf"|</{_NAME}\s*>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>",
+    rf"|</{_NAME}\s*>|(?-i:\[/THINK\])|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>",
     re.IGNORECASE,
 )
 _CHANNEL = re.compile(  # gpt-oss
