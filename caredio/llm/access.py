@@ -225,11 +225,11 @@ def _connection(error: BaseException) -> CallFailed:
         why = re.search(r"certificate verify failed: ([^(\]]*)", words)
         detail = why[1].strip() if why else "verification failed"
         return CallFailed("no connection", cause=f"its certificate is not trusted: {detail}", hopeless=True)
-    if found(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) or "proxy" in words.lower():
-        return CallFailed("no connection", passing=True, few=True, cause="the proxy of $HTTPS_PROXY does not answer")
+    if found(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError):
+        return CallFailed("no connection", passing=True, few=True, cause="the proxy of HTTP(S)_PROXY does not answer")
     if found(socket.gaierror, aiohttp.ClientConnectorDNSError):
         return CallFailed("no connection", passing=True, few=True, cause="host name not found")
-    if found(ssl.SSLError, aiohttp.ClientConnectorSSLError):
+    if found(ssl.SSLError, aiohttp.ClientConnectorSSLError) and re.search("wrong version|record layer", words, re.I):
         return CallFailed("no connection", cause="no TLS at this port; http:// may be meant", hopeless=True)
     if found(ConnectionRefusedError):
         return CallFailed("no connection", passing=True, few=True, cause="connection refused")
