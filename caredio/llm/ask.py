@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +205,18 @@ def _fitting(text: str, form: Validator) -> Any:
     if error:
         where = "/".join(map(str, error.absolute_path))
         raise Unusable(f"JSON does not fit: {where or 'object'} ({error.validator})")
-    if not chat.is_text(json.dumps(content, ensure_ascii=False).replace("\\u0000", "\0")):
+    if not all(map(chat.is_text, _strings(content))):
         raise Unusable(chat.NOT_TEXT)
     return content
+
+
+def _strings(content: Any) -> Iterator[str]:
+    """The strings in JSON, names among them."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (dict, list)):
+        for one in chain(content, content.values()) if isinstance(content, dict) else content:
+            yield from _strings(one)
 
 
 def _json_in(text: str) -> list[Any]:
