@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from datasets.fingerprint import generate_random_fingerprint
 
+from caredio import reasons
 from caredio.errors import InputError
 
 _PART = 1_000  # rows made into a table at once
@@ -147,9 +148,7 @@ def require(dataset: Dataset, columns: Features, what: str) -> Dataset:
         raise InputError(f"{what}: column {', '.join(missing)} is missing; found {', '.join(dataset.column_names)}.")
     left = kept(dataset)
     if not len(left):
-        reasons = Counter(rejected(dataset)["drop_reason"]) if len(dataset) else {}
-        why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-        raise InputError(f"{what}: no rows{f' left ({why})' if why else ''}; nothing to work on.")
+        raise reasons.nothing_left(what, Counter(rejected(dataset)["drop_reason"]) if len(dataset) else {})
     return left
 
 
@@ -158,16 +157,16 @@ def kept(dataset: Dataset) -> Dataset:
     if "drop_reason" not in dataset.column_names:
         return dataset
     rows = dataset.with_format("arrow")[:]
-    reasons = rows["drop_reason"]
-    if reasons.null_count < len(rows):
-        rows = rows.filter(pc.is_null(reasons))
+    dropped = rows["drop_reason"]
+    if dropped.null_count < len(rows):
+        rows = rows.filter(pc.is_null(dropped))
     return in_memory(rows).remove_columns("drop_reason")
 
 
 def rejected(dataset: Dataset) -> Dataset:
     """The rows with a `drop_reason`."""
-    reasons = dataset["drop_reason"][:] if "drop_reason" in dataset.column_names else []
-    return dataset.select([row for row, reason in enumerate(reasons) if reason is not None])
+    dropped = dataset["drop_reason"][:] if "drop_reason" in dataset.column_names else []
+    return dataset.select([row for row, reason in enumerate(dropped) if reason is not None])
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Features) -> Dataset:

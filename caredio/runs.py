@@ -31,7 +31,7 @@ import yaml
 from datasets import Dataset, Features
 from filelock import FileLock, Timeout
 
-from caredio import features, prompts
+from caredio import features, prompts, reasons
 from caredio.errors import InputError
 from caredio.llm.model import Model
 
@@ -113,6 +113,9 @@ class Run:
             source: hash of other input, alone or in a description of it.
             split_by: column by whose values the table is written as one file each, with a README that makes every
                 value a config of `load_dataset`.
+
+        Raises:
+            InputError: every row was dropped; says why, and what to change.
         """
         made_from = {
             "inputs": {stage: self.stages[stage]["sha256"] for stage in after},
@@ -129,6 +132,7 @@ class Run:
             files = sorted(folder.glob("*.parquet"))
             if sha256(files) == entry["sha256"]:
                 log.info("%-10s %6d rows, unchanged", name, entry["rows"])
+                reasons.require_left(name, entry["rows"], entry["dropped"])
                 return read(files)
         started = time.monotonic()
         if model:
@@ -165,6 +169,7 @@ class Run:
         }
         self._save()
         log.info("%-10s %6d rows%s in %.0f s", name, rows, _told(drops), time.monotonic() - started)
+        reasons.require_left(name, rows, drops)  # the rejects stand in the folder
         return read(files)
 
     def _save(self) -> None:

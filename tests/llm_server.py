@@ -72,8 +72,10 @@ class LLMServer:
 
     Args:
         fault: (number of the request from 0, request body) -> None for an answer; a status to refuse with, or
-            {"status": status, "message": text}; "drop" to close the connection; "hang" to answer after `hang` seconds;
-            a text for the model to say; {"body": text} for a reply that is this text and nothing else.
+            {"status": status, "message": text} or {"status": status, "body": body}; "drop" to close the connection;
+            "hang" to answer after `hang` seconds; a text for the model to say; {"body": body} for a reply that is this
+            text, bytes or JSON and nothing else; {"content": content} for a completion of this content (text, parts or
+            null), with "finish_reason", more fields of the "message" and of the "reply". "headers" go with a body.
         latency: seconds before each answer.
         logprobs: whether it tells the log-probabilities of prompts, as vLLM does, or passes over the wish.
     """
@@ -149,7 +151,8 @@ class LLMServer:
                 handler.close_connection = True
                 return
             if isinstance(fault, dict) and "status" in fault:
-                self.send(handler, fault["status"], {"error": {"message": fault["message"], "code": None}})
+                words = {"error": {"message": fault.get("message"), "code": None}}
+                self.send(handler, fault["status"], fault.get("body", words), fault.get("headers"))
                 return
             if isinstance(fault, int):
                 error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
@@ -158,8 +161,14 @@ class LLMServer:
             if handler.path.endswith("/embeddings"):
                 self.send(handler, 200, fault if isinstance(fault, dict) else embeddings(body))
                 return
+            if isinstance(fault, dict) and "body" in fault:
+                self.send(handler, 200, fault["body"], fault.get("headers"))
+                return
             if isinstance(fault, dict):
-                self.send(handler, 200, fault["body"])
+                made = completion(body, fault.get("content"), name)
+                made["choices"][0]["finish_reason"] = fault.get("finish_reason", "stop")
+                made["choices"][0]["message"] |= fault.get("message", {})
+                self.send(handler, 200, made | fault.get("reply", {}))
                 return
             text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
             told = {"prompt_logprobs": prompt_logprobs(body)} if self.logprobs and "prompt_logprobs" in body else {}
@@ -172,10 +181,11 @@ class LLMServer:
         self,
         handler: BaseHTTPRequestHandler,
         status: int,
-        body: dict[str, Any] | str,
+        body: dict[str, Any] | str | bytes,
         headers: dict[str, str] | None = None,
     ) -> None:
-        payload = (body if isinstance(body, str) else json.dumps(body)).encode()
+        text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        payload = text if isinstance(text, bytes) else text.encode()
         handler.send_response(status)
         for header, value in {"Content-Type": "application/json", **(headers or {})}.items():
             handler.send_header(header, value)
@@ -185,9 +195,10 @@ class LLMServer:
         handler.wfile.flush()
 
 
-def completion(body: dict[str, Any], text: str, name: str) -> dict[str, Any]:
-    """`text` as a chat completion."""
+def completion(body: dict[str, Any], text: Any, name: str) -> dict[str, Any]:
+    """`text` (or parts, or nothing) as a chat completion."""
     words = sum(len(message["content"].split()) for message in body["messages"])
+    written = len(text.split()) if isinstance(text, str) else 0
     message = {"role": "assistant", "content": text}
     return {
         "id": f"chatcmpl-{name[:12]}",
@@ -197,8 +208,8 @@ def completion(body: dict[str, Any], text: str, name: str) -> dict[str, Any]:
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {
             "prompt_tokens": words,
-            "completion_tokens": len(text.split()),
-            "total_tokens": words + len(text.split()),
+            "completion_tokens": written,
+            "total_tokens": words + written,
         },
     }
 

@@ -319,7 +319,7 @@ def test_an_endpoint_that_is_not_there(tmp_path, capsys):
         gone = server.url
     arguments = ["--model", "m", "--base-url", gone, "--retries", "0", "--out", tmp_path / "run", *SMALL]
     said = fails(capsys, "build", *arguments)
-    assert "got no answer (endpoint: no connection)" in said
+    assert "got no answer (endpoint: no connection (connection refused))" in said
     assert "run the same command again" in said
 
 

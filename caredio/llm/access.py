@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from caredio.errors import EndpointError
-from caredio.llm.chat import CallFailed, passing
+from caredio.errors import EndpointError, InputError
+from caredio.llm import faults
+from caredio.llm.faults import CallFailed
 from caredio.llm.pace import retry_after
 from caredio.llm.spec import Spec
 
@@ -16,36 +21,53 @@ if TYPE_CHECKING:
 
 _OPENAI = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 _AZURE = "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"
+_HOSTS = {_OPENAI: ("openai.com",), _AZURE: ("azure.com", "azure.us", "azure.cn")}  # where these keys belong
 _CONNECT = 10.0  # seconds to reach an endpoint
+_WORDS = 2_000  # characters of a server's words that are looked at
+_METHOD = "/chat/completions"
 
 
 class Access:
     """Address and key, from the environment: `OPENAI_API_KEY` and `OPENAI_BASE_URL`, or Azure's.
 
     A spec whose provider is `azure` takes `AZURE_OPENAI_ENDPOINT` and `AZURE_OPENAI_API_KEY`, and `OPENAI_API_VERSION`
-    unless the resource serves the v1 interface. A named endpoint of one's own may go without a key.
+    unless the resource serves the v1 interface. A named endpoint of one's own may go without a key; it is sent none but
+    that of the variable named for it.
     """
 
-    def __init__(self, spec: Spec, base_url: str, flag: str = "--model") -> None:
+    def __init__(self, spec: Spec, base_url: str, flag: str = "--model", api_key_variable: str = "") -> None:
         """Read the environment; nothing is sent. `flag`: what the user named the model by.
 
         Raises:
-            EndpointError: no key, and no address of one's own.
+            EndpointError: no key, or one that no request can hold, and no address of one's own.
+            InputError: the address is none.
         """
         self._model, self._flag, self.azure = spec.model, flag, spec.provider == "azure"
-        address, key = _AZURE if self.azure else _OPENAI
-        self.base_url = base_url or os.environ.get(address) or None
-        self._api_key, self._key_name = os.environ.get(key), key
-        if not self._api_key and (self.azure or not self.base_url):
-            raise EndpointError(
-                f"{key} is not set, and {spec.model} needs it: export the key, or name an endpoint of your own with"
-                " --base-url."
-            )
-        if self.azure and not self.base_url:
-            raise EndpointError(f"{address} is not set: export the address of your Azure resource.")
+        names = _AZURE if self.azure else _OPENAI
+        in_environment = os.environ.get(names[0], "").strip()
+        self.base_url = check_address(base_url) or check_address(in_environment, f"${names[0]}") or None
+        self._key_name = api_key_variable or names[1]
         host = urlsplit(self.base_url).hostname if self.base_url else "api.openai.com"
         self.host = host or ""
-        self.openai = self.azure or self.host == "openai.com" or self.host.endswith(".openai.com")
+        at_home = self.base_url in (None, check_address(in_environment)) or _within(self.host, _HOSTS[names])
+        self._withheld = "" if at_home or api_key_variable else names[1]
+        self._api_key = "" if self._withheld else _key(self._key_name)
+        if not self._api_key and (self.azure or api_key_variable or not self.base_url):
+            raise EndpointError(self._no_key(spec.model))
+        if self.azure and not self.base_url:
+            raise EndpointError(f"{names[0]} is not set: export the address of your Azure resource.")
+        self.openai = self.azure or _within(self.host, ("openai.com",))
+
+    def _no_key(self, model: str) -> str:
+        if self._withheld and os.environ.get(self._withheld):
+            return (
+                f"{self._withheld} is not sent to {self.host}, which is not Azure's: name the variable that holds its"
+                " key with --api-key-variable."
+            )
+        return (
+            f"{self._key_name} is not set, and {model} needs it: export the key, or name an endpoint of your own with"
+            " --base-url."
+        )
 
     def open(self, connections: int, retries: int = 0, timeout: float | None = None) -> openai.AsyncOpenAI:
         """A client with a connection pool for the running event loop; `timeout`: seconds without a byte."""
@@ -64,46 +86,171 @@ class Access:
         if self.azure and os.environ.get("OPENAI_API_VERSION"):
             return openai.AsyncAzureOpenAI(azure_endpoint=self.base_url or "", **options)
         address = self.base_url
-        if address and self.azure and not address.rstrip("/").endswith("/v1"):
-            address = f"{address.rstrip('/')}/openai/v1"
-        return openai.AsyncOpenAI(base_url=address, **options)
+        if address and self.azure and not address.endswith("/v1"):
+            address = f"{address}/openai/v1"
+        client = openai.AsyncOpenAI(base_url=address, **options)
+        if not self.openai:  # read from the environment, and nobody else's business
+            client.organization = client.project = None
+        return client
 
     def failure(self, error: Exception) -> CallFailed:
         """What an error on the way to an answer means for its call.
 
         Raises:
-            EndpointError: no call can succeed (key refused, model unknown, quota used up).
+            EndpointError: no call can succeed (key refused, model unknown, quota used up, certificate not trusted).
         """
+        failure = self.describe(error)
+        if failure.hopeless:
+            raise EndpointError(self._refusal(failure)) from None
+        return failure
+
+    def describe(self, error: Exception) -> CallFailed:
+        """As `failure`, which raises where this one's `hopeless` is set."""
+        import aiohttp
         import openai
 
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)):
-            raise EndpointError(self._refusal(error)) from None
-        if isinstance(error, openai.APIStatusError):
-            if error.code == "insufficient_quota":
-                raise EndpointError(self._refusal(error)) from None
-            status = error.status_code
-            return CallFailed(
-                f"status {status}", passing(status), retry_after(error.response.headers), self._said(error), status
-            )
-        if isinstance(error, TimeoutError):
-            return CallFailed("timeout", passing=True)
-        if isinstance(error, openai.APIConnectionError):
-            return CallFailed("no connection", passing=True)
-        return CallFailed("not a chat completion", passing=True)
+        if isinstance(error, CallFailed):
+            failure = error
+        elif isinstance(error, openai.APIStatusError):
+            failure = faults.refusal(error.status_code, error.body, retry_after(error.response.headers))
+        elif isinstance(error, TimeoutError):  # this package's own
+            failure = CallFailed("timeout", passing=True)
+        elif isinstance(error, (openai.APIConnectionError, aiohttp.ClientError, OSError)):
+            failure = _connection(error)
+        else:
+            failure = CallFailed("not a chat completion", passing=True)
+        failure.said = self.clean(failure.said, _WORDS)
+        return failure
 
-    def _refusal(self, error: openai.APIStatusError) -> str:
-        said = self._said(error)
-        said = f" and says: {said}" if said else ""
+    def _refusal(self, failure: CallFailed) -> str:
+        said = f" and says: {self.clean(failure.said)}" if failure.said else ""
+        if failure.cause:
+            return f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check --base-url."
         return (
-            f"{self.host} refused the call for model {self._model!r} (status {error.status_code}){said}."
-            f" Check {self._key_name}, {self._flag} and --base-url."
+            f"{self.host} refused the call for model {self._model!r} (status {failure.status}){said.rstrip('.')}."
+            f" {self._advice(failure)}"
         )
 
-    def _said(self, error: openai.APIStatusError) -> str:
-        body = error.body
-        return self.clean((isinstance(body, dict) and body.get("message")) or body or "")
+    def _advice(self, failure: CallFailed) -> str:
+        if failure.status in (401, 403) and self._withheld and os.environ.get(self._withheld):
+            return (
+                f"{self._withheld} was not sent, as it may be another host's: name the variable that holds the key of"
+                f" {self.host} with --api-key-variable."
+            )
+        if failure.status in (404, 405) and not re.search(r"model|deployment", failure.said, re.IGNORECASE):
+            return f"Check --base-url: nothing answers at {self.base_url}{_METHOD}, and most addresses end in /v1."
+        if failure.status in (400, 422):
+            return f"Check {self._flag} and --max-tokens."
+        return f"Check {self._key_name}, {self._flag} and --base-url."
 
-    def clean(self, said: object) -> str:
-        """What an endpoint said, in one line, short, and without the key."""
+    def clean(self, said: object, most: int = 300) -> str:
+        """What an endpoint said, in one line, short, printable, and without the key."""
         text = str(said).replace(self._api_key, "[key]") if self._api_key else str(said)
-        return " ".join(text.split())[:300]
+        return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())[:most]
+
+
+def check_address(text: str, name: str = "base_url") -> str:
+    """The address without what surrounds it (white space, a closing slash, /chat/completions); empty for an empty one.
+
+    Raises:
+        InputError: it is no address; names `name`.
+    """
+    address = text.strip().rstrip("/").removesuffix(_METHOD).rstrip("/")
+    if not address:
+        return ""
+    shown = re.sub(r"//[^/@]*@", "//***@", address)
+    try:
+        parts = urlsplit(address)
+        why = _wrong(address, parts)
+    except ValueError as error:
+        why = str(error)
+    if why:
+        raise InputError(f"{name} {shown!r} is no address ({why}); write it as http://host:port/v1.")
+    return address
+
+
+def _wrong(address: str, parts: SplitResult) -> str:
+    """What keeps an address from being one.
+
+    Raises:
+        ValueError: the port is none.
+    """
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https"):
+        return "it begins with neither http:// nor https://"
+    if re.search(r"[\s\x00-\x1f\x7f\\<>\"{}|^`]", address):
+        return "it holds white space or a character that no address has"
+    if parts.username is not None or parts.password is not None:
+        return "it holds a user name or password: put the key into a variable, and name that with --api-key-variable"
+    if not host or host.startswith(".") or ".." in host or "://" in parts.path or host.endswith("%"):
+        return "it names no host"
+    if parts.query or parts.fragment or address.endswith(("?", "#")):
+        return "it holds a query"
+    if parts.port == 0 or parts.netloc.endswith(":"):
+        return "it names no port after the colon"
+    if ":" not in host:
+        host.encode("idna")  # a ValueError says what is wrong with it
+    return ""
+
+
+def _key(variable: str) -> str:
+    """The key in an environment variable, without the white space and quotes that files leave around it.
+
+    Raises:
+        EndpointError: it holds what no header can.
+    """
+    key = os.environ.get(variable, "").strip().strip("\"'").strip()
+    if not key.isascii():
+        raise EndpointError(f"{variable} holds a character that is not ASCII, which no key does; copy the key anew.")
+    if not re.fullmatch(r"[\x21-\x7e]*", key):
+        raise EndpointError(f"{variable} holds white space or a line break inside the key; copy the key anew.")
+    return key
+
+
+def _within(host: str, domains: tuple[str, ...]) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+
+
+def _connection(error: BaseException) -> CallFailed:
+    """What kept a request from its endpoint, from the errors underneath."""
+    import aiohttp
+
+    chain = list(_underneath(error))
+    words = " ".join(str(one) for one in chain)
+
+    def found(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(one, kinds) for one in chain)
+
+    if found(ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError):
+        why = re.search(r"certificate verify failed: ([^(\]]*)", words)
+        detail = why[1].strip() if why else "verification failed"
+        return CallFailed("no connection", cause=f"its certificate is not trusted: {detail}", hopeless=True)
+    if found(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError):
+        return CallFailed("no connection", passing=True, few=True, cause="the proxy of HTTP(S)_PROXY does not answer")
+    if found(socket.gaierror, aiohttp.ClientConnectorDNSError):
+        return CallFailed("no connection", passing=True, few=True, cause="host name not found")
+    if found(ssl.SSLError, aiohttp.ClientConnectorSSLError) and re.search("wrong version|record layer", words, re.I):
+        return CallFailed("no connection", cause="no TLS at this port; http:// may be meant", hopeless=True)
+    if found(ConnectionRefusedError):
+        return CallFailed("no connection", passing=True, few=True, cause="connection refused")
+    if found(aiohttp.InvalidURL):
+        return CallFailed("no connection", cause="no address", hopeless=True)
+    return CallFailed("no connection", passing=True, cause=_last_words(chain))
+
+
+def _underneath(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those it was raised from or while handling, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        inner = getattr(error, "os_error", None)  # aiohttp's own
+        if isinstance(inner, BaseException) and id(inner) not in seen:
+            yield inner
+        error = error.__cause__ or error.__context__
+
+
+def _last_words(chain: list[BaseException]) -> str:
+    """What the innermost error says, in one line."""
+    words = (" ".join(str(one).split()) for one in reversed(chain))
+    return next((one for one in words if one), "")[:200]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jsonschema.validators import validator_for
 
 from caredio import features
 from caredio.errors import EndpointError
-from caredio.llm import loop
+from caredio.llm import chat, loop, marks
 from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
@@ -34,6 +34,11 @@ _OPEN = 256  # of these, how many have their rows and prompts in memory
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
     """An answer that is not what the prompt asked for; `str(error)` is the row's drop_reason."""
+
+    def __init__(self, reason: str, again: bool = True) -> None:
+        """`again`: the model may do better when it is told why."""
+        super().__init__(reason)
+        self.again = again
 
 
 class Failures:
@@ -106,6 +111,8 @@ def ask(
             try:
                 return await attempt(row, messages)
             except Unusable as error:
+                if not error.again:
+                    raise
                 again = f"That cannot be used: {error}. Answer again, exactly as asked."
                 said = {"role": "assistant", "content": error.__notes__[0]}
                 return await attempt(row, [*messages, said, {"role": "user", "content": again}])
@@ -201,19 +208,72 @@ def _outside_a_loop(mapped: Callable[[], Dataset], calls: loop.Calls) -> None:
 
 
 def _content(answer: Answer, form: Validator | None) -> Any:
-    if answer.finish_reason == "length":
-        raise Unusable("truncated")
-    text = answer.text.strip()
-    if not text:
-        raise Unusable("empty")
-    if form is None:
-        return text
+    """The text of an answer, or the object it holds, where it is finished text for people.
+
+    Raises:
+        Unusable: it is not; a prompt that was refused would be refused again, and thinking that used up max_tokens
+            would do so again.
+    """
+    finish = chat.finish_of(answer.finish_reason)
     try:
-        content = json.loads(text.removeprefix("```json").removesuffix("```"))
-    except (json.JSONDecodeError, RecursionError):
+        text = marks.visible(answer.text).strip().removeprefix("\ufeff")
+    except marks.OnlyThinking:
+        text, finish = "", chat.REASONING if finish == chat.STOP else finish
+    if finish in (chat.CONTENT_FILTER, chat.REFUSAL, chat.PROMPT_TOO_LONG):
+        raise Unusable(finish, again=False)
+    if finish == chat.LENGTH:
+        raise Unusable("truncated", again=bool(text))
+    if finish in (chat.REASONING, chat.NOT_TEXT) or not chat.is_text(text):
+        raise Unusable(chat.REASONING if finish == chat.REASONING else chat.NOT_TEXT)
+    if not any(letter.isprintable() and not letter.isspace() for letter in text):
+        raise Unusable("empty")
+    return text if form is None else _fitting(text, form)
+
+
+def _fitting(text: str, form: Validator) -> Any:
+    """The JSON in `text` that fits `form`, its strings without thinking.
+
+    Raises:
+        Unusable: there is none, or it does not fit.
+    """
+    try:
+        found = _json_in(text)
+        fits = [content for content in found if form.is_valid(content)]
+        content = marks.visible_in((fits or found)[-1])
+        error = best_match(form.iter_errors(content))
+    except marks.OnlyThinking:
+        raise Unusable(chat.REASONING) from None
+    except (IndexError, RecursionError):
         raise Unusable("not JSON") from None
-    error = best_match(form.iter_errors(content))
     if error:
         where = "/".join(map(str, error.absolute_path))
         raise Unusable(f"JSON does not fit: {where or 'object'} ({error.validator})")
+    if not all(map(chat.is_text, _strings(content))):
+        raise Unusable(chat.NOT_TEXT)
     return content
+
+
+def _strings(content: Any) -> Iterator[str]:
+    """The strings in JSON, names among them."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (dict, list)):
+        for one in chain(content, content.values()) if isinstance(content, dict) else content:
+            yield from _strings(one)
+
+
+def _json_in(text: str) -> list[Any]:
+    """`text` as JSON, else the objects in it, whatever stands around them (a sentence, a fence)."""
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError:
+        pass
+    decoder, found, place = json.JSONDecoder(), [], text.find("{")
+    while place >= 0:
+        try:
+            content, place = decoder.raw_decode(text, place)
+            found.append(content)
+        except json.JSONDecodeError:
+            place += 1
+        place = text.find("{", place)
+    return found

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from caredio.errors import EndpointError
-from caredio.llm import chat, loop
+from caredio.llm import chat, dialects, faults, loop
 from caredio.llm.access import Access
 from caredio.llm.budget import Rate
 from caredio.llm.chat import CallFailed
@@ -53,7 +53,8 @@ class Batch:
             InputError: dollars are limited and the model has no listed price.
         """
         self.spec, self.endpoint, self.store, self.usage = spec, endpoint, store, usage
-        self.access, self.rate = Access(spec, endpoint.base_url), Rate(spec.model, batch=True)
+        self.access = Access(spec, endpoint.base_url, api_key_variable=endpoint.api_key_variable)
+        self.rate = Rate(spec.model, batch=True)
         endpoint.budget.check(self.rate)
         self._path = "/chat/completions" if self.access.azure else "/v1/chat/completions"
         self._most = _REQUESTS
@@ -82,12 +83,17 @@ class Batch:
             CallFailed: the endpoint could not answer it.
             EndpointError: no call can succeed, or the endpoint cannot be reached; what is submitted goes on.
         """
-        body = chat.request(self.spec, messages, schema, self.access.openai)
+        dialect = dialects.start(self.access.openai, self.endpoint.system_role, self.endpoint.token_limit)
+        body = dialects.request(self.spec, messages, schema, dialect)
         attempts = 0
         while True:
             try:
                 return await self._attempt(key, body)
             except CallFailed as failure:
+                if failure.final:
+                    answer = Answer("", failure.final, self.spec.model, 0, 0)
+                    self.store.put({key: answer})
+                    return answer
                 if not failure.passing or attempts == self.endpoint.retries:
                     raise
             attempts += 1
@@ -237,7 +243,7 @@ class Batch:
                 if status == 200:
                     yield key, chat.read(body, self.spec)
                 elif isinstance(status, int):
-                    yield key, CallFailed(f"status {status}", passing=chat.passing(status), status=status)
+                    yield key, faults.refusal(status, body)
                 else:
                     yield key, CallFailed(self.access.clean(code), passing=code == "batch_expired")
             except CallFailed as failure:

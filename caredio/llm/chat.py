@@ -4,69 +4,38 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
 from caredio.errors import EndpointError
+from caredio.llm import faults, marks
+from caredio.llm.faults import CallFailed, passing
 from caredio.llm.prices import Usage
-from caredio.llm.spec import Messages, Spec
+from caredio.llm.spec import Spec
 from caredio.llm.store import Answer
 
-TOO_FAST = "endpoint: status 429"
+__all__ = ["CallFailed", "Usage", "most", "parse", "passing", "read", "read_likelihood", "used"]
+
 NO_LIKELIHOOD = (
     "the endpoint tells no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose scores"
     " that need none: --representativeness typicality and --distinctiveness cosine."
 )
 
-
-def passing(status: int) -> bool:
-    """Whether a call that was refused with `status` may succeed later."""
-    return status in (408, 409, 429) or status >= 500
-
-
-class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
-    """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
-
-    def __init__(
-        self, reason: str, passing: bool = False, wait: float = 0.0, said: str = "", status: int | None = None
-    ) -> None:
-        """`passing`: the same call may succeed later, in `wait` seconds if the endpoint said so; `said`: its words."""
-        super().__init__(f"endpoint: {reason}")
-        self.passing, self.wait, self.said, self.status = passing, wait, said, status
-
-    @property
-    def told(self) -> str:
-        """The reason, and what the endpoint said."""
-        return f"{self}, which says: {self.said}" if self.said else str(self)
-
-
-def request(spec: Spec, messages: Messages, schema: dict[str, Any] | None, openai: bool) -> dict[str, Any]:
-    """The body of a call; `openai`: it goes to OpenAI or Azure, whose servers are strict about what they know."""
-    body: dict[str, Any] = {"model": spec.model, "messages": messages}
-    # OpenAI's newer models refuse max_tokens; other servers know nothing else
-    body["max_completion_tokens" if openai else "max_tokens"] = spec.max_tokens
-    if spec.temperature >= 0:
-        body["temperature"] = spec.temperature
-    if spec.top_p > 0:
-        body["top_p"] = spec.top_p
-    if schema is None:
-        return body
-    if spec.json_mode == "json_schema":
-        form = {"name": "answer", "schema": schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": form}
-        return body
-    if spec.json_mode == "json_object":  # llama.cpp's server reads a schema here, which OpenAI refuses
-        body["response_format"] = {"type": "json_object"} if openai else {"type": "json_object", "schema": schema}
-    ask = f"\n\nAnswer with JSON alone, fitting this JSON schema: {json.dumps(schema)}"
-    body["messages"] = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + ask}]
-    return body
-
-
-def measure(spec: Spec, messages: Messages) -> dict[str, Any]:
-    """The body that asks vLLM how likely a chat's own text is, up to its last turn or to where the next would begin."""
-    said = messages[-1]["role"] == "assistant"
-    turn = {"add_generation_prompt": False, "continue_final_message": True} if said else {"add_generation_prompt": True}
-    return {"model": spec.model, "messages": messages, "max_tokens": 1, "prompt_logprobs": 0, **turn}
+# what `Answer.finish_reason` may be
+STOP, LENGTH, CONTENT_FILTER = "stop", "length", faults.CONTENT_FILTER
+REASONING, NOT_TEXT, REFUSAL, PROMPT_TOO_LONG = "reasoning", "not_text", "refusal", faults.PROMPT_TOO_LONG
+REASONS = (STOP, LENGTH, CONTENT_FILTER, REASONING, NOT_TEXT, REFUSAL, PROMPT_TOO_LONG)
+_BROKEN, _TOOL = "error", "tool_calls"
+_MEANS = (  # hosts' words for why a reply ended, the first that fits
+    (LENGTH, r"length|max_?(?:output_|completion_|new_)?tokens|token_?limit|truncat|incomplete|context_window"),
+    (REFUSAL, r"refus"),
+    (CONTENT_FILTER, r"filter|safety|sensitive|moderat|prohibit|block|guardrail|recitation|spii|toxic|polic"),
+    (_BROKEN, r"error|abort|cancel|malformed|insufficient|time_?d?_?(?:out|limit)|network|preempt|fail|interrupt"),
+    (_TOOL, r"tool|function"),
+)
+_TEXT_PARTS = ("text", "output_text", None)
+_MOST_TOKENS = 2**40
 
 
 def read_likelihood(reply: Any, spec: Spec) -> Answer:
@@ -76,19 +45,24 @@ def read_likelihood(reply: Any, spec: Spec) -> Answer:
         EndpointError: the endpoint does not tell.
         CallFailed: the reply is not what was wanted.
     """
-    told = reply.get("prompt_logprobs") if isinstance(reply, dict) else None
+    answer = read(reply, spec)
+    told = reply.get("prompt_logprobs")
     if not told:
         raise EndpointError(NO_LIKELIHOOD.format(model=spec.model))
     try:
         nats = sum(float(next(iter(token.values()))["logprob"]) for token in told if token)  # the first has none
-    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
-        raise CallFailed("no log-probabilities", passing=True) from None
-    return replace(read(reply, spec), text=repr(nats / math.log(2)))
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError, OverflowError):
+        nats = math.nan
+    if not math.isfinite(nats):
+        raise CallFailed("no log-probabilities", passing=True)
+    return replace(answer, text=repr(nats / math.log(2)))
 
 
 def most(body: dict[str, Any]) -> Usage:
-    """The most that a request can use: a token is at least one of its bytes."""
-    answer = body.get("max_completion_tokens") or body["max_tokens"]
+    """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
+    if "input" in body:
+        return Usage(1, 0, sum(len(text.encode()) for text in body["input"]), 0)
+    answer = body.get("max_completion_tokens") or body.get("max_tokens") or 0
     return Usage(1, 0, len(json.dumps(body, ensure_ascii=False).encode()), answer)
 
 
@@ -97,20 +71,138 @@ def used(answer: Answer) -> Usage:
     return Usage(1, 0, answer.prompt_tokens, answer.completion_tokens)
 
 
-def read(reply: Any, spec: Spec) -> Answer:
-    """The answer in a reply.
+def parse(body: bytes | str, content_type: str = "") -> Any:
+    """The JSON of a reply of status 200. Bytes that are no UTF-8 become lone surrogates, which `read` finds.
 
     Raises:
-        CallFailed: it is no chat completion.
+        CallFailed: it is something else, which the error names.
     """
+    text = body if isinstance(body, str) else body.decode("utf-8", "surrogateescape")
+    text = text.lstrip("\ufeff").strip()
+    if not text:
+        raise CallFailed("an empty reply", passing=True, few=True)
+    begins = text[0]
+    if begins not in "{[":
+        if found := faults.page(text):
+            raise CallFailed("an HTML page", said=found.removeprefix("an HTML page titled "))
+        if "event-stream" in content_type or re.match(r"(?:data|event|id|retry)?:", text):
+            raise CallFailed("an event stream", said=_first_event(text))
     try:
-        choice, usage = reply["choices"][0], reply.get("usage") or {}
-        return Answer(
-            text=str(choice["message"].get("content") or ""),
-            finish_reason=str(choice.get("finish_reason") or "stop"),
-            model=str(reply.get("model") or spec.model),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-        )
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-        raise CallFailed("not a chat completion", passing=True) from None
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if begins in "{[" and text[-1] not in "}]":
+            raise CallFailed("JSON that breaks off", passing=True) from None
+        raise CallFailed("text that is no JSON", said=text) from None
+
+
+def _first_event(text: str) -> str:
+    """What the first event of a stream says is wrong."""
+    try:
+        return faults.server_words(json.loads(text.split("data:", 1)[1].splitlines()[0]))
+    except (IndexError, ValueError, RecursionError):
+        return ""
+
+
+def read(reply: Any, spec: Spec) -> Answer:
+    """The answer in a reply; its finish_reason is one of `REASONS`, and its text can be encoded and holds no thinking.
+
+    Raises:
+        CallFailed: it is no chat completion, or one that broke off.
+    """
+    choice = _choice(reply)
+    message, finish = choice["message"], finish_of(choice.get("finish_reason"))
+    if finish == _BROKEN:
+        raise CallFailed("the reply broke off", passing=True, said=faults.server_words(choice.get("error")))
+    text, refused = _text(message)
+    if finish == _TOOL:
+        text, finish = "", STOP
+    if refused:
+        text, finish = refused, REFUSAL
+    try:
+        text = marks.visible(text)
+    except marks.OnlyThinking:
+        text, finish = "", REASONING if finish == STOP else finish
+    if finish == STOP and not text.strip() and any(message.get(name) for name in ("reasoning_content", "reasoning")):
+        finish = REASONING
+    if not is_text(text):
+        text, finish = _encodable(text), NOT_TEXT if finish == STOP else finish
+    usage, model = reply.get("usage"), reply.get("model")
+    usage = usage if isinstance(usage, dict) else {}
+    return Answer(
+        text=text,
+        finish_reason=finish,
+        model=_encodable(model) if isinstance(model, str) and model else spec.model,
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+def _choice(reply: Any) -> dict[str, Any]:
+    """The first choice of a reply, with a message.
+
+    Raises:
+        CallFailed: there is none; says what there is.
+    """
+    if not isinstance(reply, dict):
+        kind = {list: "list", str: "text", type(None): "null"}.get(type(reply), "number")
+        raise CallFailed(f"not a chat completion but a JSON {kind}")
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    for holder in (reply, choice or {}):
+        if holder.get("error") and (failure := faults.error_object({"error": holder["error"]})):
+            raise failure
+    if choice is not None and isinstance(choice.get("message"), dict):
+        return choice
+    if choice is None and (failure := faults.error_object(reply)):
+        raise failure
+    # a list without choices can be a host's slip; something else is another interface
+    raise CallFailed("not a chat completion", passing="choices" in reply, few=True)
+
+
+def finish_of(reason: Any) -> str:
+    """Why a reply ended, as one of `REASONS`, "error" or "tool_calls"; an unknown reason is an end like any other."""
+    if isinstance(reason, str) and reason in REASONS:
+        return reason
+    text = str(reason or "").lower() if isinstance(reason, (str, dict)) else ""
+    return next((means for means, pattern in _MEANS if re.search(pattern, text)), STOP)
+
+
+def _text(message: dict[str, Any]) -> tuple[str, str]:
+    """(text, refusal) of a message; of content in parts, the text parts in their order."""
+    content = message.get("content")
+    texts: list[Any] = []
+    refusals: list[Any] = [message.get("refusal")]
+    for part in content if isinstance(content, list) else [content]:
+        if not isinstance(part, dict):
+            texts.append(part)
+        elif part.get("type") == "refusal":
+            refusals.append(part.get("refusal"))
+        elif part.get("type") in _TEXT_PARTS:
+            texts.append(part.get("text"))
+    return _joined(texts), _joined(refusals)
+
+
+def _joined(found: list[Any]) -> str:
+    return "".join(one for one in found if isinstance(one, str))
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8, SQLite and Arrow take `text`: it holds no half of a character and no NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _count(value: Any) -> int:
+    """A number of tokens as hosts write it (also 12.0 or "12"); 0 where it is none."""
+    try:
+        number = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return number if 0 < number < _MOST_TOKENS else 0

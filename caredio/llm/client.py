@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from caredio.errors import InputError
-from caredio.llm import loop
-from caredio.llm.access import Access
+from caredio.llm import chat, dialects, loop
+from caredio.llm.access import Access, check_address
 from caredio.llm.budget import Budget, Rate
 from caredio.llm.chat import CallFailed
+from caredio.llm.dialects import Dialect
 from caredio.llm.pace import RateLimiter
 from caredio.llm.prices import Usage
 from caredio.llm.spec import Spec
 
+log = logging.getLogger("caredio")
+
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 _TOO_FAST = (429, 529)  # statuses that ask every caller to slow down
+_FEW = 2  # retries of what passes soon or not at all
 
 
 class Limits:
@@ -28,6 +32,7 @@ class Limits:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.in_flight = asyncio.Semaphore(endpoint.concurrency)
+        self.dialects: dict[str, Dialect] = {}  # of each model, as far as it is found out
         self.rate = RateLimiter(endpoint.requests_per_minute, endpoint.tokens_per_minute, endpoint.retries)
         self.budget = Budget(endpoint.max_cost, endpoint.max_total_tokens)
 
@@ -41,6 +46,21 @@ class Endpoint:
 
     base_url: str = field(
         default="", metadata={"help": "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]"}
+    )
+    api_key_variable: str = field(
+        default="",
+        metadata={"help": "environment variable that holds the endpoint's key; OPENAI_API_KEY goes to OpenAI alone"},
+    )
+    system_role: str = field(
+        default=dialects.AUTO,
+        metadata={
+            "help": "who says the system text; user puts it into the first user turn, auto does so where it must",
+            "choices": dialects.SYSTEM_ROLES,
+        },
+    )
+    token_limit: str = field(
+        default=dialects.AUTO,
+        metadata={"help": "what the endpoint calls max_tokens; auto finds out", "choices": dialects.TOKEN_LIMITS},
     )
     concurrency: int = field(default=64, metadata={"help": "most calls in flight"})
     requests_per_minute: int = field(default=0, metadata={"help": "most requests a minute; 0 sets no limit"})
@@ -66,8 +86,10 @@ class Endpoint:
         for name in ("requests_per_minute", "tokens_per_minute", "max_cost", "max_total_tokens"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; use a limit above 0, or 0 for none.")
-        if self.base_url and urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise InputError(f"base_url {self.base_url!r} is no address; write it as http://host:port/v1.")
+        for name, choices in (("system_role", dialects.SYSTEM_ROLES), ("token_limit", dialects.TOKEN_LIMITS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} is {getattr(self, name)!r}; use {', '.join(choices)}.")
+        check_address(self.base_url)
 
     @functools.cached_property
     def limits(self) -> Limits:
@@ -108,9 +130,16 @@ class Client:
             InputError: dollars are limited and the model has no listed price.
         """
         self.endpoint, self.usage, self.price = endpoint, usage, Rate(spec.model)
-        self.access = Access(spec, endpoint.base_url, flag)
+        self.access = Access(spec, endpoint.base_url, flag, endpoint.api_key_variable)
         endpoint.budget.check(self.price)
         self._openai: Any = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the model's server takes in a request, as far as it is found out."""
+        known, endpoint = self.endpoint.limits.dialects, self.endpoint
+        first = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
+        return known.setdefault(self.price.model, first)
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -118,14 +147,14 @@ class Client:
             connections, self._openai = self._openai, None
             await connections.close()
 
-    async def post(self, path: str, body: dict[str, Any], upper_bound: Usage, read: Callable[[Any], _R]) -> _R:
-        """What `read` makes of the reply to `body`.
+    async def post(self, path: str, request: Callable[[Dialect], dict[str, Any]], read: Callable[[Any], _R]) -> _R:
+        """What `read` makes of the reply to a request.
 
         A failed attempt is repeated where it may pass: as often as the endpoint's `retries` say, and for as long as a
         quota takes to be renewed where the endpoint asks to slow down.
 
         Args:
-            upper_bound: the most that one attempt can use.
+            request: the body in a dialect; what the server does not take is left out, and asked without.
             read: raises `CallFailed` or `ValueError` where the reply is not what was wanted.
 
         Raises:
@@ -134,17 +163,23 @@ class Client:
             EndpointError: no call can succeed (key refused, model unknown, quota used up).
         """
         limits, attempts = self.endpoint.limits, 0
-        expected = upper_bound.prompt_tokens / 4 + upper_bound.completion_tokens
         async with limits.in_flight:
             while True:
+                dialect = self.dialect
+                body = request(dialect)
+                upper_bound = chat.most(body)
+                expected = upper_bound.prompt_tokens / 4 + upper_bound.completion_tokens
                 sent_at = await limits.rate.acquire(expected)
                 try:
                     reply = await self._attempt(path, body, upper_bound, read)
                 except CallFailed as failure:
-                    too_fast = failure.status in _TOO_FAST
-                    if too_fast and limits.rate.refused(sent_at, failure.wait):
+                    if self._learnt(dialect, failure):
                         continue
-                    if too_fast or not failure.passing or attempts == self.endpoint.retries:
+                    failure = self.access.failure(failure)  # raises where no call can succeed
+                    too_fast = failure.status in _TOO_FAST
+                    if too_fast and failure.passing and limits.rate.refused(sent_at, failure.wait):
+                        continue
+                    if too_fast or not failure.passing or attempts == self._retries(failure):
                         raise
                     backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
                     attempts += 1
@@ -153,8 +188,22 @@ class Client:
                     limits.rate.answered(sent_at, reply.prompt_tokens + reply.completion_tokens - expected)
                     return reply
 
+    def _retries(self, failure: CallFailed) -> int:
+        return min(_FEW, self.endpoint.retries) if failure.few else self.endpoint.retries
+
+    def _learnt(self, asked_in: Dialect, failure: CallFailed) -> bool:
+        """Whether the server refused how a call was asked, and it is known by now how to ask instead."""
+        if self.dialect == asked_in and (other := dialects.learn(asked_in, failure.status, failure.said)):
+            self.endpoint.limits.dialects[self.price.model] = other
+            log.info("%s: %s", self.access.host, failure.said)
+        return self.dialect != asked_in
+
     async def _attempt(self, path: str, body: dict[str, Any], upper_bound: Usage, read: Callable[[Any], _R]) -> _R:
-        """One request, whose cost is held before it leaves: its real cost after a reply, the most after none."""
+        """One request, whose cost is held before it leaves: its real cost after a reply, the most after none.
+
+        Raises:
+            CallFailed: there is no answer.
+        """
         import aiohttp
         import httpx2
         import openai
@@ -167,11 +216,11 @@ class Client:
                 async with asyncio.timeout(self.endpoint.timeout):
                     # the package's own way around its typed replies, which cost more time than the rest of a call
                     reply = await self._openai.post(path, cast_to=httpx2.Response, body=body)
-                answer = read(reply.json())
-            except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                answer = read(chat.parse(reply.content, reply.headers.get("content-type", "")))
+            except (CallFailed, openai.OpenAIError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 if isinstance(error, openai.APIStatusError) or _unsent(error):
                     held.used = Usage()
-                raise self.access.failure(error) from None
+                raise self.access.describe(error) from None
             if answer.prompt_tokens:  # not every server counts
                 held.used = Usage(1, 0, answer.prompt_tokens, answer.completion_tokens)
         return answer

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from caredio.errors import EndpointError
-from caredio.llm import chat
+from caredio.llm import chat, dialects
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Client, Endpoint
+from caredio.llm.dialects import Dialect
 from caredio.llm.prices import Usage
 from caredio.llm.spec import Messages, Spec
 from caredio.llm.store import Answer, Store
@@ -41,7 +42,7 @@ class Remote:
         Raises:
             BudgetError, CallFailed, EndpointError: as `Client.post`.
         """
-        return await self._ask(key, chat.request(self.spec, messages, schema, self.client.access.openai), chat.read)
+        return await self._ask(key, lambda dialect: dialects.request(self.spec, messages, schema, dialect), chat.read)
 
     async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
         """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
@@ -57,7 +58,7 @@ class Remote:
         before = await self._prefix(messages)
         whole = [*messages, {"role": "assistant", "content": completion}]
         whole_key = self.spec.likelihood_key(whole, "")
-        after = await self._ask(whole_key, chat.measure(self.spec, whole), chat.read_likelihood)
+        after = await self._measured(whole_key, whole)
         answer = replace(after, text=f"{float(after.text) - float(before.text):.3f}")
         self.store.put({key: answer})
         return answer
@@ -70,22 +71,28 @@ class Remote:
         asking = self._prefixes.get(key)
         if asking is not None:
             return await asking
-        asking = asyncio.ensure_future(self._ask(key, chat.measure(self.spec, messages), chat.read_likelihood))
+        asking = asyncio.ensure_future(self._measured(key, messages))
         self._prefixes[key] = asking
         try:
             return await asking
         finally:
             self._prefixes.pop(key, None)
 
-    async def _ask(self, key: str, body: dict[str, Any], read: Read) -> Answer:
-        """Send a request, and store what `read` makes of the reply under `key`."""
+    async def _measured(self, key: str, messages: Messages) -> Answer:
+        """log2 p of a chat's own text."""
+        return await self._ask(
+            key, lambda dialect: dialects.measure(self.spec, messages, dialect), chat.read_likelihood
+        )
+
+    async def _ask(self, key: str, request: Callable[[Dialect], dict[str, Any]], read: Read) -> Answer:
+        """Send a request, and store what `read` makes of the reply under `key`; a lasting refusal of it likewise."""
         try:
-            answer = await self.client.post(
-                "/chat/completions", body, chat.most(body), lambda reply: read(reply, self.spec)
-            )
+            answer = await self.client.post("/chat/completions", request, lambda reply: read(reply, self.spec))
         except CallFailed as failure:
             if "prompt_logprobs" in failure.said:  # it does not know the word
                 raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model)) from None
-            raise
+            if not failure.final or read is not chat.read:
+                raise
+            answer = Answer("", failure.final, self.spec.model, 0, 0)
         self.store.put({key: answer})
         return answer

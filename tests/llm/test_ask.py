@@ -69,6 +69,18 @@ def test_an_unusable_answer_is_repaired_once_and_told_why():
     assert "not good enough" in repair["messages"][2]["content"]
 
 
+@pytest.mark.parametrize(("content", "finish", "reason"), [("We eat", "length", "truncated"), ("", "stop", "empty")])
+def test_the_words_of_a_repair_are_part_of_stored_keys(content, finish, reason):
+    with LLMServer(fault=lambda number, body: {"content": content, "finish_reason": finish}) as server:
+        run(server, ROWS.select([0]))
+        repair = list(server.bodies.values())[1]["messages"]
+    assert repair == [
+        {"role": "user", "content": "row 0"},
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": f"That cannot be used: {reason}. Answer again, exactly as asked."},
+    ]
+
+
 def test_twice_unusable_is_dropped_with_the_reason_and_the_rest_stays():
     def parse(content, row, answer):
         if row["text"] == "row 3":
@@ -97,10 +109,124 @@ def test_json_that_does_not_fit_is_a_reason(text, reason):
     assert asked["drop_reason"][0] == reason
 
 
-def test_json_in_a_fence_is_read():
-    with LLMServer(fault=lambda number, body: '```json\n{"n": 4}\n```') as server:
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"n": 4}\n```',
+        '```\n{"n": 4}\n```',
+        '```JSON5\n{"n": 4}```',
+        '~~~json\n{"n": 4}\n~~~',
+        '\ufeff{"n": 4}',
+        'Here is the JSON you asked for:\n\n```\n{"n": 4}\n```\nI hope it helps {really}.',
+        '{"n": 4} is my answer.',
+        'First {"n": "one"}, or better {"n": 4}.',
+        '{"n": 3} was wrong. {"n": 4}',
+        '{"n": 4}\n{"m": "}{"}',
+        '<think>{"n": 1}</think>{"n": 4}',
+        '{{n}} is {"n": 4}',
+        '{"n": 4}<|im_end|>',
+    ],
+)
+def test_json_is_read_whatever_stands_around_it(text):
+    with LLMServer(fault=lambda number, body: text) as server:
         asked = run(server, ROWS.select([0]), parse=lambda content, row, answer: {"said": str(content)}, schema=SCHEMA)
+        assert len(server.seen) == 1
     assert asked["said"][0] == "{'n': 4}"
+
+
+WORDS = {**SCHEMA, "properties": {"n": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"n": 4,}', "not JSON"),
+        ('{"n": 4', "not JSON"),
+        ("{" * 5000, "not JSON"),
+        ('{"n":' * 5000, "not JSON"),
+        ('{"n": "a\\ud800"}', "not_text"),
+        ('{"n": "a\\u0000"}', "not_text"),
+        ('{"n": "\\u003cthink\\u003ehm"}', "reasoning"),
+        ('{"m": 1} and {"n": 2}', "JSON does not fit: n (type)"),
+        ("[1]", "JSON does not fit: object (type)"),
+    ],
+)
+def test_json_that_is_none_or_holds_no_text_is_a_reason(text, reason):
+    with LLMServer(fault=lambda number, body: text) as server:
+        asked = run(server, ROWS.select([0]), schema=WORDS)
+    assert asked["drop_reason"][0] == reason
+
+
+def test_thinking_inside_json_strings_is_left_out():
+    text = '{"n": "\\u003cthink\\u003ehm\\u003c/think\\u003eWe eat \\\\u0000 {}."}'
+    with LLMServer(fault=lambda number, body: text) as server:
+        asked = run(server, ROWS.select([0]), parse=lambda content, row, answer: {"said": content["n"]}, schema=WORDS)
+    assert asked["said"][0] == "We eat \\u0000 {}."
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "calls"),
+    [
+        ({"content": "We eat rice at", "finish_reason": "content_filter"}, "content_filter", 1),
+        ({"content": None, "message": {"refusal": "I can't."}}, "refusal", 1),
+        ({"content": "", "finish_reason": "length", "message": {"reasoning_content": "hm"}}, "truncated", 1),
+        ({"content": "<think>hm", "finish_reason": "length"}, "truncated", 1),
+        ({"content": "We eat rice at", "finish_reason": "length"}, "truncated", 2),
+        ({"content": "We eat rice at", "finish_reason": "MAX_TOKENS"}, "truncated", 2),
+        ({"content": "<think>hm"}, "reasoning", 2),
+        ({"content": None}, "empty", 2),
+        ({"content": "\u200b"}, "empty", 2),
+        ({"content": "a\ud800"}, "not_text", 2),
+        ({"content": None, "finish_reason": "tool_calls", "message": {"tool_calls": [{"id": "1"}]}}, "empty", 2),
+    ],
+)
+def test_what_is_no_finished_text_is_dropped_and_asked_again_where_that_may_help(fault, reason, calls):
+    with LLMServer(fault=lambda number, body: fault) as server:
+        asked = run(server, ROWS.select([0]))
+        assert len(server.seen) == calls
+        run(server, ROWS.select([0]))
+        assert len(server.seen) == calls  # remembered
+    assert asked["drop_reason"][0] == reason
+    assert asked["said"][0] is None
+
+
+def test_only_the_row_of_a_text_that_no_encoding_takes_is_lost(tmp_path):
+    def fault(number, body):
+        return {"content": "half \ud83c"} if body["messages"][0]["content"] == "row 7" else echo(number, body)
+
+    with LLMServer(fault=fault) as server:
+        asked = run(server)
+    assert [row for row, reason in enumerate(asked["drop_reason"]) if reason] == [7]
+    asked.to_parquet(tmp_path / "rows.parquet")
+    assert Dataset.from_parquet(str(tmp_path / "rows.parquet"))["said"][6] == "ROW 6"
+
+
+def stored(text, finish):
+    """What `ask` makes of an answer that an earlier version stored."""
+
+    class Silent:
+        async def generate(self, key, messages, schema):
+            return Answer(text, finish, "m", 1, 1)
+
+        async def close(self):
+            pass
+
+    return ask(
+        ROWS.select([0]),
+        Model(Spec(model="m"), Silent(), Store()),
+        prompt=lambda row: [{"role": "user", "content": row["text"]}],
+        parse=lambda content, row, answer: {"said": content},
+        writes=WRITES,
+        desc="asked",
+    )[0]
+
+
+def test_answers_of_earlier_versions_are_read_as_new_ones_are():
+    assert stored("<think>hm</think>\nWe eat.", "stop")["said"] == "We eat."
+    assert stored("We \u200c eat.", "end_turn")["said"] == "We \u200c eat."
+    assert stored("We", "max_tokens")["drop_reason"] == "truncated"
+    assert stored("We", "content_filter")["drop_reason"] == "content_filter"
+    assert stored("", "prompt_too_long")["drop_reason"] == "prompt_too_long"
 
 
 def test_a_failed_share_below_the_bound_is_dropped_above_it_the_run_stops():

@@ -125,6 +125,7 @@ def test_batches_hold_what_a_request_may():
 def test_the_key_is_sent_and_told_to_nobody(monkeypatch, capsys, caplog):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     with LLMServer(fault=lambda number, body: 401) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         made = model(server)
         with pytest.raises(EndpointError) as error:
             made(TEXTS)
@@ -170,7 +171,7 @@ def test_an_answer_that_is_no_embedding_is_told_and_not_stored(data):
 def test_an_endpoint_that_is_not_there_is_told():
     with LLMServer() as gone:
         pass
-    with pytest.raises(EndpointError, match=r"got no answer \(endpoint: no connection\)"):
+    with pytest.raises(EndpointError, match=r"got no answer \(endpoint: no connection \(connection refused\)\)"):
         model(gone, retries=0)(TEXTS)
 
 

@@ -1,0 +1,113 @@
+"""What models write that is not for people: thinking, channels and end marks, as hosts leave them in a text."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_NAME = r"(?:think|thinking|thoughts?|reasoning|seed:think)"  # Qwen, DeepSeek, EXAONE, Gemini, Seed and others
+_THINKING = re.compile(
+    rf'(?P<open><{_NAME}(?:\s+[\w:-]+="[^"<>]*")*\s*>|(?-i:\[THINK\])|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>'
+    r"|<\|channel>thought\b)"
+    rf"|</{_NAME}\s*>|(?-i:\[/THINK\])|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>",
+    re.IGNORECASE,
+)
+_CHANNEL = re.compile(  # gpt-oss
+    r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(?P<text>.*?)"
+    r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
+    re.DOTALL,
+)
+_PROLOGUES = (
+    # gpt-oss where a host leaves its marks out; Granite
+    re.compile(r"\A\s*analysis(?=[A-Z])(?:.*assistantfinal(?P<text>.*))?", re.DOTALL),
+    re.compile(
+        r"\A\s*Here(?:['’]s| is) my thought process:(?:.*?Here(?:['’]s| is) my response:(?P<text>.*))?", re.DOTALL
+    ),
+)
+_WRAPPED = re.compile(
+    r"\A\s*(?:<answer>|<\|begin_of_solution\|>|<\|START_RESPONSE\|>)(?P<text>.*?)"
+    r"(?:</answer>|<\|end_of_solution\|>|<\|END_RESPONSE\|>)?\s*\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+_END = re.compile(
+    r"(?:\s*(?:<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|END_OF_TURN_TOKEN)\|>|</s>|<end_of_turn>))+"
+    r"\s*\Z"
+)
+
+
+class OnlyThinking(ValueError):  # noqa: N818 (a verdict on text, not a fault)
+    """A text that holds nothing for people."""
+
+
+def visible(text: str) -> str:
+    """What of `text` is meant to be read; `text` itself where it holds no marks. JSON stays JSON.
+
+    Raises:
+        OnlyThinking: the thinking does not end.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            content = json.loads(text)
+            shown = visible_in(content)
+            return text if shown == content else json.dumps(shown, ensure_ascii=False)
+        except OnlyThinking:
+            raise
+        except (ValueError, RecursionError):
+            pass  # no JSON, or none that can be gone through
+    return _visible(text)
+
+
+def visible_in(content: Any) -> Any:
+    """JSON `content` with what is meant to be read of each of its strings.
+
+    Raises:
+        OnlyThinking: the thinking in one of them does not end.
+    """
+    if isinstance(content, str):
+        return _visible(content)
+    if isinstance(content, dict):
+        return {name: visible_in(value) for name, value in content.items()}
+    return [visible_in(value) for value in content] if isinstance(content, list) else content
+
+
+def _visible(text: str) -> str:
+    shown = _spoken(text)
+    shown = _thought_over(shown)
+    if shown != text and (wrapped := _WRAPPED.match(shown)):
+        shown = wrapped["text"]
+    shown = _END.sub("", shown)
+    return text if shown == text else shown.strip()
+
+
+def _spoken(text: str) -> str:
+    """`text` without what comes before the answer in channels, or under a heading of its own."""
+    channels = list(_CHANNEL.finditer(text))
+    if channels:
+        final = [found["text"] for found in channels if found["name"].lower() == "final"]
+        if not final:
+            raise OnlyThinking
+        return "".join(final)
+    for prologue in _PROLOGUES:
+        if found := prologue.match(text):
+            if found["text"] is None:
+                raise OnlyThinking
+            return found["text"]
+    return text
+
+
+def _thought_over(text: str) -> str:
+    """`text` without thinking. What stands before an end of thinking that had no beginning is thinking too."""
+    kept: list[str] = []
+    place, thinking = 0, False
+    for mark in _THINKING.finditer(text):
+        if mark["open"] is None:
+            if not thinking:
+                kept = []
+            place, thinking = mark.end(), False
+        elif not thinking:
+            kept.append(text[place : mark.start()])
+            thinking = True
+    if thinking:
+        raise OnlyThinking
+    return "".join([*kept, text[place:]])

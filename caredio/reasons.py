@@ -1,0 +1,65 @@
+"""Why rows are dropped, and what to change where that leaves none.
+
+A row's `drop_reason` comes from the answer (`llm/ask.py`), a check of its text (`synthesis/checks.py`), the stage that
+compares it with others, or the endpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from caredio.errors import InputError
+
+_MOST = 3  # pieces of advice in a message
+
+ADVICE = (  # the first pattern that a reason matches
+    (r"truncated", "answers were cut off (finish_reason length): raise --max-tokens, which thinking uses up too"),
+    (r"reasoning", "thinking did not end in an answer: raise --max-tokens or turn thinking off at the endpoint"),
+    (
+        r"not JSON|JSON does not fit",
+        "the model does not keep to the JSON schema: try --json-mode prompt or another model",
+    ),
+    (r"content_filter", "the endpoint's filter refuses these prompts: choose other topics or another endpoint"),
+    (r"prompt_too_long", "prompts are longer than the model takes: lower --max-tokens or name another model"),
+    (r"not_text", "the answers hold broken characters: name another model or endpoint"),
+    (r"endpoint: ", "mend the endpoint, then run the same command again"),
+    (
+        r"refusal|meta-talk|leaked prompt|wrong language|toxic|personal data|sweeping statement|names another culture",
+        "the model's text fails the checks: name a more capable model, or use --checks none",
+    ),
+    (r"near_duplicate", "the model repeats itself: name a more capable model, or raise --rouge-l"),
+    (r"insensitive", "cultures would answer alike: choose other topics or a more capable model"),
+    (r"no_other_culture", "nothing to compare with: give two cultures rows of the same question_id"),
+    (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
+    (r"no question|the rewritten question|no trait", "the model does not answer as asked: name a more capable one"),
+    (r"empty", "the text is empty: name another model, or check the table's column"),
+    (r"redundant", "every row is like another: raise --theta"),
+)
+
+
+def advice(drops: Mapping[str, int]) -> str:
+    """What to change, most frequent reason first; empty where nothing is known to help."""
+    found: Counter[str] = Counter()
+    for reason, count in drops.items():
+        found[next((do for pattern, do in ADVICE if re.match(pattern, reason)), "")] += count
+    del found[""]
+    return "; ".join(do for do, _ in found.most_common(_MOST))
+
+
+def nothing_left(what: str, drops: Mapping[str, int]) -> InputError:
+    """The error of a table without rows: how many were dropped, why, and what to change."""
+    why = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
+    do = advice(drops)
+    return InputError(f"{what}: no rows{f' left ({why})' if why else ''}; nothing to work on{f': {do}' if do else ''}.")
+
+
+def require_left(what: str, rows: int, drops: Mapping[str, int]) -> None:
+    """Nothing, where a stage kept a row or had none to keep.
+
+    Raises:
+        InputError: it dropped them all.
+    """
+    if drops and not rows:
+        raise nothing_left(what, drops)

@@ -1,0 +1,378 @@
+"""What becomes of replies as hosts send them: an answer is finished text for people."""
+
+import json
+from contextlib import suppress
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from caredio.errors import EndpointError
+from caredio.llm import chat
+from caredio.llm.chat import CallFailed
+from caredio.llm.spec import Spec
+from caredio.llm.store import Answer, Store
+
+SPEC = Spec(model="m")
+
+
+def completion(content, finish="stop", **message):
+    message = {"role": "assistant", "content": content, **message}
+    return {
+        "object": "chat.completion",
+        "model": "m-1",
+        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 7},
+    }
+
+
+def read(*args, **message):
+    answer = chat.read(completion(*args, **message), SPEC)
+    return answer.text, answer.finish_reason
+
+
+def failure(reply):
+    with pytest.raises(CallFailed) as error:
+        chat.read(reply, SPEC)
+    return error.value
+
+
+def test_plain_text_is_kept_letter_for_letter():
+    text = "  We eat <b>rice</b> at [home] & think <3 of it.\n\n"
+    assert chat.read(completion(text), SPEC) == Answer(text, "stop", "m-1", 9, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<think>Who am I?</think>\n\nWe eat rice.", "We eat rice."),
+        ("<think>\n\n</think>\n\nWe eat rice.", "We eat rice."),
+        ("Okay, who am I?\n</think>\nWe eat rice.", "We eat rice."),
+        ("<THINKING>a</THINKING>We eat rice.", "We eat rice."),
+        ('<thinking mode="deep">a</thinking>We eat rice.', "We eat rice."),
+        ("<think><think>a</think>We eat rice.", "We eat rice."),
+        ("<think>a<think>b</think>c</think>We eat rice.", "We eat rice."),
+        ("We eat <think>what?</think>rice.<think>Good.</think>", "We eat rice."),
+        ("<thought>a</thought>We eat rice.", "We eat rice."),
+        ("<reasoning>a</reasoning>\nWe eat rice.", "We eat rice."),
+        ("<seed:think>a</seed:think>We eat rice.", "We eat rice."),
+        ("[THINK]a[/THINK]We eat rice.", "We eat rice."),
+        ("◁think▷a◁/think▷We eat rice.", "We eat rice."),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>We eat rice.<|END_RESPONSE|>", "We eat rice."),
+        ("<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>We eat rice.<|end_of_solution|>", "We eat rice."),
+        ("<|channel>thought\na<channel|>We eat rice.", "We eat rice."),
+        ("<think>a</think><answer>We eat rice.</answer>", "We eat rice."),
+        (
+            "<|channel|>analysis<|message|>User asks.<|end|><|start|>assistant<|channel|>final<|message|>We eat rice."
+            "<|return|>",
+            "We eat rice.",
+        ),
+        ("<|channel|>analysis<|message|>a<|start|>assistant<|channel|>final<|message|>We eat rice.", "We eat rice."),
+        ("analysisThe user asks.assistantfinalWe eat rice.", "We eat rice."),
+        ("Here is my thought process: a\nHere is my response: We eat rice.", "We eat rice."),
+        ("We eat rice.<|im_end|>", "We eat rice."),
+        ("We eat rice.</s>\n", "We eat rice."),
+        ('{"response": "<think>a</think>We eat."}', '{"response": "We eat."}'),
+        ('{"response": "a</think>We eat."}', '{"response": "We eat."}'),
+    ],
+)
+def test_thinking_is_left_out(content, text):
+    assert read(content) == (text, "stop")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<think>Okay, who am",
+        "We eat rice.<think>or",
+        "[THINK]hm",
+        "◁think▷hm",
+        "<|channel|>analysis<|message|>User asks",
+        "analysisThe user asks",
+        "Here is my thought process: a",
+        '{"response": "<think>a"}',
+    ],
+)
+def test_thinking_that_does_not_end_is_no_answer(content):
+    assert read(content) == ("", "reasoning")
+    assert read(content, "length") == ("", "length")
+
+
+def test_reasoning_beside_the_content_is_no_answer():
+    assert read("We eat rice.", reasoning_content="hm", reasoning="hm") == ("We eat rice.", "stop")
+    assert read(None, reasoning_content="hm") == ("", "reasoning")
+    assert read("", "length", reasoning_content="hm") == ("", "length")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["analysis of rice", "I think so.", "A <thinker> sits.", "[think] twice", "<think about it>", "a </b> b", "<thin>"],
+)
+def test_text_that_only_looks_like_a_mark_stays(text):
+    assert read(text) == (text, "stop")
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Who am I?"}], "closed": True}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([THOUGHT, {"type": "text", "text": "We eat "}, {"type": "text", "text": "rice."}], "We eat rice."),
+        ([{"type": "output_text", "text": "We eat rice."}], "We eat rice."),
+        (["We eat ", "rice."], "We eat rice."),
+        ({"type": "text", "text": "We eat rice."}, "We eat rice."),
+        (
+            [{"type": "redacted_thinking", "data": "x"}, {"type": "reasoning", "text": "x"}, {"type": "x", "text": 1}],
+            "",
+        ),
+        ([{"type": "image_url", "image_url": {"url": "x"}}, None, 7, [], {}], ""),
+        ([{"type": "text", "text": None}], ""),
+        ([{"type": "text", "text": "<think>a</think>"}, {"type": "text", "text": "b"}], "b"),
+        (None, ""),
+        (7, ""),
+        (True, ""),
+    ],
+)
+def test_parts_are_joined_and_nothing_else_becomes_text(content, text):
+    assert read(content) == (text, "stop")
+
+
+@pytest.mark.parametrize(
+    ("finish", "kept"),
+    [
+        *(
+            (reason, "stop")
+            for reason in ("stop", "end_turn", "eos", "eos_token", "stop_sequence", "COMPLETE", None, "")
+        ),
+        *((reason, "length") for reason in ("length", "max_tokens", "MAX_TOKENS", "model_length", "max_output_tokens")),
+        *((reason, "content_filter") for reason in ("content_filter", "SAFETY", "content_filter: PROHIBITED_CONTENT")),
+        *((reason, "content_filter") for reason in ("sensitive", "RECITATION", "guardrail_intervened", "ERROR_TOXIC")),
+        ("refusal", "refusal"),
+        ({"type": "length", "length": 8}, "length"),
+        (17, "stop"),
+    ],
+)
+def test_why_a_reply_ended_is_read_in_hosts_words(finish, kept):
+    assert read("We eat", finish) == ("We eat", kept)
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "cancelled", "MALFORMED_FUNCTION_CALL", "network_error"])
+def test_a_reply_that_broke_off_may_be_asked_for_again(finish):
+    assert failure(completion("We eat", finish)).passing
+
+
+def test_a_refusal_and_tool_calls_are_no_answers():
+    assert read(None, refusal="I can't help with that.") == ("I can't help with that.", "refusal")
+    assert read([{"type": "refusal", "refusal": "No."}]) == ("No.", "refusal")
+    call = [{"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}]
+    assert read(None, "tool_calls", tool_calls=call) == ("", "stop")
+    assert read("Let me look.", "tool_calls", tool_calls=call) == ("", "stop")
+
+
+@pytest.mark.parametrize("text", ["We eat \ud83c", "We eat\0rice", "\udcff"])
+def test_text_that_no_encoding_takes_is_told_and_can_be_stored(text, tmp_path):
+    answer = chat.read({**completion(text), "model": text}, SPEC)
+    assert answer.finish_reason == "not_text"
+    store = Store(tmp_path / "answers.sqlite")
+    store.put({"key": answer})
+    assert store.get("key") == answer
+    assert pa.array([answer.text, answer.model]).to_pylist() == [answer.text, answer.model]
+
+
+@pytest.mark.parametrize("number", [None, "many", -3, [], {}, float("nan"), float("inf"), 10**400, 2**70])
+def test_usage_that_is_no_number_counts_as_nothing(number):
+    reply = completion("We eat.")
+    reply["usage"] = {"prompt_tokens": number, "completion_tokens": 7.0}
+    answer = chat.read(reply, SPEC)
+    assert (answer.prompt_tokens, answer.completion_tokens) == (0, 7)
+    reply["usage"] = {"prompt_tokens": "12"}
+    assert chat.read(reply, SPEC).prompt_tokens == 12
+    reply["usage"] = number
+    assert chat.read(reply, SPEC).prompt_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "status"),
+    [
+        (
+            {"choices": None, "error": {"message": "Provider returned error: credits used up", "code": 402}},
+            "used up",
+            402,
+        ),
+        ({"error": {"message": "Bad model", "metadata": {"raw": '{"error": "no such thing"}'}}}, "no such thing", 400),
+        ({"error": "model not loaded"}, "model not loaded", 400),
+        ({"detail": "Not authenticated"}, "Not authenticated", 400),
+        ({"object": "error", "message": "no such route", "type": "x"}, "no such route", 400),
+        ({"detail": [{"loc": ["body", "model"], "msg": "field required"}]}, "body.model: field required", 400),
+        ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}, "choices": None}, "login fail", 400),
+        ({"errors": [{"message": "gone"}]}, "gone", 400),
+    ],
+)
+def test_an_error_in_a_reply_of_status_200_is_final_in_the_servers_words(reply, words, status):
+    error = failure(reply)
+    assert words in error.told
+    assert (error.passing, error.status) == (False, status)
+    assert error.hopeless == (status == 402)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"code": 429, "message": "Rate limit exceeded"}, 429),
+        ({"code": "429", "message": "slow down"}, 429),
+        ({"code": "rate_limit_exceeded", "message": "slow"}, 429),
+        ({"code": 502, "message": "Provider returned error"}, 502),
+        ({"message": "The server is overloaded", "type": "server_error"}, 503),
+        ("upstream timed out", 503),
+    ],
+)
+def test_an_error_that_can_pass_is_retried(error, status):
+    for reply in ({"error": error}, {"choices": [{"error": error, "message": {"content": "We"}}]}):
+        found = failure(reply)
+        assert (found.passing, found.status, str(found)) == (True, status, f"endpoint: status {status}")
+
+
+def test_an_empty_error_beside_an_answer_is_none():
+    assert chat.read({**completion("We eat."), "error": None}, SPEC).text == "We eat."
+
+
+@pytest.mark.parametrize(
+    ("reply", "passes"),
+    [
+        (["no"], False),
+        (12, False),
+        (None, False),
+        ("text", False),
+        ({}, False),
+        ({"response": "We eat", "done": True}, False),
+        ({"choices": []}, True),
+        ({"choices": [{"text": "We eat."}]}, True),
+    ],
+)
+def test_what_is_no_chat_completion_is_told(reply, passes):
+    error = failure(reply)
+    assert "not a chat completion" in str(error)
+    assert error.passing == passes
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "told"),
+    [
+        ("<!DOCTYPE html><title>Sign  in</title>", "application/json", "an HTML page, which says: 'Sign in'"),
+        ("\n<html><body>busy", "text/html", "an HTML page"),
+        ('data: {"choices": []}\n\ndata: [DONE]\n', "text/event-stream", "an event stream"),
+        ('data: {"error": {"message": "no credit"}}\n\n', "", "an event stream, which says: no credit"),
+        (": ping\n\ndata: {}", "", "an event stream"),
+        ("Not Found", "text/plain", "text that is no JSON, which says: Not Found"),
+        ('{"a": 1}\n{"a": 2}', "", "text that is no JSON"),
+    ],
+)
+def test_a_body_that_is_something_else_is_named_and_final(body, content_type, told):
+    for sent in (body, body.encode()):
+        with pytest.raises(CallFailed) as error:
+            chat.parse(sent, content_type)
+        assert error.value.told.startswith(f"endpoint: {told}")
+        assert not error.value.passing
+
+
+@pytest.mark.parametrize("body", [b"", b" \n", '{"choices": [{"mess', "[" * 100_000])
+def test_a_body_that_broke_off_may_be_asked_for_again(body):
+    with pytest.raises(CallFailed) as error:
+        chat.parse(body)
+    assert error.value.passing
+
+
+def test_json_with_a_bom_or_bytes_of_another_encoding_harms_its_row_alone():
+    assert chat.parse(b'\xef\xbb\xbf {"a": "\xc3\xa9"}', "text/html") == {"a": "é"}
+    reply = chat.parse(json.dumps(completion("x")).encode().replace(b'"x"', b'"caf\xe9"'))
+    assert chat.read(reply, SPEC).finish_reason == "not_text"
+
+
+def test_likelihoods_are_read_as_before_and_an_error_is_told_as_one():
+    told = {**completion("<think>", "length"), "prompt_logprobs": [None, {"5": {"logprob": -0.6931471805599453}}]}
+    assert float(chat.read_likelihood(told, SPEC).text) == pytest.approx(-1)
+    with pytest.raises(EndpointError, match="log-probabilities"):
+        chat.read_likelihood(completion("We"), SPEC)
+    with pytest.raises(CallFailed, match="status 429"):
+        chat.read_likelihood({"error": {"code": 429, "message": "slow"}}, SPEC)
+    told["prompt_logprobs"][1]["5"]["logprob"] = float("nan")
+    with pytest.raises(CallFailed, match="no log-probabilities"):
+        chat.read_likelihood(told, SPEC)
+
+
+# generated replies
+
+
+THINKING = ("<think>", "</think>", "<thinking>", "</thinking>", "[THINK]", "[/THINK]", "◁think▷", "<reasoning>")
+PIECES = ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|end|>", "assistantfinal", "analysisWe")
+ODD = ("</reasoning>", "</s>", "<answer>", '{"a": "', '"}', "\ud800", "\0", "\u200b", "é", " ", "rice")
+MARKED = st.lists(st.sampled_from([*THINKING, *PIECES, *ODD]), max_size=9).map("".join)
+TEXT = st.one_of(MARKED, st.text(st.characters(exclude_categories=()), max_size=20))
+SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT)
+FIELDS = (
+    "choices",
+    "message",
+    "content",
+    "text",
+    "type",
+    "error",
+    "code",
+    "detail",
+    "metadata",
+    "raw",
+    "finish_reason",
+)
+MORE = ("usage", "model", "refusal", "tool_calls", "prompt_tokens", "loc", "msg", "status", "base_resp", "status_msg")
+NAMES = st.sampled_from([*FIELDS, *MORE]) | st.text(max_size=4)
+JUNK = st.recursive(
+    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
+)
+KINDS = st.sampled_from(["text", "thinking", "refusal", "x", None])
+PARTS = st.lists(st.fixed_dictionaries({"type": KINDS, "text": TEXT | JUNK}) | JUNK, max_size=4)
+ENDS = st.sampled_from(["stop", "length", "content_filter", "tool_calls", "error", "eos", "MAX_TOKENS", "SAFETY"])
+MESSAGE = st.fixed_dictionaries({"content": TEXT | PARTS | JUNK}, optional={"refusal": TEXT, "tool_calls": JUNK})
+CHOICE = st.fixed_dictionaries({"message": MESSAGE | JUNK}, optional={"finish_reason": JUNK | ENDS, "error": JUNK})
+BESIDE = {"error": JUNK, "usage": JUNK, "model": JUNK}
+REPLY = st.one_of(
+    JUNK,
+    st.fixed_dictionaries({"choices": st.lists(CHOICE | JUNK, max_size=2) | JUNK}, optional=BESIDE),
+    st.fixed_dictionaries({"choices": st.lists(CHOICE, min_size=1, max_size=1)}, optional={"model": TEXT}),
+)
+
+
+@pytest.mark.parametrize("examples", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_any_reply_is_an_answer_or_a_failed_call(examples):
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(REPLY, st.booleans())
+    def holds(reply, over_the_wire):
+        try:
+            if over_the_wire:
+                reply = chat.parse(json.dumps(reply).encode())
+            answer = chat.read(reply, SPEC)
+        except CallFailed:
+            return
+        answer.text.encode()
+        answer.model.encode()
+        assert "\0" not in answer.text + answer.model
+        assert answer.finish_reason in chat.REASONS
+        assert min(answer.prompt_tokens, answer.completion_tokens) >= 0
+        assert not any(mark in answer.text for mark in THINKING)
+
+    holds()
+
+
+@pytest.mark.parametrize("examples", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_any_body_is_json_or_a_failed_call(examples):
+    bodies = (
+        st.binary(max_size=40) | TEXT | st.builds(lambda one: json.dumps(one)[: len(json.dumps(one)) * 2 // 3], REPLY)
+    )
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(bodies, st.sampled_from(["", "application/json", "text/html; charset=gbk", "text/event-stream"]))
+    def holds(body, content_type):
+        with suppress(CallFailed):
+            chat.read(chat.parse(body, content_type), SPEC)
+
+    holds()

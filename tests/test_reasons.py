@@ -1,0 +1,54 @@
+"""Where no row is left, the message says how many were dropped, why, and what to change."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import caredio
+from caredio import reasons
+from caredio.errors import InputError
+from caredio.synthesis import checks
+
+
+@pytest.mark.parametrize(
+    ("reason", "flag"),
+    [
+        ("truncated", "--max-tokens"),
+        ("reasoning", "--max-tokens"),
+        ("not JSON", "--json-mode prompt"),
+        ("JSON does not fit: n (type)", "--json-mode prompt"),
+        ("content_filter", "other topics"),
+        ("refusal", "--checks none"),
+        ("names another culture", "--checks none"),
+        ("near_duplicate", "--rouge-l"),
+        ("endpoint: status 503", "run the same command again"),
+    ],
+)
+def test_each_reason_has_its_advice(reason, flag):
+    with pytest.raises(InputError) as error:
+        reasons.require_left("candidates", 0, {reason: 12})
+    assert f"candidates: no rows left (12 {reason}); nothing to work on: " in str(error.value)
+    assert flag in str(error.value)
+
+
+def test_every_reason_that_the_package_gives_has_advice():
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(caredio.__file__).parent.rglob("*.py"))
+    given = set(re.findall(r'Unusable\("([^"{]+)"', source)) | set(
+        re.findall(r'^        "([a-z -]+)": lambda', source, re.M)
+    )
+    assert {"truncated", "empty", "toxic", "no trait is named"} <= given
+    assert [reason for reason in sorted(given) if not reasons.advice({reason: 1})] == []
+    assert reasons.advice({checks.reason("I'm sorry, I can't help with that."): 1})
+
+
+def test_the_most_frequent_reason_comes_first_and_equal_advice_once():
+    told = reasons.advice({"not JSON": 2, "truncated": 5, "JSON does not fit: n (type)": 1, "toxic": 1, "empty": 1})
+    assert told.count("--json-mode") == 1
+    assert told.index("--max-tokens") < told.index("--json-mode")
+    assert told.count("; ") == 2
+
+
+def test_a_stage_that_kept_a_row_or_had_none_is_no_error():
+    reasons.require_left("candidates", 1, {"empty": 3})
+    reasons.require_left("preference", 0, {})
