@@ -20,6 +20,8 @@ from caredio.llm.store import Answer, Store
 
 log = logging.getLogger("caredio")
 
+_DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
+
 
 class Backend(Protocol):
     """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine. Both store what they answer."""
@@ -34,9 +36,9 @@ class Backend(Protocol):
 class Model:
     """A model with a memory. `complete` is safe to call many times at once; equal calls are made once."""
 
-    def __init__(self, spec: Spec, backend: Backend, store: Store, batch: bool = False) -> None:
-        """`batch`: calls go through a Batch API, at its price and in its time."""
-        self.spec, self.backend, self.store, self.batch = spec, backend, store, batch
+    def __init__(self, spec: Spec, backend: Backend, store: Store, batch: bool = False, seed: int = 0) -> None:
+        """`batch`: calls go through a Batch API, at its price and in its time. `seed`: other seeds, other draws."""
+        self.spec, self.backend, self.store, self.batch, self.seed = spec, backend, store, batch, seed
         self.usage = Usage()
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
 
@@ -47,7 +49,7 @@ class Model:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        key = self.spec.key(messages, schema, draw)
+        key = self.spec.key(messages, schema, draw + self.seed * _DRAWS)
         return await self._known(key, lambda: self.backend.generate(key, messages, schema))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
@@ -96,13 +98,14 @@ class Model:
         await self.backend.close()
 
 
-def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None) -> Model:
+def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None, seed: int = 0) -> Model:
     """The model that `spec` names: the embedded one by default, else behind an OpenAI-compatible endpoint.
 
     Args:
         spec: model and sampling.
         endpoint: where and how to reach it.
         store: file of stored answers; by default one for all runs of this user.
+        seed: of the sampling: each has draws of its own, 0 those of a model without one.
 
     Raises:
         EndpointError: a key is needed and not there.
@@ -115,9 +118,9 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
             raise InputError("the embedded model costs nothing and has no Batch API; name another with --model.")
         from caredio.llm.local import Embedded
 
-        return Model(spec, Embedded(spec, kept), kept)
+        return Model(spec, Embedded(spec, kept), kept, seed=seed)
     if endpoint.batch:
-        return Model(spec, Batch(spec, endpoint, kept), kept, batch=True)
+        return Model(spec, Batch(spec, endpoint, kept), kept, batch=True, seed=seed)
     if submitted := kept.submitted():
         log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
-    return Model(spec, Remote(spec, endpoint, kept), kept)
+    return Model(spec, Remote(spec, endpoint, kept), kept, seed=seed)
