@@ -95,14 +95,15 @@ def _parser() -> argparse.ArgumentParser:
 
     asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config, engine.Config]
     parser = argparse.ArgumentParser(
-        prog="caredio", description="Small, right datasets that align models to a culture."
+        prog="caredio", description="Small, right datasets that align models to a culture.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"caredio {metadata.version('caredio')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
 
     build = _command(commands, verbs.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
     _synthesis_flags(build)
-    _setting_flags(build, [*asking, *writing, *ranking])
+    _push_flags(build)
+    _setting_flags(build, [release.Config, *asking, *writing, *ranking])  # --held-out is that of the optimisation
 
     synthesize = _command(commands, verbs.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
     _synthesis_flags(synthesize)
@@ -134,14 +135,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--trained", type=Path, help="folder with an adapter a culture, or with one trained model")
     _setting_flags(evaluate, [results.Config])
 
-    tasks = commands.add_parser("tasks-path", help="print the folder of the lm-eval tasks, for lm_eval --include_path")
+    tasks = commands.add_parser(
+        "tasks-path", help="print the folder of the lm-eval tasks, for lm_eval --include_path", allow_abbrev=False
+    )
     tasks.set_defaults(verb=tasks_path)
 
     publish = _command(commands, verbs.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     publish.add_argument("--to", type=Path, help="folder of the release; default: OUT/release")
     publish.add_argument("--model", type=Path, help="release this folder that a recipe wrote, not the dataset")
     _push_flags(publish)
-    publish.add_argument("--cultures-file", type=Path, help="the YAML that the run was built with")
+    publish.add_argument("--cultures-file", type=Path, help="YAML of cultures that the run was not built with")
     _setting_flags(publish, [release.Config])
     return parser
 
@@ -153,6 +156,7 @@ def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) 
         description=does,
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(verb=verb)
     parser.add_argument(

@@ -18,15 +18,20 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import verbs
+from caredio import runs, verbs
 from caredio.errors import CaredioError
 from caredio.evaluation.results import told
+from caredio.fingerprints import of_file
 from caredio.runs import Run
 
 CULTURES = ("china", "united_kingdom", "south_korea")
 TOPICS = ("food", "respect_elders")
 SIZE: dict[str, Any] = {"per_topic": 2, "neighbours": 1, "sentences": "one", "checks": "none"}  # it would fail them
 _STAMP = "trained_on.txt"
+_TRAINING = (
+    *("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4"),  # for 4 GiB of memory
+    *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
+)
 
 
 def run(out: Path, version: str, push: str = "") -> Path:
@@ -66,24 +71,24 @@ def run(out: Path, version: str, push: str = "") -> Path:
 
 
 def train(out: Path, culture: str) -> None:
-    """One adapter by `recipes/sft.py`, launched as a user would; skipped when it was made from the same rows.
+    """One adapter by `recipes/sft.py`, launched as a user would; skipped when it was made so from the same rows.
 
     Raises:
         CaredioError: the recipe failed; what it said stands above.
     """
     folder = out / "models" / culture
-    rows = hashlib.sha256((out / "ranked" / f"{culture}.parquet").read_bytes()).hexdigest()
+    recipes = Path(str(resources.files("caredio.recipes")))
+    recipe = recipes / "smollm2-135m" / "sft-lora.yaml"
+    made_from = [runs.version(), *_TRAINING, *map(of_file, (recipe, out / "ranked" / f"{culture}.parquet"))]
+    rows = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
     stamp = folder / _STAMP
     if stamp.exists() and stamp.read_text() == rows:
         print(f"{folder}: trained already")
         return
     shutil.rmtree(folder, ignore_errors=True)
-    recipes = Path(str(resources.files("caredio.recipes")))
     arguments = [
-        *("--config", str(recipes / "smollm2-135m" / "sft-lora.yaml")),
-        *("--dataset_name", str(out / "ranked"), "--dataset_config", culture, "--output_dir", str(folder)),
-        *("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4"),  # for 4 GiB of memory
-        *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
+        *("--config", str(recipe), "--dataset_name", str(out / "ranked"), "--dataset_config", culture),
+        *("--output_dir", str(folder), *_TRAINING),
     ]
     _command("accelerate", "launch", "--cpu", "--num_processes=1", str(recipes / "sft.py"), *arguments, quiet=True)
     record = json.loads((folder / "training.json").read_text())

@@ -30,6 +30,7 @@ MAX_FAILED = 0.05  # share of rows that may go without an answer
 _TOGETHER = 16  # rows of one piece of work: `datasets` looks at all of them for each one that it adds
 _TASKS = 900  # pieces that `datasets` runs at once, being at most 1000
 _OPEN = 256  # of these, how many have their rows and prompts in memory
+WITHOUT_EFFECT = ("MAX_FAILED", "_TOGETHER", "_TASKS", "_OPEN")  # on what a stage makes (fingerprints.py)
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)

@@ -17,6 +17,7 @@ _COMPACT = 0.75  # share of rows still going below which the batch is packed ane
 _CONSIDERED = 64  # most likely tokens that sampling chooses from
 _LONGEST_STRING = 120  # characters of a JSON string without a pattern: it does not end one by itself
 _REPETITION = 1.15  # penalty without which it often circles until max_tokens
+WITHOUT_EFFECT = ("_COMPACT",)  # on what a stage makes (fingerprints.py)
 
 
 def likelihoods(model: Any, asked: list[list[int]], said: list[list[int]]) -> list[float]:

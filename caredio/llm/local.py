@@ -28,6 +28,7 @@ BATCH = 32  # rows decoded at once
 _ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
+WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL")  # on what a stage makes (fingerprints.py)
 
 
 class _Call(NamedTuple):

@@ -21,6 +21,8 @@ from caredio.llm.store import Answer, Store
 
 log = logging.getLogger("caredio")
 
+_DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
+
 
 class Backend(Protocol):
     """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine.
@@ -42,10 +44,23 @@ class Model:
     """
 
     def __init__(
-        self, spec: Spec, backend: Backend, store: Store, usage: Usage | None = None, batch: bool = False
+        self,
+        spec: Spec,
+        backend: Backend,
+        store: Store,
+        usage: Usage | None = None,
+        *,
+        batch: bool = False,
+        seed: int = 0,
     ) -> None:
-        """`usage`: where the backend counts what it uses; `batch`: calls go through a Batch API, at its price."""
-        self.spec, self.backend, self.store, self.batch = spec, backend, store, batch
+        """A model behind `backend`.
+
+        Args:
+            usage: where the backend counts what it uses.
+            batch: calls go through a Batch API, at its price and in its time.
+            seed: other seeds, other draws.
+        """
+        self.spec, self.backend, self.store, self.batch, self.seed = spec, backend, store, batch, seed
         self.usage = Usage() if usage is None else usage
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
 
@@ -56,7 +71,7 @@ class Model:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        key = self.spec.key(messages, schema, draw)
+        key = self.spec.key(messages, schema, draw + self.seed * _DRAWS)
         return await loop.enter(self._known(key, lambda: self.backend.generate(key, messages, schema)))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
@@ -105,13 +120,14 @@ class Model:
         await loop.enter(self.backend.close())
 
 
-def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None) -> Model:
+def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None, seed: int = 0) -> Model:
     """The model that `spec` names: the embedded one by default, else behind an OpenAI-compatible endpoint.
 
     Args:
         spec: model and sampling.
         endpoint: where and how to reach it.
         store: file of stored answers; by default one for all runs of this user.
+        seed: of the sampling: each has draws of its own, 0 those of a model without one.
 
     Raises:
         EndpointError: a key is needed and not there.
@@ -124,9 +140,9 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
             raise InputError("the embedded model has no Batch API; leave out --batch, or name another with --model.")
         from caredio.llm.local import Embedded
 
-        return Model(spec, Embedded(spec, kept, usage), kept, usage)
+        return Model(spec, Embedded(spec, kept, usage), kept, usage, seed=seed)
     if endpoint.batch:
-        return Model(spec, Batch(spec, endpoint, kept, usage), kept, usage, batch=True)
+        return Model(spec, Batch(spec, endpoint, kept, usage), kept, usage, batch=True, seed=seed)
     if submitted := kept.submitted():
         log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
-    return Model(spec, Remote(spec, endpoint, kept, usage), kept, usage)
+    return Model(spec, Remote(spec, endpoint, kept, usage), kept, usage, seed=seed)

@@ -5,8 +5,9 @@ candidates, vectors -> + distinctiveness, compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,18 @@ def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:
 
 
 def run(
-    candidates: Dataset, vectors: Dataset, config: Config, model: Model | None = None, engine: Engine | None = None
+    candidates: Dataset,
+    vectors: Dataset,
+    config: Config,
+    model: Model | None = None,
+    engine: Engine | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Dataset:
     """Add `distinctiveness` and `compared` (how many other cultures it is over).
 
     Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
-    rows that can still be selected: with `is_center` among the columns, on centres alone.
+    rows that can still be selected: with `is_center` among the columns, on centres alone. `names` are the cultures' by
+    slug, where they are not the shipped ones.
 
     Raises:
         InputError: no row at all has another culture's answer; names some rows.
@@ -108,7 +115,7 @@ def run(
     elif model is None:
         raise InputError("information asks a model, and none was given.")
     else:
-        scores = _informations(candidates, against, model)
+        scores = _informations(candidates, against, model, names)
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
     added = {"distinctiveness": scores, "compared": [len(others) for others in against]}
     return features.beside(candidates, Dataset.from_dict(added, features=columns))
@@ -126,7 +133,9 @@ def _cosines(
     return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
 
 
-def _informations(candidates: Dataset, against: list[list[list[dict[str, Any]]]], model: Model) -> list[float | None]:
+def _informations(
+    candidates: Dataset, against: list[list[list[dict[str, Any]]]], model: Model, names: Mapping[str, str]
+) -> list[float | None]:
     calls: list[tuple[Messages, str]] = []
     spans = []
     for row, others in zip(candidates, against, strict=True):
@@ -134,7 +143,7 @@ def _informations(candidates: Dataset, against: list[list[list[dict[str, Any]]]]
         if not others or not row.get("is_center", True):
             cultures = []
         spans.append((len(calls), len(cultures), len(row["response"].encode())))
-        calls += [(turns(culture, [], row["question"]), row["response"]) for culture in cultures]
+        calls += [(turns(culture, [], row["question"], names), row["response"]) for culture in cultures]
     bits = likelihoods(calls, model, "information of other cultures")
     return [
         information(bits[start], bits[start + 1 : start + count], length) if count else None

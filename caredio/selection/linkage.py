@@ -18,6 +18,7 @@ _AXES = 64  # leading axes of the bound
 _DENSE = 0.03  # share of a block left by the bound from which multiplying the whole block out is faster
 _CHUNK = 8192  # pairs multiplied out at once
 _HELD = 64  # pairs a row that are held at once, 24 bytes each
+WITHOUT_EFFECT = ("_BLOCK", "_AXES", "_DENSE", "_CHUNK", "_HELD")
 
 
 class Pairs(NamedTuple):

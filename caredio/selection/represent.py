@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ ASKING = ("in_context", "information")  # those that ask a model
 KAPPA = 20.0
 _BLOCK = 1024  # responses compared at once
 _FEWEST = 2  # other answers that a density needs
+WITHOUT_EFFECT = ("_BLOCK",)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ class Config:
     )
     references: int = field(default=8, metadata={"help": "information: other answers of the culture it is read on"})
     validation: str = field(
-        default="", metadata={"help": "in_context: multiple-choice questions, a csv file as BLEnD's"}
+        default="",
+        metadata={
+            "help": "in_context: multiple-choice questions, a csv file as BLEnD's",
+            "counts": False,
+        },  # its items do
     )
     validation_items: int = field(default=50, metadata={"help": "in_context: most questions a culture is asked"})
     centers: int = field(
@@ -90,13 +96,20 @@ def informed(after_sample: np.ndarray, after_placebo: np.ndarray, lengths: np.nd
     return float(known.mean()) if len(known) else None
 
 
-def run(clustered: Dataset, vectors: Dataset, config: Config, model: Model | None = None) -> Dataset:
+def run(
+    clustered: Dataset,
+    vectors: Dataset,
+    config: Config,
+    model: Model | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
     """Add `representativeness` to the centres of clustered candidates; other rows have null.
 
     Args:
         clustered: `features.CANDIDATES` with cluster, cluster_size and is_center.
         vectors: `features.vectors`, whose response_embedding typicality compares.
         model: who is asked for in_context and information.
+        names: of cultures by slug, where they are not the shipped ones.
 
     Raises:
         InputError: the validation file is not what was wanted, or has nothing on a culture.
@@ -113,7 +126,7 @@ def run(clustered: Dataset, vectors: Dataset, config: Config, model: Model | Non
         if model is None:
             raise InputError(f"{config.representativeness} asks a model, and none was given.")
         measure = _informed if config.representativeness == "information" else _in_context
-        scores = measure(rows, Kin(clustered), config, model)
+        scores = measure(rows, Kin(clustered), config, model, names)
     told = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
     column = {"representativeness": [told.get(name) for name in clustered["sample_id"]]}
     return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
@@ -194,7 +207,9 @@ def references(row: dict[str, Any], placebo: dict[str, str], kin: Kin, config: C
     return chosen
 
 
-def _informed(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model) -> list[float | None]:
+def _informed(
+    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+) -> list[float | None]:
     """`informed` of every row; None for a culture with a single question, which has no placebo."""
     calls: list[tuple[Messages, str]] = []
     spans = []
@@ -203,7 +218,9 @@ def _informed(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model
         told = references(row, placebo, kin, config) if placebo else []
         spans.append((len(calls), [len(other["response"].encode()) for other in told]))
         for shown in (row, placebo):
-            calls += [(turns(row["culture"], [shown], other["question"]), other["response"]) for other in told if shown]
+            calls += [
+                (turns(row["culture"], [shown], other["question"], names), other["response"]) for other in told if shown
+            ]
     bits = likelihoods(calls, model, "information")
     return [
         informed(bits[start : start + len(told)], bits[start + len(told) :][: len(told)], np.array(told))
@@ -211,12 +228,14 @@ def _informed(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model
     ]
 
 
-def in_context_prompt(row: dict[str, Any]) -> Messages:
+def in_context_prompt(row: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> Messages:
     """Row of culture, shots (question and response of samples) and a validation question -> messages."""
-    return turns(row["culture"], row["shots"], row["asked"])
+    return turns(row["culture"], row["shots"], row["asked"], names)
 
 
-def _in_context(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model) -> list[float | None]:
+def _in_context(
+    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+) -> list[float | None]:
     """The share of validation questions answered right when shown samples of the cluster (seed 001, 3.3).
 
     Centres beyond the largest `config.centers` of a culture are not measured and have None.
@@ -231,7 +250,7 @@ def _in_context(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Mod
     answered = ask(
         features.table(asked, columns),
         model,
-        prompt=in_context_prompt,
+        prompt=lambda row: in_context_prompt(row, names),
         parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
         writes=Features({"right": Value("bool")}),
         schema=validation.SCHEMA,

@@ -47,24 +47,28 @@ def synthesize(
     cultures: dict[str, Culture],
     config: Config = Config(),
     endpoint: Endpoint | None = None,
+    known_topics: dict[str, Topic] | None = None,
 ) -> Dataset:
     """Write the candidates of `targets` on `topics` into `run`, stage by stage.
 
     Args:
         cultures: all known cultures by slug; those that answer beside the targets come from here.
         endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
+        known_topics: all known topics by id, which the run keeps for later commands; by default `topics`.
 
     Returns:
         `features.CANDIDATES`.
 
     Raises:
         EndpointError: the model cannot be asked; what arrived is stored.
-        InputError: a stage has nothing left to work on, or a culture's language is unknown.
+        InputError: a stage has nothing left to work on, a culture's language is unknown, or the run ranks a table.
     """
     from dataclasses import asdict
 
     from caredio import features
 
+    run.claim(None)
+    run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
     near = speakers(targets, cultures, config)
     for target in targets:
         languages.name(adapt.language(target, config.adapt))  # one that has no name is told before anything is spent
@@ -78,6 +82,7 @@ def synthesize(
         config={"questions": config.questions, "topics": topics},
         model=model,
         prompt=["questions", "sensitivity"],
+        code=[questions],
     )
     answers = run.stage(
         "answers",
@@ -87,6 +92,7 @@ def synthesize(
         config={"roleplay": config.roleplay, "cultures": list(near.values())},
         model=model,
         prompt="roleplay",
+        code=[roleplay],
     )
     adapted = run.stage(
         "adapted",
@@ -96,6 +102,7 @@ def synthesize(
         config={"adapt": config.adapt, "targets": targets, "cultures": list(cultures.values())},
         model=model,
         prompt="adapt",
+        code=[adapt],
     )
     style = {"contrast": config.contrast, "roleplay": config.roleplay, "cultures": list(cultures.values())}
     alone = run.stage(
@@ -106,6 +113,7 @@ def synthesize(
         config={**style, "personas": config.personas, "neighbours": config.adapt.neighbours},
         model=model,
         prompt="roleplay",
+        code=[isolated],
     )
     rounds = config.optimize.optimize_rounds
     candidates = run.stage(
@@ -113,9 +121,10 @@ def synthesize(
         lambda: contrast.run(adapted, alone, config.contrast, model, cultures, config.roleplay, config.adapt),
         columns=features.CANDIDATES,
         after=["adapted", "isolated"],
-        config=style,
+        config={**style, "neighbours": config.adapt.neighbours},
         model=model,
         prompt="contrast",
+        code=[contrast],
     )
     if not rounds:
         return candidates
@@ -129,4 +138,5 @@ def synthesize(
         | {"topics": told},
         model=model,
         prompt=["improve", "rewrite", "roleplay", "contrast", "likelihood"],
+        code=[optimize],
     )
