@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
+    from caredio.selection import match
     from caredio.selection.calibrate import Calibration
 
 
@@ -50,7 +51,7 @@ def synthesize(
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
     from caredio import cultures as culture_files
-    from caredio import synthesis, yamlfile
+    from caredio import preflight, synthesis, yamlfile
     from caredio import topics as topic_files
     from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
@@ -63,8 +64,10 @@ def synthesize(
     known = culture_files.load(cultures_file)
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
+    planned = plan(targets, asked, known, config, spec, endpoint.batch)
+    preflight.writing(config, spec, endpoint, targets, planned.candidates)
     if dry_run:
-        return plan(targets, asked, known, config, spec, endpoint.batch)
+        return planned
     model = connect(spec, endpoint, store)
     with Run(out) as run:
         return synthesis.synthesize(run, model, targets, asked, known, config, endpoint)
@@ -99,13 +102,15 @@ def select(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import selection
+    from caredio import preflight, selection
     from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
+    from caredio.llm.plan import Plan, is_local
     from caredio.llm.spec import Spec
     from caredio.publishing import release
     from caredio.runs import Run
-    from caredio.selection import engine, source
+    from caredio.selection import embed, engine, source
+    from caredio.selection import plan as plans
     from caredio.training import views
 
     reading, config, releasing, spec, reached, where = fill(
@@ -116,9 +121,14 @@ def select(
         raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
     if not push and releasing != release.Config():
         raise InputError("a release is described, but select publishes with --push owner/name only.")
+    if push:
+        preflight.pushing(push, Path(out) / "release")
     rows, record = source.run(str(table), reading) if table else (None, None)
-    if dry_run:
-        return _scoring(out, rows, config, spec, endpoint)
+    if dry_run or config.asks or config.embed.embedder.startswith(embed.ENDPOINT):
+        candidates = _candidates(out, rows, config.match)
+        preflight.ranking(config, spec, endpoint, plans.pool(candidates))
+        if dry_run:
+            return Plan(spec.model, plans.steps(candidates, config, spec), endpoint.batch, is_local(spec))
     model = connect(spec, endpoint, store) if config.asks else None
     with Run(out) as run:
         ranked = selection.select(run, config, rows, record, model, endpoint, where)
@@ -128,24 +138,18 @@ def select(
     return ranked
 
 
-def _scoring(out: Path | str, table: Dataset | None, config: Any, spec: Any, endpoint: Any) -> Plan:
-    """The plan of `select`; nothing is written."""
+def _candidates(out: Path | str, table: Dataset | None, matching: match.Config) -> Dataset:
+    """What `select` ranks: the run's candidates, or those of a table of one's own; nothing is written."""
     from caredio import features
-    from caredio.llm.plan import Plan
     from caredio.runs import Run
     from caredio.selection import match
-    from caredio.selection.plan import steps
 
-    if table is None:
-        with Run(out) as run:
-            candidates = run.table("candidates")
-    else:
-        candidates = features.kept(match.run(table, config.match))
-    count = max(1, len(candidates))
-    question, answer = (sum(map(len, candidates[name][:])) // count for name in ("question", "response"))
-    others = 0 if table is not None else sum(map(len, (*candidates["others"], *candidates["panel"])))
-    planned = steps(len(candidates), len(set(candidates["culture"])), config, others, question, answer)
-    return Plan(spec.model, planned, endpoint.batch)
+    if table is not None:
+        return features.kept(match.run(table, matching))
+    if not (Path(out) / "run.json").exists():  # a Run would make the folder
+        raise InputError(f"{out}: no finished candidates table; name a table, or run caredio synthesize first.")
+    with Run(out) as run:
+        return run.table("candidates")
 
 
 def calibrate(out: Path | str, table: Path | str | None = None, **settings: Any) -> Calibration:
@@ -168,6 +172,8 @@ def calibrate(out: Path | str, table: Path | str | None = None, **settings: Any)
     configs = [source.Config, match.Config, embed.Config, calibrate.Config, Endpoint, engine.Config]
     reading, matching, embedding, config, endpoint, where = fill(configs, settings)
     rows, record = source.run(str(table), reading) if table else (None, None)
+    if embedding.embedder.startswith(embed.ENDPOINT):
+        calibrate.cultures(_candidates(out, rows, matching))  # too few are known before vectors are paid for
     with Run(out) as run:
         on = engine.connect(where)
         candidates, vectors = selection.embedded(run, matching, embedding, rows, record, endpoint, on)
@@ -184,29 +190,26 @@ def build(
     **settings: Any,
 ) -> Dataset | Plan:
     """`synthesize`, then `select`, in one run folder; takes what both take. Limits are for both together."""
-    from caredio import cultures as culture_files
-    from caredio import selection, synthesis
+    from caredio import preflight, selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
     from caredio.llm.spec import Spec
-    from caredio.selection import embed, engine
-    from caredio.selection.plan import steps
+    from caredio.selection import engine
+    from caredio.selection.plan import expected
 
     scoring = [selection.Config, engine.Config]
-    config, *_, endpoint = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
-    if not dry_run:
-        embed.encoder(config.embed, endpoint)  # what cannot be is told before anything is spent
+    config, where, spec, endpoint = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
     ranking = _of([*scoring, Spec], settings)
     writing = {name: settings[name] for name in settings if name not in _of([*scoring, Endpoint], settings)}
     writing |= _of([synthesis.Config, Spec], settings)
-    written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, endpoint=endpoint, **writing)
-    if isinstance(written, Plan):
-        rows, others = (
-            next(step.calls for step in written.steps if step.stage == stage)
-            for stage in ("adapted", "isolated answers")
-        )
-        many = len(cultures) if cultures else len(culture_files.load(settings.get("cultures_file")))
-        return dataclasses.replace(written, steps=(*written.steps, *steps(rows, many, config, others)))
+    planned = synthesize(out, cultures, topics, dry_run=True, endpoint=endpoint, **writing)
+    assert isinstance(planned, Plan)
+    preflight.ranking(config, spec, endpoint, planned.candidates)
+    if dry_run:
+        steps = (*planned.steps, *expected(planned.candidates, config, spec))
+        return dataclasses.replace(planned, steps=steps)
+    preflight.building(config, spec, endpoint, where, Path(out))
+    synthesize(out, cultures, topics, store=store, endpoint=endpoint, **writing)
     return select(out, store=store, endpoint=endpoint, **ranking)
 
 
@@ -323,8 +326,10 @@ def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: 
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import walkthrough
+    from caredio import preflight, walkthrough
 
+    if push:
+        preflight.pushing(push, Path(out) / "release")
     return walkthrough.run(Path(out), version, push)
 
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
-from caredio import features
 from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
 from caredio.selection import distinct, represent
@@ -64,9 +63,7 @@ class ByLikelihood:
 
     def __init__(self, start: Dataset, model: Model, config: represent.Config, compared: distinct.Config) -> None:
         self.model, self.compared = model, compared
-        # a cluster each: the answers that a sample is read on are its panel's, then any of the culture's
-        alone = Dataset.from_dict({"cluster": range(len(start))}, features=Features({"cluster": Value("int32")}))
-        start = features.beside(start, alone)
+        start = represent.apart(start)
         kin = represent.Kin(start)
         self.told: dict[tuple[str, str], list[dict[str, str]]] = {}
         calls: list[Call] = []
