@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caredio import selection, synthesis
-from caredio.cultures import Culture
 from caredio.errors import EndpointError, InputError
 from caredio.llm.access import Access
 from caredio.llm.client import Endpoint
@@ -22,26 +21,17 @@ from caredio.selection import embed, engine, represent, validation
 _FEWEST = 3  # answers of a culture that a density, or an answer foreseen after another, needs
 
 
-def writing(
-    config: synthesis.Config, spec: Spec, endpoint: Endpoint, targets: Sequence[Culture], pool: Sequence[Candidates]
-) -> None:
+def writing(config: synthesis.Config, spec: Spec, endpoint: Endpoint, pool: Sequence[Candidates]) -> None:
     """See that candidates can be written as the settings say.
 
     Args:
         pool: what is to be written.
 
     Raises:
-        InputError: the address is nobody's, a culture has nobody to be compared with, or the optimisation would have
-            nothing to choose by.
+        InputError: the address is nobody's, or the optimisation would have nothing to choose by.
     """
     optimize = config.optimize
     _addressed(spec, endpoint, (optimize.embed.embedder, optimize.held_out))
-    for target in targets:
-        if not target.neighbours:
-            raise InputError(
-                f"culture {target.slug!r} has no neighbours, so its answers can be compared with nobody's; name some in"
-                " --cultures-file."
-            )
     if not optimize.optimize_rounds:
         return
     if optimize.objective == "likelihood":

@@ -65,7 +65,7 @@ def synthesize(
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
     planned = plan(targets, asked, known, config, spec, endpoint.batch)
-    preflight.writing(config, spec, endpoint, targets, planned.candidates)
+    preflight.writing(config, spec, endpoint, planned.candidates)
     if dry_run:
         return planned
     model = connect(spec, endpoint, store)
