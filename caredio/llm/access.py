@@ -83,7 +83,7 @@ class Access:
                 raise EndpointError(self._refusal(error)) from None
             status = error.status_code
             return CallFailed(
-                f"status {status}", passing(status), retry_after(error.response.headers), self._said(error)
+                f"status {status}", passing(status), retry_after(error.response.headers), self._said(error), status
             )
         if isinstance(error, TimeoutError):
             return CallFailed("timeout", passing=True)

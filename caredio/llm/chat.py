@@ -27,10 +27,12 @@ def passing(status: int) -> bool:
 class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
     """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
 
-    def __init__(self, reason: str, passing: bool = False, wait: float = 0.0, said: str = "") -> None:
+    def __init__(
+        self, reason: str, passing: bool = False, wait: float = 0.0, said: str = "", status: int | None = None
+    ) -> None:
         """`passing`: the same call may succeed later, in `wait` seconds if the endpoint said so; `said`: its words."""
         super().__init__(f"endpoint: {reason}")
-        self.passing, self.wait, self.said = passing, wait, said
+        self.passing, self.wait, self.said, self.status = passing, wait, said, status
 
     @property
     def told(self) -> str:

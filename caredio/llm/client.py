@@ -11,33 +11,44 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from caredio.errors import InputError
-from caredio.llm import chat
+from caredio.llm import loop
 from caredio.llm.access import Access
 from caredio.llm.budget import Budget, Rate
 from caredio.llm.chat import CallFailed
-from caredio.llm.pace import Pace
+from caredio.llm.pace import RateLimiter
 from caredio.llm.prices import Usage
 from caredio.llm.spec import Spec
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
+_TOO_FAST = (429, 529)  # statuses that ask every caller to slow down
+
+
+class Limits:
+    """What all calls through one Endpoint share, whichever model, stage or role they are for."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.in_flight = asyncio.Semaphore(endpoint.concurrency)
+        self.rate = RateLimiter(endpoint.requests_per_minute, endpoint.tokens_per_minute, endpoint.retries)
+        self.budget = Budget(endpoint.max_cost, endpoint.max_total_tokens)
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """How to reach models and how hard to press them. Never part of a key: the same model elsewhere answers the same.
 
-    One object is one purse: all that is asked through it counts against its limits.
+    Calls through one Endpoint share its limits.
     """
 
     base_url: str = field(
         default="", metadata={"help": "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]"}
     )
     concurrency: int = field(default=64, metadata={"help": "most calls in flight"})
-    requests_per_minute: int = field(default=0, metadata={"help": "most calls a minute; 0 sets no limit"})
+    requests_per_minute: int = field(default=0, metadata={"help": "most requests a minute; 0 sets no limit"})
     tokens_per_minute: int = field(default=0, metadata={"help": "most tokens a minute; 0 sets no limit"})
     timeout: float = field(default=120.0, metadata={"help": "seconds one attempt may take"})
     retries: int = field(
-        default=5, metadata={"help": "attempts after the first, with growing pauses; being told to slow down is none"}
+        default=5,
+        metadata={"help": "attempts after the first, with growing pauses; waiting for a quota to be renewed is none"},
     )
     batch: bool = field(
         default=False, metadata={"help": "ask through the Batch API: half the price, answers within a day"}
@@ -59,9 +70,14 @@ class Endpoint:
             raise InputError(f"base_url {self.base_url!r} is no address; write it as http://host:port/v1.")
 
     @functools.cached_property
+    def limits(self) -> Limits:
+        """What the calls through this object share."""
+        return Limits(self)
+
+    @property
     def budget(self) -> Budget:
-        """What the calls through this endpoint may spend together."""
-        return Budget(self.max_cost, self.max_total_tokens)
+        """What they may spend together."""
+        return self.limits.budget
 
 
 class Reply(Protocol):
@@ -78,85 +94,95 @@ _R = TypeVar("_R", bound=Reply)
 
 
 class Client:
-    """Sends requests, at most `endpoint.concurrency` at a time and within the endpoint's limits."""
+    """Sends requests within the endpoint's limits. Everything but the constructor runs in the loop of the models."""
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, flag: str = "--model") -> None:
-        """Read the environment; nothing is sent yet. `flag`: what the user named the model by.
+    def __init__(self, spec: Spec, endpoint: Endpoint, usage: Usage, flag: str = "--model") -> None:
+        """Read the environment; nothing is sent yet.
+
+        Args:
+            usage: where what is used is counted.
+            flag: what the user named the model by.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
-        self.endpoint, self.rate = endpoint, Rate(spec.model)
+        self.endpoint, self.usage, self.price = endpoint, usage, Rate(spec.model)
         self.access = Access(spec, endpoint.base_url, flag)
-        endpoint.budget.check(self.rate)
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def _open(self) -> None:
-        """A connection pool and bounds for the running loop (each `Dataset.map` brings its own loop)."""
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            return
-        endpoint = self.endpoint
-        self._openai = self.access.open(endpoint.concurrency)
-        self._bound = asyncio.Semaphore(endpoint.concurrency)
-        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute, endpoint.retries)
-        self._loop = loop
+        endpoint.budget.check(self.price)
+        self._openai: Any = None
 
     async def close(self) -> None:
-        """Close the running loop's connections; the next call opens new ones."""
-        if self._loop is asyncio.get_running_loop():
-            self._loop = None
-            await self._openai.close()
+        """Close the connections; the next call opens new ones."""
+        if self._openai is not None:
+            connections, self._openai = self._openai, None
+            await connections.close()
 
-    async def post(self, path: str, body: dict[str, Any], most: Usage, read: Callable[[Any], _R]) -> _R:
-        """What `read` makes of the reply to `body`, which uses at most `most`.
+    async def post(self, path: str, body: dict[str, Any], upper_bound: Usage, read: Callable[[Any], _R]) -> _R:
+        """What `read` makes of the reply to `body`.
+
+        A failed attempt is repeated where it may pass: as often as the endpoint's `retries` say, and for as long as a
+        quota takes to be renewed where the endpoint asks to slow down.
 
         Args:
+            upper_bound: the most that one attempt can use.
             read: raises `CallFailed` or `ValueError` where the reply is not what was wanted.
 
         Raises:
-            BudgetError: it could cost more than is left.
+            BudgetError: an attempt could cost more than is left.
             CallFailed: the retries are spent.
             EndpointError: no call can succeed (key refused, model unknown, quota used up).
         """
-        self._open()
-        async with self._bound, self.endpoint.budget.hold(self.rate, most) as used:
-            reply = await self._answer(path, body, most, read)
-            # not every server counts
-            used.add(Usage(1, 0, reply.prompt_tokens, reply.completion_tokens) if reply.prompt_tokens else most)
-        return reply
+        limits, attempts = self.endpoint.limits, 0
+        expected = upper_bound.prompt_tokens / 4 + upper_bound.completion_tokens
+        async with limits.in_flight:
+            while True:
+                sent_at = await limits.rate.acquire(expected)
+                try:
+                    reply = await self._attempt(path, body, upper_bound, read)
+                except CallFailed as failure:
+                    too_fast = failure.status in _TOO_FAST
+                    if too_fast and limits.rate.refused(sent_at, failure.wait):
+                        continue
+                    if too_fast or not failure.passing or attempts == self.endpoint.retries:
+                        raise
+                    backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
+                    attempts += 1
+                    await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
+                else:
+                    limits.rate.answered(sent_at, reply.prompt_tokens + reply.completion_tokens - expected)
+                    return reply
 
-    async def _answer(self, path: str, body: dict[str, Any], most: Usage, read: Callable[[Any], _R]) -> _R:
-        """Send until there is an answer; a refusal for going too fast slows all calls and costs this one no attempt."""
-        expected = most.prompt_tokens / 4 + most.completion_tokens
-        attempts = 0
-        while True:
-            left = await self._pace.turn(expected)
-            try:
-                reply = await self._attempt(path, body, read)
-            except CallFailed as failure:
-                slowed = str(failure) == chat.TOO_FAST
-                if slowed and self._pace.refused(left, failure.wait):
-                    continue
-                if slowed or not failure.passing or attempts == self.endpoint.retries:
-                    raise
-                backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
-                attempts += 1
-                await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
-            else:
-                self._pace.answered(left, reply.prompt_tokens + reply.completion_tokens - expected)
-                return reply
-
-    async def _attempt(self, path: str, body: dict[str, Any], read: Callable[[Any], _R]) -> _R:
+    async def _attempt(self, path: str, body: dict[str, Any], upper_bound: Usage, read: Callable[[Any], _R]) -> _R:
+        """One request, whose cost is held before it leaves: its real cost after a reply, the most after none."""
         import aiohttp
         import httpx2
         import openai
 
-        try:
-            async with asyncio.timeout(self.endpoint.timeout):
-                # the package's own way around its typed replies, which cost more time than the rest of a call
-                reply = await self._openai.post(path, cast_to=httpx2.Response, body=body)
-            return read(reply.json())
-        except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise self.access.failure(error) from None
+        if self._openai is None:
+            self._openai = self.access.open(self.endpoint.concurrency)
+            loop.at_exit(self.close)
+        async with self.endpoint.budget.hold(self.price, upper_bound, self.usage) as held:
+            try:
+                async with asyncio.timeout(self.endpoint.timeout):
+                    # the package's own way around its typed replies, which cost more time than the rest of a call
+                    reply = await self._openai.post(path, cast_to=httpx2.Response, body=body)
+                answer = read(reply.json())
+            except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                if isinstance(error, openai.APIStatusError) or _unsent(error):
+                    held.used = Usage()
+                raise self.access.failure(error) from None
+            if answer.prompt_tokens:  # not every server counts
+                held.used = Usage(1, 0, answer.prompt_tokens, answer.completion_tokens)
+        return answer
+
+
+def _unsent(error: BaseException | None) -> bool:
+    """Whether a failure came before any of the request was sent."""
+    import aiohttp
+
+    while error is not None:  # aiohttp's own word: what stands over it calls a dropped connection a timeout too
+        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 import time
+from collections import Counter
 
 import pytest
 from llm_server import LLMServer, reply
@@ -111,6 +112,32 @@ def test_requests_a_minute_are_kept():
         calls = [([{"role": "user", "content": str(n)}],) for n in range(21)]  # ten may leave at once, a second's worth
         asyncio.run(ask(model_for(server, requests_per_minute=600), *calls))
         assert time.monotonic() - started >= 1.0
+
+
+def test_a_quota_that_is_used_up_is_waited_for_without_being_told_how_long():
+    """12 calls a window, and a refusal without Retry-After."""
+    windows = Counter()
+
+    def fault(number, body):
+        window = time.monotonic() // 2
+        windows[window] += 1
+        return {"status": 429, "message": "Rate limit reached"} if windows[window] > 12 else None
+
+    with LLMServer(fault=fault) as server:
+        calls = [([{"role": "user", "content": str(n)}],) for n in range(30)]
+        answers = asyncio.run(ask(model_for(server, retries=1), *calls))
+        assert len(answers) == 30
+    assert max(windows.values()) > 12  # it did refuse
+
+
+def test_stages_share_a_minute(server):
+    """Ten a minute are not twenty because the second stage asks anew."""
+    endpoint = Endpoint(base_url=server.url, requests_per_minute=600)
+    started = time.monotonic()
+    for stage in range(3):
+        model = connect(Spec(model=f"scripted-{stage}"), endpoint)
+        asyncio.run(ask(model, *[(MESSAGES, None, draw) for draw in range(10)]))
+    assert time.monotonic() - started >= 1.9  # a second's worth at once, the rest at ten a second
 
 
 @pytest.mark.parametrize("text", ["<html>busy</html>", '["no", "completion"]', '{"choices": []}', "12"])
