@@ -90,6 +90,16 @@ def test_what_embeds(server, asking, capsys, flags, sentence):
         assert server.seen == []
 
 
+def test_a_limit_of_the_embedded_model_is_one_of_what_an_endpoint_embeds(server, capsys, tmp_path):
+    asked = ["--base-url", server.url, "--embedder", "openai:m", "--theta", "0.7", "--out", tmp_path / "run", *SMALL]
+    assert "no price is known for m" in fails(capsys, "build", *asked, "--max-cost", "1")
+    rounds = ["--optimize-rounds", "1", "--held-out", "openai:other"]
+    assert "no price is known for other" in fails(
+        capsys, "build", *asked, *rounds, "--embedder", "openai:text-embedding-3-small", "--max-cost", "1"
+    )
+    assert server.seen == []
+
+
 def test_a_folder_that_holds_no_embedder(server, asking, capsys, tmp_path):
     broken = tmp_path / "embedder"
     broken.mkdir()

@@ -8,11 +8,13 @@ from collections import Counter
 from dataclasses import asdict
 
 import pytest
+from batch_server import BatchServer
 from llm_server import LLMServer, reply
 
 import caredio
 from caredio import features
 from caredio import topics as topic_files
+from caredio.llm import batch
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
@@ -137,6 +139,19 @@ def test_a_plan_is_never_below_what_is_made_nor_far_above(row, tmp_path):
         exact = {steps: count for steps, count in planned.items() if count and steps != MEASURED}
         assert exact == {steps: made[steps] for steps in exact}
         assert plan.total.calls <= 1.1 * sum(made.values())
+
+
+def test_a_plan_of_batches_is_what_they_ask(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "_FIRST_POLL", 0.01)
+    monkeypatch.setattr(batch, "_ARRIVAL", 0.02)
+    with BatchServer() as server:
+        scores = {"representativeness": "in_context", "validation": str(validation(tmp_path)), "embedder": "openai:m"}
+        wanted = {**SMALL, "cultures": CULTURES, **scores, "theta": 0.99, "model": "scripted", "base_url": server.url}
+        plan = caredio.build(tmp_path / "run", dry_run=True, batch=True, **wanted)
+        caredio.build(tmp_path / "run", batch=True, **wanted)
+    made = Counter(stage_of(server.bodies[name]) for name in server.seen)
+    assert len(server.seen) == plan.total.calls
+    assert made[EMBEDDED] == 1
 
 
 def own(folder, answers=1):
