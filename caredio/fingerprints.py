@@ -23,9 +23,8 @@ from caredio.llm.store import cache_dir
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 # modules that decide when, where and at what price a model is asked, and how tables are laid out (`columns` count)
-_LLM = ("access", "batch", "budget", "client", "dialects", "embeddings", "faults", "journal", "loop", "pace", "prices")
-_LLM += ("remote", "store")
-_DELIVERY = {*(f"caredio.llm.{name}" for name in _LLM), "caredio.features", "caredio.fingerprints", "caredio.runs"}
+_LLM = r"access|batch|budget|client|dialects|embeddings|faults|journal|loop|pace|plan|prices|remote|store"
+_DELIVERY = re.compile(rf"caredio\.(?:llm\.(?:{_LLM})|features|fingerprints|runs)")
 # what training and publishing leave beside weights, which nobody loads with them
 _RECORDS = re.compile(
     r".*\.md|training\.json|trained_on\.txt|release\.json|trainer_state\.json|training_args\.bin"
@@ -75,7 +74,7 @@ def _used(modules: Iterable[ModuleType]) -> list[ModuleType]:
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module.__name__ in found or module.__name__ in _DELIVERY:
+        if module.__name__ in found or _DELIVERY.fullmatch(module.__name__):
             continue
         found[module.__name__] = module
         for value in vars(module).values():

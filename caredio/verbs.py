@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
     from caredio.runs import Run
+    from caredio.selection import match
     from caredio.selection.calibrate import Calibration
 
 
@@ -53,7 +54,7 @@ def synthesize(
     Raises:
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
-    from caredio import runs, synthesis, yamlfile
+    from caredio import preflight, runs, synthesis, yamlfile
     from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
     from caredio.llm.spec import Spec
@@ -64,8 +65,10 @@ def synthesize(
     known, known_topics = runs.known(_path(out), cultures_file, topics_file)
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, known_topics, "topic")
+    planned = plan(targets, asked, known, config, spec, endpoint.batch)
+    preflight.writing(config, spec, endpoint, planned.candidates)
     if dry_run:
-        return plan(targets, asked, known, config, spec, endpoint.batch)
+        return planned
     model = connect(spec, endpoint, store, config.questions.seed)
     with _opened(out) as run:
         return synthesis.synthesize(run, model, targets, asked, known, config, endpoint, known_topics)
@@ -101,12 +104,14 @@ def select(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import selection
+    from caredio import preflight, selection
     from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
+    from caredio.llm.plan import Plan, is_local
     from caredio.llm.spec import Spec
     from caredio.publishing import release
-    from caredio.selection import engine, source
+    from caredio.selection import embed, engine, source
+    from caredio.selection import plan as plans
     from caredio.training import views
 
     reading, config, releasing, spec, reached, where = fill(
@@ -114,9 +119,14 @@ def select(
     )
     endpoint = endpoint or reached
     _described(reading, releasing, table is not None, push)
+    if push:
+        preflight.pushing(push, _path(out) / "release")
     rows, record = source.run(str(table), reading) if table else (None, None)
-    if dry_run:
-        return _scoring(out, rows, config, spec, endpoint)
+    if dry_run or config.asks or config.embed.embedder.startswith(embed.ENDPOINT):
+        candidates = _candidates(out, rows, config.match)
+        preflight.ranking(config, spec, endpoint, plans.pool(candidates))
+        if dry_run:
+            return Plan(spec.model, plans.steps(candidates, config, spec), endpoint.batch, is_local(spec))
     model = connect(spec, endpoint, store, config.match.seed) if config.asks else None
     with _opened(out, create=rows is not None) as run:
         ranked = selection.select(run, config, rows, record, model, endpoint, where)
@@ -137,23 +147,15 @@ def _opened(out: Path | str | Run, create: bool = True) -> contextlib.AbstractCo
     return Run(out, create) if isinstance(out, (Path, str)) else contextlib.nullcontext(out)
 
 
-def _scoring(out: Path | str | Run, table: Dataset | None, config: Any, spec: Any, endpoint: Any) -> Plan:
-    """The plan of `select`; nothing is written."""
+def _candidates(out: Path | str | Run, table: Dataset | None, matching: match.Config) -> Dataset:
+    """What `select` ranks: the run's candidates, or those of a table of one's own; nothing is written."""
     from caredio import features
-    from caredio.llm.plan import Plan
     from caredio.selection import match
-    from caredio.selection.plan import steps
 
-    if table is None:
-        with _opened(out, create=False) as run:
-            candidates = run.table("candidates")
-    else:
-        candidates = features.kept(match.run(table, config.match))
-    count = max(1, len(candidates))
-    question, answer = (sum(map(len, candidates[name][:])) // count for name in ("question", "response"))
-    others = 0 if table is not None else sum(map(len, (*candidates["others"], *candidates["panel"])))
-    planned = steps(len(candidates), len(set(candidates["culture"])), config, others, question, answer)
-    return Plan(spec.model, planned, endpoint.batch)
+    if table is not None:
+        return features.kept(match.run(table, matching))
+    with _opened(out, create=False) as run:
+        return run.table("candidates")
 
 
 def calibrate(
@@ -182,6 +184,8 @@ def calibrate(
     reading, matching, embedding, config, reached, where = fill(configs, settings)
     endpoint = endpoint or reached
     rows, record = source.run(str(table), reading) if table else (None, None)
+    if embedding.embedder.startswith(embed.ENDPOINT):
+        calibrate.cultures(_candidates(out, rows, matching))  # too few are known before vectors are paid for
     with Run(out, create=rows is not None) as run:
         on = engine.connect(where)
         candidates, vectors = selection.embedded(
@@ -209,29 +213,27 @@ def build(
     Where it fails, tables that the run held before stay as they were. `held_out` is that of the optimisation where it
     is text, and that of the release where it is a number.
     """
-    from caredio import runs, selection, synthesis
+    from caredio import preflight, selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
-    from caredio.selection import embed, engine
-    from caredio.selection.plan import steps
+    from caredio.selection import engine
+    from caredio.selection.plan import expected
 
     settings, releasing = _releasing(settings, push)
     scoring, files = [selection.Config, engine.Config], {"cultures_file": cultures_file, "topics_file": topics_file}
-    config, *_, reached = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
+    config, where, spec, reached = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
     endpoint = endpoint or reached
-    if not dry_run:
-        embed.encoder(config.embed, endpoint)  # what cannot be is told before anything is spent
     ranking = _of([*scoring, Spec], settings)
     writing = {name: settings[name] for name in settings if name not in _of([*scoring, Endpoint], settings)}
     writing |= {**_of([synthesis.Config, Spec], settings), **files, "store": store, "endpoint": endpoint}
+    planned: Any = synthesize(out, cultures, topics, dry_run=True, **writing)
+    preflight.ranking(config, spec, endpoint, planned.candidates)
     if dry_run:
-        written: Any = synthesize(out, cultures, topics, dry_run=True, **writing)
-        rows, others = (
-            next(step.calls for step in written.steps if step.stage == stage)
-            for stage in ("adapted", "isolated answers")
-        )
-        many = len(cultures) if cultures else len(runs.known(out, cultures_file)[0])
-        return dataclasses.replace(written, steps=(*written.steps, *steps(rows, many, config, others)))
+        steps = (*planned.steps, *expected(planned.candidates, config, spec))
+        return dataclasses.replace(planned, steps=steps)
+    preflight.building(config, spec, endpoint, where, Path(out))
+    if push:
+        preflight.pushing(push, Path(out) / "release")
     with _opened(out) as run:
         synthesize(run, cultures, topics, **writing)
         ranked = select(run, store=store, endpoint=endpoint, **ranking)
@@ -384,8 +386,10 @@ def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: 
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import walkthrough
+    from caredio import preflight, walkthrough
 
+    if push:
+        preflight.pushing(push, Path(out) / "release")
     return walkthrough.run(Path(out), version, push)
 
 

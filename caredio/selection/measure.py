@@ -12,9 +12,8 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
-from caredio import features
 from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
 from caredio.selection import distinct, represent
@@ -73,9 +72,7 @@ class ByLikelihood:
     ) -> None:
         """`names`: of cultures by slug, where they are not the shipped ones."""
         self.model, self.compared, self.names = model, compared, names
-        # a cluster each: the answers that a sample is read on are its panel's, then any of the culture's
-        alone = Dataset.from_dict({"cluster": range(len(start))}, features=Features({"cluster": Value("int32")}))
-        start = features.beside(start, alone)
+        start = represent.apart(start)
         kin = represent.Kin(start)
         self.told: dict[tuple[str, str], list[dict[str, str]]] = {}
         calls: list[Call] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from datasets import Dataset, Features, List, Value
 from caredio import features
 from caredio.errors import InputError
 from caredio.llm.ask import FAILED, ask
-from caredio.llm.likelihood import likelihoods
+from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.selection import validation
@@ -207,25 +207,57 @@ def references(row: dict[str, Any], placebo: dict[str, str], kin: Kin, config: C
     return chosen
 
 
-def _informed(
-    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
-) -> list[float | None]:
-    """`informed` of every row; None for a culture with a single question, which has no placebo."""
-    calls: list[tuple[Messages, str]] = []
-    spans = []
+def most_references(samples: int, panel: int, config: Config) -> tuple[int, int]:
+    """How many `references` a row has at most: (answers of its panel, other samples of its culture).
+
+    Args:
+        samples: of the culture, each on a question of its own; with a single one there is no placebo.
+        panel: answers of the culture to each question besides.
+    """
+    near = min(config.references, panel) if samples > 1 else 0
+    return near, max(0, min(config.references - near, samples - 2))
+
+
+def apart(candidates: Dataset) -> Dataset:
+    """`candidates` with a cluster each: their references are their panel's answers, then any of the culture's."""
+    alone = Dataset.from_dict({"cluster": range(len(candidates))}, features=Features({"cluster": Value("int32")}))
+    return features.beside(candidates, alone)
+
+
+def calls(
+    rows: Iterable[dict[str, Any]], kin: Kin, config: Config, names: Mapping[str, str] = MappingProxyType({})
+) -> list[list[Call]]:
+    """For each row, the calls that `informed` is read from: its references after it, then after its placebo.
+
+    None for a culture with a single question, which has no placebo.
+    """
+    asked = []
     for row in rows:
         placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
         told = references(row, placebo, kin, config) if placebo else []
-        spans.append((len(calls), [len(other["response"].encode()) for other in told]))
-        for shown in (row, placebo):
-            calls += [
-                (turns(row["culture"], [shown], other["question"], names), other["response"]) for other in told if shown
+        asked.append(
+            [
+                (turns(row["culture"], [shown], other["question"], names), other["response"])
+                for shown in (row, placebo)
+                for other in told
+                if shown
             ]
-    bits = likelihoods(calls, model, "information")
-    return [
-        informed(bits[start : start + len(told)], bits[start + len(told) :][: len(told)], np.array(told))
-        for start, told in spans
-    ]
+        )
+    return asked
+
+
+def _informed(
+    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+) -> list[float | None]:
+    """`informed` of every row; None where it has no calls."""
+    asked = calls(rows, kin, config, names)
+    bits = iter(likelihoods([call for row in asked for call in row], model, "information"))
+    scores = []
+    for row in asked:
+        after_sample, after_placebo = np.array([next(bits) for _ in row]).reshape(2, -1)
+        lengths = np.array([len(said.encode()) for _, said in row[len(row) // 2 :]])
+        scores.append(informed(after_sample, after_placebo, lengths))
+    return scores
 
 
 def in_context_prompt(row: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> Messages:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from caredio.runs import Run
     from caredio.topics import Topic
 
+from caredio.llm.plan import is_local
 from caredio.selection import embed
 from caredio.synthesis import adapt, contrast, isolated, languages, optimize, personas, questions, roleplay
 
@@ -73,7 +74,8 @@ def synthesize(
     for target in targets:
         languages.name(adapt.language(target, config.adapt))  # one that has no name is told before anything is spent
     if config.optimize.optimize_rounds:
-        embed.encoder(config.optimize.embed, endpoint)  # so is an embedder that cannot be asked
+        for embedder in filter(None, (config.optimize.embed.embedder, config.optimize.held_out)):
+            embed.check(embed.Config(embedder), endpoint, load=not is_local(model.spec))  # so is one that cannot embed
     topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
     asked = run.stage(
         "questions",

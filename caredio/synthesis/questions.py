@@ -64,6 +64,27 @@ def quota(per_topic: int) -> dict[str, int]:
     return {kind: per_topic // 3 + (position < per_topic % 3) for position, kind in enumerate(KINDS)}
 
 
+def asked(missing: int, config: Config) -> list[int]:
+    """The questions that each call of a round asks for: half of what lacks in all, so that the pool grows between."""
+    return [min(config.per_call, missing)] * -(-missing // (2 * config.per_call))
+
+
+def expected(config: Config) -> tuple[int, int]:
+    """(calls, questions) of a topic whose answers all hold the questions they are asked for, and none is dropped."""
+    calls, lacks = 0, list(quota(config.per_topic).values())
+    for _ in range(config.rounds):
+        counts = [asked(missing, config) for missing in lacks]
+        calls += sum(map(len, counts))
+        lacks = [missing - sum(written) for missing, written in zip(lacks, counts, strict=True)]
+    return calls, config.per_topic - sum(lacks)
+
+
+def most(config: Config) -> tuple[int, int]:
+    """(calls, questions written) of a topic at most: each round drops everything, so the next asks for all of it."""
+    counts = [asked(missing, config) for missing in quota(config.per_topic).values()]
+    return config.rounds * sum(map(len, counts)), config.rounds * sum(map(sum, counts))
+
+
 def schema(count: int) -> dict[str, Any]:
     """The JSON schema of an answer with up to `count` questions."""
     questions = {"type": "array", "items": QUESTION, "minItems": 1, "maxItems": count}
@@ -220,20 +241,20 @@ def _write(
 def _calls(
     topics: Dataset, wanted: dict[Any, int], pool: dict[Any, list[str]], number: int, config: Config
 ) -> list[dict[str, Any]]:
-    """The calls of a round: enough for half of what a slot lacks, so that the pool grows between rounds."""
+    """The calls of a round."""
     calls = []
     for topic in topics:
         known = [text for (topic_id, _), texts in pool.items() if topic_id == topic["topic_id"] for text in texts]
         for kind in KINDS:
             slot = topic["topic_id"], kind
             missing = wanted[slot] - len(pool[slot])
-            for call in range(-(-missing // (2 * config.per_call))):
+            for call, count in enumerate(asked(missing, config)):
                 draw = random.Random(f"{config.seed}/{slot}/{number}/{call}")
                 calls.append(
                     {
                         **topic,
                         "question_type": kind,
-                        "count": min(config.per_call, missing),
+                        "count": count,
                         "examples": draw.sample(known, min(config.demonstrations, len(known))),
                         "draw": number * 1000 + call,
                     }
