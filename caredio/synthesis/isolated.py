@@ -51,4 +51,4 @@ def run(
             for persona in personas.panel(target, row["question_id"], people):
                 yield {**question, "persona": persona}
 
-    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers")
+    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers", published=True)
