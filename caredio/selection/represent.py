@@ -6,6 +6,7 @@ clustered, vectors -> + representativeness.
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -146,8 +147,16 @@ class Kin:
             self.samples[sample["sample_id"]] = sample
             self.clusters[sample["culture"], cluster].append(sample["sample_id"])
             self.cultures[sample["culture"]].append(sample["sample_id"])
-        for members in (*self.clusters.values(), *self.cultures.values()):
+        for members in self.clusters.values():
             members.sort()
+        self.places: dict[str, int] = {}  # sample_id -> its place among those of its culture, which go by question
+        self.spans: dict[tuple[str, str], tuple[int, int]] = {}  # culture, question_id -> first place, place after
+        for culture, members in self.cultures.items():
+            members[:] = sorted(set(members), key=lambda name: (self.samples[name]["question_id"], name))
+            for place, name in enumerate(members):
+                slot = culture, self.samples[name]["question_id"]
+                self.places[name] = place
+                self.spans[slot] = self.spans.get(slot, (place, place))[0], place + 1
         self.panels: dict[str, set[str]] = defaultdict(set)
         for culture, panel in zip(clustered["culture"][:], clustered["panel"][:], strict=True):
             self.panels[culture].update(told["sample_id"] for told in panel)
@@ -173,10 +182,24 @@ class Kin:
     def on_another_question(self, row: dict[str, Any], draw: random.Random) -> dict[str, str] | None:
         """A sample of the culture on another question; None where there is none."""
         names = self.cultures[row["culture"]]
-        for name in draw.sample(names, len(names)):
-            if self.samples[name]["question_id"] != row["question_id"]:
-                return self.samples[name]
-        return None
+        start, stop = self.spans.get((row["culture"], row["question_id"]), (0, 0))
+        if stop - start == len(names):
+            return None
+        place = draw.randrange(len(names) - (stop - start))
+        return self.samples[names[place if place < start else place + stop - start]]
+
+    def any_but(self, left_out: set[str], culture: str, count: int, draw: random.Random) -> list[dict[str, str]]:
+        """Up to `count` samples of the culture that are not among the sample_ids `left_out`.
+
+        Only these are looked at, not all of the culture.
+        """
+        names = self.cultures[culture]
+        own = (name for name in left_out if name in self.samples and self.samples[name]["culture"] == culture)
+        gaps = sorted(self.places[name] for name in own)
+        free = len(names) - len(gaps)
+        before = [gap - number for number, gap in enumerate(gaps)]  # free places before each gap
+        numbers = draw.sample(range(free), min(count, free))
+        return [self.samples[names[number + bisect_right(before, number)]] for number in numbers]
 
 
 def _typical(rows: list[dict[str, Any]], kin: Kin, vectors: Dataset) -> list[float | None]:
@@ -202,9 +225,7 @@ def references(row: dict[str, Any], placebo: dict[str, str], kin: Kin, config: C
     near = [told for told in kin.near(row) if told["sample_id"] != placebo["sample_id"]]
     chosen = draw.sample(near, min(config.references, len(near)))
     known = {told["sample_id"] for told in (*near, row, placebo)}
-    rest = [name for name in kin.cultures[row["culture"]] if name not in known]
-    chosen += [kin.samples[name] for name in draw.sample(rest, min(config.references - len(chosen), len(rest)))]
-    return chosen
+    return chosen + kin.any_but(known, row["culture"], config.references - len(chosen), draw)
 
 
 def most_references(samples: int, panel: int, config: Config) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def synthesize(
 
     run.claim(None)
     run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
-    near = speakers(targets, cultures, config)
+    near, known = speakers(targets, cultures, config), list(cultures.values())
     for target in targets:
         languages.name(adapt.language(target, config.adapt))  # one that has no name is told before anything is spent
     if config.optimize.optimize_rounds:
@@ -79,9 +79,9 @@ def synthesize(
     topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
     asked = run.stage(
         "questions",
-        lambda: questions.run(topic_table, config.questions, model),
+        lambda: questions.run(topic_table, config.questions, model, cultures),
         columns=features.QUESTIONS,
-        config={"questions": config.questions, "topics": topics},
+        config={"questions": config.questions, "topics": topics, "known": known if config.questions.checks.on else []},
         model=model,
         prompt=["questions", "sensitivity"],
         code=[questions],

@@ -63,4 +63,4 @@ def run(
             for slug, persona in speakers(target, row["question_id"], config, people, cultures, neighbours):
                 yield {**question, "culture": slug, "persona": persona}
 
-    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers")
+    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers", published=True)

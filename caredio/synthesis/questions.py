@@ -18,6 +18,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from caredio import features, prompts
+from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.llm.ask import Unusable, ask
 from caredio.llm.model import Model
@@ -160,11 +161,12 @@ class Known:
         return True
 
 
-def run(topics: Dataset, config: Config, model: Model) -> Dataset:
+def run(topics: Dataset, config: Config, model: Model, cultures: dict[str, Culture] | None = None) -> Dataset:
     """Write `config.per_topic` questions for each topic.
 
     Args:
         topics: `features.TOPICS`.
+        cultures: all known, by slug: a question that is put to all names none.
 
     Returns:
         `features.QUESTIONS` and `drop_reason` (near_duplicate, insensitive, a reason of checks.py, or why an answer
@@ -179,7 +181,7 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
         calls = _calls(topics, wanted, pool, number, config)
         if not calls:
             break
-        for row in _write(calls, known, number, config, model):
+        for row in _write(calls, known, number, config, model, cultures or {}):
             slot = row["topic_id"], row["question_type"]
             if row["drop_reason"]:
                 dropped.append(row)
@@ -199,7 +201,12 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
 
 
 def _write(
-    calls: list[dict[str, Any]], known: dict[str, Known], number: int, config: Config, model: Model
+    calls: list[dict[str, Any]],
+    known: dict[str, Known],
+    number: int,
+    config: Config,
+    model: Model,
+    cultures: dict[str, Culture],
 ) -> list[dict[str, Any]]:
     """A round: what the calls wrote, checked, compared with the known and judged; all of it, drop_reason or not."""
     answered = ask(
@@ -219,7 +226,9 @@ def _write(
         told = checks.shown(prompt({**row, "examples": []}))  # near the examples are near-duplicates
         for text in row["written"] or []:
             known_before = not known[row["topic_id"]].take(text)
-            wrong = checks.reason(text, prompt=told) if config.checks.on else None
+            wrong = None
+            if config.checks.on:
+                wrong = checks.against("universal_question", text, "en", told, None, cultures)
             reason = "near_duplicate" if known_before else wrong
             (dropped if reason else fresh).append(_record(row, text, drop_reason=reason))
     if not config.checks.on or not fresh:
