@@ -122,7 +122,7 @@ def embedded(
 
     def matched() -> tuple[Dataset, dict[str, Any]]:
         candidates = match.run(table, matching)
-        return candidates, {"alone": match.report(candidates)}
+        return candidates, {"alone": match.report(candidates), **left}
 
     def vectors() -> tuple[Dataset, dict[str, Any]]:
         if given and table is not None:
@@ -131,12 +131,14 @@ def embedded(
         vectors = embed.run(candidates, config, encode)
         return vectors, {"usage": encode.used()} if isinstance(encode, Embeddings) else {}
 
+    source = dict(source or {})
+    left = {name: source.pop(name) for name in ("columns_left",) if name in source}  # which changes no candidate
     if table is None:
         candidates = run.table("candidates")
     else:
-        candidates = run.stage("candidates", matched, columns=features.CANDIDATES, config=matching, source=source or {})
+        candidates = run.stage("candidates", matched, columns=features.CANDIDATES, config=matching, source=source)
     given = config.embedder == embed.GIVEN
     if given and table is None:
         return candidates, run.table("vectors")
-    of = (source or {}) if given else ""
+    of = source if given else ""
     return candidates, run.stage("vectors", vectors, after=["candidates"], config=config, source=of)
