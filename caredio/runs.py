@@ -68,7 +68,8 @@ class Run:
             self.stages: dict[str, Any] = (
                 json.loads(self._file.read_text(encoding="utf-8"))["stages"] if self._file.exists() else {}
             )
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
+            self._lock.release()
             raise InputError(f"{self._file}: is not a run's record; remove it or name another --out.") from None
 
     def __enter__(self) -> Run:
