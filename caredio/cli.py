@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from caredio import verbs
+from caredio import disk, verbs
 from caredio.errors import CaredioError
 
 _BUILD_EXAMPLES = """examples:
@@ -56,6 +58,11 @@ _PUBLISH_EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
+    if argv is None:
+        disk.in_utf8()
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack characters that tables have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("caredio").setLevel(logging.INFO)
@@ -66,8 +73,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         given = vars(arguments)
         _tell(given.pop("verb")(**given), given.get("out"))
+        sys.stdout.flush()
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
+    except (OSError, sqlite3.Error) as error:
+        if not disk.refused(error):
+            raise
+        sys.exit(_fail(disk.refusal(error, given.get("out") or "the output"), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
 

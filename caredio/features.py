@@ -140,6 +140,8 @@ CANDIDATES = _table(
 )
 REJECTS = _table("drop_reason unusable")  # what the rows given up hold besides
 OWN = _table("question_id question response culture")  # the least a table of one's own holds
+# what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it
+TAKEN = _table("language topic_id level question_type universal_question generator model_revision drop_reason")
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
 SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})
 RANKED = Features({**CANDIDATES, **_table(_SCORES), **_table("rank prompt completion")})

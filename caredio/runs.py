@@ -42,7 +42,7 @@ from datasets import Dataset, Features
 from filelock import FileLock, Timeout
 
 from caredio import cultures as culture_files
-from caredio import features, fingerprints, prompts, reasons
+from caredio import disk, features, fingerprints, prompts, reasons
 from caredio import topics as topic_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
@@ -492,25 +492,37 @@ def _answering(model: Model | None) -> list[ModuleType]:
 
 def read(files: Sequence[Path]) -> Dataset:
     """The table in Parquet files that this package wrote, in memory."""
-    return features.in_memory(pa.concat_tables([pq.read_table(file) for file in files]))
+    return features.in_memory(pa.concat_tables([_read(file) for file in files]))
+
+
+def _read(file: Path) -> pa.Table:
+    with file.open("rb") as content:  # pyarrow takes every name for UTF-8, whatever the locale
+        return pq.read_table(content)
 
 
 def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> list[Path]:
-    """Write `table` under `folder`; equal tables give equal bytes (no fingerprint is kept in the file)."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `table` under `folder`; equal tables give equal bytes (no fingerprint is kept in the file).
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    with disk.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     arrow = table.with_format("arrow")[:].cast(table.features.arrow_schema)
     parts = {name: arrow}
     if split_by:
         values = sorted(set(table[split_by]))
         parts = {value: arrow.filter(pc.equal(arrow[split_by], value)) for value in values} or parts
     for value, part in parts.items():
-        file = folder / f"{value}.parquet"
-        making = file.with_suffix(".making")
-        pq.write_table(part, making, row_group_size=_ROWS)
-        os.replace(making, file)
+        with disk.replacing(_named(folder, value)) as content:
+            pq.write_table(part, content, row_group_size=_ROWS)
     if split_by:
-        _replace(folder / "README.md", head(config(value, {"train": folder / f"{value}.parquet"}) for value in parts))
+        _replace(folder / "README.md", head(config(value, {"train": _named(folder, value)}) for value in parts))
     return sorted(folder.glob("*.parquet"))
+
+
+def _named(folder: Path, value: str) -> Path:
+    return disk.named(folder, f"{value}.parquet")
 
 
 def config(name: str, splits: Mapping[str, Path]) -> dict[str, Any]:
@@ -519,7 +531,7 @@ def config(name: str, splits: Mapping[str, Path]) -> dict[str, Any]:
     The description holds the files' hash: `datasets` caches a folder by its card alone, so with an equal card it would
     go on loading a table that has changed.
     """
-    files = [{"split": split, "path": file.name} for split, file in splits.items()]
+    files = [{"split": split, "path": disk.name(Path(file.name))} for split, file in splits.items()]
     return {"config_name": name, "description": f"sha256 {sha256(list(splits.values()))}", "data_files": files}
 
 
@@ -533,7 +545,7 @@ def sha256(files: Sequence[Path]) -> str:
     """The hash of files, names and contents, in the order given."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode() + b"\0")
+        digest.update(os.fsencode(file.name) + b"\0")
         with file.open("rb") as content:
             while part := content.read(_PART):
                 digest.update(part)
@@ -541,9 +553,8 @@ def sha256(files: Sequence[Path]) -> str:
 
 
 def _replace(file: Path, text: str) -> None:
-    making = file.with_suffix(".making")
-    making.write_text(text, encoding="utf-8")
-    os.replace(making, file)
+    with disk.replacing(file) as content:
+        content.write(text.encode())
 
 
 def _plain(config: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import runs, verbs
+from caredio import disk, runs, verbs
 from caredio.errors import CaredioError
 from caredio.evaluation.results import told
 from caredio.fingerprints import of_file
@@ -82,7 +83,7 @@ def train(out: Path, culture: str) -> None:
     made_from = [runs.version(), *_TRAINING, *map(of_file, (recipe, out / "ranked" / f"{culture}.parquet"))]
     rows = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
     stamp = folder / _STAMP
-    if stamp.exists() and stamp.read_text() == rows:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == rows:
         print(f"{folder}: trained already")
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,11 +92,12 @@ def train(out: Path, culture: str) -> None:
         *("--output_dir", str(folder), *_TRAINING),
     ]
     _command("accelerate", "launch", "--cpu", "--num_processes=1", str(recipes / "sft.py"), *arguments, quiet=True)
-    record = json.loads((folder / "training.json").read_text())
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     print(
         f"{folder}: {record['rows']} rows, {record['result']['steps']} steps, loss {record['result']['train_loss']:.3f}"
     )
-    stamp.write_text(rows)
+    with disk.writing(stamp):
+        stamp.write_text(rows, encoding="utf-8")
 
 
 def _command(program: str, *arguments: str, quiet: bool = False) -> None:
@@ -103,7 +105,10 @@ def _command(program: str, *arguments: str, quiet: bool = False) -> None:
     print(f"$ {program} {' '.join(arguments)}", flush=True)
     modules = {"caredio": "caredio.cli", "accelerate": "accelerate.commands.accelerate_cli"}
     command = [sys.executable, "-m", modules[program], *arguments]
-    done = subprocess.run(command, capture_output=quiet, text=True, check=False)  # noqa: S603 (our own commands)
+    environment = {**os.environ, **({"PYTHONIOENCODING": "utf-8:backslashreplace"} if quiet else {})}
+    done = subprocess.run(  # noqa: S603 (our own commands)
+        command, capture_output=quiet, encoding="utf-8", errors="replace", env=environment, check=False
+    )
     if done.returncode:
         print((done.stderr or "")[-4000:], file=sys.stderr)
         raise CaredioError(

@@ -136,7 +136,7 @@ def embedded(
 
     def matched() -> tuple[Dataset, dict[str, Any]]:
         candidates = match.run(table, matching)
-        return candidates, {"alone": match.report(candidates)}
+        return candidates, {"alone": match.report(candidates), **left}
 
     def vectors() -> tuple[Dataset, dict[str, Any]]:
         if given and table is not None:
@@ -151,11 +151,13 @@ def embedded(
         return f"{aside}-{stage}" if aside and stage in run.stages and not run.holds(stage, **made_from) else stage
 
     match_as, embed_as = "candidates", "vectors"
+    source = dict(source or {})
+    left = {name: source.pop(name) for name in ("columns_left",) if name in source}  # which changes no candidate
     if table is None:
         candidates = run.table(match_as)
     else:
-        run.claim(source or {})
-        made: dict[str, Any] = {"columns": features.CANDIDATES, "config": matching, "source": source or {}}
+        run.claim(source)
+        made: dict[str, Any] = {"columns": features.CANDIDATES, "config": matching, "source": source}
         made["code"] = [match, sources]
         match_as = name(match_as, **made)
         candidates = run.stage(match_as, matched, **made)
@@ -167,5 +169,5 @@ def embedded(
             )
         return candidates, run.table("vectors")
     embedding: dict[str, Any] = {"after": [match_as], "config": config, "code": [embed]}
-    embedding["source"] = (source or {}) if given else ""
+    embedding["source"] = source if given else ""
     return candidates, run.stage(name(embed_as, **embedding), vectors, **embedding)
