@@ -260,8 +260,12 @@ def test_what_is_no_chat_completion_is_told(reply, passes):
 @pytest.mark.parametrize(
     ("body", "content_type", "told"),
     [
-        ("<!DOCTYPE html><title>Sign  in</title>", "application/json", "an HTML page, which says: 'Sign in'"),
-        ("\n<html><body>busy", "text/html", "an HTML page"),
+        (
+            "<!DOCTYPE html><title>Sign  in</title>",
+            "application/json",
+            "an HTML page (titled 'Sign in' behind --base-url)",
+        ),
+        ("\n<html><body>busy", "text/html", "an HTML page (behind --base-url)"),
         ('data: {"choices": []}\n\ndata: [DONE]\n', "text/event-stream", "an event stream"),
         ('data: {"error": {"message": "no credit"}}\n\n', "", "an event stream, which says: no credit"),
         (": ping\n\ndata: {}", "", "an event stream"),
