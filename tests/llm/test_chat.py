@@ -54,6 +54,7 @@ def test_plain_text_is_kept_letter_for_letter():
         ("<think><think>a</think>We eat rice.", "We eat rice."),
         ("<think>a<think>b</think>c</think>We eat rice.", "We eat rice."),
         ("We eat <think>what?</think>rice.<think>Good.</think>", "We eat rice."),
+        ("Hm. <think>a</think>b</think>We eat rice.", "We eat rice."),
         ("<thought>a</thought>We eat rice.", "We eat rice."),
         ("<reasoning>a</reasoning>\nWe eat rice.", "We eat rice."),
         ("<seed:think>a</seed:think>We eat rice.", "We eat rice."),
