@@ -236,6 +236,8 @@ def reply(body: dict[str, Any]) -> str:
     draw = random.Random(json.dumps(body, sort_keys=True))
     form = body.get("response_format", {})
     schema = form.get("json_schema", form).get("schema")
+    asked = body["messages"][-1]["content"].partition("fitting this JSON schema: ")[2]
+    schema = schema or (json.loads(asked) if asked else None)
     return json.dumps(_fitting(schema, draw)) if schema else f"{_sentence(draw)}. {_sentence(draw)}."
 
 

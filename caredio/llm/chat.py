@@ -34,6 +34,7 @@ _MEANS = (  # hosts' words for why a reply ended, the first that fits
     (_BROKEN, r"error|abort|cancel|malformed|insufficient|time_?d?_?(?:out|limit)|network|preempt|fail|interrupt"),
     (_TOOL, r"tool|function"),
 )
+_PAGE = "an HTML page"
 _TEXT_PARTS = ("text", "output_text", None)
 _MOST_TOKENS = 2**40
 
@@ -84,7 +85,7 @@ def parse(body: bytes | str, content_type: str = "") -> Any:
     begins = text[0]
     if begins not in "{[":
         if found := faults.page(text):
-            raise CallFailed("an HTML page", said=found.removeprefix("an HTML page titled "))
+            raise CallFailed(_PAGE, cause=f"{found.removeprefix(_PAGE).strip()} behind --base-url".strip())
         if "event-stream" in content_type or re.match(r"(?:data|event|id|retry)?:", text):
             raise CallFailed("an event stream", said=_first_event(text))
     try:

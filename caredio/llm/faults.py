@@ -71,8 +71,8 @@ class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
         passing: bool = False,
         wait: float = 0.0,
         said: str = "",
-        *,
         status: int | None = None,
+        *,
         final: str = "",
         hopeless: bool = False,
         few: bool = False,
@@ -86,7 +86,7 @@ class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
         final: the reason to drop the row for, where the endpoint will always refuse this prompt and no other.
         hopeless: no other call can succeed either.
         few: it passes within a few attempts or not at all.
-        cause: what lies underneath a lost connection.
+        cause: what lies underneath, or what an address leads to.
         """
         super().__init__(f"endpoint: {reason}")
         self.passing, self.wait, self.said = passing, wait, said

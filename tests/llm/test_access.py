@@ -127,6 +127,7 @@ def test_a_key_that_no_header_holds_is_told_without_it(key, monkeypatch):
     with pytest.raises(EndpointError, match=r"OPENAI_API_KEY holds .*; copy the key anew") as error:
         Access(SPEC, "")
     assert key not in str(error.value)
+    assert ("ASCII" in str(error.value)) != key.isascii()
 
 
 @pytest.mark.parametrize("key", ["", " \n", '""'])

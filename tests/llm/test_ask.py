@@ -157,11 +157,12 @@ def test_json_that_is_none_or_holds_no_text_is_a_reason(text, reason):
     assert asked["drop_reason"][0] == reason
 
 
-def test_thinking_inside_json_strings_is_left_out():
-    text = '{"n": "\\u003cthink\\u003ehm\\u003c/think\\u003eWe eat \\\\u0000 {}."}'
+@pytest.mark.parametrize("around", ["{}", "```json\n{}\n```"])
+def test_thinking_inside_json_strings_is_left_out(around):
+    text = around.replace("{}", r'{"n": "\u003cthink\u003ehm\u003c/think\u003eWe eat \\u0000 {}."}')
     with LLMServer(fault=lambda number, body: text) as server:
         asked = run(server, ROWS.select([0]), parse=lambda content, row, answer: {"said": content["n"]}, schema=WORDS)
-    assert asked["said"][0] == "We eat \\u0000 {}."
+    assert asked["said"][0] == r"We eat \u0000 {}."
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_plain_text_is_kept_letter_for_letter():
         ("<think><think>a</think>We eat rice.", "We eat rice."),
         ("<think>a<think>b</think>c</think>We eat rice.", "We eat rice."),
         ("We eat <think>what?</think>rice.<think>Good.</think>", "We eat rice."),
+        ("Hm. <think>a</think>b</think>We eat rice.", "We eat rice."),
         ("<thought>a</thought>We eat rice.", "We eat rice."),
         ("<reasoning>a</reasoning>\nWe eat rice.", "We eat rice."),
         ("<seed:think>a</seed:think>We eat rice.", "We eat rice."),
@@ -260,8 +261,12 @@ def test_what_is_no_chat_completion_is_told(reply, passes):
 @pytest.mark.parametrize(
     ("body", "content_type", "told"),
     [
-        ("<!DOCTYPE html><title>Sign  in</title>", "application/json", "an HTML page, which says: 'Sign in'"),
-        ("\n<html><body>busy", "text/html", "an HTML page"),
+        (
+            "<!DOCTYPE html><title>Sign  in</title>",
+            "application/json",
+            "an HTML page (titled 'Sign in' behind --base-url)",
+        ),
+        ("\n<html><body>busy", "text/html", "an HTML page (behind --base-url)"),
         ('data: {"choices": []}\n\ndata: [DONE]\n', "text/event-stream", "an event stream"),
         ('data: {"error": {"message": "no credit"}}\n\n', "", "an event stream, which says: no credit"),
         (": ping\n\ndata: {}", "", "an event stream"),
