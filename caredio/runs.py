@@ -1,7 +1,7 @@
 """A run folder: every stage's table, and `run.json`, which says what they were made from.
 
     runs/x/run.json                 configuration, versions, counts, drops, tokens, cost: one entry per stage; the
-                                    cultures, topics and prompts that were used
+                                    cultures, topics and prompts that were used; what all commands spent
     runs/x/<stage>/*.parquet        the stage's table
     runs/x/<stage>/rejects/*.parquet   the rows it gave up, with drop_reason
     runs/x/.new/<stage>/            a table that waits to take the place of another
@@ -46,6 +46,9 @@ from caredio import disk, features, fingerprints, prompts, reasons
 from caredio import topics as topic_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
+from caredio.llm import journal
+from caredio.llm.budget import Budget
+from caredio.llm.journal import Journal
 from caredio.llm.model import Model
 from caredio.topics import Topic
 
@@ -107,11 +110,14 @@ class Run:
         """Read the record, and complete what a killed command was moving."""
         record = _record(self._file)
         self._standing: dict[str, Any] = record["stages"]
+        self._spending: dict[str, Any] = record.get("spending", journal.NOTHING)
+        self._budget: Budget | None = None
         self._kept_used: dict[str, Any] = record.get("used", {})
         for stage in record.get("moving", ()):
             self._move(stage)
         if record.get("moving"):
             self._save()
+        self._add_spending()  # of a command that was killed
         self._beside: dict[str, Any] = _waiting(self._new / "run.json")
         self._held: list[str] = []  # stages of this command that wait
         self._touched: set[str] = set()  # stages of this command
@@ -124,6 +130,7 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         try:
+            self._end_spending()
             if kind is None:
                 if self._held or self.used != self._kept_used:
                     self._kept_used = dict(self.used)
@@ -131,6 +138,25 @@ class Run:
                 self._clean()
         finally:
             self._release()
+
+    def charge(self, budget: Budget) -> None:
+        """Write down what `budget` spends from now on, as it happens; run.json adds up the commands on this run."""
+        if self._budget is None and self._lock:
+            self._budget = budget
+            budget.journal = Journal(journal.file_of(self._spending, self.path))
+
+    def _end_spending(self) -> None:
+        if self._budget and self._budget.journal:
+            self._budget.journal.close()
+            self._budget.journal = None
+        self._budget = None
+        self._add_spending()
+
+    def _add_spending(self) -> None:
+        if (total := journal.added(self._spending, self.path)) != self._spending:
+            self._spending = total
+            self._save()
+            journal.remove(total, self.path)
 
     def table(self, stage: str) -> Dataset:
         """The table a finished stage wrote.
@@ -423,6 +449,7 @@ class Run:
             "packages": {name: metadata.version(name) for name in ("datasets", "transformers", "torch", "openai")},
             "stages": self._standing,
             "used": self._kept_used,
+            "spending": self._spending,
             **({"moving": list(moving)} if moving else {}),
         }
         _replace(self._file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

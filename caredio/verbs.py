@@ -71,6 +71,7 @@ def synthesize(
         return planned
     model = connect(spec, endpoint, store, config.questions.seed)
     with _opened(out) as run:
+        run.charge(endpoint.budget)
         return synthesis.synthesize(run, model, targets, asked, known, config, endpoint, known_topics)
 
 
@@ -129,6 +130,7 @@ def select(
             return Plan(spec.model, plans.steps(candidates, config, spec), endpoint.batch, is_local(spec))
     model = connect(spec, endpoint, store, config.match.seed) if config.asks else None
     with _opened(out, create=rows is not None) as run:
+        run.charge(endpoint.budget)
         ranked = selection.select(run, config, rows, record, model, endpoint, where)
         run.stage("preference", lambda: views.preference(ranked), after=["ranked"], code=[views], split_by="culture")
     if push:
@@ -187,6 +189,7 @@ def calibrate(
     if embedding.embedder.startswith(embed.ENDPOINT):
         calibrate.cultures(_candidates(out, rows, matching))  # too few are known before vectors are paid for
     with Run(out, create=rows is not None) as run:
+        run.charge(endpoint.budget)
         on = engine.connect(where)
         candidates, vectors = selection.embedded(
             run, matching, embedding, rows, record, endpoint, on, aside="calibration"

@@ -12,8 +12,9 @@ import pytest
 from datasets import Dataset, load_dataset
 from llm_server import LLMServer
 
+import caredio
 from caredio import features, runs
-from caredio.errors import InputError
+from caredio.errors import BudgetError, InputError
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
@@ -347,3 +348,35 @@ def test_a_folder_that_is_a_file_is_told(tmp_path):
 def test_a_missing_table_is_told(tmp_path):
     with Run(tmp_path) as run, pytest.raises(InputError, match="no finished candidates table"):
         run.table("candidates")
+
+
+def test_what_commands_spend_adds_up_stopped_and_killed_ones_included(tmp_path, monkeypatch):
+    script = "import caredio, sys; caredio.synthesize(sys.argv[1], ['china'], ['food'], **eval(sys.argv[2]))"
+    wanted = {"model": "gpt-4.1-mini", "per_topic": 3, "neighbours": 1, "compared": 1, "concurrency": 2}
+    victim, out = [], tmp_path / "run"
+
+    def kills(number, body):
+        if number == 7:
+            victim[0].kill()
+
+    def models():
+        return json.loads((out / "run.json").read_text(encoding="utf-8"))["spending"]["models"]
+
+    with LLMServer(fault=kills, latency=0.02) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        victim.append(subprocess.Popen([sys.executable, "-c", script, str(out), repr(wanted)], stderr=subprocess.PIPE))
+        victim[0].communicate(timeout=60)
+        seen, server.fault = len(server.seen), None
+        with pytest.raises(BudgetError):  # stopped by its limit
+            caredio.synthesize(out, ["china"], ["food"], **wanted, max_total_tokens=2_000)
+        (killed,) = models()
+        assert killed["calls"] >= seen
+        assert killed["uncounted"] >= 1  # what was in flight, at the most it can have cost
+        caredio.synthesize(out, ["china"], ["food"], **wanted)
+        (whole,) = models()
+        assert len(server.seen) <= whole["calls"] <= len(server.seen) + 2  # two more at most had not left
+        before = models()
+        caredio.synthesize(out, ["china"], ["food"], **wanted)
+        assert models() == before  # all of it was stored
+    assert not list(out.glob(".spending*"))
+    assert whole["cost_usd"] == pytest.approx((whole["prompt_tokens"] * 0.4 + whole["completion_tokens"] * 1.6) / 1e6)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 from caredio.errors import InputError
 from caredio.llm.budget import Rate
-from caredio.llm.prices import Usage
+from caredio.llm.prices import Usage, cost
+
+NOTHING: dict[str, Any] = {"next": 0, "models": []}
+_COUNTS = ("calls", "prompt_tokens", "completion_tokens", "uncounted")
 
 
 class Journal:
@@ -49,6 +54,48 @@ class Journal:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); make room, and run the same command again."
             ) from None
+
+
+def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A run's spending with that of the journals in its folder which it does not hold yet.
+
+    Args:
+        record: `next`, the number of the first journal that is not in it, and `models`: a row for each model and price.
+    """
+    spent = {Rate(row["model"], row["batch"]): _usage(row) for row in record["models"]}
+    following = record["next"]
+    for number, file in _files(folder):
+        if number >= record["next"]:
+            following = max(following, number + 1)
+            for rate, usage in read(file).items():
+                spent.setdefault(rate, Usage()).add(usage)
+    return {"next": following, "models": [_row(rate, spent[rate]) for rate in sorted(spent)]}
+
+
+def remove(record: Mapping[str, Any], folder: Path) -> None:
+    """Delete the journals that a record holds, once it is written."""
+    for number, file in _files(folder):
+        if number < record["next"]:
+            file.unlink(missing_ok=True)
+
+
+def file_of(record: Mapping[str, Any], folder: Path) -> Path:
+    """The file of the journal that is to follow what a record holds."""
+    return folder / f".spending-{record['next']}.jsonl"
+
+
+def _files(folder: Path) -> list[tuple[int, Path]]:
+    return [(int(file.stem.split("-")[1]), file) for file in folder.glob(".spending-*.jsonl")]
+
+
+def _row(rate: Rate, usage: Usage) -> dict[str, Any]:
+    dollars = cost(rate.model, usage, rate.batch)
+    counts = {name: getattr(usage, name) for name in _COUNTS}
+    return {**rate._asdict(), **counts, "cost_usd": None if dollars is None else round(dollars, 6)}
+
+
+def _usage(row: Mapping[str, Any]) -> Usage:
+    return Usage(**{name: row[name] for name in _COUNTS})
 
 
 def read(path: Path) -> dict[Rate, Usage]:

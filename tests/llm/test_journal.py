@@ -95,3 +95,35 @@ def test_a_journal_that_cannot_grow_is_one_sentence(tmp_path):
         signal.signal(signal.SIGXFSZ, ignored)
     with pytest.raises(InputError, match="cannot be written"):
         Journal(Path(tmp_path, "missing", "spending.jsonl"))
+
+
+def test_commands_add_up_each_journal_once_even_where_a_process_was_killed_between(tmp_path):
+    def spends(record, used):
+        open_ = Journal(journal.file_of(record, tmp_path))
+        open_.held(0, CHAT, MOST)
+        open_.used(0, used)
+        open_.close()
+
+    spends(journal.NOTHING, Usage(1, 0, 60, 40))
+    first = journal.added(journal.NOTHING, tmp_path)
+    assert first == {
+        "next": 1,
+        "models": [
+            {
+                "model": "gpt-4.1-mini",
+                "batch": False,
+                "calls": 1,
+                "prompt_tokens": 60,
+                "completion_tokens": 40,
+                "uncounted": 0,
+                "cost_usd": pytest.approx((60 * 0.40 + 40 * 1.60) / 1e6),
+            }
+        ],
+    }
+    assert journal.added(first, tmp_path) == first  # killed before its journal was removed
+    spends(first, Usage(1, 0, 6, 4))
+    second = journal.added(first, tmp_path)
+    assert (second["next"], second["models"][0]["prompt_tokens"]) == (2, 66)
+    journal.remove(second, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert journal.added(second, tmp_path) == second
