@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from caredio import verbs
+from caredio import disk, verbs
 from caredio.errors import CaredioError
 
 _BUILD_EXAMPLES = """examples:
@@ -56,6 +58,11 @@ _PUBLISH_EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
+    if argv is None:
+        disk.in_utf8()
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack characters that tables have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("caredio").setLevel(logging.INFO)
@@ -66,8 +73,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         given = vars(arguments)
         _tell(given.pop("verb")(**given), given.get("out"))
+        sys.stdout.flush()
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
+    except (OSError, sqlite3.Error) as error:
+        if not disk.refused(error):
+            raise
+        sys.exit(_fail(disk.refusal(error, given.get("out") or "the output"), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
 
@@ -95,14 +107,15 @@ def _parser() -> argparse.ArgumentParser:
 
     asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config, engine.Config]
     parser = argparse.ArgumentParser(
-        prog="caredio", description="Small, right datasets that align models to a culture."
+        prog="caredio", description="Small, right datasets that align models to a culture.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"caredio {metadata.version('caredio')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
 
     build = _command(commands, verbs.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
     _synthesis_flags(build)
-    _setting_flags(build, [*asking, *writing, *ranking])
+    _push_flags(build)
+    _setting_flags(build, [release.Config, *asking, *writing, *ranking])  # --held-out is that of the optimisation
 
     synthesize = _command(commands, verbs.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
     _synthesis_flags(synthesize)
@@ -134,14 +147,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--trained", type=Path, help="folder with an adapter a culture, or with one trained model")
     _setting_flags(evaluate, [results.Config])
 
-    tasks = commands.add_parser("tasks-path", help="print the folder of the lm-eval tasks, for lm_eval --include_path")
+    tasks = commands.add_parser(
+        "tasks-path", help="print the folder of the lm-eval tasks, for lm_eval --include_path", allow_abbrev=False
+    )
     tasks.set_defaults(verb=tasks_path)
 
     publish = _command(commands, verbs.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     publish.add_argument("--to", type=Path, help="folder of the release; default: OUT/release")
     publish.add_argument("--model", type=Path, help="release this folder that a recipe wrote, not the dataset")
     _push_flags(publish)
-    publish.add_argument("--cultures-file", type=Path, help="the YAML that the run was built with")
+    publish.add_argument("--cultures-file", type=Path, help="YAML of cultures that the run was not built with")
     _setting_flags(publish, [release.Config])
     return parser
 
@@ -153,6 +168,7 @@ def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) 
         description=does,
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(verb=verb)
     parser.add_argument(

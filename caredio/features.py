@@ -25,10 +25,25 @@ _TEXT = Value("string")
 _MESSAGES = List({"role": _TEXT, "content": _TEXT})
 
 
+# what synthesis/checks.py looks for in a model's text; the first that is found is the reason
+TEXT_CHECKS = (
+    "refusal",
+    "meta-talk",
+    "leaked prompt",
+    "wrong language",
+    "toxic",
+    "personal data",
+    "sweeping statement",
+    "names another culture",
+)
+
+
 class Column(NamedTuple):
     type: object
     meaning: str
     writer: str
+    # checks that a model's text in it has passed, by field of a nested column; none where no model writes the text
+    checks: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
 
 COLUMNS: dict[str, Column] = {
@@ -50,26 +65,31 @@ COLUMNS: dict[str, Column] = {
     "draw": Column(Value("int32"), "number of the sample for the same prompt, from 0", "roleplay"),
     # candidates
     "sample_id": Column(_TEXT, "content hash of culture, question and response", "contrast"),
-    "universal_question": Column(_TEXT, "the question before adaptation", "adapt"),
-    "question": Column(_TEXT, "the question as asked", "questions, adapt"),
-    "response": Column(_TEXT, "the answer as the culture; of candidates, the contrastive one", "roleplay, contrast"),
-    "isolated_response": Column(_TEXT, "the answer before seeing the others'", "contrast"),
+    "universal_question": Column(_TEXT, "the question before adaptation", "adapt", TEXT_CHECKS),
+    "question": Column(_TEXT, "the question as asked", "questions, adapt", TEXT_CHECKS),
+    "response": Column(
+        _TEXT, "the answer as the culture; of candidates, the contrastive one", "roleplay, contrast", TEXT_CHECKS
+    ),
+    "isolated_response": Column(_TEXT, "the answer before seeing the others'", "contrast", TEXT_CHECKS),
     "others": Column(
         List({"culture": _TEXT, "sample_id": _TEXT, "response": _TEXT, "shown": Value("bool")}),
         "isolated answers of other cultures to this question; shown ones were in the contrastive prompt",
         "contrast",
+        {"response": TEXT_CHECKS},
     ),
     "panel": Column(
         List({"persona": _TEXT, "sample_id": _TEXT, "response": _TEXT}),
         "other answers of the same culture to this question, by persona where one was drawn",
         "contrast",
+        {"response": TEXT_CHECKS},
     ),
-    "traits": Column(List(_TEXT), "what the comparison says of the culture", "adapt"),
+    "traits": Column(List(_TEXT), "what the comparison says of the culture", "adapt", TEXT_CHECKS),
     "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast, optimize"),
     "history": Column(
         List({"round": Value("int32"), "question": _TEXT, "response": _TEXT, "objective": Value("float64")}),
         "accepted steps of the optimisation, from round 0 on",
         "optimize",
+        {"question": TEXT_CHECKS, "response": TEXT_CHECKS},
     ),
     "generator": Column(_TEXT, "model that was asked", "contrast"),
     "model_revision": Column(_TEXT, "model that says it answered", "contrast"),
@@ -89,10 +109,10 @@ COLUMNS: dict[str, Column] = {
     "unusable": Column(_TEXT, "what the model wrote, in rows dropped for it; among rejects only", "every stage"),
     # what is trained on
     "rank": Column(Value("int32"), "1 = best within its culture", "rank"),
-    "prompt": Column(_MESSAGES, "chat messages asked", "rank, views"),
-    "completion": Column(_MESSAGES, "chat messages to learn", "rank"),
-    "chosen": Column(_MESSAGES, "the culture's answer", "views"),
-    "rejected": Column(_MESSAGES, "another culture's answer to the same question", "views"),
+    "prompt": Column(_MESSAGES, "chat messages asked", "rank, views", {"content": TEXT_CHECKS}),
+    "completion": Column(_MESSAGES, "chat messages to learn", "rank", {"content": TEXT_CHECKS}),
+    "chosen": Column(_MESSAGES, "the culture's answer", "views", {"content": TEXT_CHECKS}),
+    "rejected": Column(_MESSAGES, "another culture's answer to the same question", "views", {"content": TEXT_CHECKS}),
     "rejected_culture": Column(_TEXT, "whose answer that is", "views"),
     # results
     "system": Column(_TEXT, "what was evaluated, or the baseline of a constant answer", "evaluate"),
@@ -120,6 +140,8 @@ CANDIDATES = _table(
 )
 REJECTS = _table("drop_reason unusable")  # what the rows given up hold besides
 OWN = _table("question_id question response culture")  # the least a table of one's own holds
+# what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it
+TAKEN = _table("language topic_id level question_type universal_question generator model_revision drop_reason")
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
 SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})
 RANKED = Features({**CANDIDATES, **_table(_SCORES), **_table("rank prompt completion")})

@@ -6,6 +6,7 @@ Settings are the fields of the stages' Configs, of `Spec` and of `Endpoint`: `pe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
     from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
+    from caredio.runs import Run
+    from caredio.selection import match
     from caredio.selection.calibrate import Calibration
 
 
 def synthesize(
-    out: Path | str,
+    out: Path | str | Run,
     cultures: Sequence[str] | None = None,
     topics: Sequence[str] | None = None,
     *,
@@ -37,8 +40,10 @@ def synthesize(
     """Write candidates for `cultures` on `topics` (all when None) into the run folder `out`.
 
     Args:
+        out: the folder, or one that is open.
         cultures, topics: slugs and topic ids.
-        cultures_file, topics_file: YAML whose entries add to or override the shipped ones.
+        cultures_file, topics_file: YAML whose entries add to or override the shipped ones; by default those that the
+            run was built with, if it was built before.
         store: file of stored answers; by default one for all runs of this user.
         dry_run: return the plan of calls, tokens and cost instead, and spend nothing.
         endpoint: how to reach models, in place of its settings; what is given one object shares its limits.
@@ -49,29 +54,28 @@ def synthesize(
     Raises:
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
-    from caredio import cultures as culture_files
-    from caredio import synthesis, yamlfile
-    from caredio import topics as topic_files
+    from caredio import preflight, runs, synthesis, yamlfile
     from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
     from caredio.llm.spec import Spec
-    from caredio.runs import Run
     from caredio.synthesis.plan import plan
 
     config, spec, reached = fill([synthesis.Config, Spec, Endpoint], settings)
     endpoint = endpoint or reached
-    known = culture_files.load(cultures_file)
+    known, known_topics = runs.known(_path(out), cultures_file, topics_file)
     targets = yamlfile.pick(cultures, known, "culture")
-    asked = yamlfile.pick(topics, topic_files.load(topics_file), "topic")
+    asked = yamlfile.pick(topics, known_topics, "topic")
+    planned = plan(targets, asked, known, config, spec, endpoint.batch)
+    preflight.writing(config, spec, endpoint, planned.candidates)
     if dry_run:
-        return plan(targets, asked, known, config, spec, endpoint.batch)
-    model = connect(spec, endpoint, store)
-    with Run(out) as run:
-        return synthesis.synthesize(run, model, targets, asked, known, config, endpoint)
+        return planned
+    model = connect(spec, endpoint, store, config.questions.seed)
+    with _opened(out) as run:
+        return synthesis.synthesize(run, model, targets, asked, known, config, endpoint, known_topics)
 
 
 def select(
-    out: Path | str,
+    out: Path | str | Run,
     table: Path | str | None = None,
     *,
     push: str = "",
@@ -84,6 +88,7 @@ def select(
     """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
 
     Args:
+        out: the folder, or one that is open.
         table: parquet, csv, json or jsonl file, or `owner/name` of a dataset on the Hub, with a question, a response
             and a culture in each row.
         push: `owner/name` on the Hub, to `publish` the ranked split there; empty does not.
@@ -99,60 +104,70 @@ def select(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import selection
+    from caredio import preflight, selection
     from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
+    from caredio.llm.plan import Plan, is_local
     from caredio.llm.spec import Spec
     from caredio.publishing import release
-    from caredio.runs import Run
-    from caredio.selection import engine, source
+    from caredio.selection import embed, engine, source
+    from caredio.selection import plan as plans
     from caredio.training import views
 
     reading, config, releasing, spec, reached, where = fill(
         [source.Config, selection.Config, release.Config, Spec, Endpoint, engine.Config], settings
     )
     endpoint = endpoint or reached
-    if table is None and reading != source.Config():
-        raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
-    if not push and releasing != release.Config():
-        raise InputError("a release is described, but select publishes with --push owner/name only.")
-    rows, record = source.run(str(table), reading) if table else (None, None)
-    if dry_run:
-        return _scoring(out, rows, config, spec, endpoint)
-    model = connect(spec, endpoint, store) if config.asks else None
-    with Run(out) as run:
-        ranked = selection.select(run, config, rows, record, model, endpoint, where)
-        run.stage("preference", lambda: views.preference(ranked), after=["ranked"], split_by="culture")
+    _described(reading, releasing, table is not None, push)
     if push:
-        publish(out, push=push, private=private, **dataclasses.asdict(releasing))
+        preflight.pushing(push, _path(out) / "release")
+    rows, record = source.run(str(table), reading) if table else (None, None)
+    if dry_run or config.asks or config.embed.embedder.startswith(embed.ENDPOINT):
+        candidates = _candidates(out, rows, config.match)
+        preflight.ranking(config, spec, endpoint, plans.pool(candidates))
+        if dry_run:
+            return Plan(spec.model, plans.steps(candidates, config, spec), endpoint.batch, is_local(spec))
+    model = connect(spec, endpoint, store, config.match.seed) if config.asks else None
+    with _opened(out, create=rows is not None) as run:
+        ranked = selection.select(run, config, rows, record, model, endpoint, where)
+        run.stage("preference", lambda: views.preference(ranked), after=["ranked"], code=[views], split_by="culture")
+    if push:
+        publish(_path(out), push=push, private=private, **dataclasses.asdict(releasing))
     return ranked
 
 
-def _scoring(out: Path | str, table: Dataset | None, config: Any, spec: Any, endpoint: Any) -> Plan:
-    """The plan of `select`; nothing is written."""
-    from caredio import features
-    from caredio.llm.plan import Plan
+def _path(out: Path | str | Run) -> Path:
+    return Path(out) if isinstance(out, (Path, str)) else out.path
+
+
+def _opened(out: Path | str | Run, create: bool = True) -> contextlib.AbstractContextManager[Run]:
+    """The run in a folder until the block ends, or one that whoever opened it will close."""
     from caredio.runs import Run
+
+    return Run(out, create) if isinstance(out, (Path, str)) else contextlib.nullcontext(out)
+
+
+def _candidates(out: Path | str | Run, table: Dataset | None, matching: match.Config) -> Dataset:
+    """What `select` ranks: the run's candidates, or those of a table of one's own; nothing is written."""
+    from caredio import features
     from caredio.selection import match
-    from caredio.selection.plan import steps
 
-    if table is None:
-        with Run(out) as run:
-            candidates = run.table("candidates")
-    else:
-        candidates = features.kept(match.run(table, config.match))
-    count = max(1, len(candidates))
-    question, answer = (sum(map(len, candidates[name][:])) // count for name in ("question", "response"))
-    others = 0 if table is not None else sum(map(len, (*candidates["others"], *candidates["panel"])))
-    planned = steps(len(candidates), len(set(candidates["culture"])), config, others, question, answer)
-    return Plan(spec.model, planned, endpoint.batch)
+    if table is not None:
+        return features.kept(match.run(table, matching))
+    with _opened(out, create=False) as run:
+        return run.table("candidates")
 
 
-def calibrate(out: Path | str, table: Path | str | None = None, **settings: Any) -> Calibration:
+def calibrate(
+    out: Path | str, table: Path | str | None = None, *, endpoint: Endpoint | None = None, **settings: Any
+) -> Calibration:
     """Find the theta that fits an embedder, on the candidates of the run folder `out` or a table of one's own.
+
+    No table of the run is replaced: vectors of another embedder are written to `out/calibration-vectors`.
 
     Args:
         table: as `select` takes it.
+        endpoint: as `synthesize` takes it.
 
     Returns:
         What clusters look like at each theta; `str` of it is a table, and its `theta` the one to give `select`.
@@ -166,12 +181,17 @@ def calibrate(out: Path | str, table: Path | str | None = None, **settings: Any)
     from caredio.selection import calibrate, embed, engine, match, source
 
     configs = [source.Config, match.Config, embed.Config, calibrate.Config, Endpoint, engine.Config]
-    reading, matching, embedding, config, endpoint, where = fill(configs, settings)
+    reading, matching, embedding, config, reached, where = fill(configs, settings)
+    endpoint = endpoint or reached
     rows, record = source.run(str(table), reading) if table else (None, None)
-    with Run(out) as run:
+    if embedding.embedder.startswith(embed.ENDPOINT):
+        calibrate.cultures(_candidates(out, rows, matching))  # too few are known before vectors are paid for
+    with Run(out, create=rows is not None) as run:
         on = engine.connect(where)
-        candidates, vectors = selection.embedded(run, matching, embedding, rows, record, endpoint, on)
-    return calibrate.run(candidates, vectors, config, embedding.embedder)
+        candidates, vectors = selection.embedded(
+            run, matching, embedding, rows, record, endpoint, on, aside="calibration"
+        )
+        return calibrate.run(candidates, vectors, config, embedding.embedder)
 
 
 def build(
@@ -179,35 +199,77 @@ def build(
     cultures: Sequence[str] | None = None,
     topics: Sequence[str] | None = None,
     *,
+    cultures_file: Path | str | None = None,
+    topics_file: Path | str | None = None,
+    push: str = "",
+    private: bool = False,
     store: Path | str | None = None,
     dry_run: bool = False,
+    endpoint: Endpoint | None = None,
     **settings: Any,
 ) -> Dataset | Plan:
-    """`synthesize`, then `select`, in one run folder; takes what both take. Limits are for both together."""
-    from caredio import cultures as culture_files
-    from caredio import selection, synthesis
-    from caredio.llm.client import Endpoint
-    from caredio.llm.plan import Plan
-    from caredio.llm.spec import Spec
-    from caredio.selection import embed, engine
-    from caredio.selection.plan import steps
+    """`synthesize`, then `select`, in one run folder; takes what both take. Limits are for both together.
 
-    scoring = [selection.Config, engine.Config]
-    config, *_, endpoint = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
-    if not dry_run:
-        embed.encoder(config.embed, endpoint)  # what cannot be is told before anything is spent
+    Where it fails, tables that the run held before stay as they were. `held_out` is that of the optimisation where it
+    is text, and that of the release where it is a number.
+    """
+    from caredio import preflight, selection, synthesis
+    from caredio.llm.client import Endpoint
+    from caredio.llm.spec import Spec
+    from caredio.selection import engine
+    from caredio.selection.plan import expected
+
+    settings, releasing = _releasing(settings, push)
+    scoring, files = [selection.Config, engine.Config], {"cultures_file": cultures_file, "topics_file": topics_file}
+    config, where, spec, reached = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
+    endpoint = endpoint or reached
     ranking = _of([*scoring, Spec], settings)
     writing = {name: settings[name] for name in settings if name not in _of([*scoring, Endpoint], settings)}
-    writing |= _of([synthesis.Config, Spec], settings)
-    written = synthesize(out, cultures, topics, store=store, dry_run=dry_run, endpoint=endpoint, **writing)
-    if isinstance(written, Plan):
-        rows, others = (
-            next(step.calls for step in written.steps if step.stage == stage)
-            for stage in ("adapted", "isolated answers")
-        )
-        many = len(cultures) if cultures else len(culture_files.load(settings.get("cultures_file")))
-        return dataclasses.replace(written, steps=(*written.steps, *steps(rows, many, config, others)))
-    return select(out, store=store, endpoint=endpoint, **ranking)
+    writing |= {**_of([synthesis.Config, Spec], settings), **files, "store": store, "endpoint": endpoint}
+    planned: Any = synthesize(out, cultures, topics, dry_run=True, **writing)
+    preflight.ranking(config, spec, endpoint, planned.candidates)
+    if dry_run:
+        steps = (*planned.steps, *expected(planned.candidates, config, spec))
+        return dataclasses.replace(planned, steps=steps)
+    preflight.building(config, spec, endpoint, where, Path(out))
+    if push:
+        preflight.pushing(push, Path(out) / "release")
+    with _opened(out) as run:
+        synthesize(run, cultures, topics, **writing)
+        ranked = select(run, store=store, endpoint=endpoint, **ranking)
+    if push:
+        publish(out, push=push, private=private, **releasing)
+    return ranked
+
+
+def _releasing(settings: dict[str, Any], push: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of `build` apart from a table's and a release's, and those of the release.
+
+    Raises:
+        InputError: a table or a release is described, and there is none.
+    """
+    from caredio.publishing import release
+    from caredio.selection import source
+
+    reading = _of([source.Config], settings)
+    found = _of([release.Config], settings)
+    if isinstance(found.get("held_out"), str):  # that of the optimisation
+        del found["held_out"]
+    own, releasing = fill([source.Config, release.Config], {**reading, **found})
+    _described(own, releasing, table=False, push=push)
+    return {name: settings[name] for name in settings.keys() - reading.keys() - found.keys()}, found
+
+
+def _described(reading: Any, releasing: Any, table: bool, push: str) -> None:
+    """See that a table or a release that settings describe is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not table and reading != type(reading)():
+        raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
+    if not push and releasing != type(releasing)():
+        raise InputError("a release is described, but it is published with --push owner/name only.")
 
 
 def evaluate(
@@ -232,35 +294,37 @@ def evaluate(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import features
-    from caredio.evaluation import culturalbench, results
+    from caredio import features, fingerprints
+    from caredio.evaluation import results, tasks_path
     from caredio.evaluation.systems import System
     from caredio.llm.local import model_path
-    from caredio.runs import Run, sha256
+    from caredio.runs import Run
 
     (config,) = fill([results.Config], settings)
     with Run(out) as run:
+        known = run.cultures()
         if cultures is None and "ranked" in run.stages:
             cultures = sorted(set(run.table("ranked")["culture"]))
         base = str(model_path()) if model == EMBEDDED else model
         systems = [System("raw", base), System("role-play", base, role_play=True)]
-        weights: list[Path] = []
         if trained:
             folder = Path(trained)
             adapters = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/adapter_config.json"))}
             systems.append(System("trained", base, adapters) if adapters else System("trained", str(folder)))
-            weights = sorted(folder.rglob("*.safetensors"))
+
+        asked = [(known[slug].name, known[slug].adjective) if slug in known else slug for slug in cultures or known]
 
         def measured() -> tuple[Dataset, dict[str, Any]]:
-            table = results.evaluate(systems, cultures, config)
+            table = results.evaluate(systems, cultures, config, known)
             return table, {"measured": results.record(table)}
 
         return run.stage(
             "results",
             measured,
             columns=features.RESULTS,
-            config={"config": config, "model": model, "trained": str(trained or ""), "cultures": cultures},
-            source=sha256([culturalbench.path(config.culturalbench), *weights]),
+            config={"config": config, "systems": systems, "cultures": asked},
+            source=fingerprints.contents(tasks_path()),
+            code=[results],
         )
 
 
@@ -282,7 +346,7 @@ def publish(
         model: folder a recipe wrote; None releases the dataset.
         push: `owner/name` on the Hub; empty writes the folder only.
         private: visibility of a repository this creates.
-        cultures_file: the YAML that the run was built with.
+        cultures_file: YAML of cultures that the run was not built with, as those of a table.
 
     Returns:
         The folder of the release.
@@ -290,7 +354,6 @@ def publish(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import cultures as culture_files
     from caredio.publishing import hub, release
     from caredio.runs import Run
 
@@ -298,12 +361,12 @@ def publish(
     trained = Path(model) if model else None
     folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
     name = push or folder.as_posix()
-    with Run(out) as run:
+    with Run(out, create=trained is not None) as run:
         if trained:
             results = run.table("results") if "results" in run.stages else None
             release.model(trained, folder, config, results, name)
         else:
-            release.dataset(run, folder, config, culture_files.load(cultures_file), name)
+            release.dataset(run, folder, config, run.cultures(cultures_file), name)
     if push:
         hub.push(folder, push, "model" if trained else "dataset", private)
     return folder
@@ -323,8 +386,10 @@ def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: 
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import walkthrough
+    from caredio import preflight, walkthrough
 
+    if push:
+        preflight.pushing(push, Path(out) / "release")
     return walkthrough.run(Path(out), version, push)
 
 

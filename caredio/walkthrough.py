@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,15 +19,20 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import verbs
+from caredio import disk, runs, verbs
 from caredio.errors import CaredioError
 from caredio.evaluation.results import told
+from caredio.fingerprints import of_file
 from caredio.runs import Run
 
 CULTURES = ("china", "united_kingdom", "south_korea")
 TOPICS = ("food", "respect_elders")
 SIZE: dict[str, Any] = {"per_topic": 2, "neighbours": 1, "sentences": "one", "checks": "none"}  # it would fail them
 _STAMP = "trained_on.txt"
+_TRAINING = (
+    *("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4"),  # for 4 GiB of memory
+    *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
+)
 
 
 def run(out: Path, version: str, push: str = "") -> Path:
@@ -66,31 +72,32 @@ def run(out: Path, version: str, push: str = "") -> Path:
 
 
 def train(out: Path, culture: str) -> None:
-    """One adapter by `recipes/sft.py`, launched as a user would; skipped when it was made from the same rows.
+    """One adapter by `recipes/sft.py`, launched as a user would; skipped when it was made so from the same rows.
 
     Raises:
         CaredioError: the recipe failed; what it said stands above.
     """
     folder = out / "models" / culture
-    rows = hashlib.sha256((out / "ranked" / f"{culture}.parquet").read_bytes()).hexdigest()
+    recipes = Path(str(resources.files("caredio.recipes")))
+    recipe = recipes / "smollm2-135m" / "sft-lora.yaml"
+    made_from = [runs.version(), *_TRAINING, *map(of_file, (recipe, out / "ranked" / f"{culture}.parquet"))]
+    rows = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
     stamp = folder / _STAMP
-    if stamp.exists() and stamp.read_text() == rows:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == rows:
         print(f"{folder}: trained already")
         return
     shutil.rmtree(folder, ignore_errors=True)
-    recipes = Path(str(resources.files("caredio.recipes")))
     arguments = [
-        *("--config", str(recipes / "smollm2-135m" / "sft-lora.yaml")),
-        *("--dataset_name", str(out / "ranked"), "--dataset_config", culture, "--output_dir", str(folder)),
-        *("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4"),  # for 4 GiB of memory
-        *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
+        *("--config", str(recipe), "--dataset_name", str(out / "ranked"), "--dataset_config", culture),
+        *("--output_dir", str(folder), *_TRAINING),
     ]
     _command("accelerate", "launch", "--cpu", "--num_processes=1", str(recipes / "sft.py"), *arguments, quiet=True)
-    record = json.loads((folder / "training.json").read_text())
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     print(
         f"{folder}: {record['rows']} rows, {record['result']['steps']} steps, loss {record['result']['train_loss']:.3f}"
     )
-    stamp.write_text(rows)
+    with disk.writing(stamp):
+        stamp.write_text(rows, encoding="utf-8")
 
 
 def _command(program: str, *arguments: str, quiet: bool = False) -> None:
@@ -98,7 +105,10 @@ def _command(program: str, *arguments: str, quiet: bool = False) -> None:
     print(f"$ {program} {' '.join(arguments)}", flush=True)
     modules = {"caredio": "caredio.cli", "accelerate": "accelerate.commands.accelerate_cli"}
     command = [sys.executable, "-m", modules[program], *arguments]
-    done = subprocess.run(command, capture_output=quiet, text=True, check=False)  # noqa: S603 (our own commands)
+    environment = {**os.environ, **({"PYTHONIOENCODING": "utf-8:backslashreplace"} if quiet else {})}
+    done = subprocess.run(  # noqa: S603 (our own commands)
+        command, capture_output=quiet, encoding="utf-8", errors="replace", env=environment, check=False
+    )
     if done.returncode:
         print((done.stderr or "")[-4000:], file=sys.stderr)
         raise CaredioError(

@@ -47,13 +47,15 @@ def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
             value of another type; the message names file and line.
     """
     try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
+        entries = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text.") from None
+        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8.") from None
+    except RecursionError:
+        raise InputError(f"{path}: YAML nested too deep to be read.") from None
     except yaml.reader.ReaderError as error:
-        line = path.read_text(encoding="utf-8")[: error.position].count("\n") + 1
+        line = path.read_text(encoding="utf-8-sig")[: error.position].count("\n") + 1
         raise InputError(f"{path}, line {line}: not valid YAML (a control character).") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

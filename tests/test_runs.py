@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -150,6 +153,189 @@ def test_a_damaged_record_is_told(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json: is not a run's record"):
         Run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"{", b"[]", b"\xff\xfe", b'{"stages": [1]}', b'{"stages": {"one": {"rows": 3}}}', b'{"stages": {}, "used": 1}'],
+)
+def test_a_damaged_record_leaves_no_lock(record, tmp_path):
+    file = tmp_path / "run.json"
+    file.write_bytes(record)
+    with pytest.raises(InputError, match="is not a run's record"):
+        Run(tmp_path)
+    file.unlink()
+    with Run(tmp_path) as run:
+        run.stage("one", table)
+
+
+def test_a_record_that_is_a_folder_is_told(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(InputError, match="is not a run's record"):
+        Run(tmp_path)
+
+
+def chain(run, first=ROWS, **last):
+    """Three stages, each made from the one before."""
+    run.stage("questions", lambda: table(first), config=len(first))
+    run.stage("candidates", table, after=["questions"])
+    run.stage("scored", table, after=["candidates"], **last)
+
+
+def test_a_table_is_read_while_what_it_was_made_from_stands_there(tmp_path):
+    with Run(tmp_path) as run:
+        chain(run)
+    with Run(tmp_path) as run:
+        assert run.table("scored").to_list() == ROWS
+        run.stage("questions", lambda: table(ROWS[:2]), config=2)
+    with Run(tmp_path) as run:
+        for stage in ("candidates", "scored"):  # all the way down
+            with pytest.raises(InputError) as told:
+                run.table(stage)
+            assert str(told.value) == (
+                f"{tmp_path}/candidates: is out of date, as it was made from other questions than stand here now; run"
+                f" `caredio synthesize --out {tmp_path}` again."
+            )
+        chain(run, ROWS[:2])
+    with Run(tmp_path) as run:
+        assert run.table("scored").to_list() == ROWS
+
+
+def test_a_table_whose_source_was_edited_by_hand_is_not_read(tmp_path):
+    with Run(tmp_path) as run:
+        chain(run)
+    file = tmp_path / "candidates" / "candidates.parquet"
+    file.write_bytes((tmp_path / "questions" / "questions.parquet").read_bytes() + b" ")
+    with Run(tmp_path) as run, pytest.raises(InputError, match=r"candidates: holds other files than run\.json records"):
+        run.table("scored")
+    file.unlink()
+    with Run(tmp_path) as run, pytest.raises(InputError, match=r"no finished candidates table; run `caredio synth"):
+        run.table("scored")
+
+
+def test_a_command_that_fails_leaves_the_run_as_it_was_and_goes_on(tmp_path):
+    with Run(tmp_path) as run:
+        chain(run)
+    before = contents(tmp_path)
+
+    def command():
+        with Run(tmp_path) as run:
+            run.stage("questions", lambda: table(ROWS[:2]), config=2)
+            run.stage("candidates", lambda: table(ROWS[:3]), after=["questions"])
+            assert run.table("candidates").to_list() == ROWS[:3]  # this command reads what it made
+            run.stage("scored", lambda: (_ for _ in ()).throw(RuntimeError("power cut")), after=["candidates"])
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        command()
+    assert contents(tmp_path) == before
+    with Run(tmp_path) as run:
+        assert run.table("scored").to_list() == ROWS
+    with Run(tmp_path) as run:
+        run.stage("questions", never, config=2)  # made before the power cut
+        run.stage("candidates", never, after=["questions"])
+        run.stage("scored", lambda: table(ROWS[:4]), after=["candidates"])
+    with Run(tmp_path) as run:
+        assert run.table("scored").to_list() == ROWS[:4]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock",
+        "candidates",
+        "questions",
+        "run.json",
+        "scored",
+    ]
+
+
+def contents(folder):
+    """What a reader of the folder sees."""
+    there = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != ".lock")
+    return {str(file): file.read_bytes() for file in there if ".new" not in file.relative_to(folder).parts}
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from test_runs import ROWS, Run, chain
+replace = os.replace
+
+def killed_at(moment, folder):
+    left = moment
+
+    def counted(*paths):
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*paths)
+
+    os.replace = counted
+    with Run(folder) as run:
+        chain(run, ROWS[:2], config="new")
+    os._exit(0)
+
+for moment in range(1, 40):
+    folder = Path(sys.argv[1], str(moment))
+    with Run(folder) as run:
+        chain(run)
+    child = os.fork() or killed_at(moment, folder)
+    if os.waitpid(child, 0)[1] != signal.SIGKILL:
+        break
+"""
+
+
+def test_a_kill_at_any_moment_leaves_entries_and_files_that_agree(tmp_path):
+    """Killed before each renaming in turn: what can be read is all of the old run or all of the new one."""
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True)
+    found = []
+    for folder in sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name)):
+        with Run(folder) as run:
+            assert run.table("scored").to_list() == ROWS
+            found.append(len(run.table("questions")) == 2)
+    assert len(found) > 10
+    assert found == sorted(found)
+    assert set(found) == {False, True}
+
+
+def test_a_renaming_that_fails_is_completed_by_the_next_command(tmp_path, monkeypatch):
+    with Run(tmp_path) as run:
+        chain(run)
+    replace = os.replace
+
+    def full(source, target):
+        if target == tmp_path / "candidates":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left"), Run(tmp_path) as run:
+            chain(run, ROWS[:2], config="new")
+    with Run(tmp_path) as run:
+        assert run.table("scored").to_list() == ROWS
+        assert len(run.table("questions")) == 2
+
+
+def test_a_run_written_by_the_version_before_is_read(tmp_path):
+    """Its record has no cultures, no prompts and other fingerprints."""
+    with Run(tmp_path) as run:
+        chain(run)
+    record = json.loads((tmp_path / "run.json").read_text())
+    for entry in record["stages"].values():
+        entry["fingerprint"] = "of another kind"
+        del entry["made_from"]["prompts"]
+    del record["used"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with Run(tmp_path) as run:
+        assert run.table("scored").to_list() == ROWS
+        assert "china" in run.cultures()
+        chain(run)  # made again, to the same tables
+        assert run.table("scored").to_list() == ROWS
+
+
+def test_a_folder_that_is_only_read_is_not_made(tmp_path):
+    with Run(tmp_path / "none", create=False) as run, pytest.raises(InputError, match="no finished candidates table"):
+        run.table("candidates")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from math import sqrt
@@ -20,7 +20,7 @@ from typing import Any
 from datasets import Dataset, DatasetInfo
 
 from caredio import cultures as culture_files
-from caredio import yamlfile
+from caredio import fingerprints, yamlfile
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import culturalbench
@@ -31,14 +31,33 @@ _EASY, _HARD = BENCHMARKS
 _MEASURES = {(_EASY, "acc"): "Easy", (_HARD, "acc"): "Hard", (_HARD, "judgement_acc"): "Hard, judgements"}
 
 
+def _contents(source: str) -> str:
+    """The hash of the questions' file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    file = culturalbench.path(source)
+    try:
+        return fingerprints.of_file(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from None
+
+
 @dataclass(frozen=True)
 class Config:
     culturalbench: str = field(
-        default="", metadata={"help": "copy of CulturalBench-Easy.csv, or 'sample'; default: fetched from the Hub"}
+        default="",
+        metadata={
+            "help": "copy of CulturalBench-Easy.csv, or 'sample'; default: fetched from the Hub",
+            "counts": _contents,
+        },
     )
     limit: int = field(default=0, metadata={"help": "questions asked about a culture, from the first on; 0 = all"})
-    batch_size: int = field(default=8, metadata={"help": "prompts the model reads at once"})
-    device: str = field(default="", metadata={"help": "cpu, cuda, ...; default: cuda where there is one"})
+    batch_size: int = field(default=8, metadata={"help": "prompts the model reads at once", "counts": False})
+    device: str = field(
+        default="", metadata={"help": "cpu, cuda, ...; default: cuda where there is one", "counts": False}
+    )
 
     def __post_init__(self) -> None:
         if self.limit < 0:
@@ -47,8 +66,13 @@ class Config:
             raise InputError("batch_size must be at least 1 prompt.")
 
 
-def evaluate(systems: Sequence[System], cultures: Sequence[str] | None = None, config: Config = Config()) -> Dataset:
-    """Ask every system the questions on every culture (slugs; all 15 when None).
+def evaluate(
+    systems: Sequence[System],
+    cultures: Sequence[str] | None = None,
+    config: Config = Config(),
+    known: Mapping[str, Culture] | None = None,
+) -> Dataset:
+    """Ask every system the questions on every culture (slugs; all 15 when None), out of those `known` (the shipped).
 
     A model is loaded once for all systems that share it; adapters are put on and taken off.
 
@@ -58,7 +82,7 @@ def evaluate(systems: Sequence[System], cultures: Sequence[str] | None = None, c
     Raises:
         InputError: a culture, system, file or model is not what was wanted. The questions are read before any model.
     """
-    chosen = yamlfile.pick(cultures, culture_files.load(), "culture")
+    chosen = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
     check(systems, chosen)
     file = culturalbench.path(config.culturalbench)
     rows = [row for culture in chosen for row in baseline(culture, file, config.limit)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from caredio import fingerprints
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import tasks_path
@@ -21,13 +22,19 @@ ROLE_PLAY = (
 )
 
 
+def _adapters(adapter: Mapping[str, str] | None) -> dict[str, str]:
+    """What of adapters changes results: their contents, by culture."""
+    return {culture: fingerprints.contents(Path(folder)) for culture, folder in (adapter or {}).items()}
+
+
 @dataclass(frozen=True)
 class System:
     """A model under a name; every number it gets is of questions on one culture."""
 
     name: str
-    model: str  # folder or Hub id that `from_pretrained` loads
-    adapter: Mapping[str, str] | None = None  # culture -> folder of the PEFT adapter to put on the model
+    model: str = field(metadata={"counts": fingerprints.model})  # folder or Hub id that `from_pretrained` loads
+    # culture -> folder of the PEFT adapter to put on the model
+    adapter: Mapping[str, str] | None = field(default=None, metadata={"counts": _adapters})
     role_play: bool = False  # a system message tells it which culture it speaks for
 
     def __post_init__(self) -> None:

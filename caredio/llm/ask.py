@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from jsonschema.validators import validator_for
 
 from caredio import features
 from caredio.errors import EndpointError
-from caredio.llm import chat, marks
+from caredio.llm import chat, loop, marks
 from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
@@ -27,9 +27,10 @@ from caredio.llm.store import Answer
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
 MAX_FAILED = 0.05  # share of rows that may go without an answer
-_TOGETHER = 16  # rows of one task: `datasets` looks at all its tasks for each one that it adds
-_TASKS = 900  # that `datasets` runs at once, being at most 1000
-_OPEN = 256  # of these tasks, how many have their rows and prompts in memory
+_TOGETHER = 16  # rows of one piece of work: `datasets` looks at all of them for each one that it adds
+_TASKS = 900  # pieces that `datasets` runs at once, being at most 1000
+_OPEN = 256  # of these, how many have their rows and prompts in memory
+WITHOUT_EFFECT = ("MAX_FAILED", "_TOGETHER", "_TASKS", "_OPEN")  # on what a stage makes (fingerprints.py)
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
@@ -39,6 +40,27 @@ class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
         """`again`: the model may do better when it is told why."""
         super().__init__(reason)
         self.again = again
+
+
+class Failures:
+    """The calls of a stage that got no answer, up to the share that may."""
+
+    def __init__(self, desc: str, total: int, share: float = MAX_FAILED) -> None:
+        self.desc, self.total, self.share, self.failed = desc, total, share, 0
+
+    def count(self, failure: CallFailed) -> None:
+        """Count a failed call.
+
+        Raises:
+            EndpointError: it is one too many.
+        """
+        self.failed += 1
+        if self.failed > self.share * self.total:
+            raise EndpointError(
+                f"{self.desc}: {self.failed} of {self.total} calls got no answer ({failure.told}), more than"
+                f" {self.share:.0%}. What arrived is stored: mend the endpoint or wait, then run the same command"
+                " again."
+            ) from None
 
 
 def ask(
@@ -71,7 +93,8 @@ def ask(
     Raises:
         EndpointError: more than `max_failed` of the rows got no answer, or no call can succeed.
     """
-    total, failed, left = len(dataset), 0, len(dataset)
+    total = len(dataset)
+    failures = Failures(desc, total, max_failed)
     nothing = dict.fromkeys((*writes, *features.REJECTS))
     form = None if schema is None else validator_for(schema)(schema)
 
@@ -84,7 +107,6 @@ def ask(
             raise
 
     async def settle(row: dict[str, Any]) -> dict[str, Any]:
-        nonlocal failed
         messages = prompt(row)
         try:
             try:
@@ -98,70 +120,92 @@ def ask(
         except Unusable as error:
             return {**nothing, "drop_reason": str(error), "unusable": error.__notes__[0]}
         except CallFailed as error:
-            failed += 1
-            if failed > max_failed * total:
-                raise EndpointError(
-                    f"{desc}: {failed} of {total} calls got no answer ({error.told}), more than {max_failed:.0%}. What"
-                    " arrived is stored: mend the endpoint or wait, then run the same command again."
-                ) from None
+            failures.count(error)
             return {**nothing, "drop_reason": str(error)}
 
-    async def ask_rows(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
-        nonlocal left
-        async with room:
-            start, count = batch["row"][0], len(batch["row"])
-            tasks = [asyncio.ensure_future(settle(row)) for row in rows.slice(start, count).to_pylist()]
-            try:
-                written = await asyncio.gather(*tasks)
-            except Exception:
-                for task in tasks:
-                    task.cancel()
-                await model.close()
-                raise
-        left -= count
-        if not left:
-            await model.close()  # in the loop it lived in, which ends with the map
-        return {name: [columns[name] for columns in written] for name in nothing}
+    async def asked(start: int, count: int) -> list[dict[str, Any]]:
+        return await loop.together(map(settle, rows.slice(start, count).to_pylist()))
 
     columns = Features({**writes, **features.REJECTS})
     if not total:
         return features.table([], Features({**dataset.features, **columns}))
-    # the map is of places alone: thousands of rows wait in it, and each is read when its turn comes
-    places, rows = Dataset.from_dict({"row": range(total)}), dataset.with_format("arrow")[:]
-    room = asyncio.Semaphore(_TASKS if model.batch else _OPEN)
+    rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
+    # a Batch API is asked for all rows at once
+    together = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
+    found = gather(total, asked, columns, desc, together, _TASKS if model.batch else _OPEN)
+    return features.beside(features.in_memory(rows), features.in_memory(found))
+
+
+def gather(
+    total: int,
+    work: Callable[[int, int], Coroutine[Any, Any, list[dict[str, Any]]]],
+    columns: Features,
+    desc: str,
+    together: int = _TOGETHER,
+    at_once: int = _OPEN,
+) -> pa.Table:
+    """The rows of `work(start, count)` for all places up to `total`, in order, as a table of `columns`.
+
+    A map of places alone, since thousands of rows wait in it. `work` runs in the loop of the models; the first of them
+    to fail, or an interrupt, stops the others.
+
+    Args:
+        together: places of one piece of work.
+        at_once: how many pieces are begun at a time.
+    """
+    calls, places = loop.Calls(), Dataset.from_dict({"place": range(total)})
+    room = asyncio.Semaphore(at_once)
+
+    async def piece(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
+        async with room:
+            try:
+                written = await loop.enter(calls.kept(work(batch["place"][0], len(batch["place"]))))
+            except asyncio.CancelledError:
+                if calls.stopped:  # from outside of this map, which takes errors only
+                    raise loop.Stopped from None
+                raise
+        return {name: [row[name] for row in written] for name in columns}
+
     with tempfile.TemporaryDirectory(prefix="caredio-", ignore_cleanup_errors=True) as folder:
         # by way of a file, as a table that is written to memory takes twice its size
-        file = str(Path(folder, "told.arrow"))
-        outside_the_loop(
-            lambda: places.map(
-                ask_rows,
-                batched=True,
-                # a Batch API is asked for all rows at once
-                batch_size=max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER,
-                remove_columns=["row"],
-                features=columns,
-                desc=desc,
-                load_from_cache_file=False,
-                cache_file_name=file,
-                # given, as a live client cannot be hashed
-                new_fingerprint=f"{places._fingerprint[:24]}asked",
+        file = str(Path(folder, "answers.arrow"))
+        try:
+            _outside_a_loop(
+                lambda: places.map(
+                    piece,
+                    batched=True,
+                    batch_size=together,
+                    remove_columns=["place"],
+                    features=columns,
+                    desc=desc,
+                    load_from_cache_file=False,
+                    cache_file_name=file,
+                    # given, as a live client cannot be hashed
+                    new_fingerprint=f"{places._fingerprint[:24]}asked",
+                ),
+                calls,
             )
-        )
+        finally:
+            calls.stop()
         with pa.OSFile(file) as written:
-            tasks = pa.ipc.open_stream(written)
-            parts = iter(lambda: list(islice(tasks, _TASKS)), [])  # a task's few rows each would be dear in themselves
-            told = pa.concat_tables([pa.Table.from_batches(part).combine_chunks() for part in parts])
-    return features.beside(features.in_memory(rows), features.in_memory(told))
+            batches = pa.ipc.open_stream(written)
+            parts = iter(lambda: list(islice(batches, _TASKS)), [])  # a piece's few rows each would cost much memory
+            return pa.concat_tables([pa.Table.from_batches(part).combine_chunks() for part in parts])
 
 
-def outside_the_loop(mapped: Callable[[], Dataset]) -> Dataset:
+def _outside_a_loop(mapped: Callable[[], Dataset], calls: loop.Calls) -> None:
     """Run an async map, which brings its own event loop: in a thread where one runs already (Jupyter)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return mapped()
+        mapped()
+        return
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(mapped).result()
+        try:
+            thread.submit(mapped).result()
+        except BaseException:
+            calls.stop()  # else the thread, which no interrupt reaches, would go on to the end
+            raise
 
 
 def _content(answer: Answer, form: Validator | None) -> Any:

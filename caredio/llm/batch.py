@@ -14,15 +14,17 @@ from collections.abc import Awaitable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from caredio.errors import EndpointError
-from caredio.llm import chat
+from caredio.llm import chat, dialects, faults, loop
 from caredio.llm.access import Access
 from caredio.llm.budget import Rate
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Endpoint
+from caredio.llm.prices import Usage
 from caredio.llm.spec import Messages, Spec
 from caredio.llm.store import Answer, Store
 
 if TYPE_CHECKING:
+    import openai
     from openai.types import Batch as Job
 
 log = logging.getLogger("caredio")
@@ -38,39 +40,40 @@ _T = TypeVar("_T")
 class _Call(NamedTuple):
     body: dict[str, Any]
     future: asyncio.Future[Answer]
-    attempts: int = 0
 
 
 class Batch:
     """Asks an endpoint in batches. A round submits what waits, and ends when all of it has come back."""
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
-        """Read the environment; nothing is sent yet.
+    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, usage: Usage) -> None:
+        """Read the environment; nothing is sent yet. `usage`: where what is used is counted.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
-        self.spec, self.endpoint, self.store = spec, endpoint, store
-        self.access, self.rate = Access(spec, endpoint.base_url), Rate(spec.model, batch=True)
+        self.spec, self.endpoint, self.store, self.usage = spec, endpoint, store, usage
+        self.access = Access(spec, endpoint.base_url, api_key_variable=endpoint.api_key_variable)
+        self.rate = Rate(spec.model, batch=True)
         endpoint.budget.check(self.rate)
         self._path = "/chat/completions" if self.access.azure else "/v1/chat/completions"
         self._most = _REQUESTS
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: dict[str, _Call] = {}
+        self._worker: asyncio.Task[None] | None = None
+        self._connections: openai.AsyncOpenAI | None = None
 
-    def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._openai = self.access.open(4, self.endpoint.retries, _TRANSFER)
-            self._waiting: dict[str, _Call] = {}
-            self._worker: asyncio.Task[None] | None = None
-            self._loop = loop
+    @property
+    def _openai(self) -> openai.AsyncOpenAI:
+        if self._connections is None:
+            self._connections = self.access.open(4, self.endpoint.retries, _TRANSFER)
+            loop.at_exit(self.close)
+        return self._connections
 
     async def close(self) -> None:
-        """Close the running loop's connections; the next call opens new ones."""
-        if self._loop is asyncio.get_running_loop():
-            self._loop = None
-            await self._openai.close()
+        """Close the connections; the next call opens new ones."""
+        if self._connections is not None:
+            connections, self._connections = self._connections, None
+            await connections.close()
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
         """Ask with the calls that are made at the same time; the answer is stored under `key` and returned.
@@ -80,14 +83,39 @@ class Batch:
             CallFailed: the endpoint could not answer it.
             EndpointError: no call can succeed, or the endpoint cannot be reached; what is submitted goes on.
         """
-        self._open()
-        body = chat.request(self.spec, messages, schema, self.access.openai)
-        if self.store.pending([key]):
-            return await self._queued(key, body)  # an earlier command spent it
-        most = chat.most(body)
-        async with self.endpoint.budget.hold(self.rate, most) as used:
+        dialect = dialects.start(self.access.openai, self.endpoint.system_role, self.endpoint.token_limit)
+        body = dialects.request(self.spec, messages, schema, dialect)
+        attempts = 0
+        while True:
+            try:
+                return await self._attempt(key, body)
+            except CallFailed as failure:
+                if failure.final:
+                    answer = Answer("", failure.final, self.spec.model, 0, 0)
+                    self.store.put({key: answer})
+                    return answer
+                if not failure.passing or attempts == self.endpoint.retries:
+                    raise
+            attempts += 1
+
+    async def _attempt(self, key: str, body: dict[str, Any]) -> Answer:
+        """A line of a batch, whose cost is held before it is submitted; of one that comes to nothing, the most."""
+        if self.store.pending([key]):  # an earlier command held its cost; what it brings is counted here
             answer = await self._queued(key, body)
-            used.add(chat.used(answer) if answer.prompt_tokens else most)
+            self.usage.add(chat.used(answer))
+            return answer
+        async with self.endpoint.budget.hold(self.rate, chat.most(body), self.usage) as held:
+            try:
+                answer = await self._queued(key, body)
+            except CallFailed as failure:
+                if failure.status:  # refused by name, which costs nothing
+                    held.used = Usage()
+                raise
+            except BaseException:  # not submitted, or counted once it is collected
+                held.used = Usage()
+                raise
+            if answer.prompt_tokens:
+                held.used = chat.used(answer)
             return answer
 
     async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
@@ -99,10 +127,9 @@ class Batch:
         raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model))
 
     def _queued(self, key: str, body: dict[str, Any]) -> asyncio.Future[Answer]:
-        loop = asyncio.get_running_loop()
-        self._waiting[key] = _Call(body, loop.create_future())
+        self._waiting[key] = _Call(body, asyncio.get_running_loop().create_future())
         if self._worker is None or self._worker.done():
-            self._worker = loop.create_task(self._work())
+            self._worker = asyncio.ensure_future(self._work())
         return self._waiting[key].future
 
     async def _work(self) -> None:
@@ -131,7 +158,7 @@ class Batch:
                     self._again(name, jobs, calls)
                 else:
                     self._settle(await self._collect(name, jobs[name]), calls)
-            if not going:
+            if not going or all(call.future.done() for call in calls.values()):  # or all who asked were stopped
                 return
             answered = sum(job.request_counts.completed for job in jobs.values() if job.request_counts)
             if answered != told:
@@ -216,7 +243,7 @@ class Batch:
                 if status == 200:
                     yield key, chat.read(body, self.spec)
                 elif isinstance(status, int):
-                    yield key, CallFailed(f"status {status}", passing=chat.passing(status))
+                    yield key, faults.refusal(status, body)
                 else:
                     yield key, CallFailed(self.access.clean(code), passing=code == "batch_expired")
             except CallFailed as failure:
@@ -243,8 +270,6 @@ class Batch:
                 continue
             if isinstance(outcome, Answer):
                 call.future.set_result(outcome)
-            elif outcome.passing and call.attempts < self.endpoint.retries:
-                self._waiting[key] = call._replace(attempts=call.attempts + 1)
             else:
                 call.future.set_exception(outcome)
 

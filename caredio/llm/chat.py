@@ -9,15 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from caredio.errors import EndpointError
-from caredio.llm import dialects, faults, marks
+from caredio.llm import faults, marks
 from caredio.llm.faults import CallFailed, passing
 from caredio.llm.prices import Usage
-from caredio.llm.spec import Messages, Spec
+from caredio.llm.spec import Spec
 from caredio.llm.store import Answer
 
-__all__ = ["CallFailed", "Usage", "measure", "most", "parse", "passing", "read", "read_likelihood", "request", "used"]
+__all__ = ["CallFailed", "Usage", "most", "parse", "passing", "read", "read_likelihood", "used"]
 
-TOO_FAST = "endpoint: status 429"
 NO_LIKELIHOOD = (
     "the endpoint tells no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose scores"
     " that need none: --representativeness typicality and --distinctiveness cosine."
@@ -38,16 +37,6 @@ _MEANS = (  # hosts' words for why a reply ended, the first that fits
 _PAGE = "an HTML page"
 _TEXT_PARTS = ("text", "output_text", None)
 _MOST_TOKENS = 2**40
-
-
-def request(spec: Spec, messages: Messages, schema: dict[str, Any] | None, openai: bool) -> dict[str, Any]:
-    """The body of a call; `openai`: it goes to OpenAI or Azure, whose servers are strict about what they know."""
-    return dialects.request(spec, messages, schema, dialects.start(openai))
-
-
-def measure(spec: Spec, messages: Messages) -> dict[str, Any]:
-    """The body that asks vLLM how likely a chat's own text is, up to its last turn or to where the next would begin."""
-    return dialects.measure(spec, messages, dialects.Dialect())
 
 
 def read_likelihood(reply: Any, spec: Spec) -> Answer:
@@ -71,8 +60,10 @@ def read_likelihood(reply: Any, spec: Spec) -> Answer:
 
 
 def most(body: dict[str, Any]) -> Usage:
-    """The most that a request can use: a token is at least one of its bytes."""
-    answer = body.get("max_completion_tokens") or body["max_tokens"]
+    """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
+    if "input" in body:
+        return Usage(1, 0, sum(len(text.encode()) for text in body["input"]), 0)
+    answer = body.get("max_completion_tokens") or body.get("max_tokens") or 0
     return Usage(1, 0, len(json.dumps(body, ensure_ascii=False).encode()), answer)
 
 

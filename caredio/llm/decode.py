@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from caredio.llm.spec import Spec
@@ -16,6 +17,7 @@ _COMPACT = 0.75  # share of rows still going below which the batch is packed ane
 _CONSIDERED = 64  # most likely tokens that sampling chooses from
 _LONGEST_STRING = 120  # characters of a JSON string without a pattern: it does not end one by itself
 _REPETITION = 1.15  # penalty without which it often circles until max_tokens
+WITHOUT_EFFECT = ("_COMPACT",)  # on what a stage makes (fingerprints.py)
 
 
 def likelihoods(model: Any, asked: list[list[int]], said: list[list[int]]) -> list[float]:
@@ -35,8 +37,10 @@ def likelihoods(model: Any, asked: list[list[int]], said: list[list[int]]) -> li
     return bits
 
 
-def decode(model: Any, inputs: Any, samplers: list[Sampler], most: int) -> list[tuple[list[int], bool]]:
-    """(tokens, whether the model ended by itself) of each row.
+def decode(
+    model: Any, inputs: Any, samplers: list[Sampler], most: int, stopped: Callable[[], bool]
+) -> Iterator[tuple[int, list[int], bool]]:
+    """(row, its tokens, whether the model ended by itself), each row when it ends; none more once `stopped()`.
 
     `generate` would compute ended rows to the end of the longest, more than half of the work here; these leave the
     batch instead.
@@ -45,8 +49,8 @@ def decode(model: Any, inputs: Any, samplers: list[Sampler], most: int) -> list[
     from transformers import StaticCache
 
     written: list[list[int]] = [[] for _ in samplers]
-    ended = [False] * len(samplers)
     rows = list(range(len(samplers)))  # those in the batch
+    going = set(rows)
     step, mask = inputs["input_ids"], inputs["attention_mask"]
     cache: Any = StaticCache(
         config=model.config, max_cache_len=step.shape[1] + most
@@ -59,23 +63,27 @@ def decode(model: Any, inputs: Any, samplers: list[Sampler], most: int) -> list[
             ).logits[:, -1]
             tokens = []
             for row, score in zip(rows, scores, strict=True):
-                token = samplers[row].next(score) if not ended[row] else samplers[row].end
-                ended[row] = ended[row] or token == samplers[row].end
-                if not ended[row]:
+                token = samplers[row].next(score) if row in going else samplers[row].end
+                if token != samplers[row].end:
                     written[row].append(token)
+                elif row in going:
+                    going.remove(row)
+                    yield row, written[row], True
                 tokens.append(token)
-            going = [place for place, row in enumerate(rows) if not ended[row]]
-            if not going:
+            if not going or stopped():
                 break
             step, places = torch.tensor(tokens)[:, None], places[:, -1:] + 1
             mask = torch.cat([mask, torch.ones_like(step)], dim=1)
             if len(going) <= _COMPACT * len(rows):
-                keep = torch.tensor(going)
+                keep = torch.tensor([place for place, row in enumerate(rows) if row in going])
                 for layer in cache.layers:
                     layer.keys, layer.values = layer.keys[keep], layer.values[keep]
                 step, places, mask = step[keep], places[keep], mask[keep]
-                rows = [rows[place] for place in going]
-    return list(zip(written, ended, strict=True))
+                rows = [row for row in rows if row in going]
+    if not stopped():
+        for row in rows:
+            if row in going:
+                yield row, written[row], False
 
 
 class Sampler:

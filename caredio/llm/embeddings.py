@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm.ask import outside_the_loop
+from caredio.llm import loop
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Client, Endpoint
 from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import Spec
-from caredio.llm.store import cache_dir
+from caredio.llm.store import cache_dir, one_sentence
 
 log = logging.getLogger("caredio")
 
@@ -57,7 +57,7 @@ class Vectors:
     def put(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Keep float32[n, d] by key, all of them or none; the first vector of a key stays."""
         rows = [(key, vector.tobytes()) for key, vector in zip(keys, vectors.astype("<f4"), strict=True)]
-        with self._lock, self._db:
+        with self._lock, one_sentence(self.path), self._db:
             self._db.executemany("INSERT OR IGNORE INTO vectors (key, vector) VALUES (?, ?)", rows)
 
     def missing(self, keys: Sequence[str]) -> set[str]:
@@ -87,7 +87,7 @@ class Vectors:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             query = f"SELECT key, {what} FROM vectors WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608 (ours)
-            with self._lock:
+            with self._lock, one_sentence(self.path):
                 rows = self._db.execute(query, some).fetchall()
             yield from rows
 
@@ -116,9 +116,9 @@ class Embeddings:
             EndpointError: no key, and no address of one's own.
             InputError: the store cannot be opened, or dollars are limited and the model has no listed price.
         """
-        self.model, self.client = model, Client(Spec(model=model), endpoint, "--embedder")
-        self.store = store or Vectors()
         self.usage = Usage()
+        self.model, self.client = model, Client(Spec(model=model), endpoint, self.usage, "--embedder")
+        self.store = store or Vectors()
 
     def key(self, text: str) -> str:
         """The sha256 under which a text's vector is stored: of model and text, not of the address."""
@@ -136,7 +136,7 @@ class Embeddings:
         waiting = [text for text, key in zip(texts, keys, strict=True) if key in missing]
         self.usage.stored += len(texts) - len(waiting)
         if waiting:
-            outside_the_loop(lambda: asyncio.run(self._embed(waiting)))
+            loop.run(self._embed(waiting))
         log.info("%s: %d texts, %d of them stored before", self.model, len(texts), len(texts) - len(waiting))
         return self.store.get(keys)
 
@@ -152,26 +152,21 @@ class Embeddings:
             for batch in waiting:
                 await self._ask(batch)
 
-        try:
-            workers = (work() for _ in range(min(_IN_FLIGHT, self.client.endpoint.concurrency)))
-            for failure in await asyncio.gather(*workers, return_exceptions=True):
-                if failure is not None:
-                    raise failure
-        finally:
-            await self.client.close()
+        workers = (work() for _ in range(min(_IN_FLIGHT, self.client.endpoint.concurrency)))
+        for failure in await asyncio.gather(*workers, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _ask(self, texts: list[str]) -> None:
         body = {"model": self.model, "input": texts, "encoding_format": "base64"}  # a quarter of the numbers' length
-        most = Usage(1, 0, sum(len(text.encode()) for text in texts), 0)
         try:
-            reply = await self.client.post("/embeddings", body, most, lambda reply: _read(reply, len(texts)))
+            reply = await self.client.post("/embeddings", lambda _: body, lambda reply: _read(reply, len(texts)))
         except CallFailed as failure:
             raise EndpointError(
                 f"embedder openai:{self.model} got no answer ({failure.told}). Vectors that arrived are stored; check"
                 " --embedder and --base-url, and run the same command again."
             ) from None
         self.store.put([self.key(text) for text in texts], reply.vectors)
-        self.usage.add(Usage(1, 0, reply.prompt_tokens, 0))
 
 
 def _read(reply: Any, count: int) -> _Reply:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, Value
+from datasets import Features, Value
 
-from caredio.errors import EndpointError
-from caredio.llm.ask import MAX_FAILED, outside_the_loop
+from caredio.llm import loop
+from caredio.llm.ask import Failures, gather
 from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
@@ -22,37 +23,19 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
     Raises:
         EndpointError: more than 5 % of the calls got no answer, or the endpoint tells no log-probabilities.
     """
-    left, failed = len(calls), 0
+    failures = Failures(desc, len(calls))
 
-    async def measure(row: dict[str, int]) -> dict[str, float | None]:
-        nonlocal left, failed
+    async def bits(call: Call) -> dict[str, Any]:
         try:
-            return {"bits": await model.likelihood(*calls[row["call"]])}
+            return {"bits": await model.likelihood(*call)}
         except CallFailed as error:
-            failed += 1
-            if failed > MAX_FAILED * len(calls):
-                raise EndpointError(
-                    f"{desc}: {failed} of {len(calls)} calls got no answer ({error.told}), more than {MAX_FAILED:.0%}."
-                    " What arrived is stored: mend the endpoint or wait, then run the same command again."
-                ) from None
+            failures.count(error)
             return {"bits": None}
-        finally:
-            left -= 1
-            if not left:
-                await model.close()  # in the loop it lived in, which ends with the map
+
+    async def measured(start: int, count: int) -> list[dict[str, Any]]:
+        return await loop.together(map(bits, calls[start : start + count]))
 
     if not calls:
         return np.empty(0)
-    asked = Dataset.from_dict({"call": range(len(calls))})
-    columns = Features({"bits": Value("float64")})
-    told = outside_the_loop(
-        lambda: asked.map(
-            measure,
-            remove_columns=["call"],
-            features=columns,
-            desc=desc,
-            load_from_cache_file=False,
-            new_fingerprint=f"{asked._fingerprint[:24]}bits",
-        )
-    )
-    return np.array(told["bits"][:], dtype=np.float64)
+    found = gather(len(calls), measured, Features({"bits": Value("float64")}), desc)
+    return found["bits"].to_numpy()

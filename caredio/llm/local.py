@@ -11,12 +11,14 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from caredio.errors import InputError
 from caredio.llm import decode
+from caredio.llm.prices import Usage
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 from caredio.llm.store import Answer, Store, cache_dir
 
@@ -26,6 +28,7 @@ BATCH = 32  # rows decoded at once
 _ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
+WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL")  # on what a stage makes (fingerprints.py)
 
 
 class _Call(NamedTuple):
@@ -34,6 +37,9 @@ class _Call(NamedTuple):
     schema: dict[str, Any] | None
     completion: str | None  # its likelihood is asked for; None asks for an answer
     future: asyncio.Future[Answer]
+
+
+Answered = Callable[[_Call, Answer], None]  # what is done with an answer when it ends
 
 
 def model_path() -> Path:
@@ -82,11 +88,12 @@ class Embedded:
     """Answers calls in micro-batches on this machine.
 
     Sampling adds Gumbel noise seeded by the call's key, so an answer does not depend on its batch-mates (but for
-    near-ties that padding can tip). A batch is stored whole, so a resumed run forms the batches it would have formed.
+    near-ties that padding can tip). Each answer is stored when it ends, not when its batch does.
     """
 
-    def __init__(self, spec: Spec, store: Store) -> None:
-        self.spec, self.store = spec, store
+    def __init__(self, spec: Spec, store: Store, usage: Usage) -> None:
+        """`usage`: where what is used is counted."""
+        self.spec, self.store, self.usage = spec, store, usage
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._loaded: tuple[Any, Any, Any] | None = None
@@ -101,35 +108,40 @@ class Embedded:
     async def _queue(
         self, key: str, messages: Messages, schema: dict[str, Any] | None, completion: str | None
     ) -> Answer:
-        loop = asyncio.get_running_loop()
-        if self._worker is not None and self._worker.get_loop() is not loop:
-            self._worker, self._waiting = None, []  # left by a map that was stopped
-        call = _Call(key, messages, schema, completion, loop.create_future())
+        call = _Call(key, messages, schema, completion, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._worker is None or self._worker.done():
-            self._worker = loop.create_task(self._drain())
+            self._worker = asyncio.ensure_future(self._drain())
         return await call.future
 
     async def close(self) -> None:
         """Nothing to release: the model stays in memory for the next stage."""
 
     async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def answered(call: _Call, answer: Answer) -> None:
+            self.store.put({call.key: answer})
+            loop.call_soon_threadsafe(self._settle, call, answer)
+
         while self._waiting:
             await asyncio.sleep(_ARRIVAL)
+            self._waiting = [call for call in self._waiting if not call.future.done()]
+            if not self._waiting:
+                return
             measured = self._waiting[0].completion is not None
             batch = [call for call in self._waiting if (call.completion is not None) == measured][:BATCH]
             try:
-                work = self._measure if measured else self._answer
-                batch, answers = await asyncio.get_running_loop().run_in_executor(self._thread, work, batch)
-                self.store.put({call.key: answer for call, answer in zip(batch, answers, strict=True)})
-                for call, answer in zip(batch, answers, strict=True):
-                    if not call.future.done():
-                        call.future.set_result(answer)
+                await loop.run_in_executor(self._thread, self._measure if measured else self._answer, batch, answered)
             except Exception as error:  # whoever waits is told
                 for call in batch:
                     if not call.future.done():
                         call.future.set_exception(error)
-            self._waiting = [call for call in self._waiting if call not in batch]
+
+    def _settle(self, call: _Call, answer: Answer) -> None:
+        self.usage.add(Usage(1, 0, answer.prompt_tokens, answer.completion_tokens))
+        if not call.future.done():
+            call.future.set_result(answer)
 
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
@@ -142,8 +154,8 @@ class Embedded:
             self._loaded = model, tokenizer, llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
         return self._loaded
 
-    def _answer(self, calls: list[_Call]) -> tuple[list[_Call], list[Answer]]:
-        """Answer as many of the calls, from the first on, as fit into memory at once."""
+    def _answer(self, calls: list[_Call], answered: Answered) -> None:
+        """Answer as many of the calls, from the first on, as fit into memory at once; none that nobody waits for."""
         model, tokenizer, grammar_tokenizer = self._load()
         prompts = [
             tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True) for call in calls
@@ -155,19 +167,24 @@ class Embedded:
         count = fits[-1] if fits else 1
         inputs = tokenizer(prompts[:count], return_tensors="pt", padding=True, add_special_tokens=False)
         samplers = [decode.Sampler(self.spec, call.key, call.schema, grammar_tokenizer) for call in calls[:count]]
-        texts = decode.decode(model, inputs, samplers, min(self.spec.max_tokens, _LONGEST))
-        return calls[:count], [
-            Answer(
+        rows = decode.decode(
+            model,
+            inputs,
+            samplers,
+            min(self.spec.max_tokens, _LONGEST),
+            stopped=lambda: all(call.future.cancelled() for call in calls[:count]),
+        )
+        for row, tokens, ended in rows:
+            answer = Answer(
                 text=tokenizer.decode(tokens, skip_special_tokens=True),
                 finish_reason="stop" if ended else "length",
                 model=self.spec.model,
-                prompt_tokens=length,
+                prompt_tokens=lengths[row],
                 completion_tokens=len(tokens),
             )
-            for (tokens, ended), length in zip(texts, lengths, strict=False)
-        ]
+            answered(calls[row], answer)
 
-    def _measure(self, calls: list[_Call]) -> tuple[list[_Call], list[Answer]]:
+    def _measure(self, calls: list[_Call], answered: Answered) -> None:
         """The likelihoods of as many of the calls, from the first on, as fit into memory at once."""
         model, tokenizer, _ = self._load()
         asked, said = [], []
@@ -180,7 +197,5 @@ class Embedded:
             raise InputError(f"a text of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
         count = max(n for n in range(1, len(calls) + 1) if n == 1 or n * max(lengths[:n]) <= _ROOM)
         bits = decode.likelihoods(model, asked[:count], said[:count])
-        return calls[:count], [
-            Answer(f"{value:.3f}", "stop", self.spec.model, length, 0)
-            for value, length in zip(bits, lengths, strict=False)
-        ]
+        for call, value, length in zip(calls, bits, lengths, strict=False):
+            answered(call, Answer(f"{value:.3f}", "stop", self.spec.model, length, 0))

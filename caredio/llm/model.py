@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from caredio.errors import InputError
-from caredio.llm import chat
+from caredio.llm import loop
 from caredio.llm.batch import Batch
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Endpoint
@@ -20,9 +21,14 @@ from caredio.llm.store import Answer, Store
 
 log = logging.getLogger("caredio")
 
+_DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
+
 
 class Backend(Protocol):
-    """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine. Both store what they answer."""
+    """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine.
+
+    Each stores what it answers, and counts what it uses.
+    """
 
     async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
 
@@ -32,12 +38,30 @@ class Backend(Protocol):
 
 
 class Model:
-    """A model with a memory. `complete` is safe to call many times at once; equal calls are made once."""
+    """A model with a memory. `complete` is safe to call many times at once; equal calls are made once.
 
-    def __init__(self, spec: Spec, backend: Backend, store: Store, batch: bool = False) -> None:
-        """`batch`: calls go through a Batch API, at its price and in its time."""
-        self.spec, self.backend, self.store, self.batch = spec, backend, store, batch
-        self.usage = Usage()
+    Whoever asks, calls are made in the one loop of `caredio.llm.loop`.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        backend: Backend,
+        store: Store,
+        usage: Usage | None = None,
+        *,
+        batch: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """A model behind `backend`.
+
+        Args:
+            usage: where the backend counts what it uses.
+            batch: calls go through a Batch API, at its price and in its time.
+            seed: other seeds, other draws.
+        """
+        self.spec, self.backend, self.store, self.batch, self.seed = spec, backend, store, batch, seed
+        self.usage = Usage() if usage is None else usage
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
 
     async def complete(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> Answer:
@@ -47,8 +71,8 @@ class Model:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        key = self.spec.key(messages, schema, draw)
-        return await self._known(key, lambda: self.backend.generate(key, messages, schema))
+        key = self.spec.key(messages, schema, draw + self.seed * _DRAWS)
+        return await loop.enter(self._known(key, lambda: self.backend.generate(key, messages, schema)))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
@@ -58,7 +82,8 @@ class Model:
             EndpointError: no call will, as where the endpoint tells no log-probabilities.
         """
         key = self.spec.likelihood_key(messages, completion)
-        return float((await self._known(key, lambda: self.backend.likelihood(key, messages, completion))).text)
+        answer = await loop.enter(self._known(key, lambda: self.backend.likelihood(key, messages, completion)))
+        return float(answer.text)
 
     async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
         """The stored answer, that of an equal call in flight, or that of a new call."""
@@ -67,24 +92,23 @@ class Model:
             self.usage.stored += 1
             return answer
         flight = self._in_flight.get(key)
-        if flight is not None and flight.get_loop() is asyncio.get_running_loop():
+        if flight is not None:
             return await flight
         task = asyncio.ensure_future(call())
         self._in_flight[key] = task
         try:
-            answer = await task
+            return await task
         except CallFailed:
             self.usage.failed += 1
             raise
         finally:
             del self._in_flight[key]
-        self.usage.add(chat.used(answer))
-        return answer
 
     def take_usage(self) -> Usage:
         """What was used since the last call of this method."""
-        usage, self.usage = self.usage, Usage()
-        return usage
+        taken = replace(self.usage)
+        self.usage.add(taken, -1)
+        return taken
 
     def cost(self, usage: Usage) -> float | None:
         """US dollars for what was used; None where the model has no listed price."""
@@ -92,32 +116,33 @@ class Model:
         return None if dollars is None else round(dollars, 6)
 
     async def close(self) -> None:
-        """Release what the running event loop holds."""
-        await self.backend.close()
+        """Release the connections; the next call opens new ones."""
+        await loop.enter(self.backend.close())
 
 
-def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None) -> Model:
+def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None, seed: int = 0) -> Model:
     """The model that `spec` names: the embedded one by default, else behind an OpenAI-compatible endpoint.
 
     Args:
         spec: model and sampling.
         endpoint: where and how to reach it.
         store: file of stored answers; by default one for all runs of this user.
+        seed: of the sampling: each has draws of its own, 0 those of a model without one.
 
     Raises:
         EndpointError: a key is needed and not there.
         InputError: the store cannot be opened; the embedded model's packages are not installed; a cost is limited that
-            cannot be known, or that is none.
+            cannot be known.
     """
-    kept, endpoint = Store(store), endpoint or Endpoint()
+    kept, endpoint, usage = Store(store), endpoint or Endpoint(), Usage()
     if spec.model == EMBEDDED and spec.provider == "embedded":
-        if endpoint.batch or endpoint.max_cost or endpoint.max_total_tokens:
-            raise InputError("the embedded model costs nothing and has no Batch API; name another with --model.")
+        if endpoint.batch:
+            raise InputError("the embedded model has no Batch API; leave out --batch, or name another with --model.")
         from caredio.llm.local import Embedded
 
-        return Model(spec, Embedded(spec, kept), kept)
+        return Model(spec, Embedded(spec, kept, usage), kept, usage, seed=seed)
     if endpoint.batch:
-        return Model(spec, Batch(spec, endpoint, kept), kept, batch=True)
+        return Model(spec, Batch(spec, endpoint, kept, usage), kept, usage, batch=True, seed=seed)
     if submitted := kept.submitted():
         log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
-    return Model(spec, Remote(spec, endpoint, kept), kept)
+    return Model(spec, Remote(spec, endpoint, kept, usage), kept, usage, seed=seed)

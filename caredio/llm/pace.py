@@ -9,26 +9,31 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 _UNUSED = 1.0  # seconds of quota that may be saved up, so that a late start is made good
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds, where the endpoint does not say how long
+_MINUTE = 60.0 + _UNUSED  # seconds that a minute's quota is spread over: no window of 60 seconds sees more
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds, where the endpoint does not say how long
 _PATIENCE = 600.0  # seconds that an endpoint may ask for; beyond, a call has failed
+_QUOTA = 120.0  # seconds of refusals in a row: quotas are renewed each minute, so two have gone by
 
 
-class Pace:
-    """Limits a minute (0 for none) and pauses, for the calls of one event loop; times are the loop's, in seconds.
+class RateLimiter:
+    """Limits a minute (0 for none) and pauses, for all calls through an Endpoint; times are the loop's, in seconds.
 
-    Each quota is a leaky bucket: a call takes up `60 / limit` seconds of it, per request or per token.
+    Each quota is a leaky bucket: a call takes up its share of a minute, per request or per token.
     """
 
     def __init__(self, requests_per_minute: int = 0, tokens_per_minute: int = 0, patience: int = 5) -> None:
-        """Limits; and how many refusals in a row, no call answered in between, until calls are given up."""
-        self._request = 60 / requests_per_minute if requests_per_minute else 0.0
-        self._token = 60 / tokens_per_minute if tokens_per_minute else 0.0
+        """Limits; and how many refusals in a row, no call answered in between, are pauses at the least (0: none is).
+
+        Beyond those, calls are given up once the refusals have lasted longer than quotas take to be renewed.
+        """
+        self._request = _MINUTE / requests_per_minute if requests_per_minute else 0.0
+        self._token = _MINUTE / tokens_per_minute if tokens_per_minute else 0.0
         self._free = [0.0, 0.0]  # when what is used of requests and tokens will have been earned
         self._patience = patience
         self._paused, self._until = 0.0, 0.0  # when the last pause began, and when it ends
-        self._refusals = 0
+        self._refusals, self._refused_at = 0, 0.0  # in a row, and when the first of them came
 
-    async def turn(self, tokens: float) -> float:
+    async def acquire(self, tokens: float) -> float:
         """Wait until a call of about so many tokens may leave; returns that time."""
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -41,22 +46,24 @@ class Pace:
             await asyncio.sleep(wait + random.random() * min(wait, _FIRST_PAUSE))  # not all at once
         return loop.time()
 
-    def answered(self, left: float, tokens: float) -> None:
-        """A call that left at `left` came back, and used so many tokens more (fewer, if negative) than was said."""
+    def answered(self, sent_at: float, tokens: float) -> None:
+        """Count the answer to a call, which used so many tokens more (fewer, if negative) than were acquired."""
         self._free[1] += tokens * self._token
-        if left >= self._paused:
+        if sent_at >= self._paused:
             self._refusals = 0
 
-    def refused(self, left: float, wait: float) -> bool:
-        """A call that left at `left` was told to come later, in `wait` seconds (0: not said). Whether it may.
+    def refused(self, sent_at: float, wait: float) -> bool:
+        """Whether a call that was refused for the rate may be sent again; `wait`: seconds asked for, 0 where not said.
 
         The refusals of calls that left together are one refusal, and pause all of them.
         """
         if wait > _PATIENCE:
             return False
         now = asyncio.get_running_loop().time()
-        if left >= self._paused:
-            if self._refusals == self._patience:
+        if sent_at >= self._paused:
+            if not self._refusals:
+                self._refused_at = now
+            if self._refusals >= self._patience and (not self._patience or now - self._refused_at > _QUOTA):
                 return False
             self._refusals += 1
             self._paused = now

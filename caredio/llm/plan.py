@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
 from caredio.llm.prices import Usage, cost, noted
-from caredio.llm.spec import Messages
+from caredio.llm.spec import EMBEDDED, Messages, Spec
 
 CHARACTERS = 4  # a token, roughly, in English
 QUESTION, ANSWER = 120, 400  # characters that such texts run to
@@ -14,8 +17,9 @@ QUESTION, ANSWER = 120, 400  # characters that such texts run to
 
 @dataclass(frozen=True)
 class Step:
-    """The calls of a stage; prompt tokens from the prompt files, answers at their usual length.
+    """The requests of a stage; prompt tokens from the prompt files, answers at their usual length.
 
+    `upper_bound`: requests at most, where answers that cannot be used are asked for again; `calls` where that is less.
     `model`: who is asked, where it is not the plan's model; a Batch API does not do these.
     """
 
@@ -24,20 +28,44 @@ class Step:
     prompt_tokens: int
     completion_tokens: int
     model: str = ""
+    upper_bound: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "upper_bound", max(self.calls, self.upper_bound))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A culture's candidates to come: how many, and how many other cultures and people answer each question.
+
+    `measured`: whether their likelihoods as each culture are asked for while they are written.
+    """
+
+    culture: str
+    rows: int
+    others: int
+    panel: int
+    measured: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in the order they run. `str(plan)` is the table that `--dry-run` prints."""
+    """Steps in the order they run. `str(plan)` is the table that `--dry-run` prints.
+
+    `local`: the plan's model runs on this machine and costs nothing. `candidates`: what a synthesis writes.
+    """
 
     model: str
     steps: tuple[Step, ...]
     batch: bool = False
+    local: bool = False
+    candidates: tuple[Candidates, ...] = ()
 
     @property
     def total(self) -> Step:
-        names = ("calls", "prompt_tokens", "completion_tokens")
-        return Step("total", *(sum(getattr(step, name) for step in self.steps) for name in names))
+        names = ("calls", "prompt_tokens", "completion_tokens", "upper_bound")
+        sums = {name: sum(getattr(step, name) for step in self.steps) for name in names}
+        return Step("total", **sums)
 
     def __str__(self) -> str:
         if not self.steps:
@@ -53,22 +81,68 @@ class Plan:
             )
         prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
         lines.append(
-            f"Estimates for {self.model}, at {CHARACTERS} characters a token and {prices}; repairs and retries come on"
-            " top, and answers that are stored already cost nothing."
+            f"Calls are the most that {self.model} is asked where every answer can be used; at most"
+            f" {self.total.upper_bound:,} where each is asked for a second time and questions need every round. Tokens"
+            f" and dollars are estimates: {CHARACTERS} characters a token, answers of usual length and no longer than"
+            f" --max-tokens, {prices}. Retries come on top, and answers that are stored already cost nothing."
         )
         return "\n".join(lines)
 
     def _cost(self, step: Step) -> float | None:
+        if self.local and not step.model:
+            return 0.0
         usage = Usage(step.calls, 0, step.prompt_tokens, step.completion_tokens)
         return cost(step.model or self.model, usage, self.batch and not step.model)
 
 
-def embedded(stage: str, model: str, texts: int, characters: int) -> Step:
-    """The requests for the vectors of so many texts, each of so many characters."""
-    calls = max(-(-texts // TEXTS), -(-texts * characters // BYTES))
-    return Step(stage, calls, texts * characters // CHARACTERS, 0, model)
+def is_local(spec: Spec) -> bool:
+    """Whether the model runs on this machine: it is asked nothing over the network and costs nothing."""
+    return spec.model == EMBEDDED and spec.provider == "embedded"
 
 
-def tokens(messages: Messages) -> int:
-    """About how many tokens a chat has."""
-    return sum(len(message["content"]) for message in messages) // CHARACTERS
+def vectors(stage: str, model: str, lengths: Iterable[tuple[int, int]]) -> Step:
+    """The requests for vectors: of each group of texts that are asked for together, how many and their mean length.
+
+    Lengths are in characters. A group is cut into requests as `embeddings.batches` does it with texts of one length.
+    """
+    groups = [(texts, max(1, length)) for texts, length in lengths if texts]
+    calls = sum(-(-texts // min(TEXTS, max(1, BYTES // length))) for texts, length in groups)
+    return Step(stage, calls, sum(texts * length for texts, length in groups) // CHARACTERS, 0, model)
+
+
+def likelihoods(stage: str, texts: int, chats: int, asked: int, said: int, local: bool) -> Step:
+    """The requests for the likelihoods of `texts` distinct answers in `chats` distinct chats.
+
+    An endpoint is asked about a chat as it ends with each answer, and once as it stands before (see remote.py); each
+    request writes a token. The model on this machine needs one pass for both.
+
+    Args:
+        asked, said: tokens of a chat, and of an answer.
+    """
+    if local:
+        return Step(stage, texts, texts * (asked + said), 0)
+    return Step(stage, texts + chats, texts * (asked + said) + chats * asked, texts + chats)
+
+
+def of_calls(stage: str, rows: Iterable[Sequence[tuple[Messages, str]]], local: bool) -> Step:
+    """As `likelihoods`, of the calls of each row themselves: equal ones are made once, of all rows if not of a few."""
+    texts: dict[int, int] = {}
+    chats: dict[int, int] = {}
+    count = 0
+    for calls in rows:
+        count += len(calls)
+        for messages, said in calls:
+            chat, length = hash(json.dumps(messages)), tokens(messages)
+            chats[chat], texts[hash((chat, said))] = length, length + len(said) // CHARACTERS
+    prompts = sum(texts.values())
+    if local:
+        return Step(stage, len(texts), prompts, 0, upper_bound=count)
+    made = len(texts) + len(chats)
+    return Step(stage, made, prompts + sum(chats.values()), made, upper_bound=2 * count)
+
+
+def tokens(messages: Messages, schema: dict[str, Any] | None = None, spec: Spec | None = None) -> int:
+    """About how many tokens a chat has, the JSON schema of its answer included where it stands in the prompt."""
+    written = schema and spec and spec.json_mode != "json_schema"
+    length = sum(len(message["content"]) for message in messages)
+    return (length + (len(json.dumps(schema)) if written else 0)) // CHARACTERS

@@ -12,9 +12,10 @@ import yaml
 
 @dataclass
 class Usage:
-    """What a stretch of calls used: tokens are those of calls made, not of answers found in the store.
+    """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
 
-    `failed` calls, their retries spent, are none of `calls`.
+    `calls` are the requests that were paid for, `failed` those whose retries are spent. `uncounted` is how many of
+    `calls` the endpoint told no tokens of; they are taken to have used the most they could.
     """
 
     calls: int = 0
@@ -22,14 +23,12 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     failed: int = 0
+    uncounted: int = 0
 
     def add(self, other: Usage, sign: int = 1) -> None:
         """Count `other` too, or no longer (sign -1)."""
-        self.calls += sign * other.calls
-        self.stored += sign * other.stored
-        self.prompt_tokens += sign * other.prompt_tokens
-        self.completion_tokens += sign * other.completion_tokens
-        self.failed += sign * other.failed
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + sign * value)
 
 
 @functools.cache

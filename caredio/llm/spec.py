@@ -51,16 +51,29 @@ class Spec:
 
         `draw` tells samples of one prompt apart. A repair needs no number: its messages hold the answer it mends.
         """
-        call = {"kind": "chat", **vars(self), "messages": messages, "schema": schema, "draw": draw}
-        if schema is None:
-            del call["json_mode"]
+        call = {
+            "kind": "chat",
+            **self._identity(),
+            "temperature": float(self.temperature),
+            "top_p": float(self.top_p),
+            "max_tokens": int(self.max_tokens),
+            "messages": messages,
+            "schema": schema,
+            "draw": int(draw),
+        }
+        if schema is not None:
+            call["json_mode"] = self.json_mode
         return _hash(call)
 
     def likelihood_key(self, messages: Messages, completion: str) -> str:
         """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
-        model = {name: getattr(self, name) for name in ("model", "provider", "model_revision")}
-        return _hash({"kind": "likelihood", **model, "messages": messages, "completion": completion})
+        return _hash({"kind": "likelihood", **self._identity(), "messages": messages, "completion": completion})
+
+    def _identity(self) -> dict[str, str]:
+        """Who answers, in a key. Keys are written out field by field: a field that is added or renamed changes none."""
+        return {"model": self.model, "provider": self.provider, "model_revision": self.model_revision}
 
 
 def _hash(call: dict[str, Any]) -> str:
+    """The key of a call. What is paid for is found by it, so its bytes never change (tests hold some of them)."""
     return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -20,6 +20,7 @@ class Prompt:
     name: str
     parts: tuple[tuple[str, str], ...]  # (role, template)
     sha: str
+    text: str  # the whole file
 
     def messages(self, **slots: object) -> Messages:
         """The chat messages with every slot filled.
@@ -36,7 +37,7 @@ def load(name: str) -> Prompt:
     text = resources.files(__name__).joinpath(f"{name}.txt").read_text(encoding="utf-8")
     pieces = re.split(r"^\[(system|user)\]\n", text, flags=re.MULTILINE)
     parts = tuple((role, body.strip()) for role, body in zip(pieces[1::2], pieces[2::2], strict=True))
-    return Prompt(name, parts, hashlib.sha256(text.encode()).hexdigest()[:16])
+    return Prompt(name, parts, hashlib.sha256(text.encode()).hexdigest()[:16], text)
 
 
 def quote(text: str) -> str:

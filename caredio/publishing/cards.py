@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from caredio.publishing.release import Config
     from caredio.runs import Run
 
+from caredio import disk
 from caredio.cultures import Culture
 from caredio.llm.spec import EMBEDDED
 
@@ -158,7 +159,7 @@ def _head(metadata: dict[str, Any]) -> str:
 def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
     from caredio.runs import config
 
-    entry = config(name, {split: folder / name / f"{split}.parquet" for split in splits})
+    entry = config(name, {split: disk.named(folder, name) / f"{split}.parquet" for split in splits})
     for file in entry["data_files"]:
         file["path"] = f"{name}/{file['path']}"
     return {**entry, **({"default": True} if name == "all" else {})}

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from caredio import disk
 from caredio.errors import EndpointError, InputError
 from caredio.publishing.release import RECORD
 
@@ -95,7 +96,7 @@ def _operations(folder: Path, there: set[str]) -> list[Any]:
     """Add every file of the folder, delete what the repository has beside them."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    files = {disk.name(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
     stale = sorted(there - set(files) - {".gitattributes"})
     return [
         *(CommitOperationAdd(path, file) for path, file in files.items()),

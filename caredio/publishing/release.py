@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from caredio.runs import Run
 
+from caredio import disk
 from caredio.cultures import Culture
 from caredio.errors import InputError
 
@@ -75,7 +76,7 @@ def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], n
     with _replacing(folder) as making:
         for config_name, split, table in _tables(run, config, known):
             if len(table):
-                write(table, making / config_name / f"{split}.parquet")
+                write(table, disk.named(making, config_name) / f"{split}.parquet")
                 splits.setdefault(config_name, {})[split] = len(table)
         card = cards.dataset_card(run, config, making, splits, known, name)
         (making / "README.md").write_text(card, encoding="utf-8")
@@ -116,7 +117,8 @@ def write(table: Dataset, file: Path) -> None:
     import pyarrow.parquet as pq
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.with_format("arrow")[:].cast(table.features.arrow_schema), file)
+    with file.open("wb") as content:  # pyarrow takes every name for UTF-8, whatever the locale
+        pq.write_table(table.with_format("arrow")[:].cast(table.features.arrow_schema), content)
 
 
 def _tables(run: Run, config: Config, known: dict[str, Culture]) -> Iterator[tuple[str, str, Dataset]]:
@@ -148,16 +150,25 @@ def _replacing(folder: Path) -> Iterator[Path]:
     """A folder to write the release into, which takes the place of `folder` once it is whole.
 
     Raises:
-        InputError: `folder` holds something that is no release.
+        InputError: `folder` holds something that is no release, or the disk refuses; what stood there stays.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).exists():
-        raise InputError(f"{folder}: is not empty and holds no {RECORD}; name another folder to release into.")
-    making = folder.with_name(f".{folder.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
-    yield making
-    shutil.rmtree(folder, ignore_errors=True)
-    making.rename(folder)
+    making, old = (folder.with_name(f".{folder.name}.{what}") for what in ("making", "old"))
+    with disk.writing(folder):
+        if old.exists() and not folder.exists():  # an earlier command was stopped between the two moves below
+            old.rename(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).exists():
+            raise InputError(f"{folder}: is not empty and holds no {RECORD}; name another folder to release into.")
+        shutil.rmtree(making, ignore_errors=True)
+        try:
+            making.mkdir(parents=True)
+            yield making
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():
+                folder.rename(old)
+            making.rename(folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +176,7 @@ def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     from caredio.runs import version
 
     files = {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        disk.name(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }

@@ -86,13 +86,17 @@ def select(
     validated_by = validation.digest(config.represent.validation) if in_context else ""  # a bad file is told first
     on = engine.connect(where)
     candidates, vectors = embedded(run, config.match, config.embed, table, source, endpoint, on)
+    theta = cluster.theta(config.cluster, config.embed.embedder)
+    names: dict[str, str] = {}
+    if config.asks:
+        run.use(cultures := run.cultures())
+        names = {slug: culture.name for slug, culture in cultures.items()}
 
     def scored() -> tuple[Dataset, dict[str, Any]]:
         pool = cluster.run(candidates, vectors, config.cluster, config.embed.embedder, on)
-        pool = represent.run(pool, vectors, config.represent, model)
-        pool = distinct.run(pool, vectors, config.distinct, model, on)
+        pool = represent.run(pool, vectors, config.represent, model, names)
+        pool = distinct.run(pool, vectors, config.distinct, model, on, names)
         pool = rank.score(pool, vectors, config.rank, config.combine)
-        theta = cluster.theta(config.cluster, config.embed.embedder)
         return pool, {"theta": theta, "clusters": cluster.report(pool)}
 
     pool = run.stage(
@@ -100,12 +104,16 @@ def select(
         scored,
         columns=features.SCORED,
         after=["candidates", "vectors"],
-        config={name: getattr(config, name) for name in ("cluster", "represent", "distinct", "rank")},
+        config={name: getattr(config, name) for name in ("cluster", "represent", "distinct", "rank")}
+        | {"theta": theta, "combine": config.combine, "names": names},
         model=model if config.asks else None,
         prompt="likelihood" if config.asks else (),
         source=validated_by,
+        code=[cluster, represent, distinct, rank],
     )
-    return run.stage("ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], split_by="culture")
+    return run.stage(
+        "ranked", lambda: rank.run(pool), columns=features.RANKED, after=["scored"], code=[rank], split_by="culture"
+    )
 
 
 def embedded(
@@ -116,27 +124,50 @@ def embedded(
     source: dict[str, Any] | None,
     endpoint: Endpoint | None,
     on: engine.Engine,
+    aside: str = "",
 ) -> tuple[Dataset, Dataset]:
-    """The run's candidates, or those of a table of one's own, and their vectors; as `select`."""
+    """The run's candidates, or those of a table of one's own, and their vectors; as `select`.
+
+    Args:
+        aside: tables that would replace others of the run are written under their name after this one instead.
+    """
     from caredio import features
+    from caredio.selection import source as sources
 
     def matched() -> tuple[Dataset, dict[str, Any]]:
         candidates = match.run(table, matching)
-        return candidates, {"alone": match.report(candidates)}
+        return candidates, {"alone": match.report(candidates), **left}
 
     def vectors() -> tuple[Dataset, dict[str, Any]]:
         if given and table is not None:
             return embed.given(table, candidates), {}
+        if run.holds(f"calibration-{embed_as}", **embedding):  # a calibration has made them
+            return run.table(f"calibration-{embed_as}"), {}
         encode = embed.encoder(config, endpoint, on)
         vectors = embed.run(candidates, config, encode)
         return vectors, {"usage": encode.used()} if isinstance(encode, Embeddings) else {}
 
+    def name(stage: str, **made_from: Any) -> str:
+        return f"{aside}-{stage}" if aside and stage in run.stages and not run.holds(stage, **made_from) else stage
+
+    match_as, embed_as = "candidates", "vectors"
+    source = dict(source or {})
+    left = {name: source.pop(name) for name in ("columns_left",) if name in source}  # which changes no candidate
     if table is None:
-        candidates = run.table("candidates")
+        candidates = run.table(match_as)
     else:
-        candidates = run.stage("candidates", matched, columns=features.CANDIDATES, config=matching, source=source or {})
+        run.claim(source)
+        made: dict[str, Any] = {"columns": features.CANDIDATES, "config": matching, "source": source}
+        made["code"] = [match, sources]
+        match_as = name(match_as, **made)
+        candidates = run.stage(match_as, matched, **made)
     given = config.embedder == embed.GIVEN
     if given and table is None:
+        if (by := run.stages.get("vectors", {}).get("made_from", {}).get("config", {}).get("embedder")) != embed.GIVEN:
+            raise InputError(
+                f"{run.path / 'vectors'}: made by {by}, not given; name the table that holds vectors, or that embedder."
+            )
         return candidates, run.table("vectors")
-    of = (source or {}) if given else ""
-    return candidates, run.stage("vectors", vectors, after=["candidates"], config=config, source=of)
+    embedding: dict[str, Any] = {"after": [match_as], "config": config, "code": [embed]}
+    embedding["source"] = source if given else ""
+    return candidates, run.stage(name(embed_as, **embedding), vectors, **embedding)

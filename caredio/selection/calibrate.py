@@ -7,6 +7,7 @@ samples, most is grouped and nothing lumped.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,19 @@ def _worst(cultures: dict[str, dict[str, Any]]) -> tuple[float, float]:
     return max(told["largest"] for told in cultures.values()), max(told["singletons"] for told in cultures.values())
 
 
+def cultures(candidates: Dataset) -> list[str]:
+    """The cultures that theta is calibrated on.
+
+    Raises:
+        InputError: no culture has enough samples.
+    """
+    rows = Counter(candidates["culture"][:])
+    found = [culture for culture in sorted(rows) if rows[culture] >= cluster.ENOUGH]
+    if not found:
+        raise InputError(f"theta is calibrated on cultures of at least {cluster.ENOUGH} samples, and there is none.")
+    return found
+
+
 def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) -> Calibration:
     """Cluster each culture's candidates at every theta.
 
@@ -80,13 +94,10 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) ->
     """
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
     names, of = np.array(candidates["sample_id"]), np.array(candidates["culture"])
-    cultures = [culture for culture in sorted(set(of)) if (of == culture).sum() >= cluster.ENOUGH]
-    if not cultures:
-        raise InputError(f"theta is calibrated on cultures of at least {cluster.ENOUGH} samples, and there is none.")
     link = cluster.LINKAGES[config.linkage]
     thetas = np.arange(config.lowest, config.highest + config.step / 2, config.step).round(4).tolist()
     told: dict[float, dict[str, dict[str, Any]]] = {theta: {} for theta in thetas}
-    for culture in cultures:
+    for culture in cultures(candidates):
         unit = matrix(vectors, "sample_embedding", sorted(names[of == culture].tolist()))
         for theta in thetas:
             told[theta][culture] = cluster.distribution(np.bincount(link(unit, theta)).tolist())

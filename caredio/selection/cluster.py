@@ -32,11 +32,16 @@ THETA = {
 LINKAGES = {"average": linkage.average, "single": linkage.single}
 ENOUGH = 100  # samples below which shares say little
 MOST_SINGLETONS, LARGEST = 0.8, 0.05  # shares above which theta is too high, and too low
+WITHOUT_EFFECT = ("THETA", "ENOUGH", "MOST_SINGLETONS", "LARGEST")  # theta itself is part of the fingerprint
 
 
 @dataclass(frozen=True)
 class Config:
-    theta: float = field(default=-1.0, metadata={"help": "similarity above which clusters merge; -1 = the embedder's"})
+    theta: float = field(
+        default=-1.0,
+        # the function `theta` says what counts
+        metadata={"help": "similarity above which clusters merge; -1 = the embedder's", "counts": False},
+    )
     linkage: str = field(
         default="average",
         metadata={"help": "clusters merge by their mean or by their highest similarity", "choices": tuple(LINKAGES)},

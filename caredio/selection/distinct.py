@@ -5,8 +5,10 @@ candidates, vectors -> + distinctiveness, compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,8 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.likelihood import likelihoods
+from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
-from caredio.llm.spec import Messages
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
 from caredio.selection.voice import turns
@@ -84,12 +85,18 @@ def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:
 
 
 def run(
-    candidates: Dataset, vectors: Dataset, config: Config, model: Model | None = None, engine: Engine | None = None
+    candidates: Dataset,
+    vectors: Dataset,
+    config: Config,
+    model: Model | None = None,
+    engine: Engine | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Dataset:
     """Add `distinctiveness` and `compared` (how many other cultures it is over).
 
     Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
-    rows that can still be selected: with `is_center` among the columns, on centres alone.
+    rows that can still be selected: with `is_center` among the columns, on centres alone. `names` are the cultures' by
+    slug, where they are not the shipped ones.
 
     Raises:
         InputError: no row at all has another culture's answer; names some rows.
@@ -108,7 +115,7 @@ def run(
     elif model is None:
         raise InputError("information asks a model, and none was given.")
     else:
-        scores = _informations(candidates, against, model)
+        scores = _informations(candidates, config, model, names)
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
     added = {"distinctiveness": scores, "compared": [len(others) for others in against]}
     return features.beside(candidates, Dataset.from_dict(added, features=columns))
@@ -126,17 +133,23 @@ def _cosines(
     return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
 
 
-def _informations(candidates: Dataset, against: list[list[list[dict[str, Any]]]], model: Model) -> list[float | None]:
-    calls: list[tuple[Messages, str]] = []
-    spans = []
-    for row, others in zip(candidates, against, strict=True):
-        cultures = [row["culture"], *(culture[0]["culture"] for culture in others)]
-        if not others or not row.get("is_center", True):
-            cultures = []
-        spans.append((len(calls), len(cultures), len(row["response"].encode())))
-        calls += [(turns(culture, [], row["question"]), row["response"]) for culture in cultures]
-    bits = likelihoods(calls, model, "information of other cultures")
+def calls(
+    rows: Iterable[dict[str, Any]], config: Config, names: Mapping[str, str] = MappingProxyType({})
+) -> list[list[Call]]:
+    """For each row, the calls that its `information` is read from: as its own culture, and as those compared with."""
+    asked = []
+    for row in rows:
+        others = compared_to(row, config) if row.get("is_center", True) else []
+        cultures = [row["culture"], *(culture[0]["culture"] for culture in others)] if others else []
+        asked.append([(turns(culture, [], row["question"], names), row["response"]) for culture in cultures])
+    return asked
+
+
+def _informations(candidates: Dataset, config: Config, model: Model, names: Mapping[str, str]) -> list[float | None]:
+    asked = calls(candidates, config, names)
+    bits = likelihoods([call for row in asked for call in row], model, "information of other cultures")
+    starts = accumulate(map(len, asked), initial=0)
     return [
-        information(bits[start], bits[start + 1 : start + count], length) if count else None
-        for start, count, length in spans
+        information(bits[start], bits[start + 1 : start + len(row)], len(row[0][1].encode())) if row else None
+        for start, row in zip(starts, asked, strict=False)  # one start more than rows: the end
     ]

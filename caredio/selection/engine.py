@@ -18,6 +18,7 @@ import pyarrow as pa
 from caredio.errors import InputError
 
 _BATCH = 1024  # rows that a worker takes at once
+WITHOUT_EFFECT = ("_BATCH",)
 
 Work = Callable[[pa.Table], pa.Table]  # rows -> as many rows
 
@@ -31,6 +32,7 @@ class Config:
         metadata={
             "help": "where to embed, cluster and compare: here, or on Ray's workers",
             "choices": ("local", "ray"),
+            "counts": False,
         },
     )
 

@@ -16,8 +16,9 @@ import numpy as np
 _BLOCK = 2048  # rows and columns of a block of pairs
 _AXES = 64  # leading axes of the bound
 _DENSE = 0.03  # share of a block left by the bound from which multiplying the whole block out is faster
-_CHUNK = 8192  # pairs multiplied out at once
+_CHUNK = 2048  # pairs multiplied out at once
 _HELD = 64  # pairs a row that are held at once, 24 bytes each
+WITHOUT_EFFECT = ("_BLOCK", "_AXES", "_DENSE", "_CHUNK", "_HELD")
 
 
 class Pairs(NamedTuple):
@@ -35,6 +36,29 @@ class Pairs(NamedTuple):
 
     def where(self, chosen: np.ndarray) -> Pairs:
         return Pairs(self.left[chosen], self.right[chosen], self.total[chosen])
+
+
+class _Held:
+    """Pairs added in place, block after block. Room that is not written to takes no memory."""
+
+    def __init__(self, room: int) -> None:
+        self.count = 0
+        self._room = Pairs(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room))
+
+    def pairs(self) -> Pairs:
+        """Views of what was added."""
+        return Pairs(*(column[: self.count] for column in self._room))
+
+    def add(self, found: Pairs) -> None:
+        start, self.count = self.count, self.count + len(found.left)
+        if self.count > len(self._room.left):
+            larger = max(self.count, 2 * len(self._room.left))  # at least twice: each pair is copied twice at most
+            grown = Pairs(*(np.empty(larger, column.dtype) for column in self._room))
+            for new, old in zip(grown, self._room, strict=True):
+                new[:start] = old[:start]
+            self._room = grown
+        for column, more in zip(self._room, found, strict=True):
+            column[start : self.count] = more
 
 
 def average(unit: np.ndarray, theta: float) -> np.ndarray:
@@ -92,18 +116,18 @@ def _above(sums: np.ndarray, sizes: np.ndarray, theta: float) -> tuple[Pairs, fl
     """
     search = _Search(sums, sizes)
     most = _HELD * len(sums)
-    held = search.above(0, 0, 2)  # none
+    held = _Held(most)
     for block in search.blocks():
-        found = search.above(*block, theta)
-        held = Pairs(*map(np.concatenate, zip(held, found, strict=True)))
-        if len(held.left) > most:
-            higher = float(np.median(held.similarity(sizes)))
-            upper = held.above(higher, sizes)
+        held.add(search.above(*block, theta))
+        if held.count > most:
+            higher = float(np.median(held.pairs().similarity(sizes)))
+            upper = held.pairs().above(higher, sizes)
             if len(upper.left):
-                held, theta = upper, higher
+                theta, held.count = higher, 0
+                held.add(upper)
             else:  # half of them are equal: hold them all
                 most *= 2
-    return held.above(theta, sizes), theta
+    return held.pairs().above(theta, sizes), theta
 
 
 def _merge(pairs: Pairs, sums: np.ndarray, sizes: np.ndarray, theta: float) -> np.ndarray:

@@ -21,11 +21,17 @@ from datasets import Dataset, Features, Value
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.selection import read, source
 
 log = logging.getLogger("caredio")
 
 _PANEL = 8  # answers of its own culture that a row keeps
 _ANSWERS = 8  # answers of each other culture
+_REASON = 60  # characters of a table's own drop_reason
+_UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"))  # marks stand on letters; alone they say nothing
+_BLANK = frozenset(
+    "\u115f\u1160\u2800\u3164\uffa0"
+)  # fillers of Hangul, and Braille's blank: letters and symbols to Unicode
 
 
 @dataclass(frozen=True)
@@ -43,35 +49,31 @@ def run(table: Dataset, config: Config) -> Dataset:
 
     Args:
         table: rows of text; equal `question_id`s are the same question asked in several cultures. Without that column
-            the same question is the same text. Other columns of `features.CANDIDATES` are taken over, the rest is left.
+            the same question is the same text. Columns of `features.TAKEN` are taken over where they hold text, and a
+            row with a `drop_reason` is dropped for it; the rest is left.
 
     Returns:
-        `features.CANDIDATES` and `drop_reason` (empty, duplicate). Rows of a question that no other culture answered
-        have no others: `report` counts them, distinct.py gives them no score.
+        `features.CANDIDATES` and `drop_reason` (empty, duplicate, or the table's own). Rows of a question that no other
+        culture answered have no others: `report` counts them, distinct.py gives them no score.
 
     Raises:
         InputError: a column is missing, a culture's name cannot name a file, or there is no row.
     """
-    table = _typed(table)
-    if "question_id" not in table.column_names and "question" in table.column_names:
-        table = table.add_column("question_id", [text_id(question or "") for question in table["question"][:]])
-    table = features.require(table, features.OWN, "the table")
+    needed = [name for name in features.OWN if name != "question_id"]
+    if missing := [name for name in needed if name not in table.column_names]:
+        found = ", ".join(table.column_names)
+        raise InputError(f"the table: column {', '.join(missing)} is missing; found {found}.")
+    if not len(table):
+        raise InputError("the table: no rows; nothing to work on.")
     cells = own_cells(table)
+    taken = _taken(table)
     _check_cultures(cells["culture"])
     names = sample_ids(cells)
-    reasons = _reasons(cells, names)
+    reasons = _reasons(cells, names, taken.pop("drop_reason", [None] * len(table)))
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
     met, panels = _met(cells, names, reasons, config)
-    made = {**cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
-    given = table.with_format("arrow")[:]
-    arrays = [
-        pa.chunked_array([pa.array(made[kind.name], kind.type)])
-        if kind.name in made
-        else given[kind.name].cast(kind.type)
-        if kind.name in given.column_names
-        else pa.chunked_array([pa.nulls(len(table), kind.type)])
-        for kind in columns.arrow_schema
-    ]
+    made = {**taken, **cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
+    arrays = [pa.array(made.get(kind.name, [None] * len(table)), kind.type) for kind in columns.arrow_schema]
     return features.in_memory(pa.table(arrays, schema=columns.arrow_schema))
 
 
@@ -123,15 +125,25 @@ def text_id(question: str) -> str:
 
 
 def own_cells(table: Dataset) -> dict[str, list[str]]:
-    """The columns of `features.OWN` that are there, without space around the text; null is empty.
+    """The columns of `features.OWN`, without space around the text; null, and text that shows nothing, are empty.
 
     What is compared, ids and cultures, is in Unicode's composed form; what is trained on stays as it was typed.
     """
-    there = [name for name in features.OWN if name in table.column_names]
-    cells = {name: [(text or "").strip() for text in table[name][:]] for name in there}
-    for name in cells.keys() & {"question_id", "culture"}:
+    rows = read.of(table, "the table")
+    cells = {
+        name: [text.strip() if text and visible(text) else "" for text in source.text(rows, name).to_pylist()]
+        for name in features.OWN
+        if name in table.column_names
+    }
+    cells.setdefault("question_id", list(map(text_id, cells["question"])))
+    for name in ("question_id", "culture"):
         cells[name] = [unicodedata.normalize("NFC", text) for text in cells[name]]
     return cells
+
+
+def visible(text: str) -> bool:
+    """Whether a reader sees anything of it: a character that is no space, mark, format or control character."""
+    return any(unicodedata.category(letter) not in _UNSEEN and letter not in _BLANK for letter in text)
 
 
 def sample_ids(cells: dict[str, list[str]]) -> list[str]:
@@ -147,9 +159,15 @@ def _check_cultures(cultures: list[str]) -> None:
             )
 
 
-def _reasons(cells: dict[str, list[str]], names: list[str]) -> list[str | None]:
-    """Why rows are dropped: a cell is empty, or an equal row is kept (the one of the least question_id, then place)."""
-    reasons: list[str | None] = [None if all(row) else "empty" for row in zip(*cells.values(), strict=True)]
+def _reasons(cells: dict[str, list[str]], names: list[str], dropped: list[str | None]) -> list[str | None]:
+    """Why rows are dropped: the table says so, a cell is empty, or an equal row is kept.
+
+    Of equal rows the one of the least question_id is kept, then the first.
+    """
+    reasons = [
+        reason or (None if all(row) else "empty")
+        for reason, row in zip(dropped, zip(*cells.values(), strict=True), strict=True)
+    ]
     first: dict[str, tuple[str, int]] = {}
     for place, (name, question_id) in enumerate(zip(names, cells["question_id"], strict=True)):
         if reasons[place] is None:
@@ -179,18 +197,21 @@ def _met(
     return met, panels
 
 
-def _typed(table: Dataset) -> Dataset:
-    """The columns that candidates have, as candidates have them."""
-    for name in features.CANDIDATES:
-        if name in table.column_names and name not in ("others", "panel"):
+def _taken(table: Dataset) -> dict[str, list[str | None]]:
+    """The columns of `features.TAKEN` that hold text; of drop_reason a line at most, and none where it is empty."""
+    rows, taken = read.of(table, "the table"), {}
+    for name in features.TAKEN:
+        if name in table.column_names:
             try:
-                table = table.cast_column(name, features.CANDIDATES[name])
-            except (pa.ArrowException, TypeError, ValueError, AttributeError):
-                raise InputError(
-                    f"the table: column {name} holds {table.features[name]}, where {features.CANDIDATES[name]} was"
-                    " wanted; rename or remove it."
-                ) from None
-    return table
+                taken[name] = source.text(rows, name).to_pylist()
+            except InputError as error:
+                log.warning("%s The column is left out.", error)
+    if "drop_reason" in taken:
+        taken["drop_reason"] = [
+            " ".join(reason.split())[:_REASON] if reason and visible(reason) else None
+            for reason in taken["drop_reason"]
+        ]
+    return taken
 
 
 def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, config: Config) -> list[dict[str, Any]]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
-from caredio import features
 from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
 from caredio.selection import distinct, represent
@@ -62,11 +62,17 @@ class ByEmbeddings:
 class ByLikelihood:
     """r = `represent.informed` on answers of the culture drawn once, d = `distinct.information`."""
 
-    def __init__(self, start: Dataset, model: Model, config: represent.Config, compared: distinct.Config) -> None:
-        self.model, self.compared = model, compared
-        # a cluster each: the answers that a sample is read on are its panel's, then any of the culture's
-        alone = Dataset.from_dict({"cluster": range(len(start))}, features=Features({"cluster": Value("int32")}))
-        start = features.beside(start, alone)
+    def __init__(
+        self,
+        start: Dataset,
+        model: Model,
+        config: represent.Config,
+        compared: distinct.Config,
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`names`: of cultures by slug, where they are not the shipped ones."""
+        self.model, self.compared, self.names = model, compared, names
+        start = represent.apart(start)
         kin = represent.Kin(start)
         self.told: dict[tuple[str, str], list[dict[str, str]]] = {}
         calls: list[Call] = []
@@ -74,7 +80,7 @@ class ByLikelihood:
             placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
             told = represent.references(row, placebo, kin, config) if placebo else []
             self.told[_slot(row)] = told
-            calls += [_after(placebo, row["culture"], other) for other in told if placebo]
+            calls += [self._after(placebo, row["culture"], other) for other in told if placebo]
         bits = iter(likelihoods(calls, model, "information without the sample"))
         self.without = {slot: np.array([next(bits) for _ in told]) for slot, told in self.told.items()}
 
@@ -85,8 +91,11 @@ class ByLikelihood:
             told = self.told[_slot(row)]
             others = [culture[0]["culture"] for culture in distinct.compared_to(row, self.compared)]
             spans.append((len(calls), len(told), len(others)))
-            calls += [_after(row, row["culture"], other) for other in told]
-            calls += [(turns(culture, [], row["question"]), row["response"]) for culture in (row["culture"], *others)]
+            calls += [self._after(row, row["culture"], other) for other in told]
+            calls += [
+                (turns(culture, [], row["question"], self.names), row["response"])
+                for culture in (row["culture"], *others)
+            ]
         bits = likelihoods(calls, self.model, "information")
         found = []
         for row, (start, told_n, others_n) in zip(rows, spans, strict=True):
@@ -96,6 +105,9 @@ class ByLikelihood:
             d = distinct.information(bits[own], bits[own + 1 : own + 1 + others_n], len(row["response"].encode()))
             found.append((r, d))
         return np.array(found, np.float64).reshape(-1, 2)
+
+    def _after(self, shown: Mapping[str, Any], culture: str, other: dict[str, str]) -> Call:
+        return turns(culture, [shown], other["question"], self.names), other["response"]
 
 
 def scales(cultures: Sequence[str], found: np.ndarray) -> dict[str, np.ndarray]:
@@ -136,7 +148,3 @@ def hashed(texts: list[str]) -> np.ndarray:
 
 def _slot(row: dict[str, Any]) -> tuple[str, str]:
     return row["culture"], row["question_id"]
-
-
-def _after(shown: dict[str, Any] | dict[str, str], culture: str, other: dict[str, str]) -> Call:
-    return turns(culture, [shown], other["question"]), other["response"]

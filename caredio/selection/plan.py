@@ -1,42 +1,104 @@
-"""What the scores that ask a model will cost, before they cost anything."""
+"""What the scores that ask a model will cost, before they cost anything.
+
+Every sample is counted as its cluster's centre; those that are none are not asked about.
+"""
 
 from __future__ import annotations
 
-from caredio.llm.plan import ANSWER, QUESTION, Step, embedded, tokens
-from caredio.selection import Config
-from caredio.selection.embed import ENDPOINT
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from datasets import Dataset
+
+from caredio.llm.embeddings import batches
+from caredio.llm.plan import ANSWER, CHARACTERS, QUESTION, Candidates, Step, is_local, likelihoods, of_calls, tokens
+from caredio.llm.plan import vectors as embedded
+from caredio.llm.spec import Spec
+from caredio.selection import Config, distinct, embed, represent, validation
 from caredio.selection.voice import turns
 
 _CHOICE = 8  # tokens of a multiple-choice answer
+_SAMPLE = {"question": "?" * QUESTION, "response": "." * ANSWER}
 
 
-def steps(
-    rows: int, cultures: int, config: Config, others: int = 0, question: int = QUESTION, answer: int = ANSWER
-) -> tuple[Step, ...]:
-    """The calls of `select` on `rows` candidates of `cultures`; none where neither scores nor embedder ask a model.
-
-    At most: every row is taken to be its cluster's centre, and every text to be another.
-
-    Args:
-        others: answers of other cultures and of panels that are no candidates.
-        question, answer: mean lengths in characters.
-    """
-    asked, sample = "?" * question, {"question": "?" * question, "response": "." * answer}
-    turn = tokens([{"role": "assistant", "content": "." * answer}])
-    r, measured = config.represent, config.represent.representativeness
-    found = []
-    vectors: tuple[Step, ...] = ()
-    if config.embed.embedder.startswith(ENDPOINT):
-        embedder = config.embed.embedder.removeprefix(ENDPOINT)
-        samples = rows * (question + 2 * answer)  # the sample, and the answer alone
-        texts = 2 * rows + others
-        vectors = (embedded("vectors", embedder, texts, (samples + others * answer) // max(1, texts)),)
-    if measured == "in_context":
-        prompt = tokens(turns("", [sample] * r.shots, asked))
-        found.append(("in context", min(rows, cultures * r.centers) * r.validation_items, prompt, _CHOICE))
-    if measured == "information":
-        found.append(("information", rows * r.references * 2, tokens(turns("", [sample], asked)) + turn, 0))
+def expected(candidates: Sequence[Candidates], config: Config, spec: Spec) -> tuple[Step, ...]:
+    """The calls of `select` on candidates that are not written yet; none where neither scores nor embedder ask."""
+    local, said, found = is_local(spec), ANSWER // CHARACTERS, []
+    if config.embed.embedder.startswith(embed.ENDPOINT):
+        rows = sum(one.rows for one in candidates)
+        texts = 2 * rows + sum(one.rows * (one.others + one.panel) for one in candidates)
+        found.append(_vectors(config, texts, texts * ANSWER + rows * (QUESTION + 1)))
+    if config.represent.representativeness == "in_context":
+        found.append(_in_context({one.culture: one.rows for one in candidates}, _SAMPLE, config, spec))
+    if config.represent.representativeness == "information":
+        counts = [informing(one.rows, one.panel, config.represent) for one in candidates]
+        texts, chats = (sum(numbers) for numbers in zip(*counts, strict=True))
+        asked = tokens(turns("", [_SAMPLE], _SAMPLE["question"]))
+        found.append(likelihoods("information", texts, chats, asked, said, local))
     if config.distinct.distinctiveness == "information":
-        others = min(config.distinct.compared, max(1, cultures - 1))
-        found.append(("other cultures", rows * (1 + others), tokens(turns("", [], asked)) + turn, 0))
-    return vectors + tuple(Step(name, calls, calls * prompt, calls * said) for name, calls, prompt, said in found)
+        new = [one for one in candidates if not one.measured]
+        calls = sum(one.rows * (1 + min(config.distinct.compared, one.others)) for one in new)
+        asked = tokens(turns("", [], _SAMPLE["question"]))
+        found.append(likelihoods("other cultures", calls, calls, asked, said, local))
+    return tuple(found)
+
+
+def informing(rows: int, panel: int, config: represent.Config) -> tuple[int, int]:
+    """(answers, chats before them) that a culture's `information` asks about at most.
+
+    The panel's answers to a question share a chat. A sample's placebo is a sample too, so that there are no more
+    chats than samples before the questions of others.
+    """
+    near, rest = represent.most_references(rows, panel, config)
+    pairs = min(2 * rows * rest, rows * (rows - 1))
+    return 2 * rows * near + pairs, 2 * rows * min(near, 1) + pairs
+
+
+def steps(candidates: Dataset, config: Config, spec: Spec) -> tuple[Step, ...]:
+    """The calls of `select` on `features.CANDIDATES`; none where neither scores nor embedder ask."""
+    local, found = is_local(spec), []
+    if config.embed.embedder.startswith(embed.ENDPOINT):
+        texts = embed.texts(embed.samples(candidates))
+        step = _vectors(config, len(texts), sum(map(len, texts)))
+        found.append(Step(step.stage, sum(1 for _ in batches(texts)), step.prompt_tokens, 0, step.model))
+    if config.represent.representativeness == "in_context":
+        rows = max(1, len(candidates))
+        sample = {name: "." * (sum(map(len, candidates[name][:])) // rows) for name in _SAMPLE}
+        found.append(_in_context(Counter(candidates["culture"][:]), sample, config, spec))
+    if config.represent.representativeness == "information":
+        apart = represent.apart(candidates)
+        calls = represent.calls(apart, represent.Kin(apart), config.represent)
+        found.append(of_calls("information", calls, local))
+    if config.distinct.distinctiveness == "information":
+        found.append(of_calls("other cultures", distinct.calls(candidates, config.distinct), local))
+    return tuple(found)
+
+
+def pool(candidates: Dataset) -> tuple[Candidates, ...]:
+    """How many candidates there are of each culture; the most others and panel of one."""
+    rows = Counter(candidates["culture"][:])
+    others, panel = dict.fromkeys(rows, 0), dict.fromkeys(rows, 0)
+    for row in candidates.select_columns(["culture", "others", "panel"]):
+        heard = len({other["culture"] for other in row["others"]})
+        others[row["culture"]] = max(others[row["culture"]], heard)
+        panel[row["culture"]] = max(panel[row["culture"]], len(row["panel"]))
+    return tuple(Candidates(culture, rows[culture], others[culture], panel[culture]) for culture in sorted(rows))
+
+
+def _vectors(config: Config, texts: int, characters: int) -> Step:
+    model = config.embed.embedder.removeprefix(embed.ENDPOINT)
+    return embedded("vectors", model, [(texts, characters // max(1, texts))])
+
+
+def _in_context(rows: Mapping[str, int], sample: Mapping[str, str], config: Config, spec: Spec) -> Step:
+    """The questions with known answers, each put to the largest clusters of its culture."""
+    shown, items = config.represent, validation.read(config.represent.validation)
+    calls = asked = 0
+    for culture, count in rows.items():
+        known = validation.of(items, culture, shown.validation)
+        put = min(count, shown.centers) * min(shown.validation_items, len(known))
+        calls += put
+        asked += put * sum(len(item.question) for item in known) // len(known)
+    before = tokens(turns("", [sample] * shown.shots, ""), validation.SCHEMA, spec)
+    prompt = calls * before + asked // CHARACTERS
+    return Step("in context", calls, prompt, calls * min(_CHOICE, spec.max_tokens), upper_bound=2 * calls)

@@ -1,114 +1,254 @@
-"""A table of one's own, out of a file."""
+"""A table of one's own, out of a file: its columns are read one by one, so that one nobody asks for stops nothing."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
 from caredio import features
 from caredio.errors import InputError
 
+_DELIMITERS = (",", ";", "\t", "|")
+_DIGITS = 400  # of a JSON integer that becomes a number; Python reads no more than 4,300
+_LONGEST = 2**31 - 1  # characters of a csv cell: Python's own limit is 131,072
 
-def table(path: Path) -> tuple[Dataset, str]:
-    """The rows of a parquet, csv, json or jsonl file and the file's sha256.
 
-    Numbers become text; everything else stays as it is, so a cell that says `None` or `NA` is that word.
+@dataclass(frozen=True)
+class Table:
+    """Named columns of equal length, each read when it is asked for."""
+
+    where: str  # the file or Hub dataset, for messages
+    names: Sequence[str]  # as they stand there, repeated ones too
+    column: Callable[[str], list[Any] | Dataset]  # raises InputError where it cannot be read
+    lines: Sequence[int] = ()  # the line that each row starts on, in files that have lines
+
+    def row(self, number: int) -> str:
+        """Where row `number` (from 0) stands, for messages."""
+        return f"{self.where}, line {self.lines[number]}" if self.lines else f"{self.where}, row {number + 1}"
+
+    def cells(self, name: str) -> list[Any]:
+        """A column as Python objects; labels are their names.
+
+        Raises:
+            InputError: the column stands there twice, or cannot be read.
+        """
+        column = self._one(name)
+        if isinstance(column, list):
+            return column
+        kind = column.features[name]
+        with _readable(self, name):
+            cells = column[name][:]
+        if isinstance(kind, ClassLabel):  # -1 is no label
+            return [kind.names[cell] if cell is not None and cell >= 0 else None for cell in cells]
+        return cells
+
+    def arrow(self, name: str) -> pa.ChunkedArray:
+        """A column as it is; raises as `cells` does."""
+        column = self._one(name)
+        with _readable(self, name):
+            rows = features.in_memory(pa.table({name: pa.array(column)})) if isinstance(column, list) else column
+            return rows.with_format("arrow")[:][name]
+
+    def _one(self, name: str) -> list[Any] | Dataset:
+        if self.names.count(name) > 1:
+            many = self.names.count(name)
+            raise InputError(f"{self.where}: {many} columns are called {shown(name)}; rename all but one.")
+        with _readable(self, name):
+            return self.column(name)
+
+
+@contextmanager
+def _readable(table: Table, name: str) -> Iterator[None]:
+    """What keeps a column from being read is one sentence."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, ImportError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise InputError(f"{table.where}: column {shown(name)} cannot be read ({reason}).") from None
+
+
+def shown(name: str) -> str:
+    """A column's name as a message may hold it, on one line."""
+    return name if name.isprintable() and name.strip() == name != "" else ascii(name)
+
+
+def of(rows: Dataset, where: str) -> Table:
+    """A dataset as a table."""
+    return Table(where, rows.column_names, lambda name: rows.select_columns([name]))
+
+
+def table(path: Path) -> tuple[Table, str]:
+    """The table in a parquet, csv, json or jsonl file, and the file's sha256.
+
+    A csv file may have ';', tabs or '|' between its cells; its cells are text, so one that says `None` or `NA` is that
+    word. Text is UTF-8, with or without a byte order mark.
 
     Raises:
         InputError: the file is missing, of another kind, or broken; names the line where there is one.
     """
-    if path.suffix not in READERS:
+    kind = path.suffix.lower()
+    if kind not in READERS:
         raise InputError(
             f"{path}: unknown kind of table {path.suffix!r}; give parquet, csv, json (a list of objects) or jsonl, or"
             " owner/name of a dataset on the Hub."
         )
     try:
         content = path.read_bytes()
-        if path.suffix != ".parquet":
-            content.decode("utf-8")
-        rows = READERS[path.suffix](path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+    return READERS[kind](str(path), content), hashlib.sha256(content).hexdigest()
+
+
+def _parquet(where: str, content: bytes) -> Table:
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+        names = file.schema_arrow.names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{where}: is not a Parquet file ({str(error).splitlines()[0]}).") from None
+    if not file.metadata.num_rows:
+        raise InputError(f"{where}: holds no rows.")
+
+    return Table(where, names, lambda name: features.in_memory(file.read(columns=[name]).select([name])))
+
+
+def text(where: str, content: bytes) -> str:
+    """The content of a text file, without the byte order mark that spreadsheets and editors write first.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{where}: is not UTF-8 text but UTF-16; save it as UTF-8.")
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start}).") from None
-    if not len(rows):
-        raise InputError(f"{path}: holds no rows.")
-    return rows, hashlib.sha256(content).hexdigest()
+        raise InputError(f"{where}: is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
 
 
-def _parquet(path: Path) -> Dataset:
+def _csv(where: str, content: bytes) -> Table:
+    decoded = text(where, content)
+    if "\0" in decoded:
+        line = decoded[: decoded.index("\0")].count("\n") + 1
+        raise InputError(f"{where}, line {line}: holds a NUL character; save the file as UTF-8 text.")
+    records = _records(where, decoded)
+    _, header = next(records, (0, []))
+    names = [name.strip() for name in header]
+    lines, rows = [], []
+    for line, cells in records:
+        if len(cells) != len(names):
+            raise InputError(
+                f"{where}, line {line}: not valid CSV: holds {len(cells)} fields, and the header {len(names)} names;"
+                " put a field that holds the delimiter, a quote or a line's end between quotes."
+            )
+        lines.append(line)
+        rows.append(cells)
+    if not rows:
+        raise InputError(f"{where}: holds no rows.")
+
+    def column(name: str) -> list[str]:
+        place = names.index(name)
+        return [cells[place] for cells in rows]
+
+    return Table(where, names, column, lines)
+
+
+def _records(where: str, decoded: str) -> Iterator[tuple[int, list[str]]]:
+    """(line it starts on, cells) of every record that is no blank line, the header first."""
+    limit = csv.field_size_limit(_LONGEST)
     try:
-        table = pq.read_table(path)
-        for place, field in enumerate(table.schema):
-            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
-                table = table.set_column(place, field.name, table[field.name].cast(pa.string()))
-        return features.in_memory(table)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: is not a Parquet file ({str(error).splitlines()[0]}).") from None
+        first = next((line for line in io.StringIO(decoded, newline="") if line.strip()), "")
+        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
+        reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
+        start = 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells) or len(cells) > 1:
+                yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{where}, line {start}: not valid CSV ({error}).") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
-def _csv(path: Path) -> Dataset:
+def _json(where: str, content: bytes) -> Table:
+    decoded = text(where, content)
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise InputError(f"{path}, line 2: holds more fields than the header has names.")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: is not valid CSV ({' '.join(str(error).split())}).") from None
-    return Dataset.from_pandas(frame, preserve_index=False)
-
-
-def _json(path: Path) -> Dataset:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = _parsed(decoded)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
+        hint = "; a file with an object on each line is called .jsonl" if error.msg == "Extra data" else ""
+        raise InputError(f"{where}, line {error.lineno}: not valid JSON ({error.msg}{hint}).") from None
+    except RecursionError:
+        raise InputError(f"{where}: JSON nested too deep to be read.") from None
     if not isinstance(rows, list):
-        raise InputError(f"{path}: expected a list of objects, found {type(rows).__name__}.")
-    return _dataset(path, [_row(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)])
+        found = (
+            f"an object of {', '.join(map(shown, list(rows)[:5]))}" if rows and isinstance(rows, dict) else repr(rows)
+        )
+        raise InputError(f"{where}: expected a list of objects, found {found[:200]}; put the list alone in the file.")
+    return _objects(where, rows, [f"{where}, row {number}" for number in range(1, len(rows) + 1)], ())
 
 
-def _jsonl(path: Path) -> Dataset:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+def _jsonl(where: str, content: bytes) -> Table:
+    rows, lines = [], []
+    for number, line in enumerate(text(where, content).split("\n"), start=1):
+        line = line.lstrip("\ufeff")  # of files put one after the other
         if not line.strip():
             continue
-        where = f"{path}, line {number}"
         try:
-            rows.append(_row(json.loads(line), where))
+            rows.append(_parsed(line))
         except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not valid JSON ({error.msg} at column {error.colno}).") from None
-    return _dataset(path, rows)
+            what = f"{error.msg} at column {error.colno}"
+            raise InputError(f"{where}, line {number}: not valid JSON ({what}).") from None
+        except RecursionError:
+            raise InputError(f"{where}, line {number}: JSON nested too deep to be read.") from None
+        lines.append(number)
+    return _objects(where, rows, [f"{where}, line {number}" for number in lines], lines)
 
 
-def _dataset(path: Path, rows: list[dict[str, Any]]) -> Dataset:
-    columns = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        try:
-            columns[name] = pa.array([row.get(name) for row in rows])
-        except (pa.ArrowException, TypeError):
-            raise InputError(f"{path}: column {name} holds values of several types.") from None
-    return features.in_memory(pa.table(columns))
+class _Object(dict[str, Any]):
+    """A JSON object, and the keys that it uses more than once."""
+
+    twice: frozenset[str] = frozenset()
 
 
-def _row(row: Any, where: str) -> dict[str, Any]:
-    """An object whose numbers are text."""
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: expected an object, found {type(row).__name__}.")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{where}: holds half a character (a lone surrogate).") from None
-    return {
-        key: str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        for key, value in row.items()
-    }
+def _parsed(decoded: str) -> Any:
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = _Object(found)
+        if len(made) < len(found):
+            keys = [key for key, _ in found]
+            made.twice = frozenset(key for key in made if keys.count(key) > 1)
+        return made
+
+    def integer(digits: str) -> int | str:
+        return int(digits) if len(digits) <= _DIGITS else digits
+
+    return json.loads(decoded, object_pairs_hook=pairs, parse_int=integer)
+
+
+def _objects(where: str, rows: list[Any], places: list[str], lines: Sequence[int]) -> Table:
+    if not rows:
+        raise InputError(f"{where}: holds no rows.")
+    for row, place in zip(rows, places, strict=True):
+        if not isinstance(row, dict):
+            raise InputError(f"{place}: expected an object, found {type(row).__name__}.")
+
+    def column(name: str) -> list[Any]:
+        for row, place in zip(rows, places, strict=True):
+            if name in row.twice:
+                raise InputError(f"{place}: key {shown(name)} is used twice.")
+        return [row.get(name) for row in rows]
+
+    return Table(where, list(dict.fromkeys(name for row in rows for name in row)), column, lines)
 
 
 READERS = {".parquet": _parquet, ".csv": _csv, ".json": _json, ".jsonl": _jsonl}

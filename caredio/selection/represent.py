@@ -6,9 +6,11 @@ clustered, vectors -> + representativeness.
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from datasets import Dataset, Features, List, Value
 from caredio import features
 from caredio.errors import InputError
 from caredio.llm.ask import FAILED, ask
-from caredio.llm.likelihood import likelihoods
+from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.selection import validation
@@ -30,6 +32,7 @@ ASKING = ("in_context", "information")  # those that ask a model
 KAPPA = 20.0
 _BLOCK = 1024  # responses compared at once
 _FEWEST = 2  # other answers that a density needs
+WITHOUT_EFFECT = ("_BLOCK",)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,11 @@ class Config:
     )
     references: int = field(default=8, metadata={"help": "information: other answers of the culture it is read on"})
     validation: str = field(
-        default="", metadata={"help": "in_context: multiple-choice questions, a csv file as BLEnD's"}
+        default="",
+        metadata={
+            "help": "in_context: multiple-choice questions, a csv file as BLEnD's",
+            "counts": False,
+        },  # its items do
     )
     validation_items: int = field(default=50, metadata={"help": "in_context: most questions a culture is asked"})
     centers: int = field(
@@ -90,13 +97,20 @@ def informed(after_sample: np.ndarray, after_placebo: np.ndarray, lengths: np.nd
     return float(known.mean()) if len(known) else None
 
 
-def run(clustered: Dataset, vectors: Dataset, config: Config, model: Model | None = None) -> Dataset:
+def run(
+    clustered: Dataset,
+    vectors: Dataset,
+    config: Config,
+    model: Model | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
     """Add `representativeness` to the centres of clustered candidates; other rows have null.
 
     Args:
         clustered: `features.CANDIDATES` with cluster, cluster_size and is_center.
         vectors: `features.vectors`, whose response_embedding typicality compares.
         model: who is asked for in_context and information.
+        names: of cultures by slug, where they are not the shipped ones.
 
     Raises:
         InputError: the validation file is not what was wanted, or has nothing on a culture.
@@ -113,7 +127,7 @@ def run(clustered: Dataset, vectors: Dataset, config: Config, model: Model | Non
         if model is None:
             raise InputError(f"{config.representativeness} asks a model, and none was given.")
         measure = _informed if config.representativeness == "information" else _in_context
-        scores = measure(rows, Kin(clustered), config, model)
+        scores = measure(rows, Kin(clustered), config, model, names)
     told = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
     column = {"representativeness": [told.get(name) for name in clustered["sample_id"]]}
     return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
@@ -133,8 +147,16 @@ class Kin:
             self.samples[sample["sample_id"]] = sample
             self.clusters[sample["culture"], cluster].append(sample["sample_id"])
             self.cultures[sample["culture"]].append(sample["sample_id"])
-        for members in (*self.clusters.values(), *self.cultures.values()):
+        for members in self.clusters.values():
             members.sort()
+        self.places: dict[str, int] = {}  # sample_id -> its place among those of its culture, which go by question
+        self.spans: dict[tuple[str, str], tuple[int, int]] = {}  # culture, question_id -> first place, place after
+        for culture, members in self.cultures.items():
+            members[:] = sorted(set(members), key=lambda name: (self.samples[name]["question_id"], name))
+            for place, name in enumerate(members):
+                slot = culture, self.samples[name]["question_id"]
+                self.places[name] = place
+                self.spans[slot] = self.spans.get(slot, (place, place))[0], place + 1
         self.panels: dict[str, set[str]] = defaultdict(set)
         for culture, panel in zip(clustered["culture"][:], clustered["panel"][:], strict=True):
             self.panels[culture].update(told["sample_id"] for told in panel)
@@ -160,10 +182,24 @@ class Kin:
     def on_another_question(self, row: dict[str, Any], draw: random.Random) -> dict[str, str] | None:
         """A sample of the culture on another question; None where there is none."""
         names = self.cultures[row["culture"]]
-        for name in draw.sample(names, len(names)):
-            if self.samples[name]["question_id"] != row["question_id"]:
-                return self.samples[name]
-        return None
+        start, stop = self.spans.get((row["culture"], row["question_id"]), (0, 0))
+        if stop - start == len(names):
+            return None
+        place = draw.randrange(len(names) - (stop - start))
+        return self.samples[names[place if place < start else place + stop - start]]
+
+    def any_but(self, left_out: set[str], culture: str, count: int, draw: random.Random) -> list[dict[str, str]]:
+        """Up to `count` samples of the culture that are not among the sample_ids `left_out`.
+
+        Only these are looked at, not all of the culture.
+        """
+        names = self.cultures[culture]
+        own = (name for name in left_out if name in self.samples and self.samples[name]["culture"] == culture)
+        gaps = sorted(self.places[name] for name in own)
+        free = len(names) - len(gaps)
+        before = [gap - number for number, gap in enumerate(gaps)]  # free places before each gap
+        numbers = draw.sample(range(free), min(count, free))
+        return [self.samples[names[number + bisect_right(before, number)]] for number in numbers]
 
 
 def _typical(rows: list[dict[str, Any]], kin: Kin, vectors: Dataset) -> list[float | None]:
@@ -189,34 +225,70 @@ def references(row: dict[str, Any], placebo: dict[str, str], kin: Kin, config: C
     near = [told for told in kin.near(row) if told["sample_id"] != placebo["sample_id"]]
     chosen = draw.sample(near, min(config.references, len(near)))
     known = {told["sample_id"] for told in (*near, row, placebo)}
-    rest = [name for name in kin.cultures[row["culture"]] if name not in known]
-    chosen += [kin.samples[name] for name in draw.sample(rest, min(config.references - len(chosen), len(rest)))]
-    return chosen
+    return chosen + kin.any_but(known, row["culture"], config.references - len(chosen), draw)
 
 
-def _informed(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model) -> list[float | None]:
-    """`informed` of every row; None for a culture with a single question, which has no placebo."""
-    calls: list[tuple[Messages, str]] = []
-    spans = []
+def most_references(samples: int, panel: int, config: Config) -> tuple[int, int]:
+    """How many `references` a row has at most: (answers of its panel, other samples of its culture).
+
+    Args:
+        samples: of the culture, each on a question of its own; with a single one there is no placebo.
+        panel: answers of the culture to each question besides.
+    """
+    near = min(config.references, panel) if samples > 1 else 0
+    return near, max(0, min(config.references - near, samples - 2))
+
+
+def apart(candidates: Dataset) -> Dataset:
+    """`candidates` with a cluster each: their references are their panel's answers, then any of the culture's."""
+    alone = Dataset.from_dict({"cluster": range(len(candidates))}, features=Features({"cluster": Value("int32")}))
+    return features.beside(candidates, alone)
+
+
+def calls(
+    rows: Iterable[dict[str, Any]], kin: Kin, config: Config, names: Mapping[str, str] = MappingProxyType({})
+) -> list[list[Call]]:
+    """For each row, the calls that `informed` is read from: its references after it, then after its placebo.
+
+    None for a culture with a single question, which has no placebo.
+    """
+    asked = []
     for row in rows:
         placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
         told = references(row, placebo, kin, config) if placebo else []
-        spans.append((len(calls), [len(other["response"].encode()) for other in told]))
-        for shown in (row, placebo):
-            calls += [(turns(row["culture"], [shown], other["question"]), other["response"]) for other in told if shown]
-    bits = likelihoods(calls, model, "information")
-    return [
-        informed(bits[start : start + len(told)], bits[start + len(told) :][: len(told)], np.array(told))
-        for start, told in spans
-    ]
+        asked.append(
+            [
+                (turns(row["culture"], [shown], other["question"], names), other["response"])
+                for shown in (row, placebo)
+                for other in told
+                if shown
+            ]
+        )
+    return asked
 
 
-def in_context_prompt(row: dict[str, Any]) -> Messages:
+def _informed(
+    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+) -> list[float | None]:
+    """`informed` of every row; None where it has no calls."""
+    asked = calls(rows, kin, config, names)
+    bits = iter(likelihoods([call for row in asked for call in row], model, "information"))
+    scores = []
+    for row in asked:
+        after_sample, after_placebo = np.array([next(bits) for _ in row]).reshape(2, -1)
+        lengths = np.array([len(said.encode()) for _, said in row[len(row) // 2 :]])
+        scores.append(informed(after_sample, after_placebo, lengths))
+    return scores
+
+
+def in_context_prompt(row: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> Messages:
     """Row of culture, shots (question and response of samples) and a validation question -> messages."""
-    return turns(row["culture"], row["shots"], row["asked"])
+    return turns(row["culture"], row["shots"], row["asked"], names)
 
 
-def _in_context(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model) -> list[float | None]:
+def _in_context(
+    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+) -> list[float | None]:
     """The share of validation questions answered right when shown samples of the cluster (seed 001, 3.3).
 
     Centres beyond the largest `config.centers` of a culture are not measured and have None.
@@ -231,7 +303,7 @@ def _in_context(rows: list[dict[str, Any]], kin: Kin, config: Config, model: Mod
     answered = ask(
         features.table(asked, columns),
         model,
-        prompt=in_context_prompt,
+        prompt=lambda row: in_context_prompt(row, names),
         parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
         writes=Features({"right": Value("bool")}),
         schema=validation.SCHEMA,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from caredio import cultures, prompts
 from caredio.llm.spec import Messages
@@ -11,9 +12,18 @@ from caredio.llm.spec import Messages
 _PROMPT = prompts.load("likelihood")
 
 
-def turns(culture: str, shown: Sequence[Mapping[str, str]], question: str) -> Messages:
-    """The chat in which a person of `culture` answered the `shown` samples and is asked `question` next."""
-    system, asked = _PROMPT.messages(name=name(culture), question=question)
+def turns(
+    culture: str,
+    shown: Sequence[Mapping[str, str]],
+    question: str,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Messages:
+    """The chat in which a person of `culture` answered the `shown` samples and is asked `question` next.
+
+    Args:
+        names: of cultures by slug, as the run has them.
+    """
+    system, asked = _PROMPT.messages(name=name(culture, names), question=question)
     before = [
         message
         for sample in shown
@@ -22,11 +32,16 @@ def turns(culture: str, shown: Sequence[Mapping[str, str]], question: str) -> Me
     return [system, *before, asked]
 
 
-@functools.cache
-def name(culture: str) -> str:
-    """The culture's name in a sentence: as shipped, or as the slug reads."""
-    known = cultures.load()
-    if culture in known:
-        return known[culture].name
+def name(culture: str, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The culture's name in a sentence: as the run has it, as shipped, or as the slug reads."""
+    if culture in names:
+        return names[culture]
+    if culture in _shipped():
+        return _shipped()[culture].name
     words = culture.replace("_", " ")
     return words.upper() if len(words) <= 3 else words.title()
+
+
+@functools.cache
+def _shipped() -> dict[str, cultures.Culture]:
+    return cultures.load()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from caredio.runs import Run
     from caredio.topics import Topic
 
+from caredio.llm.plan import is_local
 from caredio.selection import embed
 from caredio.synthesis import adapt, contrast, isolated, languages, optimize, personas, questions, roleplay
 
@@ -47,37 +48,43 @@ def synthesize(
     cultures: dict[str, Culture],
     config: Config = Config(),
     endpoint: Endpoint | None = None,
+    known_topics: dict[str, Topic] | None = None,
 ) -> Dataset:
     """Write the candidates of `targets` on `topics` into `run`, stage by stage.
 
     Args:
         cultures: all known cultures by slug; those that answer beside the targets come from here.
         endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
+        known_topics: all known topics by id, which the run keeps for later commands; by default `topics`.
 
     Returns:
         `features.CANDIDATES`.
 
     Raises:
         EndpointError: the model cannot be asked; what arrived is stored.
-        InputError: a stage has nothing left to work on, or a culture's language is unknown.
+        InputError: a stage has nothing left to work on, a culture's language is unknown, or the run ranks a table.
     """
     from dataclasses import asdict
 
     from caredio import features
 
-    near = speakers(targets, cultures, config)
+    run.claim(None)
+    run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
+    near, known = speakers(targets, cultures, config), list(cultures.values())
     for target in targets:
         languages.name(adapt.language(target, config.adapt))  # one that has no name is told before anything is spent
     if config.optimize.optimize_rounds:
-        embed.encoder(config.optimize.embed, endpoint)  # so is an embedder that cannot be asked
+        for embedder in filter(None, (config.optimize.embed.embedder, config.optimize.held_out)):
+            embed.check(embed.Config(embedder), endpoint, load=not is_local(model.spec))  # so is one that cannot embed
     topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
     asked = run.stage(
         "questions",
-        lambda: questions.run(topic_table, config.questions, model),
+        lambda: questions.run(topic_table, config.questions, model, cultures),
         columns=features.QUESTIONS,
-        config={"questions": config.questions, "topics": topics},
+        config={"questions": config.questions, "topics": topics, "known": known if config.questions.checks.on else []},
         model=model,
         prompt=["questions", "sensitivity"],
+        code=[questions],
     )
     answers = run.stage(
         "answers",
@@ -87,6 +94,7 @@ def synthesize(
         config={"roleplay": config.roleplay, "cultures": list(near.values())},
         model=model,
         prompt="roleplay",
+        code=[roleplay],
     )
     adapted = run.stage(
         "adapted",
@@ -96,6 +104,7 @@ def synthesize(
         config={"adapt": config.adapt, "targets": targets, "cultures": list(cultures.values())},
         model=model,
         prompt="adapt",
+        code=[adapt],
     )
     style = {"contrast": config.contrast, "roleplay": config.roleplay, "cultures": list(cultures.values())}
     alone = run.stage(
@@ -106,6 +115,7 @@ def synthesize(
         config={**style, "personas": config.personas, "neighbours": config.adapt.neighbours},
         model=model,
         prompt="roleplay",
+        code=[isolated],
     )
     rounds = config.optimize.optimize_rounds
     candidates = run.stage(
@@ -113,9 +123,10 @@ def synthesize(
         lambda: contrast.run(adapted, alone, config.contrast, model, cultures, config.roleplay, config.adapt),
         columns=features.CANDIDATES,
         after=["adapted", "isolated"],
-        config=style,
+        config={**style, "neighbours": config.adapt.neighbours},
         model=model,
         prompt="contrast",
+        code=[contrast],
     )
     if not rounds:
         return candidates
@@ -129,4 +140,5 @@ def synthesize(
         | {"topics": told},
         model=model,
         prompt=["improve", "rewrite", "roleplay", "contrast", "likelihood"],
+        code=[optimize],
     )

@@ -80,7 +80,10 @@ def prompt(row: dict[str, Any], culture: Culture) -> Messages:
 def parse(
     content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], config: Config
 ) -> dict[str, Any]:
-    """The rewritten question, checked, and the traits; `Unusable` says what is wrong with them."""
+    """The rewritten question and the traits, checked; `Unusable` says what is wrong with them.
+
+    A trait that fails a check is left out, with its reason, as long as another one stays.
+    """
     culture = cultures[row["culture"]]
     question = clean(content["question"])
     if not question:
@@ -89,11 +92,25 @@ def parse(
     traits = [trait for trait in dict.fromkeys(traits) if trait]
     if not traits:
         raise Unusable("no trait is named")
+    left_out: list[dict[str, str]] = []
     if config.checks.on:
         told = checks.shown(prompt(row, culture), row["universal_question"])
-        checks.usable(question, row["language"], told, culture.country)
-        checks.names_no_other(question, culture, cultures, row["language"])
-    return {"question": question, "traits": traits}
+        checks.usable("question", question, row["language"], told, culture, cultures)
+        found = {trait: _against(trait, row, culture, cultures) for trait in traits}
+        left_out = [{"trait": trait, "reason": reason} for trait, reason in found.items() if reason]
+        traits = [trait for trait, reason in found.items() if not reason]
+        if not traits:
+            raise Unusable(left_out[0]["reason"])
+    return {"question": question, "traits": traits, "left_out": left_out}
+
+
+def _against(trait: str, row: dict[str, Any], culture: Culture, cultures: dict[str, Culture]) -> str | None:
+    """The reason against a trait, which may take up the culture's own answer: that is what it describes."""
+    told = checks.shown(prompt(row, culture), row["universal_question"])
+    for answer in row["answers"]:
+        if answer["name"] == culture.name:
+            told = told.replace(prompts.quote(answer["response"]), "\n")
+    return checks.against("traits", trait, "en", told, culture, cultures)
 
 
 def run(
@@ -113,7 +130,8 @@ def run(
         targets: whom data is built for.
 
     Returns:
-        `features.ADAPTED` and `drop_reason` (also: no_answer, where the target or all neighbours gave none).
+        `features.ADAPTED` and `drop_reason` (also: no_answer, where the target or all neighbours gave none). A trait
+        that was left out is a dropped row of its own, without a question.
     """
     questions = features.require(questions, features.QUESTIONS, "questions")
     answers = features.require(answers, features.ANSWERS, "answers")
@@ -144,8 +162,13 @@ def run(
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]]),
         parse=lambda content, row, answer: parse(content, row, answer, cultures, config),
-        writes=added,
+        writes=Features({**added, "left_out": features.List({"trait": text, "reason": text})}),
         schema=SCHEMA,
         desc="adapted",
     )
-    return features.stack(adapted, silent)
+    traits = [
+        {**row, "question": None, "traits": [out["trait"]], "drop_reason": out["reason"], "unusable": out["trait"]}
+        for row in adapted
+        for out in row["left_out"] or []
+    ]
+    return features.stack(adapted.remove_columns("left_out"), [*silent, *traits])

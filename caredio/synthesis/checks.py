@@ -1,9 +1,9 @@
 """What a model's text may not be: each check is a reason, by which a run counts what it drops.
 
-Stages check text while they parse it, so the model is told the reason and asked once more before the row is dropped.
-Checks see patterns, not meaning: they keep accidents out and do not replace people of the culture who read the data.
-Refusals and meta-talk are known in English and in the first languages of the shipped cultures; toxic words and sweeping
-statements in English only.
+`features.COLUMNS` declares which checks the text of a column passes. Stages check text while they parse it, so the
+model gets the reason and is asked once more before the row is dropped. Checks see patterns, not meaning: they keep
+accidents out and do not replace people of the culture who read the data. Refusals and meta-talk are known in English
+and in the first languages of the shipped cultures; toxic words and sweeping statements in English only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import unicodedata
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from caredio import features
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.llm.ask import Unusable
@@ -34,8 +37,8 @@ _REFUSAL = re.compile(
     r"|\bI (?:can(?:no|['’])t|won['’]t|am (?:unable|not able) to) (?:help|assist)(?: you)? with (?:this|that|your)\b"
     r"|\bI (?:can(?:no|['’])t|won['’]t|am (?:unable|not able) to|must decline to) (?:provide|generate|answer|comply"
     r" with|engage in|take part in) (?:this|that|such|your|an answer|a response|content)\b"
-    r"|(?:抱歉|对不起)，?(?:但)?我(?:无法|不能)"
-    r"|(?:申し訳(?:ありません|ございません)|すみません)が、.{0,20}でき(?:ません|かねます)"
+    r"|(?:抱歉|对不起)[，,]?(?:但)?我(?:无法|不能)"
+    r"|(?:申し訳(?:ありません|ございません)|すみません)が[、,].{0,20}でき(?:ません|かねます)"
     r"|죄송하지만.{0,30}수 없습니다"
     r"|\b[Tt]ut mir leid,? (?:aber )?ich kann\b"
     r"|\b[Ll]o siento,? (?:pero )?no puedo\b"
@@ -62,16 +65,34 @@ _META = re.compile(
     r"|(?:एआई|भाषा मॉडल) के रूप में",
     re.MULTILINE,
 )
-_PEOPLE = r" (?:people|persons?|wom[ae]n|m[ae]n|famil(?:y|ies)|parents|mothers?|fathers?|wives|husbands|children)"
-_NATION = r"(?:[A-Z]\w*(?:ans?|ese|ish)|French|Dutch|Greeks?|Swiss|Thais?|Arabs?)"
-_GROUP = r"(?:[Ww]omen|[Mm]en|[Gg]irls|[Bb]oys|[Ff]oreigners|[Ii]mmigrants|Muslims|Christians|Jews|Hindus)"
-_SWEEPING = re.compile(
-    rf"\b(?:[Aa]ll|[Ee]very|[Nn]o) (?:{_NATION}(?:{_PEOPLE})?|{_GROUP})"
-    r" (?:is|are|has|have|wants?|loves?|hates?|likes?|knows?|would|will|can)\b"
-    rf"|\b(?:{_NATION}{_PEOPLE}|{_GROUP}) (?:are |is )?(?:all|always|never|naturally|inherently|by nature) "
+_PEOPLE = (
+    r"(?i: (?:people|persons?|citizens?|wom[ae]n|m[ae]n|girls?|boys?|kids?|child(?:ren)?|famil(?:y|ies)|elders?"
+    r"|couples?|(?:grand)?(?:parents?|mothers?|fathers?)|wi(?:fe|ves)|husbands?|daughters?|sons?|students?|workers?))"
 )
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
-_ACCOUNT = re.compile(r"\b[A-Z]{2}\d\d(?: ?[\dA-Z]){11,30}\b|\b\d(?:[ -]?\d){12,18}\b")  # an IBAN, a card's number
+_NATION = (
+    r"(?:[A-Z]\w*(?:ans?|ese|ish|ANS?|ESE|ISH)|French|FRENCH|Dutch|DUTCH|Greeks?|GREEKS?|Swiss|SWISS|Thais?|THAIS?"
+    r"|Arabs?|ARABS?)"
+)
+_GROUP = r"(?i:women|men|girls|boys|foreigners|immigrants|muslims|christians|jews|hindus)"
+_WHERE = r"(?: in [A-Z]\w+(?: [A-Z]\w+)?)?"
+_SWEEPING = re.compile(
+    rf"(?<!\b[Nn]ot )\b(?i:all|every|no) (?:{_NATION}(?:{_PEOPLE})?|{_GROUP}){_WHERE}"
+    r"(?i: (?:is|are|has|have|do|does|must|should|would|will|can|always|never|wants?|loves?|hates?|likes?|knows?|obeys?"
+    r"|respects?|believes?|thinks?|prefers?)\b)"
+    rf"|\b(?:{_NATION}{_PEOPLE}|(?i:the) {_NATION}|{_GROUP}){_WHERE}"
+    r"(?i: (?:are |is )?(?:all|always|never|naturally|inherently|by nature) )"
+)
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w")
+# a card's number as it is printed or in digits that nothing follows; what issuers' numbers begin with (ISO/IEC 7812)
+_CARD = re.compile(
+    r"(?<!\d)(?<![A-Z]{2}\d\d )(?=2[2-7]|[3-6])"
+    r"(?:\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{5}|\d(?:[ -]?\d){12,18})(?!\d)"
+)
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?: ?[A-Za-z0-9]){11,30}")
+_IBAN_LENGTHS = range(15, 35)
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+NAMES = "names another culture"
+_COMMON = {"chile", "china", "guinea", "jersey", "polish", "scot", "swede", "turkey", "us"}  # English words as well
 _NO_SPACES = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts whose words run into each other or into endings
 _LETTER = r"[\w\u0900-\u0dff]"  # Indic vowel signs are no \w
 
@@ -97,8 +118,47 @@ class Config:
         return self.checks == "all"
 
 
-def reason(text: str, language: str = "en", prompt: str = "", country: str | None = None) -> str | None:
-    """The first check that speaks against `text`; None when it can be used.
+def against(
+    column: str, text: str, language: str, prompt: str, culture: Culture | None, cultures: dict[str, Culture]
+) -> str | None:
+    """The first check declared for `column` that speaks against a model's `text`; None when it can be used.
+
+    Args:
+        column: of `features.COLUMNS`.
+        language: BCP-47 tag of the language the text should be in.
+        prompt: what the model was shown, see `shown`.
+        culture: who speaks, and may be named; None where the text is nobody's, so that no culture may be.
+        cultures: all known, by slug.
+    """
+    declared = features.COLUMNS[column].checks
+    found = reason(text, language, prompt, culture.country if culture else None, declared)
+    if found is None and NAMES in declared and names_other(text, culture, cultures, language):
+        return NAMES
+    return found
+
+
+def usable(
+    column: str, text: str, language: str, prompt: str, culture: Culture | None, cultures: dict[str, Culture]
+) -> str:
+    """`text`, when no check declared for `column` speaks `against` it.
+
+    Raises:
+        Unusable: the reason.
+    """
+    found = against(column, text, language, prompt, culture, cultures)
+    if found:
+        raise Unusable(found)
+    return text
+
+
+def reason(
+    text: str,
+    language: str = "en",
+    prompt: str = "",
+    country: str | None = None,
+    among: Collection[str] = features.TEXT_CHECKS,
+) -> str | None:
+    """The first check `among` those that need no culture that speaks against `text`; None when it can be used.
 
     Args:
         language: BCP-47 tag of the language it should be in.
@@ -108,28 +168,26 @@ def reason(text: str, language: str = "en", prompt: str = "", country: str | Non
     Returns:
         refusal, meta-talk, leaked prompt, wrong language, toxic, personal data, sweeping statement, or None.
     """
+    text = text.encode("utf-8", "replace").decode()  # without half of a surrogate pair, which a model's JSON may hold
     found = {
         "refusal": lambda: _REFUSAL.search(text),
         "meta-talk": lambda: _META.search(text),
         "leaked prompt": lambda: leaks(text, prompt),
         "wrong language": lambda: is_other_language(text, language),
-        "toxic": lambda: is_toxic(text, language),
+        "toxic": lambda: is_toxic(_folded(text), language),
         "personal data": lambda: is_personal(text, country),
-        "sweeping statement": lambda: _SWEEPING.search(text),
+        "sweeping statement": lambda: _SWEEPING.search(_folded(text)),
     }
-    return next((name for name, holds in found.items() if holds()), None)
+    return next((name for name, holds in found.items() if name in among and holds()), None)
 
 
-def usable(text: str, language: str, prompt: str, country: str | None) -> str:
-    """`text`, when there is no `reason` against it.
-
-    Raises:
-        Unusable: the reason.
-    """
-    against = reason(text, language, prompt, country)
-    if against:
-        raise Unusable(against)
-    return text
+def _folded(text: str) -> str:
+    """`text` with one form of each letter, digit, dash and space, and without what cannot be seen."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
+        text = re.sub(r"[\u2010-\u2015\u2212]", "-", text)
+        text = re.sub(r"(?![0-9])\d", lambda digit: str(unicodedata.decimal(digit.group())), text)
+    return " ".join(text.split())
 
 
 def shown(messages: Messages, question: str | None = None) -> str:
@@ -190,6 +248,7 @@ def _insults() -> frozenset[str]:
 
 def is_personal(text: str, country: str | None = None) -> bool:
     """Whether an e-mail address, a valid telephone number, IBAN or card number stands in the text."""
+    text = _folded(text)
     if _EMAIL.search(text):
         return True
     if sum(character.isdigit() for character in text) < 7:
@@ -197,45 +256,76 @@ def is_personal(text: str, country: str | None = None) -> bool:
     import phonenumbers
     from stdnum import iban, luhn
 
-    accounts = (match.group() for match in _ACCOUNT.finditer(text))
-    return any(iban.is_valid(found) or luhn.is_valid(re.sub(r"\D", "", found)) for found in accounts) or any(
-        phonenumbers.PhoneNumberMatcher(text, country)
+    return (
+        any(iban.is_valid(account) for account in _accounts(text))
+        or any(luhn.is_valid(re.sub(r"\D", "", card.group())) for card in _CARD.finditer(text))
+        or any(phonenumbers.PhoneNumberMatcher(text, country))
     )
 
 
-def names_no_other(text: str, culture: Culture, cultures: dict[str, Culture], language: str) -> str:
-    """`text`, when it names no other known culture.
+def _accounts(text: str) -> Iterator[str]:
+    """What may be an IBAN: of every length, as other words may follow it."""
+    for match in _IBAN.finditer(text):
+        letters = match.group().replace(" ", "")
+        yield from (letters[:length] for length in _IBAN_LENGTHS if length <= len(letters))
 
-    Known are names, adjectives and aliases in English and the countries' names in `language`, not their inflected
-    forms. A culture's own names are allowed, and those of its languages ("Chinese" in Singapore). Case counts: turkey
-    is a bird.
+
+def names_no_other(text: str, culture: Culture | None, cultures: dict[str, Culture], language: str) -> str:
+    """`text`, when it does not name another culture, see `names_other`.
 
     Raises:
         Unusable: names another culture.
     """
-    own, others = _names(culture, tuple(cultures.values()), language)
-    if others.search(own.sub(" ", text)):
-        raise Unusable("names another culture")
+    if names_other(text, culture, cultures, language):
+        raise Unusable(NAMES)
     return text
 
 
+def names_other(text: str, culture: Culture | None, cultures: dict[str, Culture], language: str) -> bool:
+    """Whether the text names a known culture that is not `culture`.
+
+    Known are names, adjectives and aliases in English and the countries' names in `language`, in the plural and in
+    capitals too, and without their capitals in English where that is no other word (turkey is a bird), not their
+    inflected forms. A culture's own names are allowed, and those of its languages ("Chinese" in Singapore).
+    """
+    pattern, others = _names(culture, tuple(cultures.values()), language)
+    return any(match[match.lastgroup or 0] in others for match in pattern.finditer(_folded(text)))
+
+
 @functools.cache
-def _names(culture: Culture, cultures: tuple[Culture, ...], language: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What finds the culture's own names, and those of the others."""
+def _names(
+    culture: Culture | None, cultures: tuple[Culture, ...], language: str
+) -> tuple[re.Pattern[str], frozenset[str]]:
+    """What finds the names of all cultures, and which of them are of others than `culture`."""
 
-    def names(one: Culture) -> set[str]:
-        local = [languages.country(one.languages[0], tag) for tag in ("en", language)]
-        return {one.name, one.adjective, *one.aliases, *filter(None, local)}
+    def forms(one: Culture) -> set[str]:
+        english = {one.name, one.adjective, *one.aliases}
+        local = {languages.country(one.languages[0], tag) or "" for tag in ("en", language)}
+        return _forms({_folded(name) for name in english}, {_folded(name) for name in local}, language)
 
-    spoken = [languages.english(tag.split("-")[0]) for tag in culture.languages]
-    own = {*names(culture), *filter(None, spoken)}
-    others = {name for one in cultures if one.slug != culture.slug for name in names(one)} - own
-    return _any_of(own), _any_of(others)
+    spoken = [languages.english(tag.split("-")[0]) or "" for tag in culture.languages] if culture else []
+    own = _forms(set(spoken), set(), language) | (forms(culture) if culture else set())
+    others = {name for one in cultures if not culture or one.slug != culture.slug for name in forms(one)} - own
+    return _any_of(own | others), frozenset(others)
+
+
+def _forms(english: set[str], local: set[str], language: str) -> set[str]:
+    """Names as texts spell them: also in capitals, in English without them, and in Arabic after "to the"."""
+    names = english | local
+    lower = {name.lower() for name in english} - _COMMON if language.startswith("en") else set()
+    to_the = {f"لل{name[2:]}" for name in names if name.startswith("ال")}
+    return {*names, *(name.upper() for name in names), *lower, *to_the} - {""}
 
 
 def _any_of(names: set[str]) -> re.Pattern[str]:
-    """One of the names as a word of its own, or in the plural; longest first."""
+    """One of the names as a word of its own (in Arabic also after "and", "in" and the like), or in the plural.
+
+    The longest comes first, so that a name within a longer one of another culture is not taken for itself.
+    """
     longest = sorted(names, key=lambda name: (-len(name), name))
-    run_on = [re.escape(name) for name in longest if re.search(_NO_SPACES, name)]
+    run_on = "|".join(re.escape(name) for name in longest if re.search(_NO_SPACES, name))
     words = "|".join(re.escape(name) for name in longest if not re.search(_NO_SPACES, name))
-    return re.compile("|".join([*run_on, rf"(?<!{_LETTER})(?:{words})s?(?!{_LETTER})"]))
+    nothing = "(?!)"
+    return re.compile(
+        rf"(?P<run_on>{run_on or nothing})|(?<!{_LETTER})[وفبكل]{{0,2}}(?P<word>{words or nothing})[sS]?(?!{_LETTER})"
+    )

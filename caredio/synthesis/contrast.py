@@ -78,11 +78,10 @@ def parse(
     content: str, row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], config: roleplay.Config
 ) -> dict[str, Any]:
     """The response, checked, with what is known of its making; `Unusable` says why it is none."""
-    culture, language = cultures[row["culture"]], row["language"]
+    culture = cultures[row["culture"]]
     if config.checks.on:
         seen = checks.shown(prompt(row, culture, cultures, config), row["question"])
-        checks.usable(content, language, seen, culture.country)
-        checks.names_no_other(content, culture, cultures, language)
+        checks.usable("response", content, row["language"], seen, culture, cultures)
     return {
         "response": content,
         "model_revision": answer.model,

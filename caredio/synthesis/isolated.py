@@ -17,6 +17,20 @@ from caredio.llm.model import Model
 from caredio.synthesis import adapt, contrast, personas, roleplay
 
 
+def speakers(
+    target: Culture,
+    question_id: str,
+    config: contrast.Config,
+    people: personas.Config,
+    cultures: dict[str, Culture],
+    neighbours: adapt.Config,
+) -> list[tuple[str, str | None]]:
+    """(culture, persona) of all who answer a question adapted to `target`: the culture, the others, the panel."""
+    others = contrast.others(target, question_id, cultures, config, neighbours)
+    panel = personas.panel(target, question_id, people)
+    return [*((slug, None) for slug in (target.slug, *others)), *((target.slug, persona) for persona in panel)]
+
+
 def run(
     adapted: Dataset,
     config: contrast.Config,
@@ -46,9 +60,7 @@ def run(
         for row in adapted.select_columns(["question_id", "culture", "question", "language"]):
             target = cultures[row["culture"]]
             question = {**row, **roleplay.ALONE, "target": target.slug}
-            for slug in (target.slug, *contrast.others(target, row["question_id"], cultures, config, neighbours)):
-                yield {**question, "culture": slug}
-            for persona in personas.panel(target, row["question_id"], people):
-                yield {**question, "persona": persona}
+            for slug, persona in speakers(target, row["question_id"], config, people, cultures, neighbours):
+                yield {**question, "culture": slug, "persona": persona}
 
-    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers")
+    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers", published=True)

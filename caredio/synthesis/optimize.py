@@ -64,7 +64,10 @@ class Config:
     embed: embed.Config = embed.Config()
     held_out: str = field(
         default="",
-        metadata={"help": "embedder of the report on the optimisation; default: hashed character n-grams"},
+        metadata={
+            "help": "embedder of the report on the optimisation; default: hashed character n-grams",
+            "counts": lambda name: embed.identity(name),
+        },
     )
     references: int = field(default=8, metadata={"help": "information: other answers of the culture it is read on"})
     seed: int = field(default=0, metadata={"help": "seed of every draw"})
@@ -235,7 +238,8 @@ def run(
         measure: Measure
         if config.objective == "likelihood":
             drawn = represent.Config(references=config.references, seed=config.seed)
-            measure = ByLikelihood(table, model, drawn, compared)
+            names = {slug: culture.name for slug, culture in cultures.items()}
+            measure = ByLikelihood(table, model, drawn, compared, names)
         else:
             measure = ByEmbeddings(_said(rows), encode, compared)
         paths = climb(Hill(rows, measure, config.weight), writer, config, encode)

@@ -1,18 +1,34 @@
-"""What a synthesis will cost, before it costs anything."""
+"""What a synthesis will cost, before it costs anything: the rows that its stages make, times the calls of a row."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from caredio.cultures import Culture
-from caredio.llm.plan import ANSWER, CHARACTERS, QUESTION, Plan, Step, embedded, tokens
+from caredio.llm.plan import (
+    ANSWER,
+    CHARACTERS,
+    QUESTION,
+    Candidates,
+    Plan,
+    Step,
+    is_local,
+    likelihoods,
+    tokens,
+    vectors,
+)
 from caredio.llm.spec import Spec
+from caredio.selection import represent
 from caredio.selection.embed import ENDPOINT
-from caredio.synthesis import Config, adapt, contrast, questions, redraw, roleplay, speakers
+from caredio.selection.plan import informing
+from caredio.selection.voice import turns
+from caredio.synthesis import Config, adapt, contrast, isolated, questions, redraw, roleplay, speakers
 from caredio.topics import Topic
 
 _QUESTION, _ANSWER = "?" * QUESTION, "." * ANSWER
+_SAID = ANSWER // CHARACTERS
 _ADAPTED, _JUDGED = 220, 50  # tokens
 
 
@@ -29,77 +45,145 @@ def plan(
     Every question is taken to be written, adapted and answered, and every round of optimisation to be run; what is
     dropped on the way, or stops early, makes it cheaper.
     """
-    count = len(topics) * config.questions.per_topic
-    pairs = count * len(targets)
-    near = speakers(targets, cultures, config)
-    culture = targets[0]
-    others = sum(
-        len(adapt.shown(target, config.adapt))
-        + len(contrast.compared(target, "", cultures, config.contrast, adapt.shown(target, config.adapt)))
+    lengths = _tokens(targets[0], topics[0], cultures, config, spec)
+    calls, written = questions.expected(config.questions)
+    most, drafts = questions.most(config.questions)
+    counts = {"questions": (calls, most), "sensitivity": (written, drafts)}
+    if not config.questions.checks.on:
+        del counts["sensitivity"]
+    for stage, of_question in _of_question(targets, cultures, config).items():
+        counts[stage] = (written * of_question, config.questions.per_topic * of_question)
+    steps = []
+    for stage, (count, at_most) in counts.items():
+        prompt, answer = lengths[stage]
+        made = len(topics) * count
+        tokens_written = made * min(answer, spec.max_tokens)
+        steps.append(Step(stage, made, made * prompt, tokens_written, upper_bound=2 * len(topics) * at_most))
+    pool = tuple(_candidates(target, len(topics) * written, cultures, config) for target in targets)
+    if config.optimize.optimize_rounds:
+        steps += _measuring(pool, len(topics), config, spec)
+    return Plan(spec.model, tuple(steps), batch, is_local(spec), pool)
+
+
+def _candidates(target: Culture, rows: int, cultures: dict[str, Culture], config: Config) -> Candidates:
+    others = contrast.others(target, "", cultures, config.contrast, config.adapt)
+    measured = config.optimize.optimize_rounds > 0 and config.optimize.objective == "likelihood"
+    return Candidates(target.slug, rows, len(others), config.personas.personas, measured)
+
+
+def _of_question(targets: list[Culture], cultures: dict[str, Culture], config: Config) -> dict[str, int]:
+    """Stage -> how many calls it makes of a universal question."""
+    count, near = len(targets), speakers(targets, cultures, config)
+    alone = sum(
+        len(isolated.speakers(target, "", config.contrast, config.personas, cultures, config.adapt))
         for target in targets
     )
-    written = sum(
-        -(-share // config.questions.per_call) for share in questions.quota(config.questions.per_topic).values()
-    )
-    topic: dict[str, Any] = {**asdict(topics[0]), "question_type": "open", "count": config.questions.per_call}
+    stages = {"answers": len(near), "adapted": count, "isolated answers": alone, "contrastive answers": count}
+    if not config.optimize.optimize_rounds:
+        return stages
+    tried, put = _draws(config)
+    asked = 2 if put else 1  # the first question, and the one that takes its place
+    again = sum(1 + asked * _compared(_candidates(target, 1, cultures, config), config) for target in targets)
+    return stages | {
+        "other answers": count * tried,
+        "other questions": count * put,
+        "isolated to them": alone * put,
+        "contrastive to them": count * put,
+        "held-out answers": again,
+    }
+
+
+def _draws(config: Config) -> tuple[int, int]:
+    """The other responses and the other questions of a candidate, of all rounds."""
+    rounds = config.optimize.optimize_rounds
+    return rounds * config.optimize.other_responses, rounds * config.optimize.other_questions
+
+
+def _compared(candidates: Candidates, config: Config) -> int:
+    return min(config.contrast.compared, candidates.others)
+
+
+def _tokens(
+    culture: Culture, topic: Topic, cultures: dict[str, Culture], config: Config, spec: Spec
+) -> dict[str, tuple[int, int]]:
+    """Stage -> tokens of a prompt and of an answer."""
+    count = config.questions.per_call
+    wanted: dict[str, Any] = {**asdict(topic), "question_type": "open", "count": count}
+    wanted["examples"] = [_QUESTION] * config.questions.demonstrations
     shown = [{"culture": slug, "response": _ANSWER, "shown": True} for slug in adapt.shown(culture, config.adapt)]
     heard = [{"name": culture.name, "response": _ANSWER}] * (1 + len(shown))
     texts = {"question": _QUESTION, "universal_question": _QUESTION, "language": "en"}
-    asked = {**texts, "answers": heard, "others": shown}
-    answer = len(_ANSWER) // CHARACTERS
-    ask = tokens(roleplay.prompt(asked, culture, config.roleplay))
-    examples = [_QUESTION] * config.questions.demonstrations
-    judged = count if config.questions.checks.on else 0
-    contrastive = tokens(contrast.prompt(asked, culture, cultures, config.roleplay))
-    alone = count * (len(targets) * (1 + config.personas.personas) + others)
-    steps: tuple[tuple[str, int, int, int], ...] = (
-        (
-            "questions",
-            len(topics) * written,
-            tokens(questions.prompt({**topic, "examples": examples})),
-            config.questions.per_call * len(_QUESTION) // CHARACTERS,
-        ),
-        ("sensitivity", judged, tokens(questions.judge_prompt(asked)), _JUDGED),
-        ("answers", count * len(near), ask, answer),
-        ("adapted", pairs, tokens(adapt.prompt(asked, culture)), _ADAPTED),
-        ("isolated answers", alone, ask, answer),
-        ("contrastive answers", pairs, contrastive, answer),
-    )
-    if config.optimize.optimize_rounds:
-        best = {**asked, "response": _ANSWER, "typical": 0.0, "distinct": 0.0}
-        improve = tokens(redraw.answer_prompt(best, culture, cultures, config.roleplay))
-        rewrite = tokens(redraw.question_prompt(best, culture, topics[0].description))
-        rounds = config.optimize.optimize_rounds
-        tried, put = rounds * config.optimize.other_responses, rounds * config.optimize.other_questions
-        steps += (
-            ("other answers", pairs * tried, improve, answer),
-            ("other questions", pairs * put, rewrite, _JUDGED + len(_QUESTION) // CHARACTERS),
-            ("isolated to them", alone * put, ask, answer),
-            ("contrastive to them", pairs * put, contrastive, answer),
-            ("held-out answers", pairs * 2 * (1 + config.contrast.compared), ask, answer),
-        )
-        if config.optimize.objective == "likelihood":
-            read = config.optimize.references * (2 + tried + put)  # after the sample, and once after another
-            read += (1 + config.contrast.compared) * (1 + tried + put)
-            steps += (("likelihoods", pairs * read, 2 * (len(_QUESTION) + len(_ANSWER)) // CHARACTERS, 0),)
-    counted = tuple(Step(name, n, n * p, n * min(a, spec.max_tokens)) for name, n, p, a in steps)
-    return Plan(spec.model, counted + _vectors(pairs, config), batch)
+    row = {**texts, "answers": heard, "others": shown, "response": _ANSWER, "typical": 0.0, "distinct": 0.0}
+    style = config.roleplay
+    ask = tokens(roleplay.prompt(row, culture, style)), _SAID
+    contrastive = tokens(contrast.prompt(row, culture, cultures, style)), _SAID
+    question = count * QUESTION // CHARACTERS
+    rewrite = tokens(redraw.question_prompt(row, culture, topic.description), redraw.SCHEMA, spec)
+    return {
+        "questions": (tokens(questions.prompt(wanted), questions.schema(count), spec), question),
+        "sensitivity": (tokens(questions.judge_prompt(row), questions.JUDGEMENT, spec), _JUDGED),
+        "answers": ask,
+        "adapted": (tokens(adapt.prompt(row, culture), adapt.SCHEMA, spec), _ADAPTED),
+        "isolated answers": ask,
+        "contrastive answers": contrastive,
+        "other answers": (tokens(redraw.answer_prompt(row, culture, cultures, style)), _SAID),
+        "other questions": (rewrite, _JUDGED + QUESTION // CHARACTERS),
+        "isolated to them": ask,
+        "contrastive to them": contrastive,
+        "held-out answers": ask,
+    }
 
 
-def _vectors(pairs: int, config: Config) -> tuple[Step, ...]:
-    """The texts of the optimisation that an endpoint embeds."""
-    rounds, compared = config.optimize.optimize_rounds, config.contrast.compared
-    tried, put = rounds * config.optimize.other_responses, rounds * config.optimize.other_questions
-    read = pairs * put * QUESTION
-    if config.optimize.objective == "embeddings":
-        read += pairs * (1 + config.personas.personas + compared + tried + put * (1 + compared)) * ANSWER
-    again = pairs * (3 + 2 * compared) * ANSWER
-    asked = (
-        ("vectors to choose by", config.optimize.embed.embedder, read),
-        ("held-out vectors", config.optimize.held_out, again),
+def _measuring(pool: tuple[Candidates, ...], topics: int, config: Config, spec: Spec) -> Iterator[Step]:
+    """What the optimisation chooses by: likelihoods, and the texts that an endpoint embeds."""
+    if config.optimize.objective == "likelihood":
+        counts = [_likelihoods(one, config) for one in pool]
+        texts, chats = (sum(numbers) for numbers in zip(*counts, strict=True))
+        sample = {"question": _QUESTION, "response": _ANSWER}
+        asked = tokens(turns("", [sample], _QUESTION))
+        yield likelihoods("likelihoods", texts, chats, asked, _SAID, is_local(spec))
+    asked_for = (
+        ("vectors to choose by", config.optimize.embed.embedder, _chosen_by),
+        ("held-out vectors", config.optimize.held_out, _held_out),
     )
-    return tuple(
-        embedded(stage, name.removeprefix(ENDPOINT), characters // ANSWER, ANSWER)
-        for stage, name, characters in asked
-        if rounds and name.startswith(ENDPOINT)
-    )
+    for stage, embedder, groups in asked_for:
+        if embedder.startswith(ENDPOINT):
+            lengths = (group for one in pool for group in groups(one, topics, config))
+            yield vectors(stage, embedder.removeprefix(ENDPOINT), lengths)
+
+
+def _likelihoods(one: Candidates, config: Config) -> tuple[int, int]:
+    """(answers, chats before them) whose likelihoods the optimisation of a culture asks for; see ByLikelihood."""
+    drawn = represent.Config(references=config.optimize.references)
+    texts, chats = informing(one.rows, one.panel, drawn)
+    near, rest = represent.most_references(one.rows, one.panel, drawn)
+    spoken = 1 + _compared(one, config)
+    tried, put = _draws(config)
+    texts += one.rows * (spoken + (tried + put) * (near + rest + spoken))
+    chats += one.rows * ((1 + put) * spoken + (tried + put) * (min(near, 1) + rest))
+    return texts, chats
+
+
+def _chosen_by(one: Candidates, topics: int, config: Config) -> Iterator[tuple[int, int]]:
+    """The texts that are embedded together while a culture is optimised: how many, and their length; see climb."""
+    scored = config.optimize.objective == "embeddings"
+    compared = _compared(one, config)
+    if scored:
+        yield one.rows * (1 + one.panel), ANSWER
+        yield one.rows * compared, ANSWER
+    for number in range(config.optimize.optimize_rounds):
+        put = one.rows * config.optimize.other_questions
+        if scored:
+            yield one.rows * config.optimize.other_responses, ANSWER
+        if put:
+            yield put + (0 if number else one.rows + topics), QUESTION
+        if scored:
+            yield put * (1 + compared), ANSWER
+
+
+def _held_out(one: Candidates, topics: int, config: Config) -> Iterator[tuple[int, int]]:
+    """As `_chosen_by`, of the report: answers given once more, those before and those after."""
+    compared = _compared(one, config)
+    yield one.rows, ANSWER
+    yield one.rows * (1 + compared), ANSWER
+    yield one.rows * (1 + compared if config.optimize.other_questions else 1), ANSWER

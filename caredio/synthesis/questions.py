@@ -18,6 +18,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from caredio import features, prompts
+from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.llm.ask import Unusable, ask
 from caredio.llm.model import Model
@@ -62,6 +63,27 @@ class Config:
 def quota(per_topic: int) -> dict[str, int]:
     """How many of a topic's questions are of each type: equal shares, the first types taking what is left over."""
     return {kind: per_topic // 3 + (position < per_topic % 3) for position, kind in enumerate(KINDS)}
+
+
+def asked(missing: int, config: Config) -> list[int]:
+    """The questions that each call of a round asks for: half of what lacks in all, so that the pool grows between."""
+    return [min(config.per_call, missing)] * -(-missing // (2 * config.per_call))
+
+
+def expected(config: Config) -> tuple[int, int]:
+    """(calls, questions) of a topic whose answers all hold the questions they are asked for, and none is dropped."""
+    calls, lacks = 0, list(quota(config.per_topic).values())
+    for _ in range(config.rounds):
+        counts = [asked(missing, config) for missing in lacks]
+        calls += sum(map(len, counts))
+        lacks = [missing - sum(written) for missing, written in zip(lacks, counts, strict=True)]
+    return calls, config.per_topic - sum(lacks)
+
+
+def most(config: Config) -> tuple[int, int]:
+    """(calls, questions written) of a topic at most: each round drops everything, so the next asks for all of it."""
+    counts = [asked(missing, config) for missing in quota(config.per_topic).values()]
+    return config.rounds * sum(map(len, counts)), config.rounds * sum(map(sum, counts))
 
 
 def schema(count: int) -> dict[str, Any]:
@@ -139,11 +161,12 @@ class Known:
         return True
 
 
-def run(topics: Dataset, config: Config, model: Model) -> Dataset:
+def run(topics: Dataset, config: Config, model: Model, cultures: dict[str, Culture] | None = None) -> Dataset:
     """Write `config.per_topic` questions for each topic.
 
     Args:
         topics: `features.TOPICS`.
+        cultures: all known, by slug: a question that is put to all names none.
 
     Returns:
         `features.QUESTIONS` and `drop_reason` (near_duplicate, insensitive, a reason of checks.py, or why an answer
@@ -158,7 +181,7 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
         calls = _calls(topics, wanted, pool, number, config)
         if not calls:
             break
-        for row in _write(calls, known, number, config, model):
+        for row in _write(calls, known, number, config, model, cultures or {}):
             slot = row["topic_id"], row["question_type"]
             if row["drop_reason"]:
                 dropped.append(row)
@@ -178,7 +201,12 @@ def run(topics: Dataset, config: Config, model: Model) -> Dataset:
 
 
 def _write(
-    calls: list[dict[str, Any]], known: dict[str, Known], number: int, config: Config, model: Model
+    calls: list[dict[str, Any]],
+    known: dict[str, Known],
+    number: int,
+    config: Config,
+    model: Model,
+    cultures: dict[str, Culture],
 ) -> list[dict[str, Any]]:
     """A round: what the calls wrote, checked, compared with the known and judged; all of it, drop_reason or not."""
     answered = ask(
@@ -198,7 +226,9 @@ def _write(
         told = checks.shown(prompt({**row, "examples": []}))  # near the examples are near-duplicates
         for text in row["written"] or []:
             known_before = not known[row["topic_id"]].take(text)
-            wrong = checks.reason(text, prompt=told) if config.checks.on else None
+            wrong = None
+            if config.checks.on:
+                wrong = checks.against("universal_question", text, "en", told, None, cultures)
             reason = "near_duplicate" if known_before else wrong
             (dropped if reason else fresh).append(_record(row, text, drop_reason=reason))
     if not config.checks.on or not fresh:
@@ -220,20 +250,20 @@ def _write(
 def _calls(
     topics: Dataset, wanted: dict[Any, int], pool: dict[Any, list[str]], number: int, config: Config
 ) -> list[dict[str, Any]]:
-    """The calls of a round: enough for half of what a slot lacks, so that the pool grows between rounds."""
+    """The calls of a round."""
     calls = []
     for topic in topics:
         known = [text for (topic_id, _), texts in pool.items() if topic_id == topic["topic_id"] for text in texts]
         for kind in KINDS:
             slot = topic["topic_id"], kind
             missing = wanted[slot] - len(pool[slot])
-            for call in range(-(-missing // (2 * config.per_call))):
+            for call, count in enumerate(asked(missing, config)):
                 draw = random.Random(f"{config.seed}/{slot}/{number}/{call}")
                 calls.append(
                     {
                         **topic,
                         "question_type": kind,
-                        "count": min(config.per_call, missing),
+                        "count": count,
                         "examples": draw.sample(known, min(config.demonstrations, len(known))),
                         "draw": number * 1000 + call,
                     }

@@ -58,11 +58,11 @@ def parse_answer(
     content: str, row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], style: roleplay.Config
 ) -> dict[str, Any]:
     """The response, checked as in contrast.py; it may take up the candidate's own. `Unusable` says why it is none."""
-    culture, language = cultures[row["culture"]], row["language"]
+    culture = cultures[row["culture"]]
     if style.checks.on:
         told = checks.shown(answer_prompt(row, culture, cultures, style), row["question"])
-        checks.usable(content, language, told.replace(prompts.quote(row["response"]), "\n"), culture.country)
-        checks.names_no_other(content, culture, cultures, language)
+        told = told.replace(prompts.quote(row["response"]), "\n")
+        checks.usable("response", content, row["language"], told, culture, cultures)
     return {
         "response": content,
         "model_revision": answer.model,
@@ -94,8 +94,7 @@ def parse_question(
     if style.checks.on:
         told = checks.shown(question_prompt(row, culture, topic), prompts.quote(row["question"]))
         told = told.replace(prompts.quote(row["universal_question"]), "\n")
-        checks.usable(question, row["language"], told, culture.country)
-        checks.names_no_other(question, culture, cultures, row["language"])
+        checks.usable("question", question, row["language"], told, culture, cultures)
     return {"question": question}
 
 
@@ -178,6 +177,7 @@ class Writer:
         config, adapted = self.config, features.table(list(rows.values()), features.ADAPTED)
         common = (self.model, self.cultures, config.roleplay, config.adapt)
         alone = isolated.run(adapted, config.contrast, config.personas, *common)
+        self.dropped.update(features.rejected(alone)["drop_reason"])
         if not len(features.kept(alone)):
             self.dropped["no_isolated_answer"] += len(rows)
             return []

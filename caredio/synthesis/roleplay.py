@@ -51,11 +51,13 @@ def prompt(row: dict[str, Any], culture: Culture, config: Config) -> Messages:
     )
 
 
-def parse(content: str, row: dict[str, Any], answer: Answer, culture: Culture, config: Config) -> dict[str, Any]:
-    """The text of the answer, checked; `Unusable` says why it is none."""
+def parse(
+    content: str, row: dict[str, Any], answer: Answer, culture: Culture, config: Config, known: dict[str, Culture]
+) -> dict[str, Any]:
+    """The text of the answer, checked, that names none of the `known` but `culture`; `Unusable` says why it is none."""
     if config.checks.on:
         told = checks.shown(prompt(row, culture, config), row["question"])
-        checks.usable(content, row["language"], told, culture.country)
+        checks.usable("response", content, row["language"], told, culture, known)
     return {"response": content}
 
 
@@ -66,15 +68,22 @@ def answer(
     model: Model,
     cultures: dict[str, Culture],
     desc: str,
+    published: bool = False,
 ) -> Dataset:
-    """Answer rows of question, language, culture and persona: `columns` and `drop_reason`."""
+    """Answer rows of question, language, culture and persona: `columns` and `drop_reason`.
+
+    Args:
+        cultures: who answers, by slug.
+        published: whether the answers are; then they name none of `cultures` but their own.
+    """
+    known = cultures if published else {}
     asked = {**columns, **{name: features.COLUMNS[name].type for name in ("question", "language")}}
     response = Features({"response": asked.pop("response")})
     return ask(
         features.table(rows, Features(asked)),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], config),
-        parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], config),
+        parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], config, known),
         writes=response,
         desc=desc,
     )

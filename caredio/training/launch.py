@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset, Features
+from safetensors import SafetensorError
 
-from caredio import features
+from caredio import disk, features
 from caredio.errors import CaredioError, InputError
 from caredio.llm.local import model_path
 from caredio.llm.spec import EMBEDDED
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
 
 def main(recipe: Callable[[], object]) -> None:
     """Run a recipe as a script: a mistake of the user's is one sentence on stderr and exit code 2."""
+    disk.in_utf8()
     log.setLevel(logging.INFO if _speaks() else logging.WARNING)
     handler = logging.StreamHandler()
     log.addHandler(handler)  # ours alone: the libraries have handlers of their own
@@ -58,6 +60,10 @@ def main(recipe: Callable[[], object]) -> None:
         recipe()
     except CaredioError as error:
         sys.exit(_fail(str(error)))
+    except (OSError, SafetensorError) as error:
+        if not disk.refused(error):
+            raise
+        sys.exit(_fail(disk.refusal(error, "the output")))
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
             raise
@@ -215,17 +221,21 @@ def save(trainer: Any, settings: Settings, facts: dict[str, Any]) -> None:
     """Write the adapter or the model, its tokenizer, and `training.json`: what a true model card is made from."""
     if "ref" in getattr(trainer.model, "peft_config", {}):  # DPO's frozen copy of --adapter, which TRL would save too
         trainer.model.delete_adapter("ref")
-    trainer.save_model()
-    if not trainer.is_world_process_zero():
-        return
     folder = Path(settings.training.output_dir)
+    with disk.writing(folder):
+        trainer.save_model()
+        if trainer.is_world_process_zero():
+            _finish(folder, settings, facts)
+
+
+def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
     for leftover in ("README.md", "training_args.bin"):  # a draft card, and a pickle with this machine's paths
         (folder / leftover).unlink(missing_ok=True)
     adapter = folder / "adapter_config.json"
     if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
-        config = {**json.loads(adapter.read_text()), "base_model_name_or_path": EMBEDDED_ON_HUB}
-        adapter.write_text(json.dumps(config, indent=2) + "\n")
-    (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": EMBEDDED_ON_HUB}
+        adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")
 
 

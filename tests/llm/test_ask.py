@@ -1,6 +1,9 @@
 """One call per row: order, repair, drops and the share of failures."""
 
 import asyncio
+import os
+import signal
+import time
 
 import pytest
 from datasets import Dataset, Features, Value
@@ -23,8 +26,8 @@ ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(20)])
 WRITES = Features({"said": Value("string")})
 
 
-def run(server, rows=ROWS, parse=lambda content, row, answer: {"said": content}, **options):
-    model = connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0, timeout=5))
+def run(server, rows=ROWS, parse=lambda content, row, answer: {"said": content}, model=None, **options):
+    model = model or connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0, timeout=5))
     return ask(
         rows,
         model,
@@ -253,6 +256,51 @@ def test_what_arrived_before_the_run_stopped_is_not_asked_again():
         assert asked["drop_reason"][:] == [None] * 20
         assert server.repeats() <= 20
     assert all(asked["said"])
+
+
+@pytest.mark.parametrize("fault", [503, "drop"])
+@pytest.mark.parametrize("rows", [10, 100, 700])
+def test_an_endpoint_that_dies_is_one_sentence_and_what_came_is_kept(fault, rows):
+    def dies(number, body):
+        return fault if number >= 5 else None
+
+    table = Dataset.from_list([{"text": f"row {number}"} for number in range(rows)])
+    with LLMServer(fault=dies) as server:
+        reason = "status 503" if fault == 503 else "no connection|timeout"
+        with pytest.raises(EndpointError, match=rf"calls got no answer \(endpoint: ({reason}).*same command again"):
+            run(server, table)
+        server.fault = None
+        stored = len(Store())
+        model = connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0, timeout=5))
+        asked = run(server, table, model=model)
+    assert stored <= 5
+    assert (model.usage.stored, model.usage.calls) == (stored, rows - stored)
+    assert asked["drop_reason"][:].count(None) == rows
+
+
+def test_an_interrupt_in_a_notebook_stops_what_was_still_to_be_asked():
+    """Jupyter: a loop runs in the main thread, which the interrupt reaches while the map is in another."""
+    table = Dataset.from_list([{"text": f"row {number}"} for number in range(2000)])
+
+    async def notebook():
+        run(server, table)
+
+    def interrupts(number, body):
+        if number == 100:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with LLMServer(fault=interrupts, latency=0.05) as server:
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            runner = asyncio.new_event_loop()  # as asyncio.run would take the signal itself
+            with pytest.raises(KeyboardInterrupt):
+                runner.run_until_complete(notebook())
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        seen = len(server.seen)
+        assert 0 < seen < 1500
+        time.sleep(0.3)
+        assert len(server.seen) == seen
 
 
 def test_no_rows_no_calls(server):

@@ -1,6 +1,7 @@
 """The Batch API: one file for a stage, collected whatever happens in between."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -145,6 +146,20 @@ def test_a_budget_holds_calls_back_for_a_later_batch():
     stopped = [error for error in ended if isinstance(error, BudgetError)]
     assert answered + len(stopped) == 12
     assert stopped
+
+
+@pytest.mark.parametrize("fault", ["expire", "lose"])
+def test_a_batch_that_comes_to_nothing_is_not_submitted_anew_past_the_cap(fault):
+    """Whatever the endpoint charges for what it lost: no more than the cap."""
+    with BatchServer(lambda number, body: fault) as server:
+        model = model_for(server, Spec(model="scripted", max_tokens=100), retries=5, max_total_tokens=20_000)
+        with pytest.raises(BudgetError, match=r"without a count from the endpoint"):
+            run(model)
+        lines = [line for file in server.files.values() if b'"url"' in file for line in file.splitlines()]
+        billed = sum(len(json.dumps(json.loads(line)["body"]).encode()) + 100 for line in lines)
+        spent = model.take_usage()
+    assert 0 < billed <= 20_000
+    assert spent.prompt_tokens + spent.completion_tokens == billed
 
 
 @pytest.mark.parametrize("request_", ["POST batches", "GET batches/batch_0", "GET files/file-1/content"])

@@ -3,12 +3,13 @@
 import asyncio
 import pickle
 import time
+from collections import Counter
 
 import pytest
 from llm_server import LLMServer, reply
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm import chat
+from caredio.llm import dialects
 from caredio.llm.access import Access
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Endpoint
@@ -113,16 +114,92 @@ def test_requests_a_minute_are_kept():
         assert time.monotonic() - started >= 1.0
 
 
-@pytest.mark.parametrize("text", ["<html>busy</html>", '{"choices": []}'])
-def test_a_reply_that_is_no_completion_is_asked_for_again(text):
-    with LLMServer(fault=lambda number, body: {"body": text} if number == 0 else None) as server:
-        (answer,) = asyncio.run(ask(model_for(server, retries=1), (MESSAGES,)))
-        assert answer.text == reply(next(iter(server.bodies.values())))
+def test_a_quota_that_is_used_up_is_waited_for_without_being_told_how_long():
+    """12 calls a window, and a refusal without Retry-After."""
+    windows = Counter()
+
+    def fault(number, body):
+        window = time.monotonic() // 2
+        windows[window] += 1
+        return {"status": 429, "message": "Rate limit reached"} if windows[window] > 12 else None
+
+    with LLMServer(fault=fault) as server:
+        calls = [([{"role": "user", "content": str(n)}],) for n in range(30)]
+        answers = asyncio.run(ask(model_for(server, retries=1), *calls))
+        assert len(answers) == 30
+    assert max(windows.values()) > 12  # it did refuse
+
+
+def test_stages_share_a_minute(server):
+    """Ten a second are not twenty because the second stage asks anew."""
+    endpoint = Endpoint(base_url=server.url, requests_per_minute=600)
+    started = time.monotonic()
+    for stage in range(3):
+        model = connect(Spec(model=f"scripted-{stage}"), endpoint)
+        asyncio.run(ask(model, *[(MESSAGES, None, draw) for draw in range(10)]))
+    assert time.monotonic() - started >= 1.9  # a second's worth at once, the rest at ten a second
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "requests"),
+    [
+        ('{"choices": []}', "not a chat completion", 3),
+        ("<html>busy</html>", "an HTML page", 1),
+        ('data: {"choices": []}', "an event stream", 1),
+        ("12", "not a chat completion but a JSON number", 1),
+    ],
+)
+def test_a_reply_that_is_no_completion_is_asked_for_again_where_that_can_help(text, reason, requests):
     with (
         LLMServer(fault=lambda number, body: {"body": text}) as server,
-        pytest.raises(CallFailed, match="endpoint: not a chat completion"),
+        pytest.raises(CallFailed, match=f"endpoint: {reason}"),
     ):
-        asyncio.run(ask(model_for(server), (MESSAGES, None, 1)))
+        asyncio.run(ask(model_for(server, retries=5), (MESSAGES, None, 1)))
+    assert len(server.seen) == requests
+
+
+REFUSES = {  # what servers say, and what they see once it is heeded
+    "System role not supported": lambda body: body["messages"][0]["role"] == "user",
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.": (
+        lambda body: "max_tokens" not in body and body["max_completion_tokens"] == 512
+    ),
+    "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.": (
+        lambda body: "temperature" not in body
+    ),
+    "This model does not support response_format `json_schema`": (
+        lambda body: body.get("response_format", {}).get("type") != "json_schema"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", REFUSES)
+def test_what_a_server_does_not_take_is_found_out_once(words):
+    def fault(number, body):
+        return None if REFUSES[words](body) else {"status": 400, "message": words}
+
+    chat_with_system = [{"role": "system", "content": "You live here."}, *MESSAGES]
+    with LLMServer(fault=fault) as server:
+        endpoint = Endpoint(base_url=server.url, retries=0, concurrency=1)
+        for stage in range(2):  # another model object of the same command knows it too
+            calls = [(chat_with_system, SCHEMA, 10 * stage + draw) for draw in range(3)]
+            assert len(asyncio.run(ask(connect(SPEC, endpoint), *calls))) == 3
+        assert len(server.seen) == 6 + 1
+
+
+def test_a_refusal_of_one_prompt_is_remembered_and_fails_no_other():
+    def fault(number, body):
+        if body["messages"][0]["content"] == "3":
+            return {"status": 400, "message": "The response was filtered due to Azure's content management policy"}
+        return None
+
+    calls = [([{"role": "user", "content": str(n)}],) for n in range(5)]
+    with LLMServer(fault=fault) as server:
+        for _ in range(2):
+            model = model_for(server)
+            answers = asyncio.run(ask(model, *calls))
+            assert [answer.finish_reason for answer in answers] == ["stop"] * 3 + ["content_filter", "stop"]
+        assert len(server.seen) == 5
+    assert (model.usage.failed, model.usage.stored) == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +271,7 @@ def test_a_schema_is_sent_as_the_endpoint_takes_it(server, mode):
 
 
 def test_openai_itself_is_told_neither_a_schema_beside_json_object_nor_max_tokens():
-    body = chat.request(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, openai=True)
+    body = dialects.request(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, dialects.start(openai=True))
     assert body["response_format"] == {"type": "json_object"}
     assert "JSON" in body["messages"][-1]["content"]  # OpenAI asks for the word
     assert body["max_completion_tokens"] == 512

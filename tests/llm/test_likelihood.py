@@ -71,7 +71,7 @@ def test_equal_calls_are_made_once_and_stored(server, tmp_path):
     first = asyncio.run(ask(model, *[(MESSAGES, "With a bow")] * 5))
     assert len(set(first)) == 1
     assert len(server.seen) == 2
-    assert (model.usage.calls, model.usage.stored) == (1, 0)
+    assert (model.usage.calls, model.usage.stored) == (2, 0)  # requests
     with LLMServer() as elsewhere:
         again = model_for(elsewhere, tmp_path / "s.sqlite")
         assert asyncio.run(ask(again, (MESSAGES, "With a bow"))) == first[:1]

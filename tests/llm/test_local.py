@@ -3,6 +3,10 @@
 import asyncio
 import importlib.util
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import jsonschema
 import pytest
@@ -11,6 +15,7 @@ from caredio.errors import InputError
 from caredio.llm import decode, local
 from caredio.llm.model import connect
 from caredio.llm.spec import EMBEDDED, Spec
+from caredio.llm.store import Store
 from caredio.synthesis import adapt, questions
 
 SPEC = Spec(max_tokens=24)
@@ -122,3 +127,36 @@ def test_a_likelihood_is_that_of_transformers_loss(tmp_path):
     assert model.take_usage().calls == 3
     assert asyncio.run(measure()) == bits
     assert model.take_usage().stored == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_home")
+def test_an_interrupt_keeps_each_answer_that_had_ended(tmp_path):
+    script = """
+import sys
+from datasets import Dataset, Features, Value
+from caredio.llm.ask import ask
+from caredio.llm.model import connect
+from caredio.llm.spec import Spec
+
+lengths = ["in one word", "in one sentence", "in a long story of many paragraphs"]
+rows = Dataset.from_list([{"text": f"Say {length} what tool {n} is for."} for n in range(6) for length in lengths])
+ask(
+    rows,
+    connect(Spec(max_tokens=256), store=sys.argv[1]),
+    prompt=lambda row: [{"role": "user", "content": row["text"]}],
+    parse=lambda content, row, answer: {"said": content},
+    writes=Features({"said": Value("string")}),
+    desc="asked",
+)
+"""
+    file = tmp_path / "s.sqlite"
+    process = subprocess.Popen([sys.executable, "-c", script, str(file)], stderr=subprocess.PIPE, text=True)
+    store = Store(file)
+    deadline = time.monotonic() + 240
+    while not len(store) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert 1 <= len(store) < 18  # one batch of all, of which some had ended

@@ -35,9 +35,52 @@ def test_json_mode_is_part_of_the_key_only_where_there_is_a_schema():
     assert one.key(MESSAGES, SCHEMA) != other.key(MESSAGES, SCHEMA)
 
 
-def test_a_key_is_the_same_in_every_version_of_python():
-    assert Spec(model="m").key(MESSAGES).startswith("c60396d6")
-    assert Spec(model="m").likelihood_key(MESSAGES, "With a bow.").startswith("e346fe02")
+CHAT = [
+    {"role": "system", "content": "You live in Côte d'Ivoire."},
+    {"role": "user", "content": "茶 or coffee?"},
+]
+FORM = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+OTHER = Spec(
+    model="mine",
+    provider="vllm",
+    model_revision="r1",
+    temperature=0.0,
+    top_p=-1.0,
+    max_tokens=64,
+    json_mode="json_object",
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys"),
+    [
+        (Spec(), ("caa4492a1faeaabb", "a0827edc55edcee3", "125e171690e3212b", "97b3ba71eb3a5d39")),
+        (Spec(model="gpt-4.1-mini"), ("9f903a9903922", "fa08c35e137de8586", "e4b988ebce76f0ef", "7a37ea9a7537f99f")),
+        (OTHER, ("e6584b4fb3972623", "47cedf694ebd4a21", "276772e39882759e", "5c26a5fe0a658060")),
+    ],
+)
+def test_keys_of_stored_answers_never_change(spec, keys):
+    """What people have paid for is found by these; a change here makes them pay again."""
+    made = (spec.key(CHAT), spec.key(CHAT, FORM), spec.key(CHAT, FORM, 3), spec.likelihood_key(CHAT, "Tea."))
+    assert all(map(str.startswith, made, keys))
+
+
+def test_a_number_has_one_spelling_in_a_key():
+    assert Spec(model="m", temperature=1, top_p=1).key(CHAT) == Spec(model="m", temperature=1.0, top_p=1.0).key(CHAT)
+
+
+def test_a_setting_that_is_added_or_renamed_changes_no_key():
+    @dataclasses.dataclass(frozen=True)
+    class More(Spec):
+        another: str = "new"
+
+    assert More(model="m").key(CHAT, FORM) == Spec(model="m").key(CHAT, FORM)
+    assert More(model="m").likelihood_key(CHAT, "Tea.") == Spec(model="m").likelihood_key(CHAT, "Tea.")
 
 
 def test_a_likelihood_is_another_call_and_sampling_is_no_part_of_it():

@@ -58,3 +58,28 @@ def test_the_default_file_lies_in_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("CAREDIO_HOME")
     assert default_path().parts[-3:] == (".cache", "caredio", "answers.sqlite")
     assert os.fspath(default_path()).startswith(os.path.expanduser("~"))
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_the_same_store_goes_on(tmp_path):
+    """SQLite's own limit on pages stands for the disk's."""
+    store = Store(tmp_path / "answers.sqlite")
+    store.put({"k": ANSWER})
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    wide = Answer("x" * 100_000, "stop", "m", 1, 1)
+    with pytest.raises(InputError, match=r"answers.sqlite: cannot be read or written .*full.*the same command goes on"):
+        store.put({"wide": wide})
+    assert store.get("k") == ANSWER
+    store._db.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    store.put({"wide": wide})
+    assert store.get("wide") == wide
+
+
+@pytest.mark.parametrize("call", ["get", "put", "pending", "submitted", "keys", "collect", "submit"])
+def test_a_store_that_breaks_is_one_sentence_wherever_it_is_used(tmp_path, call):
+    store = Store(tmp_path / "answers.sqlite")
+    for table in ("answers", "pending", "batches"):
+        store._db.execute(f"DROP TABLE {table}")
+    arguments = {"get": ["k"], "put": [{"k": ANSWER}], "pending": [["k"]], "keys": ["f"], "submit": ["f", ["k"]]}
+    with pytest.raises(InputError, match=r"answers.sqlite: cannot be read or written \(no such table"):
+        getattr(store, call)(*{"collect": ["f", {"k": ANSWER}], "submitted": [], **arguments}[call])

@@ -4,6 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster
 from scipy.cluster.hierarchy import linkage as scipy_linkage
 from sklearn.cluster import AgglomerativeClustering
@@ -168,6 +170,42 @@ def test_more_pairs_than_are_held_change_nothing(monkeypatch, held):
         assert partition(linkage.average(vectors, theta)) == partition(scikit_learn(vectors, theta))
         ties = rng.choice([-0.5, 0.5], size=(13, 4))
         assert linkage.average(ties, 0.25).tolist() == exact(ties, 0.25)
+
+
+@pytest.mark.parametrize("held", [0, 4, 64])
+def test_pairs_found_earlier_are_not_copied_at_every_block(monkeypatch, held):
+    """Bytes that numpy is asked to make, in 1,275 blocks: of the order of the pairs that may be held, not of both."""
+    monkeypatch.setattr(linkage, "_HELD", held)
+    monkeypatch.setattr(linkage, "_BLOCK", 8)
+    vectors = planted(np.random.default_rng(37), 400, 16, 0.8)
+    made = []
+
+    def counting(function):
+        def counted(*args, **settings):
+            made.append(result := function(*args, **settings))
+            return result
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        for name in ("concatenate", "empty"):
+            patch.setattr(np, name, counting(getattr(np, name)))
+        linkage._above(vectors, np.ones(400), 0.3)
+    found = 24 * np.count_nonzero(np.triu(vectors @ vectors.T > 0.3, 1))
+    assert found > 300_000
+    assert sum(one.nbytes for one in made) < 8 * found
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(0, 20))
+def test_held_pairs_are_those_added_in_their_order(sizes, room):
+    held, parts = linkage._Held(room), []
+    for start, size in enumerate(sizes):
+        parts.append(linkage.Pairs(np.arange(size) + start, np.arange(size) - start, np.arange(size) / 7))
+        held.add(parts[-1])
+    for column, found in enumerate(held.pairs()):
+        assert found.tolist() == [value for part in parts for value in part[column].tolist()]
+    assert held.count == sum(sizes)
 
 
 @pytest.mark.parametrize("dense", [0.0, 1.0])

@@ -230,11 +230,49 @@ def test_numbers_as_ids_are_text():
     assert [len(row["others"]) for row in candidates] == [1, 1]
 
 
-def test_rows_dropped_earlier_stay_behind():
-    rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", drop_reason=[None, "refused", None])
+def test_rows_that_the_table_drops_are_dropped_for_its_reason_and_nobody_meets_them():
+    rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", drop_reason=[None, " re-\nfused ", None])
     candidates = match.run(rows, match.Config())
-    assert candidates["culture"][:] == ["japan", "india"]
-    assert [[one["culture"] for one in row["others"]] for row in candidates] == [["india"], ["japan"]]
+    assert candidates["drop_reason"][:] == [None, "re- fused", None]
+    assert others_of(candidates[0]) == [("india", "bread")]
+    assert others_of(candidates[2]) == [("japan", "rice")]
+
+
+def test_an_empty_drop_reason_is_none():
+    """A csv file has no null: of a column with reasons, every other cell is empty text."""
+    rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", drop_reason=["", " ", "\u200b"])
+    assert match.run(rows, match.Config())["drop_reason"][:] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\u200b", False),  # zero-width space
+        ("\ufeff\u2060\u00ad", False),  # byte order mark, word joiner, soft hyphen
+        ("\u200e\u202b\u2069", False),  # marks of direction
+        ("\u3164\u115f\u1160\uffa0", False),  # Hangul fillers, letters to Unicode
+        ("\u2800", False),  # Braille's blank
+        ("\u00a0\u3000\u2003\u2028", False),
+        ("\u0301\u20dd\ufe0f\u034f", False),  # marks without a letter
+        ("\x00\x07\x7f", False),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0631\u0646\u062f", True),  # Persian, with the joiner that it needs
+        ("\U0001f468\u200d\U0001f33e", True),  # an emoji of two
+        ("\u0915\u094d\u200d", True),
+        ("\u200b7\u200b", True),
+        ("?", True),
+    ],
+)
+def test_text_that_shows_nothing_is_empty(text, seen):
+    assert match.visible(text) == seen
+    for column in ("question", "response", "culture", "question_id"):
+        rows = table("q1 japan rice", "q1 china noodles", "q1 india bread").to_dict()
+        if column == "culture" and seen:
+            continue  # a culture's name has rules of its own
+        rows[column][1] = text
+        candidates = match.run(Dataset.from_dict(rows), match.Config())
+        assert candidates["drop_reason"][:] == [None, None if seen else "empty", None]
+        if seen:
+            assert candidates[column][1] == text
 
 
 @pytest.mark.parametrize(
@@ -242,7 +280,7 @@ def test_rows_dropped_earlier_stay_behind():
     [
         (["culture", "question"], "response"),
         (["question", "response"], "culture"),
-        (["culture", "response"], "question_id, question"),
+        (["culture", "response"], "question"),
         (["culture", "question_id"], "question, response"),
     ],
 )
@@ -253,12 +291,34 @@ def test_missing_columns_are_named(columns, missing):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("history", "in 1990"), ("traits", "polite"), ("round", "first"), ("level", ["customs"])],
+    [
+        ("history", "in 1990"),
+        ("traits", "polite"),
+        ("round", 3),
+        ("others", "none"),
+        ("panel", "b"),
+        ("sample_id", "s7"),
+        ("rank", 1),
+        ("score", 0.5),
+        ("unusable", "yes"),
+        ("isolated_response", "alone"),
+        ("prompt_sha", "0"),
+    ],
 )
-def test_a_column_of_candidates_with_another_type_is_named(column, value):
-    """A table of one's own may well have a column called `history`."""
-    with pytest.raises(InputError, match=column):
-        match.run(table("q1 japan rice", "q1 china noodles", **{column: [value, value]}), match.Config())
+def test_a_column_that_is_called_as_an_internal_one_means_nothing(column, value):
+    """A table of one's own may well have a column called `history`, or rounds of a survey."""
+    plain = match.run(table("q1 japan rice", "q1 china noodles"), match.Config())
+    rows = table("q1 japan rice", "q1 china noodles", **{column: [value, value]})
+    assert match.run(rows, match.Config()).to_list() == plain.to_list()
+
+
+@pytest.mark.parametrize("column", ["level", "language", "topic_id", "generator", "drop_reason"])
+@pytest.mark.parametrize("value", [["customs"], {"a": 1}, True])
+def test_a_column_that_could_be_taken_over_and_holds_no_text_is_left_out_and_named(column, value, caplog):
+    plain = match.run(table("q1 japan rice", "q1 china noodles"), match.Config())
+    rows = table("q1 japan rice", "q1 china noodles", **{column: [value, value]})
+    assert match.run(rows, match.Config()).to_list() == plain.to_list()
+    assert column in caplog.text
 
 
 def test_text_columns_that_hold_lists_are_named():

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_informed_by_hand(sample, placebo, lengths, expected):
     assert represent.informed(*map(np.array, (sample, placebo, lengths))) == expected
 
 
-def kin():
+def kin(shuffle=3):
     """a to j of one culture: a to d are one cluster; two rows a question; z is of another culture."""
     rows = [
         {
@@ -129,7 +130,7 @@ def kin():
         }
         for place, name in enumerate("abcdefghijz")
     ]
-    random.Random(3).shuffle(rows)
+    random.Random(shuffle).shuffle(rows)
     return {row["sample_id"]: row for row in clustered(rows)}, represent.Kin(clustered(rows))
 
 
@@ -164,3 +165,66 @@ def test_references_are_drawn_by_the_seed():
 def test_a_culture_with_one_question_has_no_placebo():
     rows, known = kin()
     assert known.on_another_question(rows["z"], random.Random(0)) is None
+
+
+def test_placebo_and_references_do_not_depend_on_the_order_of_the_table():
+    def drawn(shuffle):
+        rows, known = kin(shuffle)
+        placebo = {name: known.on_another_question(rows[name], random.Random(name)) for name in "abcdefghij"}
+        wanted = represent.Config(references=5)
+        return placebo, {name: represent.references(rows[name], placebo[name], known, wanted) for name in placebo}
+
+    assert drawn(1) == drawn(2) == drawn(3)
+
+
+def test_every_sample_on_another_question_is_drawn_as_often():
+    rows, known = kin()
+    counts = Counter(known.on_another_question(rows["e"], random.Random(seed))["sample_id"] for seed in range(8000))
+    assert set(counts) == set("abcdghij")  # all of the culture but e and f, which share a question
+    assert all(abs(count - 1000) < 150 for count in counts.values())  # five standard deviations
+
+
+def test_every_free_sample_is_drawn_as_often():
+    _, known = kin()
+    left_out = {"a", "d", "e", "j", "z", "p-a"}
+    pairs = Counter()
+    for seed in range(6000):
+        drawn = names(known.any_but(left_out, "japan", 2, random.Random(seed)))
+        assert len(set(drawn)) == 2
+        pairs.update(drawn)
+    assert set(pairs) == set("bcfghi")
+    assert all(abs(count - 2000) < 185 for count in pairs.values())
+    assert sorted(names(known.any_but(left_out, "japan", 99, random.Random(0)))) == list("bcfghi")
+    assert known.any_but(set("abcdefghij"), "japan", 3, random.Random(0)) == []
+
+
+def test_a_row_s_draws_read_a_few_samples_and_not_the_whole_culture():
+    class Counting(list):
+        reads = 0
+
+        def __getitem__(self, place):
+            Counting.reads += 1
+            return super().__getitem__(place)
+
+        def __iter__(self):
+            Counting.reads += len(self)
+            return super().__iter__()
+
+    rows = [
+        {
+            "sample_id": f"s{number:04d}",
+            "culture": "japan",
+            "question_id": f"q{number // 2}",
+            "question": "Who?",
+            "response": "I.",
+            "cluster": number,
+            "panel": [],
+        }
+        for number in range(2000)
+    ]
+    known = represent.Kin(clustered(rows))
+    known.cultures["japan"] = Counting(known.cultures["japan"])
+    for row in rows[::100]:
+        placebo = known.on_another_question(row, random.Random(row["sample_id"]))
+        assert len(represent.references(row, placebo, known, represent.Config(references=8))) == 8
+    assert Counting.reads == 20 * (1 + 8)

@@ -4,14 +4,19 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import date
+from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hub_server import HubServer
 
+import caredio
 from caredio import features, runs
 from caredio.errors import InputError
-from caredio.selection import source
+from caredio.selection import read, source
 from caredio.selection.source import Config
 
 
@@ -24,17 +29,74 @@ def assistant(text):
 
 
 def renamed(columns, **settings):
-    return source.renamed(Dataset.from_dict(columns), Config(**settings), "t.csv")
+    return source.renamed(read.of(Dataset.from_dict(columns), "t.csv"), Config(**settings))[0]
+
+
+def listed(columns, **settings):
+    """As `renamed`, of cells that Arrow need not be able to hold, as JSON has them."""
+    table = read.Table("t.json", list(columns), columns.__getitem__)
+    return source.renamed(table, Config(**settings))
 
 
 PLAIN = {"question": ["Why?"], "response": ["So."], "culture": ["japan"]}
 
 
 def test_columns_that_bear_our_names_stay():
-    rows = renamed({**PLAIN, "question_id": ["q1"], "note": ["x"]})
+    rows = renamed({**PLAIN, "question_id": ["q1"], "language": ["ja"], "note": ["x"]})
     assert rows.to_list() == [
-        {"note": "x", "question": "Why?", "response": "So.", "culture": "japan", "question_id": "q1"}
+        {"question": "Why?", "response": "So.", "culture": "japan", "question_id": "q1", "language": "ja"}
     ]
+
+
+def test_a_column_that_selection_does_not_read_stops_nothing_and_is_counted():
+    odd = {"note": [["x", 1], "y"], "two\nlines": [2**70, "z"], "history": ["in 1990", 7], "traits": [{}, None]}
+    taken = {"language": [["ja"], "ja"], "topic_id": [7, "t"], "sample_embedding": [["x"], 1]}
+    plain = {name: cells * 2 for name, cells in PLAIN.items()}
+    rows, left = listed({**plain, **odd, **taken})
+    assert rows.to_list() == [
+        {**{name: cells[0] for name, cells in PLAIN.items()}, "topic_id": id} for id in ("7", "t")
+    ]
+    assert {name: left[name] for name in ("note", "'two\\nlines'", "history", "traits")} == dict.fromkeys(
+        ("note", "'two\\nlines'", "history", "traits"), "is not read"
+    )
+    assert left["language"] == "is left out (t.json, row 1: column language holds a list, where text was wanted)"
+    assert left["sample_embedding"].startswith("is left out (t.json: column sample_embedding cannot be read (")
+    assert len(left) == 6
+
+
+def test_what_is_left_stands_in_run_json_and_makes_no_other_candidates(tmp_path, caplog):
+    rows = [
+        {
+            "question": f"Question {number}?",
+            "response": f"{culture} {number}",
+            "culture": culture,
+            "note": [number, "x"],
+        }
+        | {"sample_embedding": [number, 1.0], "response_embedding": [1.0, number]}
+        for culture in ("japan", "china")
+        for number in (1, 2, 3)
+    ]
+    records = []
+    for keys in (set(rows[0]), set(rows[0]) - {"note"}):
+        path = tmp_path / "own.jsonl"
+        path.write_text("".join(json.dumps({k: row[k] for k in row if k in keys}) + "\n" for row in rows))
+        caredio.select(tmp_path / f"run{len(keys)}", path, embedder="given", theta=0.99)
+        run = tmp_path / f"run{len(keys)}"
+        records.append(json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]["candidates"])
+    assert records[0]["columns_left"] == {"note": "is not read"}
+    assert "columns_left" not in records[1]
+    assert "columns_left" not in records[0]["made_from"]["source"]
+    assert records[0]["sha256"] == records[1]["sha256"]
+
+
+def test_rows_that_the_table_drops_are_counted_in_run_json(tmp_path):
+    path = tmp_path / "own.csv"
+    lines = [f"Question {n}?,{c} {n},{c},{'spam' if n == 1 else ''}" for c in ("japan", "china") for n in (1, 2, 3)]
+    path.write_text("\n".join(["question,response,culture,drop_reason", *lines]), encoding="utf-8")
+    ranked = caredio.select(tmp_path / "run", path, theta=0.99, ranking="longest")
+    assert len(ranked) == 4
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["stages"]["candidates"]["dropped"] == {"spam": 2}
 
 
 def test_named_columns_go_before_those_that_bear_our_names():
@@ -80,12 +142,89 @@ def test_a_turn_of_a_chat(messages, asked, answered):
     assert (source.turn(messages, "user"), source.turn(messages, "assistant")) == (asked, answered)
 
 
+def from_(speaker, text):
+    return {"from": speaker, "value": text}
+
+
+PART = {"type": "text", "text": "So"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
+THOUGHT = {"type": "thinking", "thinking": "Hm.", "text": "Hm."}
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        [{"role": "human", "content": "Why?"}, {"role": "gpt", "content": "So."}],
+        [{"role": "user", "content": "Why?"}, {"role": "model", "content": "So."}],
+        [{"role": "User", "content": "Why?"}, {"role": "Bot", "content": "So."}],
+        [from_("system", "Be brief."), from_("human", "Why?"), from_("gpt", "So.")],  # ShareGPT
+        [from_("human", "Hi"), from_("gpt", "Hello"), from_("human", "Why?"), from_("gpt", "So.")],
+        [{"role": "prompter", "content": "Why?"}, assistant("So.")],
+        [user("Why?"), {"role": "assistant", "content": [PART, THOUGHT, {"type": "text", "text": "."}]}],
+        [user([IMAGE, {"type": "text", "text": "Why?"}]), assistant(["So", "."])],
+        [user("Why?"), assistant(None), {"role": "tool", "content": [{"x": 1}]}, assistant("So.")],
+        [user("Why?"), assistant("So."), assistant(None)],
+        {"role": ["user", "assistant"], "content": ["Why?", "So."]},  # datasets before 4
+    ],
+)
+def test_chats_as_other_datasets_have_them(chat):
+    rows, _ = listed({"conversations": [chat], "culture": ["japan"]})
+    assert (rows["question"][0], rows["response"][0]) == ("Why?", "So.")
+
+
+def test_chats_in_every_kind_of_list_that_arrow_has(tmp_path):
+    message = pa.struct([("role", pa.string()), ("content", pa.large_string())])
+    for kind in (pa.list_(message), pa.large_list(message), pa.list_(message, 2)):
+        chats = pa.array([[user("Why?"), assistant("So.")]], kind)
+        pq.write_table(pa.table({"messages": chats, "culture": ["japan"]}), tmp_path / "rows.parquet")
+        rows, _ = source.run(str(tmp_path / "rows.parquet"), Config())
+        assert rows.to_list() == [{"question": "Why?", "response": "So.", "culture": "japan"}]
+
+
+def test_a_chat_without_the_role_is_empty_and_a_column_without_it_is_told():
+    chats = [[user("Why?"), assistant("So.")], [user("Who?")], [{"role": "narrator", "content": "x"}], None, []]
+    rows, _ = listed({"messages": chats, "culture": ["japan"] * 5})
+    assert rows["response"][:] == ["So.", None, None, None, None]
+    with pytest.raises(InputError) as error:
+        listed({"messages": chats[1:], "culture": ["japan"] * 4})
+    assert str(error.value) == ("t.json: no turn of the assistant in column messages; roles found are narrator, user.")
+
+
+@pytest.mark.parametrize(
+    "cell", ['[{"role": "user", "content": "Why?"}]', 7, [["a"]], [{"role": 1, "content": "a"}], [user({"a": 1})], True]
+)
+def test_what_is_no_chat_where_both_come_from_one_column_is_told_by_its_row(cell):
+    with pytest.raises(InputError, match=r"t.json, row 2: column messages holds .*, where chat messages were wanted"):
+        listed({"messages": [[user("Why?"), assistant("So.")], cell], "culture": ["japan"] * 2})
+
+
+def test_half_a_character_is_told_where_it_is_read():
+    rows, left = listed({**PLAIN, "language": ["\ud83d"], "note": ["\ud83d"]})
+    assert len(rows) == 1
+    assert "half a character" in left["language"]
+    with pytest.raises(InputError, match=r"t.json, row 1: column question holds half a character"):
+        listed({**PLAIN, "question": ["\ud83d"]})
+
+
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [
+        (["seven", 7, 7.5, 2**70], ["seven", "7", "7.5", str(2**70)]),
+        ([float("nan"), None, Decimal("1.50"), Decimal("nan")], [None, None, "1.50", None]),
+        (["None", "NA", "nan", "007"], ["None", "NA", "nan", "007"]),
+    ],
+)
+def test_numbers_become_text_and_nan_is_nothing(cells, text):
+    plain = {name: value * len(cells) for name, value in PLAIN.items()}
+    assert listed({**plain, "response": cells})[0]["response"][:] == text
+
+
 def test_labels_are_their_names():
     """A culture is often a ClassLabel; its number would be a culture called 0."""
     kinds = Features({"culture": ClassLabel(names=["china", "japan"]), "n": Value("int64")})
     rows = Dataset.from_dict({"culture": [1, 0, None], "n": [1, 2, 3]}, features=kinds)
     rows = rows.add_column("question", ["a", "b", "c"]).add_column("response", [1.5, 2.0, 3.0])
-    made = source.renamed(rows, Config(id_column="n"), "t")
+    made, _ = source.renamed(read.of(rows, "t"), Config(id_column="n"))
     assert made["culture"][:] == ["japan", "china", None]
     assert made["question_id"][:] == ["1", "2", "3"]
     assert made["response"][0] == "1.5"
@@ -109,18 +248,19 @@ def test_questions_match_by_id_or_by_text(ids, settings, kept):
 @pytest.mark.parametrize(
     ("columns", "settings", "said"),
     [
-        ({"answer": ["x"]}, {}, "t.csv: no column question or prompt or messages; found answer; name yours with"),
+        (
+            {"answer": ["x"]},
+            {},
+            "t.csv: no column question or prompt or messages or conversations; found answer; name yours with",
+        ),
         (PLAIN, {"question_column": "q"}, "t.csv: no column q; found question, response, culture."),
         (PLAIN, {"match_by": "id"}, "t.csv: no column question_id; found question, response, culture; name yours"),
         (PLAIN, {"id_column": "qid"}, "t.csv: no column qid; found question, response, culture."),
-        ({**PLAIN, "response": [["a", "b"]]}, {}, "t.csv: column response holds List(Value('string')), where text or"),
-        ({**PLAIN, "response": [True]}, {}, "t.csv: column response holds Value('bool'), where text or chat messages"),
-        ({**PLAIN, "culture": [[user("x")]]}, {}, "t.csv: column culture holds List("),
-        (
-            {**PLAIN, "response": [[{"role": "assistant", "content": ["a", "b"]}]]},
-            {},
-            "t.csv: column response holds List(",
-        ),
+        ({**PLAIN, "response": [["a", "b"]]}, {}, "t.csv, row 1: column response holds a list, where text or chat"),
+        ({**PLAIN, "response": [True]}, {}, "t.csv, row 1: column response holds true or false, where text or chat"),
+        ({**PLAIN, "response": [date(2020, 1, 1)]}, {}, "t.csv, row 1: column response holds date, where text or"),
+        ({**PLAIN, "culture": [[user("x")]]}, {}, "t.csv, row 1: column culture holds a list, where text was wanted."),
+        ({**PLAIN, "response": [[{"role": "assistant", "content": {"a": "b"}}]]}, {}, "t.csv, row 1: column response"),
     ],
 )
 def test_a_column_that_is_missing_or_holds_no_text_is_told(columns, settings, said):

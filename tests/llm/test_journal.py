@@ -1,0 +1,97 @@
+"""Spending on disk as it happens."""
+
+import asyncio
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llm_server import LLMServer
+
+from caredio.errors import InputError
+from caredio.llm import journal
+from caredio.llm.budget import Budget, Rate
+from caredio.llm.journal import Journal
+from caredio.llm.prices import Usage
+
+CHAT, VECTORS = Rate("gpt-4.1-mini"), Rate("text-embedding-3-small", batch=True)
+MOST = Usage(1, 0, 600, 400)
+
+
+def test_what_was_used_is_read_back_by_rate(tmp_path):
+    async def story():
+        budget = Budget()
+        budget.journal = Journal(tmp_path / "spending.jsonl")
+        for rate, used in ((CHAT, Usage(1, 0, 60, 40)), (VECTORS, Usage(1, 0, 9, 0)), (CHAT, None)):
+            async with budget.hold(rate, MOST) as held:
+                held.used = used
+        return budget.spent
+
+    spent = asyncio.run(story())
+    assert journal.read(tmp_path / "spending.jsonl") == spent
+    assert spent == {CHAT: Usage(2, 0, 660, 440, uncounted=1), VECTORS: Usage(1, 0, 9, 0)}
+
+
+def test_a_line_cut_short_hides_no_other(tmp_path):
+    file = tmp_path / "spending.jsonl"
+    first = Journal(file)
+    first.held(0, CHAT, MOST)
+    first.close()
+    with file.open("ab") as damaged:
+        damaged.write(b"\n[0, 1, 0, 6")
+    again = Journal(file)
+    again.held(1, CHAT, MOST)
+    again.used(1, Usage(1, 0, 6, 4))
+    again.close()
+    assert journal.read(file) == {CHAT: Usage(2, 0, 606, 404, uncounted=1)}
+
+
+def test_a_killed_process_has_spent_nothing_in_secret(tmp_path):
+    """Every request that the endpoint saw stands in the journal, at what it cost or at the most it can have."""
+    script = """
+import asyncio, sys
+from caredio.llm.client import Endpoint
+from caredio.llm.journal import Journal
+from caredio.llm.model import connect
+from caredio.llm.spec import Spec
+
+async def story():
+    endpoint = Endpoint(base_url=sys.argv[1], concurrency=8)
+    endpoint.budget.journal = Journal(sys.argv[2])
+    model = connect(Spec(model="m", max_tokens=10), endpoint)
+    await asyncio.gather(*(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(500)))
+
+asyncio.run(story())
+"""
+    file, victim = tmp_path / "spending.jsonl", []
+
+    def kills(number, body):
+        if number == 60:
+            victim[0].send_signal(signal.SIGKILL)
+
+    with LLMServer(fault=kills, latency=0.02) as server:
+        victim.append(subprocess.Popen([sys.executable, "-c", script, server.url, str(file)]))
+        assert victim[0].wait(60) == -signal.SIGKILL
+        seen = len(server.seen)
+    spent = journal.read(file)[Rate("m")]
+    assert seen <= spent.calls <= seen + 8
+    assert 1 <= spent.uncounted <= 16
+
+
+def test_a_journal_that_cannot_grow_is_one_sentence(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    full = Journal(tmp_path / "spending.jsonl")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        full.held(0, CHAT, MOST)
+        full.held(1, CHAT, MOST)
+        with pytest.raises(InputError, match=r"spending.jsonl: cannot be written .*run the same command again"):
+            full.held(2, CHAT, MOST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(Path(tmp_path, "missing", "spending.jsonl"))

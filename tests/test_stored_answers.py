@@ -1,0 +1,42 @@
+"""What was paid for stays found: the keys of every call that a build makes, as they have always been."""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import caredio
+
+
+def keys(file, table):
+    found = sqlite3.connect(file).execute(f"SELECT key FROM {table}")
+    return sorted(key for (key,) in found)
+
+
+def test_a_build_asks_under_the_keys_it_always_had(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    home = Path(tmp_path, "home")
+    caredio.build(
+        tmp_path / "run",
+        ["china", "mexico"],
+        ["food"],
+        per_topic=4,
+        neighbours=2,
+        compared=2,
+        personas=2,
+        language="own",
+        checks="none",
+        optimize_rounds=1,
+        other_responses=1,
+        other_questions=1,
+        model="scripted",
+        embedder="openai:e",
+        held_out="openai:e2",
+        theta=0.9,
+        representativeness="information",
+        distinctiveness="information",
+    )
+    answers, vectors = keys(home / "answers.sqlite", "answers"), keys(home / "vectors.sqlite", "vectors")
+    assert len(answers) == 342
+    assert hashlib.sha256("".join(answers).encode()).hexdigest().startswith("0673a705c9a93f73")
+    assert len(vectors) == 123
+    assert hashlib.sha256("".join(vectors).encode()).hexdigest().startswith("9941f1b7f265081d")
