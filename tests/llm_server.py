@@ -158,7 +158,7 @@ class LLMServer:
                 error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
                 self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
                 return
-            if handler.path.endswith("/embeddings"):
+            if handler.path.partition("?")[0].endswith("/embeddings"):
                 self.send(handler, 200, fault if isinstance(fault, dict) else embeddings(body))
                 return
             if isinstance(fault, dict) and "body" in fault:

@@ -36,12 +36,18 @@ class Access:
     """
 
     def __init__(self, spec: Spec, base_url: str, flag: str = "--model", api_key_variable: str = "") -> None:
-        """Read the environment; nothing is sent. `flag`: what the user named the model by.
+        """Read the environment; nothing is sent.
+
+        Args:
+            flag: what the user named the model by.
+            api_key_variable: environment variable that holds the endpoint's key, instead of OpenAI's or Azure's.
 
         Raises:
             EndpointError: no key, or one that no request can hold, and no address of one's own.
-            InputError: the address is none.
+            InputError: the address is none, or the variable's name.
         """
+        if api_key_variable and not re.fullmatch(r"[A-Za-z_]\w*", api_key_variable, re.ASCII):
+            raise InputError("api_key_variable takes the name of an environment variable, not the key itself.")
         self._model, self._flag, self.azure = spec.model, flag, spec.provider == "azure"
         names = _AZURE if self.azure else _OPENAI
         in_environment = os.environ.get(names[0], "").strip()

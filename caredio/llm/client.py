@@ -54,7 +54,7 @@ class Endpoint:
     system_role: str = field(
         default=dialects.AUTO,
         metadata={
-            "help": "who says the system text; user puts it into the first user turn, auto does so where it must",
+            "help": "role of the system text; user puts it into the first user turn, auto does so where it must",
             "choices": dialects.SYSTEM_ROLES,
         },
     )

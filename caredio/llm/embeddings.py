@@ -106,23 +106,28 @@ class _Reply(NamedTuple):
 class Embeddings:
     """texts -> float32[n, d] by `model`; called again, it sends only what the store does not hold.
 
-    The key comes from `OPENAI_API_KEY`; a named endpoint may go without one.
+    The key comes from `OPENAI_API_KEY`, or Azure's; a named endpoint may go without one.
     """
 
-    def __init__(self, model: str, endpoint: Endpoint, store: Vectors | None = None) -> None:
-        """Read the environment; nothing is sent yet.
+    def __init__(self, model: str, endpoint: Endpoint, store: Vectors | None = None, provider: str = "openai") -> None:
+        """Read the environment; nothing is sent yet. `provider`: `azure`, where `model` is the name of a deployment.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: the store cannot be opened, or dollars are limited and the model has no listed price.
         """
         self.usage = Usage()
-        self.model, self.client = model, Client(Spec(model=model), endpoint, self.usage, "--embedder")
+        self.model, self.provider = model, provider
+        self.client = Client(Spec(model=model, provider=provider), endpoint, self.usage, "--embedder")
         self.store = store or Vectors()
 
     def key(self, text: str) -> str:
-        """The sha256 under which a text's vector is stored: of model and text, not of the address."""
-        return hashlib.sha256(json.dumps(["embedding", self.model, text]).encode()).hexdigest()
+        """The sha256 under which a text's vector is stored: of model and text, not of the address.
+
+        A deployment of Azure's bears a name that its owner chose, so its vectors are not shared with OpenAI's model.
+        """
+        model = self.model if self.provider == "openai" else f"{self.provider}:{self.model}"
+        return hashlib.sha256(json.dumps(["embedding", model, text]).encode()).hexdigest()
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """The vectors of distinct `texts`, in their order.
@@ -163,8 +168,8 @@ class Embeddings:
             reply = await self.client.post("/embeddings", lambda _: body, lambda reply: _read(reply, len(texts)))
         except CallFailed as failure:
             raise EndpointError(
-                f"embedder openai:{self.model} got no answer ({failure.told}). Vectors that arrived are stored; check"
-                " --embedder and --base-url, and run the same command again."
+                f"embedder {self.provider}:{self.model} got no answer ({failure.told}). Vectors that arrived are"
+                " stored; check --embedder and --base-url, and run the same command again."
             ) from None
         self.store.put([self.key(text) for text in texts], reply.vectors)
 

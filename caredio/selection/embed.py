@@ -25,7 +25,7 @@ from caredio.selection import match
 from caredio.selection.engine import Engine
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-ENDPOINT = "openai:"  # how the name of an embedder begins that an endpoint serves
+ENDPOINT = ("openai:", "azure:")  # how the name of an embedder begins that an endpoint serves: the provider
 GIVEN = "given"  # the embedder of a table that has its vectors already
 Encoder = Callable[[list[str]], np.ndarray]
 
@@ -48,7 +48,8 @@ class Config:
     embedder: str = field(
         default=MINILM,
         metadata={
-            "help": "sentence-transformers model, by name or folder; openai:MODEL asks an endpoint; given: the table's",
+            "help": "sentence-transformers model, by name or folder; openai:MODEL or azure:DEPLOYMENT asks an"
+            " endpoint; given: the table's",
             "counts": identity,
         },
     )
@@ -63,14 +64,16 @@ def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | N
     """The function distinct texts -> float32[n, d].
 
     Args:
-        endpoint: how to reach an `openai:` embedder. Its calls leave from this process, whose store remembers them.
+        endpoint: how to reach an `openai:` or `azure:` embedder. Its calls leave from this process, whose store
+            remembers them.
         engine: where another embedder runs; None is here, and keeps it in memory between calls.
 
     Raises:
         EndpointError: the endpoint needs a key.
     """
     if config.embedder.startswith(ENDPOINT):
-        return Embeddings(config.embedder.removeprefix(ENDPOINT), endpoint or Endpoint())
+        provider, _, model = config.embedder.partition(":")
+        return Embeddings(model, endpoint or Endpoint(), provider=provider)
 
     loaded = functools.cache(_sentence_transformer)  # once for all calls, and gone with the encoder
 

@@ -86,7 +86,7 @@ def pool(candidates: Dataset) -> tuple[Candidates, ...]:
 
 
 def _vectors(config: Config, texts: int, characters: int) -> Step:
-    model = config.embed.embedder.removeprefix(embed.ENDPOINT)
+    model = config.embed.embedder.partition(":")[2]
     return embedded("vectors", model, [(texts, characters // max(1, texts))])
 
 

@@ -149,7 +149,7 @@ def _measuring(pool: tuple[Candidates, ...], topics: int, config: Config, spec: 
     for stage, embedder, groups in asked_for:
         if embedder.startswith(ENDPOINT):
             lengths = (group for one in pool for group in groups(one, topics, config))
-            yield vectors(stage, embedder.removeprefix(ENDPOINT), lengths)
+            yield vectors(stage, embedder.partition(":")[2], lengths)
 
 
 def _likelihoods(one: Candidates, config: Config) -> tuple[int, int]:

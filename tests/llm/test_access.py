@@ -161,6 +161,12 @@ def test_openais_key_goes_to_no_other_address(monkeypatch):
         Access(SPEC, "http://host/v1", "--model", "NO_SUCH")
 
 
+def test_a_key_in_place_of_its_variable_is_not_repeated():
+    with pytest.raises(InputError, match="the name of an environment variable") as error:
+        Access(SPEC, "http://host/v1", "--model", "sk-secret-1")
+    assert "sk-secret-1" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("address", "sent"),
     [

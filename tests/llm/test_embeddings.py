@@ -15,6 +15,7 @@ from caredio.llm import embeddings
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings, Vectors
 from caredio.llm.prices import Usage
+from caredio.selection import embed
 
 TEXTS = [f"text {number}" for number in range(10)]
 
@@ -137,6 +138,25 @@ def test_the_key_is_sent_and_told_to_nobody(monkeypatch, capsys, caplog):
     )
     assert "sk-very-secret" not in said + caplog.text
     assert b"sk-very-secret" not in made.store.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("2024-10-21", "/openai/deployments/mine/embeddings?api-version=2024-10-21"),
+        ("", "/openai/v1/embeddings"),
+    ],
+)
+def test_a_deployment_of_azures_embeds(server, version, path, monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-secret")
+    if version:
+        monkeypatch.setenv("OPENAI_API_VERSION", version)
+    encode = embed.encoder(embed.Config(embedder="azure:mine"))
+    np.testing.assert_array_equal(encode(TEXTS), expected(TEXTS))
+    assert server.paths == [path]
+    assert server.keys == ({"azure-secret"} if version else {"Bearer azure-secret"})
+    assert encode.key("a") != Embeddings("mine", Endpoint(base_url=server.url)).key("a")
 
 
 def test_a_missing_key_is_told():
