@@ -237,6 +237,7 @@ def names(text, slug, language="en"):
         ("we eat japanese rice and drink german beer", "china", True),
         ("we eat japanese rice", "japan", False),
         ("the turkey stands on the china, and they gave it to us", "brazil", False),
+        ("We drove from New England to New Mexico.", "united_states", False),
         ("We have been to South\nKorea.", "china", True),
         ("We have been to Ｊａｐａｎ.", "china", True),
         ("We have been to Tu\u0308rkiye.", "china", True),  # the letter and its dots apart
