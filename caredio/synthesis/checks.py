@@ -320,12 +320,12 @@ def _forms(english: set[str], local: set[str], language: str) -> set[str]:
 def _any_of(names: set[str]) -> re.Pattern[str]:
     """One of the names as a word of its own (in Arabic also after "and", "in" and the like), or in the plural.
 
-    The longest comes first, so that a name within a longer one of another culture is not taken for itself.
+    The longest comes first, so that a name within a longer one of another culture is not taken for itself. New Mexico
+    and New England are in another country than Mexico and England.
     """
     longest = sorted(names, key=lambda name: (-len(name), name))
     run_on = "|".join(re.escape(name) for name in longest if re.search(_NO_SPACES, name))
     words = "|".join(re.escape(name) for name in longest if not re.search(_NO_SPACES, name))
     nothing = "(?!)"
-    return re.compile(
-        rf"(?P<run_on>{run_on or nothing})|(?<!{_LETTER})[وفبكل]{{0,2}}(?P<word>{words or nothing})[sS]?(?!{_LETTER})"
-    )
+    before = rf"(?<!{_LETTER})(?<!\b[Nn]ew )[وفبكل]{{0,2}}"
+    return re.compile(rf"(?P<run_on>{run_on or nothing})|{before}(?P<word>{words or nothing})[sS]?(?!{_LETTER})")

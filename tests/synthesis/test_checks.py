@@ -6,14 +6,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from caredio import cultures
+from caredio import cultures, features
 from caredio.errors import InputError
 from caredio.llm.ask import Unusable
 from caredio.synthesis import checks
 from caredio.synthesis.checks import reason
 
 KNOWN = cultures.load()
+SLUGS = st.sampled_from([*KNOWN, None])
 BLEND = Path(__file__).parents[1] / "data" / "blend"
 LANGUAGES = {  # of the sample's regions, where the detector knows them
     "Algeria": "ar",
@@ -152,6 +155,28 @@ def test_personal_data(text, country, found):
 
 
 @pytest.mark.parametrize(
+    ("text", "country", "found"),
+    [
+        ("Ｗｒｉｔｅ ｔｏ ｍｅｉ．ｌｉｎ＠ｅｘａｍｐｌｅ．ｃｏｍ.", None, True),
+        ("Write to mei\u00ad.lin@\u200bexample.com.", None, True),
+        ("電話は０３－１２３４－５６７８です。", "JP", True),
+        ("رقمي ٠١٠٠ ١٢٣ ٤٥٦٧.", "EG", True),
+        ("电话13800138000联系我。", "CN", True),
+        ("Call 020\u00a07946\u20110958.", "GB", True),
+        ("银行卡号4111111111111111请转账。", "CN", True),
+        ("Pay with ４１１１ １１１１ １１１１ １１１１.", None, True),
+        ("Pay with 4111 1111 1111 1111 12/27 if you like.", None, True),
+        ("IBAN：DE89 3704 0044 0532 0130 00 OR CASH", None, True),
+        ("Send it to de89370400440532013000 please.", None, True),
+        ("My amex is 3782 822463 10005.", None, True),
+        ("We met in 2018 2019 2020 2021 and 2022.", None, False),
+    ],
+)
+def test_personal_data_in_any_digits_and_between_any_letters(text, country, found):
+    assert checks.is_personal(text, country) is found
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("All Turkish men are proud of that.", "sweeping statement"),
@@ -162,6 +187,16 @@ def test_personal_data(text, country, found):
         ("In China the eldest usually sits first.", None),
         ("All my friends are at the market, and the women always laugh.", "sweeping statement"),
         ("Many Turkish men I know like tea.", None),
+        ("All Chinese women are obedient", "sweeping statement"),
+        ("ALL CHINESE WOMEN ARE OBEDIENT", "sweeping statement"),
+        ("All\u00a0Chinese\nwomen are obedient.", "sweeping statement"),
+        ("every German child must obey", "sweeping statement"),
+        ("All Chinese girls obey their fathers.", "sweeping statement"),
+        ("All women in China are obedient.", "sweeping statement"),
+        ("Women in South Korea always serve first.", "sweeping statement"),
+        ("The Japanese are always polite.", "sweeping statement"),
+        ("Not all German men are on time.", None),
+        ("All German shops are closed on Sundays.", None),
     ],
 )
 def test_sweeping_statements(text, found):
@@ -194,6 +229,19 @@ def names(text, slug, language="en"):
         ("Chinese families here meet at New Year.", "singapore", False),  # one of its languages
         ("Chinese families here meet at New Year.", "south_korea", True),
         ("We know chinaware and germane matters.", "brazil", False),
+        ("China's New Year is long.", "japan", True),
+        ("China’s New Year is long.", "japan", True),
+        ("IN JAPAN THEY BOW.", "china", True),
+        ("TURKEY'S TEA IS STRONG.", "china", True),
+        ("Germans, Turks and Mexicans came.", "china", True),
+        ("we eat japanese rice and drink german beer", "china", True),
+        ("we eat japanese rice", "japan", False),
+        ("the turkey stands on the china, and they gave it to us", "brazil", False),
+        ("We drove from New England to New Mexico.", "united_states", False),
+        ("We have been to South\nKorea.", "china", True),
+        ("We have been to Ｊａｐａｎ.", "china", True),
+        ("We have been to Tu\u0308rkiye.", "china", True),  # the letter and its dots apart
+        ("Japanese-style houses are cold.", "china", True),
         ("We live in New South Wales.", "australia", True),  # Wales; a name of one's own takes it out, see below
     ],
 )
@@ -210,6 +258,22 @@ def test_a_name_of_ones_own_may_hold_another_s(tmp_path):
         checks.names_no_other("We live in Wales.", known["australia"], known, "en")
 
 
+def test_what_is_put_to_all_names_nobody():
+    for culture in KNOWN.values():
+        assert checks.names_other(f"What do you eat in {culture.name}?", None, KNOWN, "en")
+    assert not checks.names_other("What do you eat at home?", None, KNOWN, "en")
+    assert not checks.names_other("What do you eat in China?", None, {}, "en")
+
+
+def test_a_longer_name_of_another_culture_is_not_taken_for_a_name_of_ones_own(tmp_path):
+    file = tmp_path / "mine.yaml"
+    ireland = "name: Ireland, adjective: Irish, languages: [en-IE], region: Northern Europe, neighbours: [germany]"
+    file.write_text(f"- {{slug: ireland, {ireland}}}\n")
+    known = cultures.load(file)
+    assert checks.names_other("We live in Northern Ireland.", known["ireland"], known, "en")
+    assert not checks.names_other("We live in the north of Ireland.", known["ireland"], known, "en")
+
+
 @pytest.mark.parametrize(
     ("text", "slug", "language", "found"),
     [
@@ -220,6 +284,10 @@ def test_a_name_of_ones_own_may_hold_another_s(tmp_path):
         ("प्राचीन काल से ऐसा है।", "india", "hi-IN", False),  # "ancient" ends in the word for China
         ("चीन में अलग है।", "india", "hi-IN", True),
         ("في اليابان يختلف الأمر.", "egypt", "ar-EG", True),
+        ("نحن والصين نختلف.", "egypt", "ar-EG", True),  # and China
+        ("سافرنا للصين.", "egypt", "ar-EG", True),  # to China
+        ("EN JAPÓN ES DISTINTO.", "mexico", "es-MX", True),
+        ("La china poblana baila.", "mexico", "es-MX", False),  # a dress; a name only in English
     ],
 )
 def test_names_in_the_culture_s_own_language(text, slug, language, found):
@@ -229,6 +297,34 @@ def test_names_in_the_culture_s_own_language(text, slug, language, found):
 def test_a_setting_that_cannot_be_is_told():
     with pytest.raises(InputError, match="checks is 'some'"):
         checks.Config("some")
+
+
+TEXTS = st.text(st.characters(), max_size=200) | st.lists(  # any character, halves of surrogate pairs too
+    st.sampled_from(
+        ["All", "Chinese", "women", "are", "0", "４", "٣", "²", "@", ".", "+44", "DE89", " ", "-", "\ud800", "日本"]
+    )
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, language=st.sampled_from(["en", "zh-CN", "ar-EG", "hi-IN", "su-ID", "en-GB"]), slug=SLUGS)
+def test_no_text_is_too_odd_to_be_checked(text, language, slug):
+    for column, declared in features.COLUMNS.items():
+        if isinstance(declared.checks, tuple):
+            found = checks.against(column, text, language, PROMPT, KNOWN.get(slug), KNOWN)
+            assert found is None or found in declared.checks
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    before=TEXTS,
+    after=TEXTS,
+    digits=st.sampled_from(["0123456789", "０１２３４５６７８９", "٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९"]),
+)
+def test_a_number_and_an_address_are_found_in_any_digits_and_any_text(before, after, digits):
+    number = "+44 20 7946 0958".translate(str.maketrans("0123456789", digits))
+    assert checks.is_personal(f"{number}")
+    assert checks.is_personal(f"{before} mei.lin@example.com {after}")
 
 
 def test_people_s_own_answers_pass():

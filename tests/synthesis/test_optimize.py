@@ -371,3 +371,16 @@ def test_in_a_run_selection_reads_the_optimised(tmp_path):
         assert run.stages["contrasted"]["fingerprint"] == before.stages["candidates"]["fingerprint"]
     ranked = caredio.select(tmp_path / "run")
     assert set(ranked["sample_id"]) <= set(made["sample_id"])
+
+
+def test_others_answers_to_another_question_that_fail_are_counted_by_reason(tmp_path):
+    def says(messages, key):
+        if "grew up in Japan" in messages[0]["content"]:
+            return "I'm sorry, but I can't speak about that."
+        return f"We begin with soup number {len(str(messages))}."
+
+    writer = redraw.Writer(Config(), scripted(tmp_path, says), KNOWN, TOPICS)
+    drawn = writer.answered([candidate("china", 1, "Rice.")], [(0, "Who cooks at home on most days?")])
+    assert [slot for slot, _ in drawn] == [0]
+    assert "japan" not in {other["culture"] for other in drawn[0][1]["others"]}
+    assert writer.dropped == {"refusal": 1}

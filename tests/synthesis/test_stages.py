@@ -342,3 +342,64 @@ def test_a_language_that_is_unknown_is_told_before_anything_is_spent(server, tmp
     with pytest.raises(InputError, match="language 'xx-CN' is unknown"):
         caredio.synthesize(tmp_path / "run", ["china"], ["food"], **settings)
     assert server.seen == []
+
+
+def test_a_trait_that_fails_is_left_out_and_counted_and_its_question_stays():
+    kept, bad = "elders are served first", "All Chinese women are obedient"
+
+    def fault(number, body):
+        if "response_format" not in body:
+            return None
+        china = "everyday Chinese life" in body["messages"][1]["content"]
+        question = "Who cooks at home on most days?"
+        return json.dumps({"comparison": bad, "traits": [bad, kept] if china else [kept], "question": question})
+
+    with LLMServer(fault=fault) as server:
+        rows = adapted(model_for(server))
+        asked = sum(len(body["messages"]) > 2 for body in server.bodies.values())
+    assert {(row["culture"], tuple(row["traits"])) for row in features.kept(rows)} == {
+        ("china", (kept,)),
+        ("brazil", (kept,)),
+    }
+    assert [
+        (row["culture"], row["question_id"], row["question"], row["traits"], row["drop_reason"], row["unusable"])
+        for row in features.rejected(rows)
+    ] == [("china", name, None, [bad], "sweeping statement", bad) for name in QUESTIONS["question_id"]]
+    assert asked == 0
+
+
+@pytest.mark.parametrize(
+    ("trait", "reason"),
+    [
+        ("a hot lunch at noon", None),  # what the culture said itself
+        ("a cold supper at night under the mango tree with all the neighbours", "leaked prompt"),
+        ("unlike in Japan, no slippers", "names another culture"),
+    ],
+)
+def test_a_trait_may_take_up_what_its_own_culture_said_and_no_one_else(trait, reason):
+    own = "We have a hot lunch at noon and a slow walk along the river after it, with the whole family."
+    other = "We have a cold supper at night under the mango tree with all the neighbours."
+    row = {"universal_question": "What do you eat, and when?", "language": "en", "culture": "china"}
+    row["answers"] = [{"name": "China", "response": own}, {"name": "India", "response": other}]
+    assert adapt._against(trait, row, KNOWN["china"], KNOWN) == reason
+    assert adapt._against("a hot lunch at noon and a slow walk along the river", row, KNOWN["china"], KNOWN) is None
+
+
+def test_an_answer_may_name_its_own_culture_and_no_other_where_it_is_published():
+    def fault(number, body):
+        text, system = body["messages"][-1]["content"], body["messages"][0]["content"]
+        if "response_format" in body or "People who live elsewhere" in text:
+            return None
+        if "grew up in South Korea" in system:
+            return "Here in South Korea we Koreans cook together."
+        return "It is other than in South Korea." if "grew up in Japan" in system else None
+
+    with LLMServer(fault=fault) as server:
+        model = model_for(server)
+        first, questions = answered(model), adapted(model)
+        answers = alone(model, questions)
+    assert not len(features.rejected(first))  # these are compared and not published
+    assert {(row["culture"], row["drop_reason"]) for row in features.rejected(answers)} == {
+        ("japan", "names another culture")
+    }
+    assert "south_korea" in features.kept(answers)["culture"]
