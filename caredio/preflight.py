@@ -28,7 +28,7 @@ def writing(config: synthesis.Config, spec: Spec, endpoint: Endpoint, pool: Sequ
         pool: what is to be written.
 
     Raises:
-        InputError: the address is nobody's, or the optimisation would have nothing to choose by.
+        InputError: no model uses the address, or the optimisation would have nothing to choose by.
     """
     optimize = config.optimize
     _addressed(spec, endpoint, (optimize.embed.embedder, optimize.held_out))
@@ -134,13 +134,13 @@ def pushing(push: str, release: Path) -> None:
 
 
 def _addressed(spec: Spec, endpoint: Endpoint, embedders: Sequence[str]) -> None:
-    """See that an address is some model's; the embedded one would be asked without a word."""
+    """See that a model uses the address; without --model, the embedded one would be asked instead."""
     if endpoint.base_url and is_local(spec) and not any(name.startswith(embed.ENDPOINT) for name in embedders):
         raise InputError(f"--base-url {endpoint.base_url} is given without --model; name the model that it serves.")
 
 
 def _likelihoods(spec: Spec, endpoint: Endpoint, setting: str, instead: str) -> None:
-    """See that the model may tell log-probabilities of prompts: OpenAI, Azure and the Batch API do not."""
+    """See that the model may return log-probabilities of prompts: OpenAI, Azure and the Batch API do not."""
     if is_local(spec):
         return
     try:
@@ -150,7 +150,7 @@ def _likelihoods(spec: Spec, endpoint: Endpoint, setting: str, instead: str) -> 
     if openai or endpoint.batch:
         who = "the Batch API" if endpoint.batch else f"the endpoint of {spec.model}"
         raise InputError(
-            f"{setting} needs log-probabilities of prompts, which {who} does not tell (vLLM does); choose {instead}"
+            f"{setting} needs log-probabilities of prompts, which {who} does not return (vLLM does); choose {instead}"
             f"{' or leave out --batch' if endpoint.batch and not openai else ''}."
         )
 

@@ -1,4 +1,4 @@
-"""What can be known before the first call is told before it: one sentence, and the endpoint was asked nothing."""
+"""What can be known before the first call is checked before it: one sentence, and no request."""
 
 import importlib.util
 import json
@@ -161,7 +161,7 @@ def test_openai_tells_no_log_probabilities_of_prompts(capsys, monkeypatch, tmp_p
     asked = ["--model", "gpt-4.1-mini", "--out", tmp_path / "run", *SMALL, *flags]
     for dry in ([], ["--dry-run"]):
         said = fails(capsys, "build", *asked, *dry)
-        assert "needs log-probabilities of prompts, which the endpoint of gpt-4.1-mini does not tell" in said
+        assert "needs log-probabilities of prompts, which the endpoint of gpt-4.1-mini does not return" in said
 
 
 def test_an_out_that_is_a_file(server, asking, capsys, tmp_path):

@@ -110,18 +110,18 @@ def vectors(stage: str, model: str, lengths: Iterable[tuple[int, int]]) -> Step:
     return Step(stage, calls, sum(texts * length for texts, length in groups) // CHARACTERS, 0, model)
 
 
-def likelihoods(stage: str, texts: int, chats: int, asked: int, said: int, local: bool) -> Step:
+def likelihoods(stage: str, texts: int, chats: int, chat: int, answer: int, local: bool) -> Step:
     """The requests for the likelihoods of `texts` distinct answers in `chats` distinct chats.
 
     An endpoint is asked about a chat as it ends with each answer, and once as it stands before (see remote.py); each
     request writes a token. The model on this machine needs one pass for both.
 
     Args:
-        asked, said: tokens of a chat, and of an answer.
+        chat, answer: tokens of a chat, and of an answer.
     """
     if local:
-        return Step(stage, texts, texts * (asked + said), 0)
-    return Step(stage, texts + chats, texts * (asked + said) + chats * asked, texts + chats)
+        return Step(stage, texts, texts * (chat + answer), 0)
+    return Step(stage, texts + chats, texts * (chat + answer) + chats * chat, texts + chats)
 
 
 def of_calls(stage: str, rows: Iterable[Sequence[tuple[Messages, str]]], local: bool) -> Step:
@@ -131,9 +131,9 @@ def of_calls(stage: str, rows: Iterable[Sequence[tuple[Messages, str]]], local: 
     count = 0
     for calls in rows:
         count += len(calls)
-        for messages, said in calls:
+        for messages, completion in calls:
             chat, length = hash(json.dumps(messages)), tokens(messages)
-            chats[chat], texts[hash((chat, said))] = length, length + len(said) // CHARACTERS
+            chats[chat], texts[hash((chat, completion))] = length, length + len(completion) // CHARACTERS
     prompts = sum(texts.values())
     if local:
         return Step(stage, len(texts), prompts, 0, upper_bound=count)

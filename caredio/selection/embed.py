@@ -149,13 +149,13 @@ def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> D
         `features.vectors(d)`, sorted by sample_id, one row a text of a candidate, an other or a panel.
     """
     candidates = features.require(candidates, features.CANDIDATES, "candidates")
-    said = samples(candidates)
-    distinct = texts(said)
+    found = samples(candidates)
+    distinct = texts(found)
     unit = _unit(np.asarray((encode or encoder(config))(distinct), dtype=np.float32))
     place: dict[str | None, int] = {text: row for row, text in enumerate(distinct)}
-    columns = {"sample_id": pa.array(list(said))}
+    columns = {"sample_id": pa.array(list(found))}
     for column, name in enumerate(("sample_embedding", "response_embedding")):
-        columns[name] = _vectors(unit, [place.get(pair[column]) for pair in said.values()])
+        columns[name] = _vectors(unit, [place.get(pair[column]) for pair in found.values()])
     table = pa.table(columns)
     return features.in_memory(table.cast(features.vectors(unit.shape[1]).arrow_schema))
 

@@ -23,7 +23,7 @@ _SAMPLE = {"question": "?" * QUESTION, "response": "." * ANSWER}
 
 def expected(candidates: Sequence[Candidates], config: Config, spec: Spec) -> tuple[Step, ...]:
     """The calls of `select` on candidates that are not written yet; none where neither scores nor embedder ask."""
-    local, said, found = is_local(spec), ANSWER // CHARACTERS, []
+    local, answer, found = is_local(spec), ANSWER // CHARACTERS, []
     if config.embed.embedder.startswith(embed.ENDPOINT):
         rows = sum(one.rows for one in candidates)
         texts = 2 * rows + sum(one.rows * (one.others + one.panel) for one in candidates)
@@ -34,12 +34,12 @@ def expected(candidates: Sequence[Candidates], config: Config, spec: Spec) -> tu
         counts = [informing(one.rows, one.panel, config.represent) for one in candidates]
         texts, chats = (sum(numbers) for numbers in zip(*counts, strict=True))
         asked = tokens(turns("", [_SAMPLE], _SAMPLE["question"]))
-        found.append(likelihoods("information", texts, chats, asked, said, local))
+        found.append(likelihoods("information", texts, chats, asked, answer, local))
     if config.distinct.distinctiveness == "information":
         new = [one for one in candidates if not one.measured]
         calls = sum(one.rows * (1 + min(config.distinct.compared, one.others)) for one in new)
         asked = tokens(turns("", [], _SAMPLE["question"]))
-        found.append(likelihoods("other cultures", calls, calls, asked, said, local))
+        found.append(likelihoods("other cultures", calls, calls, asked, answer, local))
     return tuple(found)
 
 

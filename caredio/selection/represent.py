@@ -276,7 +276,7 @@ def _informed(
     scores = []
     for row in asked:
         after_sample, after_placebo = np.array([next(bits) for _ in row]).reshape(2, -1)
-        lengths = np.array([len(said.encode()) for _, said in row[len(row) // 2 :]])
+        lengths = np.array([len(text.encode()) for _, text in row[len(row) // 2 :]])
         scores.append(informed(after_sample, after_placebo, lengths))
     return scores
 

@@ -28,7 +28,7 @@ from caredio.synthesis import Config, adapt, contrast, isolated, questions, redr
 from caredio.topics import Topic
 
 _QUESTION, _ANSWER = "?" * QUESTION, "." * ANSWER
-_SAID = ANSWER // CHARACTERS
+_ANSWER_TOKENS = ANSWER // CHARACTERS
 _ADAPTED, _JUDGED = 220, 50  # tokens
 
 
@@ -115,8 +115,8 @@ def _tokens(
     texts = {"question": _QUESTION, "universal_question": _QUESTION, "language": "en"}
     row = {**texts, "answers": heard, "others": shown, "response": _ANSWER, "typical": 0.0, "distinct": 0.0}
     style = config.roleplay
-    ask = tokens(roleplay.prompt(row, culture, style)), _SAID
-    contrastive = tokens(contrast.prompt(row, culture, cultures, style)), _SAID
+    ask = tokens(roleplay.prompt(row, culture, style)), _ANSWER_TOKENS
+    contrastive = tokens(contrast.prompt(row, culture, cultures, style)), _ANSWER_TOKENS
     question = count * QUESTION // CHARACTERS
     rewrite = tokens(redraw.question_prompt(row, culture, topic.description), redraw.SCHEMA, spec)
     return {
@@ -126,7 +126,7 @@ def _tokens(
         "adapted": (tokens(adapt.prompt(row, culture), adapt.SCHEMA, spec), _ADAPTED),
         "isolated answers": ask,
         "contrastive answers": contrastive,
-        "other answers": (tokens(redraw.answer_prompt(row, culture, cultures, style)), _SAID),
+        "other answers": (tokens(redraw.answer_prompt(row, culture, cultures, style)), _ANSWER_TOKENS),
         "other questions": (rewrite, _JUDGED + QUESTION // CHARACTERS),
         "isolated to them": ask,
         "contrastive to them": contrastive,
@@ -141,7 +141,7 @@ def _measuring(pool: tuple[Candidates, ...], topics: int, config: Config, spec: 
         texts, chats = (sum(numbers) for numbers in zip(*counts, strict=True))
         sample = {"question": _QUESTION, "response": _ANSWER}
         asked = tokens(turns("", [sample], _QUESTION))
-        yield likelihoods("likelihoods", texts, chats, asked, _SAID, is_local(spec))
+        yield likelihoods("likelihoods", texts, chats, asked, _ANSWER_TOKENS, is_local(spec))
     asked_for = (
         ("vectors to choose by", config.optimize.embed.embedder, _chosen_by),
         ("held-out vectors", config.optimize.held_out, _held_out),
