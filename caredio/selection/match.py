@@ -83,16 +83,16 @@ def report(candidates: Dataset) -> dict[str, Any]:
     They cannot be compared, so they are not ranked; the log says so.
 
     Raises:
-        InputError: no row can be compared; told here, before anything is spent on embeddings.
+        InputError: no row is left, or none can be compared; raised here, before anything is spent on embeddings.
     """
-    candidates = features.kept(candidates)
+    candidates = features.require(candidates, features.CANDIDATES, "the table")
     rows = Counter(candidates["culture"][:])
     alone: dict[str, list[str]] = {culture: [] for culture in sorted(rows)}
     counts = pc.list_value_length(candidates.select_columns(["others"]).with_format("arrow")[:]["others"]).to_pylist()
     for culture, question_id, count in zip(candidates["culture"][:], candidates["question_id"][:], counts, strict=True):
         if not count:
             alone[culture].append(question_id)
-    if len(candidates) and sum(map(len, alone.values())) == len(candidates):
+    if sum(map(len, alone.values())) == len(candidates):
         some = ", ".join(candidates["question_id"][:3])
         raise InputError(
             f"the table: no question was answered by two cultures (such as question_id {some}): distinctiveness"

@@ -220,12 +220,13 @@ def text(table: read.Table, name: str, role: str = "", chats: bool = False) -> p
             raise InputError(
                 f"{table.row(row)}: column {read.shown(name)} holds {_kind(cell)}, where {wanted} wanted."
             ) from None
-    told = [cell for cell in cells if isinstance(cell, (list, dict))]
-    if told and not any(found):
-        roles = sorted({speaker for cell in told for speaker, _ in _turns(cell)})
+    if not any(found):
+        roles = sorted({speaker for cell in cells if isinstance(cell, (list, dict)) for speaker, _ in _turns(cell)})
+        if not roles or role in {_ROLES.get(speaker.lower()) for speaker in roles}:
+            return pa.array(found, pa.string())  # there are turns, though none with text
         raise InputError(
             f"{table.where}: no turn of the {role} in column {read.shown(name)}; roles found are"
-            f" {', '.join(map(read.shown, roles[:_SHOWN])) or 'none'}."
+            f" {', '.join(map(read.shown, roles[:_SHOWN]))}."
         )
     return pa.array(found, pa.string())
 

@@ -184,6 +184,8 @@ def test_chats_in_every_kind_of_list_that_arrow_has(tmp_path):
 def test_a_chat_without_the_role_is_empty_and_a_column_without_it_is_told():
     chats = [[user("Why?"), assistant("So.")], [user("Who?")], [{"role": "narrator", "content": "x"}], None, []]
     rows, _ = listed({"messages": chats, "culture": ["japan"] * 5})
+    empty, _ = listed({"messages": [[user("Why?"), assistant("")]], "culture": ["japan"]})
+    assert empty["response"][:] == [None]
     assert rows["response"][:] == ["So.", None, None, None, None]
     with pytest.raises(InputError) as error:
         listed({"messages": chats[1:], "culture": ["japan"] * 4})
@@ -305,6 +307,13 @@ rows(["rice", "ugali"]).push_to_hub("people/said", "feasts", split="asked")
 HfApi().create_tag("people/said", tag="v1", repo_type="dataset")
 rows(["noodles", "chapati"]).push_to_hub("people/said", "feasts", split="asked")
 rows(["soup", "stew"]).push_to_hub("people/said", "other", split="asked")
+chats = [[{"from": "human", "value": f"What is eaten at feast {n}?"}, {"from": "gpt", "value": f"{a} with dish {n}"}]
+         for n in range(3) for a in ("rice", "ugali")]
+odd = [{"weights": [n, n + 1]} for n in range(6)]
+shared = {"conversations": chats, "culture": ["china", "kenya"] * 3, "meta": odd}
+Dataset.from_dict(shared).push_to_hub("people/shared")
+roles = [[{"role": "narrator", "content": "x"}, {"role": "user", "content": f"What {n}?"}] for n in range(6)]
+Dataset.from_dict({"messages": roles, "culture": ["china", "kenya"] * 3}).push_to_hub("people/narrated")
 """
 NAMED = ("--culture-column", "country", "--id-column", "number", "--theta", "0.99")
 
@@ -343,9 +352,19 @@ def test_a_hub_dataset_is_ranked_at_the_commit_that_its_revision_names(hub, tmp_
         assert all(response.startswith(first) for response in china["response"])
 
 
+def test_chats_of_a_hub_dataset_are_understood(hub, tmp_path):
+    done = select(hub, tmp_path, "people/shared", "--theta", "0.99")
+    assert done.returncode == 0, done.stderr
+    assert "ranked: china 3, kenya 3" in done.stdout
+    assert "people/shared: column meta is not read" in done.stderr
+    china = runs.read([tmp_path / "run" / "ranked" / "china.parquet"])
+    assert all(response.startswith("rice with dish") for response in china["response"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("people/narrated",), "no turn of the assistant in column messages; roles found are narrator, user."),
         (("nobody/said",), "nobody/said: neither a file nor a split that the Hub gives ("),
         (("people/said", "--split", "asked"), "Config name is missing"),
         (("people/said", "--config", "feasts"), 'Unknown split "train"'),
