@@ -7,6 +7,7 @@ of it, as where a folder's contents count and its path does not. A constant coun
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -52,14 +53,11 @@ def counted(value: Any) -> Any:
 
 def constants(modules: Iterable[ModuleType]) -> dict[str, Any]:
     """`module.NAME` -> value of the constants that count, in `modules` and in those of this package they use."""
-    used = _used(modules)
-    spared = [(name, vars(module).get(name)) for module in used for name in vars(module).get("WITHOUT_EFFECT", ())]
     found = {}
-    for module in used:
+    for module in _used(modules):
+        spared = ("WITHOUT_EFFECT", "TYPE_CHECKING", *vars(module).get("WITHOUT_EFFECT", ()))
         for name, value in vars(module).items():
-            if not _CONSTANT.fullmatch(name) or name in ("WITHOUT_EFFECT", "TYPE_CHECKING"):
-                continue
-            if any(name == other and value is its for other, its in spared):
+            if not _CONSTANT.fullmatch(name) or name in spared:
                 continue
             try:
                 found[f"{module.__name__}.{name}"] = _value(value)
@@ -155,7 +153,8 @@ def _keep(file: Path, known: dict[str, str]) -> None:
         making.write_text(json.dumps(known), encoding="utf-8")
         os.replace(making, file)
     except OSError:
-        making.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            making.unlink()
 
 
 def _commit(name: str) -> str:

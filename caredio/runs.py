@@ -164,9 +164,13 @@ class Run:
         Raises:
             InputError: there is none, or what it was made from is no longer what stands there, all the way down.
         """
+        self.check(stage)
+        return read(self._files(stage))
+
+    def check(self, stage: str) -> None:
+        """See that a table can be read. Raises as `table` does."""
         if wrong := self._wrong(stage):
             raise InputError(wrong)
-        return read(self._files(stage))
 
     def _wrong(self, stage: str, standing: bool = False) -> str | None:
         """Why a table cannot be read, as a sentence; of several reasons the one furthest up the line.

@@ -369,6 +369,8 @@ def publish(
             results = run.table("results") if "results" in run.stages else None
             release.model(trained, folder, config, results, name)
         else:
+            for stage in ("ranked", "scored", "vectors"):
+                run.check(stage)  # before the folder of a release is made
             release.dataset(run, folder, config, run.cultures(cultures_file), name)
     if push:
         hub.push(folder, push, "model" if trained else "dataset", private)

@@ -405,3 +405,24 @@ def test_every_setting_is_a_flag_and_a_keyword(capsys):
 def test_an_unknown_keyword_is_told(tmp_path):
     with pytest.raises(TypeError, match="unknown setting bugdet"):
         caredio.select(tmp_path, budget=3, bugdet=4)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--vers"],
+        ["build", "--out", "x", "--bud", "3"],
+        ["synthesize", "--out", "x", "--per-t", "3"],
+        ["select", "--out", "x", "--bud", "3"],
+        ["calibrate", "--out", "x", "--embed", "m"],
+        ["evaluate", "--out", "x", "--lim", "3"],
+        ["publish", "--out", "x", "--lic", "mit"],
+        ["quickstart", "--vers", "v1.0.0"],
+        ["tasks-path", "--he"],
+    ],
+)
+def test_a_flag_is_spelled_out(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err or arguments == ["--vers"]

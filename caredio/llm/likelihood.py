@@ -14,6 +14,8 @@ from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 
+WITHOUT_EFFECT = ("MAX_FAILED",)  # on what a stage makes (fingerprints.py)
+
 Call = tuple[Messages, str]  # the chat so far, and the turn whose likelihood is asked for
 
 

@@ -1,0 +1,291 @@
+"""The verbs on one run folder, one after the other: what they read, replace, refuse and leave as it was."""
+
+import inspect
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from llm_server import LLMServer
+
+import caredio
+from caredio import cli, runs, verbs
+from caredio.errors import CaredioError, InputError
+from caredio.llm.client import Endpoint
+
+SMALL = {"model": "scripted", "per_topic": 3, "neighbours": 2}
+RANKING = {"embedder": "openai:m", "theta": 0.9}
+ASKED = (["china", "brazil"], ["food"])
+
+
+@pytest.fixture
+def endpoint(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    return server
+
+
+@pytest.fixture
+def built(endpoint, tmp_path):
+    """A run that was synthesised and ranked."""
+    caredio.build(tmp_path / "run", *ASKED, **SMALL, **RANKING)
+    return tmp_path / "run"
+
+
+def own(folder, name="own.jsonl", questions=3, word="rice"):
+    """A table of two cultures."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    rows = [
+        {"question": f"What of {n}?", "response": f"{culture} eats {word} {n * n} times", "culture": culture}
+        for n in range(questions)
+        for culture in ("china", "uk")
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def tables(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.parquet"))}
+
+
+def stages(folder):
+    return json.loads((folder / "run.json").read_text())["stages"]
+
+
+# --- what belongs together
+
+
+def test_ranks_of_other_candidates_are_not_released(built):
+    yesterday = caredio.publish(built, version="v1.0.0")
+    caredio.synthesize(built, *ASKED, **SMALL, register="slang")
+    again = f"run `caredio select --out {built}` again"
+    for command in (caredio.publish, caredio.evaluate):
+        with pytest.raises(InputError, match="is out of date, as it was made from other candidates") as told:
+            command(built)
+        assert again in str(told.value)
+    caredio.select(built, **RANKING)
+    released = caredio.publish(built, to=built / "anew", version="v1.0.0")
+    assert (released / "china/train.parquet").read_bytes() != (yesterday / "china/train.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("last", ["contrastive", "vectors"])
+def test_a_build_that_fails_leaves_the_run_as_it_was(last, built, monkeypatch):
+    """In its first stage that differs, in a later one, and in its second half."""
+
+    def refuses(number, body):
+        text = json.dumps(body)
+        return (
+            401
+            if ("input" in body if last == "vectors" else "slang" in text and "answered this question too" in text)
+            else None
+        )
+
+    before, record = tables(built), (built / "run.json").read_bytes()
+    with LLMServer(fault=refuses) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        with pytest.raises(CaredioError, match="status 401"):
+            caredio.build(built, *ASKED, **SMALL, **RANKING, register="slang")
+        answered = len(server.seen)
+    assert {name: made for name, made in tables(built).items() if not name.startswith(".new")} == before
+    assert (built / "run.json").read_bytes() == record
+    caredio.publish(built)
+    with LLMServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        caredio.build(built, *ASKED, **SMALL, **RANKING, register="slang")
+        assert 0 < len(server.seen) < answered
+    assert not (built / ".new").exists()
+    assert stages(built)["candidates"]["made_from"]["config"]["roleplay"]["register"] == "slang"
+    caredio.publish(built)
+
+
+def test_a_calibration_replaces_nothing(endpoint, tmp_path):
+    out = tmp_path / "run"
+    table = own(tmp_path, questions=120)
+    caredio.select(out, table, **RANKING)
+    before = tables(out)
+    for arguments in ([], [table], [own(tmp_path, questions=110)]):  # the last one: the table has changed
+        caredio.calibrate(out, *arguments, embedder="openai:other", lowest=0.9)
+        assert {name: made for name, made in tables(out).items() if not name.startswith("calibration-")} == before
+    assert "openai:m" in (caredio.publish(out) / "README.md").read_text()
+    small = tmp_path / "small"
+    caredio.select(small, own(tmp_path, questions=3), **RANKING)
+    before = tables(small)
+    with pytest.raises(InputError, match="at least 100 samples"):
+        caredio.calibrate(small, embedder="openai:other")
+    assert {name: made for name, made in tables(small).items() if not name.startswith("calibration-")} == before
+
+
+def test_what_a_calibration_embedded_is_not_embedded_again(endpoint, tmp_path):
+    out, table = tmp_path / "run", own(tmp_path, questions=120)
+    caredio.select(out, table, **RANKING)
+    caredio.calibrate(out, embedder="openai:other", lowest=0.9)
+    (tmp_path / "home" / "vectors.sqlite").unlink()
+    asked = len(endpoint.seen)
+    caredio.select(out, embedder="openai:other", theta=0.9)
+    assert len(endpoint.seen) == asked
+    assert stages(out)["vectors"]["made_from"]["config"]["embedder"] == "openai:other"
+
+
+def test_given_vectors_are_not_those_of_an_embedder(built):
+    with pytest.raises(InputError, match=r"vectors: made by openai:m, not given; name the table"):
+        caredio.select(built, embedder="given", theta=0.9)
+
+
+def test_how_many_texts_are_embedded_at_once_embeds_nothing_again(built, endpoint):
+    before = (built / "run.json").read_bytes()
+    caredio.select(built, **RANKING, batch_size=3)
+    assert (built / "run.json").read_bytes() == before
+    caredio.select(built, **RANKING, budget=1)
+    old, new = json.loads(before)["stages"], stages(built)
+    assert [name for name in old if old[name] != new[name]] == ["scored", "ranked", "preference"]
+
+
+# --- tables of another origin
+
+
+def test_candidates_of_another_origin_are_not_replaced(built, tmp_path):
+    before = tables(built)
+    for command in (caredio.select, caredio.calibrate):
+        with pytest.raises(InputError, match=r"run: holds what `caredio synthesize` wrote.*name another --out"):
+            command(built, own(tmp_path), **({} if command is caredio.calibrate else RANKING))
+    assert tables(built) == before
+
+
+def test_a_run_of_a_table_is_of_that_table(endpoint, tmp_path):
+    out = tmp_path / "run"
+    caredio.select(out, own(tmp_path), **RANKING)
+    before, asked = tables(out), len(endpoint.seen)
+    refused = r"holds the candidates of own\.jsonl, which this command would replace; name another --out"
+    for command in (caredio.synthesize, caredio.build):
+        with pytest.raises(InputError, match=refused):
+            command(out, *ASKED, **SMALL)
+    with pytest.raises(InputError, match=refused):
+        caredio.select(out, own(tmp_path, "other.jsonl", word="noodles"), **RANKING)
+    assert (tables(out), len(endpoint.seen)) == (before, asked)
+    renamed = own(tmp_path).rename(tmp_path / "renamed.jsonl")  # the same content
+    caredio.select(out, renamed, **RANKING)
+    assert tables(out) == before
+    changed = caredio.select(out, own(tmp_path / "elsewhere", word="soup"), **RANKING)  # the same name
+    assert any("soup" in response for response in changed["response"])
+    assert caredio.publish(out).exists()
+
+
+def test_a_synthesis_that_is_not_finished_is_not_taken_for_a_table_s_run(endpoint, tmp_path, monkeypatch):
+    with LLMServer(fault=lambda number, body: 401 if number > 20 else None) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        with pytest.raises(CaredioError, match="401"):
+            caredio.synthesize(tmp_path / "run", *ASKED, **SMALL)
+    with pytest.raises(InputError, match="holds what `caredio synthesize` wrote"):
+        caredio.select(tmp_path / "run", own(tmp_path), **RANKING)
+
+
+# --- what a run was built with
+
+
+WALES = (
+    "- slug: wales\n  name: Cymru\n  adjective: Welsh\n  languages: [cy-GB, en-GB]\n"
+    "  region: Northern Europe\n  neighbours: [united_kingdom, germany]\n"
+)
+
+
+@pytest.fixture
+def welsh(endpoint, tmp_path):
+    """A run built with a culture of one's own, whose file is gone."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(WALES)
+    caredio.build(tmp_path / "run", ["wales", "china"], ["food"], cultures_file=file, **SMALL, **RANKING)
+    file.unlink()
+    return tmp_path / "run"
+
+
+def test_later_commands_know_the_cultures_of_the_run(welsh, endpoint):
+    endpoint.bodies.clear()
+    caredio.select(welsh, **RANKING, model="scripted", distinctiveness="information")
+    prompts = [body["messages"][0]["content"] for body in endpoint.bodies.values() if "messages" in body]
+    assert any("grew up in Cymru and" in prompt for prompt in prompts)
+    assert not any("Wales" in prompt for prompt in prompts)
+    released = caredio.publish(welsh)
+    assert "Cymru" in (released / "README.md").read_text()
+    asked = {row["prompt"][0]["content"] for row in runs.read([released / "all" / "train.parquet"])}
+    assert "You answer as someone who lives in Cymru would." in asked
+    caredio.synthesize(welsh, ["wales", "china"], ["food"], **SMALL)  # they are known without the file
+    used = json.loads((welsh / "run.json").read_text())["used"]
+    assert "wales" in {culture["slug"] for culture in used["cultures"]}
+    assert {topic["topic_id"] for topic in used["topics"]} > {"food", "power"}
+    assert used["prompts"]["likelihood"].startswith("[system]\nYou grew up in $name")
+
+
+def test_a_file_may_add_cultures_to_those_of_a_run_and_change_none(welsh, tmp_path):
+    file = tmp_path / "more.yaml"
+    file.write_text(WALES.replace("wales", "narnia").replace("Cymru", "Narnia"))
+    with runs.Run(welsh) as run:
+        assert {"narnia", "wales", "china"} <= run.cultures(file).keys()
+    file.write_text(WALES.replace("Cymru", "Wales"))
+    with pytest.raises(InputError, match=r"more\.yaml: 'wales' differs from what .*run was built with"):
+        caredio.publish(welsh, cultures_file=file)
+
+
+# --- seeds
+
+
+def keys(home):
+    with sqlite3.connect(home / "answers.sqlite") as store:
+        return {key for (key,) in store.execute("SELECT key FROM answers")}
+
+
+def test_another_seed_samples_other_answers(endpoint, tmp_path, monkeypatch):
+    found = []
+    for seed in (0, 1, 2):
+        monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / f"home{seed}"))
+        caredio.synthesize(tmp_path / f"run{seed}", ["china"], ["food"], **SMALL, **({"seed": seed} if seed else {}))
+        found.append(keys(tmp_path / f"home{seed}"))
+    assert not found[0] & found[1]
+    assert not found[1] & found[2]
+
+
+# --- building
+
+
+def test_build_takes_what_synthesize_and_select_take():
+    wanted = {*inspect.signature(verbs.synthesize).parameters, *inspect.signature(verbs.select).parameters} - {"table"}
+    assert wanted <= set(inspect.signature(verbs.build).parameters)
+
+
+def test_build_takes_an_endpoint(server, tmp_path):
+    ranked = caredio.build(tmp_path / "run", *ASKED, endpoint=Endpoint(base_url=server.url), **SMALL, **RANKING)
+    assert set(ranked["culture"]) == {"china", "brazil"}
+    with pytest.raises(InputError, match="at least 100 samples"):
+        caredio.calibrate(tmp_path / "run", endpoint=Endpoint(base_url=server.url), embedder="openai:m")
+
+
+def test_build_publishes(endpoint, tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr("caredio.publishing.hub.push", lambda *arguments: pushed.append(arguments))
+    out = tmp_path / "run"
+    caredio.build(out, *ASKED, **SMALL, **RANKING, push="me/it", private=True, version="v2.0.0", held_out=0.2)
+    assert pushed == [(out / "release", "me/it", "dataset", True)]
+    assert json.loads((out / "release" / "release.json").read_text())["version"] == "v2.0.0"
+    for wrong, told in (({"version": "v2.0.0"}, "a release is described"), ({"question_column": "q"}, "but no table")):
+        with pytest.raises(InputError, match=told):
+            caredio.build(tmp_path / "none", *ASKED, **SMALL, **RANKING, **wrong)
+    assert not (tmp_path / "none").exists()
+
+
+# --- the folder
+
+
+def test_a_dry_run_of_select_makes_no_folder(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["select", "--out", str(tmp_path / "run"), "--dry-run"])
+    assert "no finished candidates table; run `caredio synthesize --out" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    cli.main(["select", str(own(tmp_path)), "--out", str(tmp_path / "run"), "--dry-run"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", [caredio.select, caredio.publish, caredio.calibrate])
+def test_a_command_without_anything_to_read_makes_no_folder(command, tmp_path):
+    with pytest.raises(InputError, match=r"no finished .* table"):
+        command(tmp_path / "run")
+    assert not Path(tmp_path / "run").exists()
