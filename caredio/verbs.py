@@ -220,48 +220,34 @@ def evaluate(
 ) -> Dataset:
     """Measure a model on CulturalBench: as it is, told to play the part, and trained.
 
+    What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
+
     Args:
         out: run folder; `results/` is written there, and the cultures of its ranked split are the default.
         cultures: slugs.
         model: base model, by name or folder.
-        trained: what the recipes made: a folder with an adapter a culture (`trained/china/`), or one model.
+        trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
 
     Returns:
-        `features.RESULTS`; `evaluation.results.told(table)` makes it readable.
+        `features.RESULTS` of these; `evaluation.results.told(table)` makes it readable.
 
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import features
-    from caredio.evaluation import culturalbench, results
-    from caredio.evaluation.systems import System
+    from caredio import cultures as culture_files
+    from caredio.evaluation import ledger, results, systems
     from caredio.llm.local import model_path
-    from caredio.runs import Run, sha256
+    from caredio.runs import Run
 
     (config,) = fill([results.Config], settings)
+    systems.installed()
     with Run(out) as run:
-        if cultures is None and "ranked" in run.stages:
-            cultures = sorted(set(run.table("ranked")["culture"]))
+        slugs, notes = ledger.cultures(run, cultures)
         base = str(model_path()) if model == EMBEDDED else model
-        systems = [System("raw", base), System("role-play", base, role_play=True)]
-        weights: list[Path] = []
+        arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
         if trained:
-            folder = Path(trained)
-            adapters = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/adapter_config.json"))}
-            systems.append(System("trained", base, adapters) if adapters else System("trained", str(folder)))
-            weights = sorted(folder.rglob("*.safetensors"))
-
-        def measured() -> tuple[Dataset, dict[str, Any]]:
-            table = results.evaluate(systems, cultures, config)
-            return table, {"measured": results.record(table)}
-
-        return run.stage(
-            "results",
-            measured,
-            columns=features.RESULTS,
-            config={"config": config, "model": model, "trained": str(trained or ""), "cultures": cultures},
-            source=sha256([culturalbench.path(config.culturalbench), *weights]),
-        )
+            arms.append(systems.trained(Path(trained), base, slugs or list(culture_files.load())))
+        return ledger.evaluate(run, arms, slugs, config, notes)
 
 
 def publish(
