@@ -115,13 +115,18 @@ COLUMNS: dict[str, Column] = {
     "rejected": Column(_MESSAGES, "another culture's answer to the same question", "views", {"content": TEXT_CHECKS}),
     "rejected_culture": Column(_TEXT, "whose answer that is", "views"),
     # results
-    "system": Column(_TEXT, "what was evaluated, or the baseline of a constant answer", "evaluate"),
+    "system": Column(_TEXT, "what was evaluated, or a baseline: chance, fixed letter, always False", "evaluate"),
     "benchmark": Column(_TEXT, "culturalbench_easy or culturalbench_hard", "evaluate"),
     "metric": Column(_TEXT, "acc (of questions) or judgement_acc", "evaluate"),
     "n": Column(Value("int32"), "questions, of which a judgement is a part", "evaluate"),
     "value": Column(Value("float64"), "share that is right", "evaluate"),
-    "low": Column(Value("float64"), "lower end of its 95 % interval", "evaluate"),
+    "low": Column(Value("float64"), "lower end of its 95 % interval; null of chance, an expectation", "evaluate"),
     "high": Column(Value("float64"), "upper end", "evaluate"),
+    "model": Column(_TEXT, "adapter or model that answered, as it was named; null of a baseline", "evaluate"),
+    "weights_sha256": Column(_TEXT, "hash of that adapter's or model's files, tokenizer included", "evaluate"),
+    "base_sha256": Column(_TEXT, "hash of the weights an adapter was put on; null where there was none", "evaluate"),
+    "benchmark_sha256": Column(_TEXT, "hash of the benchmark's file", "evaluate"),
+    "settings_sha256": Column(_TEXT, "hash of how it was asked; run.json holds the settings", "evaluate"),
 }
 
 
@@ -145,7 +150,9 @@ TAKEN = _table("language topic_id level question_type universal_question generat
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
 SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})
 RANKED = Features({**CANDIDATES, **_table(_SCORES), **_table("rank prompt completion")})
-RESULTS = _table("system culture benchmark metric n value low high")
+RESULTS = _table(
+    "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"
+)
 PREFERENCE = _table("sample_id question_id culture rank prompt chosen rejected rejected_culture")
 
 

@@ -7,20 +7,16 @@ of it, as where a folder's contents count and its path does not. A constant coun
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import json
-import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from caredio.llm.store import cache_dir
+from caredio.contents import of_file
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 # modules that decide when, where and at what price a model is asked, and how tables are laid out (`columns` count)
@@ -31,8 +27,6 @@ _RECORDS = re.compile(
     r".*\.md|training\.json|trained_on\.txt|release\.json|trainer_state\.json|training_args\.bin"
     r"|(?:optimizer|scheduler|rng_state).*"
 )
-_LARGE = 1 << 20  # bytes from which a file's hash is kept on disk
-_SETTLED = 2.0  # seconds after which a file's time tells it from a later version
 
 
 def counted(value: Any) -> Any:
@@ -121,40 +115,6 @@ def contents(folder: Path) -> str:
         if not _RECORDS.fullmatch(file.name):
             digest.update(f"{'/'.join(parts)}\0{of_file(file)}\n".encode())
     return digest.hexdigest()
-
-
-def of_file(file: Path) -> str:
-    """The sha256 of a file's contents; a large one's is kept in the cache, by path, size and times."""
-    stat = file.stat()
-    key = f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-    kept = cache_dir() / "hashes.json"
-    settled = stat.st_size >= _LARGE and time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED
-    known = _read_json(kept) if settled else {}
-    if key not in known:
-        with file.open("rb") as content:
-            known[key] = hashlib.file_digest(content, "sha256").hexdigest()
-        if settled:
-            _keep(kept, known)
-    return known[key]
-
-
-def _read_json(file: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _keep(file: Path, known: dict[str, str]) -> None:
-    """Write the cache; where that fails, the next command hashes again."""
-    making = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        making.write_text(json.dumps(known), encoding="utf-8")
-        os.replace(making, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            making.unlink()
 
 
 def _commit(name: str) -> str:

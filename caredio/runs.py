@@ -279,6 +279,7 @@ class Run:
         columns: Features | None = None,
         split_by: str | None = None,
         model: Model | None = None,
+        grows: bool = False,
         **made_from: Any,
     ) -> Dataset:
         """The stage's table: read when its fingerprint is unchanged, else computed and written.
@@ -290,6 +291,7 @@ class Run:
             split_by: column by whose values the table is written as one file each, with a README that makes every
                 value a config of `load_dataset`.
             model: the model it asks.
+            grows: the table holds all of the one before, and takes its place even if the command fails later.
             made_from: what it is made from besides; see `_made_from`.
 
         Raises:
@@ -337,7 +339,7 @@ class Run:
         }
         self._save_beside()
         self._note(record)
-        self._place(name)
+        self._place(name, grows)
         log.info("%-10s %6d rows%s in %.0f s", name, rows, _told(drops), time.monotonic() - started)
         reasons.require_left(name, rows, drops)  # the rejects stand in the folder
         return read(self._files(name))
@@ -401,10 +403,10 @@ class Run:
         self._place(name)
         return True
 
-    def _place(self, name: str) -> None:
+    def _place(self, name: str, grows: bool = False) -> None:
         """Put a new table where its stage's stands, or let it wait where that would make a table unreadable."""
         entry, old = self._beside[name], self._standing.get(name)
-        loses = old and old["sha256"] != entry["sha256"] and not self._wrong(name, standing=True)
+        loses = not grows and old and old["sha256"] != entry["sha256"] and not self._wrong(name, standing=True)
         self.stages[name] = entry
         if loses or any(stage in self._held for stage in entry["made_from"]["inputs"]):
             self._held += [] if name in self._held else [name]

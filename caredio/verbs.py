@@ -285,50 +285,34 @@ def evaluate(
 ) -> Dataset:
     """Measure a model on CulturalBench: as it is, told to play the part, and trained.
 
+    What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
+
     Args:
         out: run folder; `results/` is written there, and the cultures of its ranked split are the default.
         cultures: slugs.
         model: base model, by name or folder.
-        trained: what the recipes made: a folder with an adapter a culture (`trained/china/`), or one model.
+        trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
 
     Returns:
-        `features.RESULTS`; `evaluation.results.told(table)` makes it readable.
+        `features.RESULTS` of these; `evaluation.results.told(table)` makes it readable.
 
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import features, fingerprints
-    from caredio.evaluation import results, tasks_path
-    from caredio.evaluation.systems import System
+    from caredio.evaluation import ledger, results, systems
     from caredio.llm.local import model_path
     from caredio.runs import Run
 
     (config,) = fill([results.Config], settings)
+    systems.installed()
     with Run(out) as run:
         known = run.cultures()
-        if cultures is None and "ranked" in run.stages:
-            cultures = sorted(set(run.table("ranked")["culture"]))
+        slugs, notes = ledger.cultures(run, known, cultures)
         base = str(model_path()) if model == EMBEDDED else model
-        systems = [System("raw", base), System("role-play", base, role_play=True)]
+        arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
         if trained:
-            folder = Path(trained)
-            adapters = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/adapter_config.json"))}
-            systems.append(System("trained", base, adapters) if adapters else System("trained", str(folder)))
-
-        asked = [(known[slug].name, known[slug].adjective) if slug in known else slug for slug in cultures or known]
-
-        def measured() -> tuple[Dataset, dict[str, Any]]:
-            table = results.evaluate(systems, cultures, config, known)
-            return table, {"measured": results.record(table)}
-
-        return run.stage(
-            "results",
-            measured,
-            columns=features.RESULTS,
-            config={"config": config, "systems": systems, "cultures": asked},
-            source=fingerprints.contents(tasks_path()),
-            code=[results],
-        )
+            arms.append(systems.trained(Path(trained), base, slugs or list(known)))
+        return ledger.evaluate(run, arms, slugs, config, known, notes)
 
 
 def publish(

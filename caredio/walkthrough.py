@@ -20,9 +20,9 @@ from typing import Any
 from datasets import Dataset
 
 from caredio import disk, runs, verbs
+from caredio.contents import of_file
 from caredio.errors import CaredioError
 from caredio.evaluation.results import told
-from caredio.fingerprints import of_file
 from caredio.runs import Run
 
 CULTURES = ("china", "united_kingdom", "south_korea")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from caredio import cultures, features, fingerprints, runs, selection, synthesis, topics, verbs
+from caredio import contents, cultures, features, fingerprints, runs, selection, synthesis, topics, verbs
 from caredio.errors import InputError
 from caredio.evaluation import results, systems
 from caredio.llm import decode, local
@@ -357,25 +357,25 @@ def test_what_nobody_loads_does_not_count(folder):
 def test_a_large_file_is_hashed_again_only_when_it_changed(tmp_path, monkeypatch):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"a" * 2_000_000)
-    just_written = fingerprints.of_file(file)
+    just_written = contents.of_file(file)
     file.write_bytes(b"b" * 2_000_000)  # within the same tick of the clock, perhaps
-    assert fingerprints.of_file(file) != just_written
-    monkeypatch.setattr(fingerprints, "_SETTLED", -1.0)
-    kept = fingerprints.of_file(file)
-    monkeypatch.setattr(fingerprints.hashlib, "file_digest", None)
-    assert fingerprints.of_file(file) == kept
+    assert contents.of_file(file) != just_written
+    monkeypatch.setattr(contents, "_SETTLED", -1.0)
+    kept = contents.of_file(file)
+    monkeypatch.setattr(contents.hashlib, "file_digest", None)
+    assert contents.of_file(file) == kept
     monkeypatch.undo()
     file.write_bytes(b"c" * 2_000_000)
     os.utime(file, (0, 0))
-    assert fingerprints.of_file(file) != kept
+    assert contents.of_file(file) != kept
 
 
 def test_a_cache_that_cannot_be_kept_does_no_harm(tmp_path, monkeypatch):
-    monkeypatch.setattr(fingerprints, "_SETTLED", -1.0)
-    monkeypatch.setattr(fingerprints, "_LARGE", 0)
+    monkeypatch.setattr(contents, "_SETTLED", -1.0)
+    monkeypatch.setattr(contents, "_LARGE", 0)
     (tmp_path / "home").write_text("a file where the cache would be")
     (tmp_path / "x").write_text("x")
-    assert fingerprints.of_file(tmp_path / "x") == fingerprints.of_file(tmp_path / "x")
+    assert contents.of_file(tmp_path / "x") == contents.of_file(tmp_path / "x")
 
 
 def test_an_embedder_counts_by_its_weights(folder, tmp_path):

@@ -2,62 +2,48 @@
 
 Measures are accuracy on Easy, the share of Hard questions whose four judgements are all right (the benchmark's own
 number), and the share of Hard's judgements that are right. Every model reads the questions through its chat template.
+
+A row carries the hashes of what answered, of what was asked and of how. By them the rows of several evaluations stand
+in one table, and what stands there is not measured again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from math import sqrt
 from pathlib import Path
-from statistics import NormalDist, mean
+from statistics import NormalDist
 from typing import Any
 
 from datasets import Dataset, DatasetInfo
 
+from caredio import checkpoints, contents, yamlfile
 from caredio import cultures as culture_files
-from caredio import fingerprints, yamlfile
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.evaluation import culturalbench
-from caredio.evaluation.systems import BASELINE, BENCHMARKS, ROLE_PLAY, System, check, load, scores, task
+from caredio.evaluation import baselines, culturalbench, systems, tasks_path
+from caredio.evaluation.systems import BENCHMARKS, ROLE_PLAY, Loader, Subject, System
 from caredio.features import RESULTS
 
 _EASY, _HARD = BENCHMARKS
 _MEASURES = {(_EASY, "acc"): "Easy", (_HARD, "acc"): "Hard", (_HARD, "judgement_acc"): "Hard, judgements"}
-
-
-def _contents(source: str) -> str:
-    """The hash of the questions' file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    file = culturalbench.path(source)
-    try:
-        return fingerprints.of_file(file)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from None
+_IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "settings_sha256")
+_PACKAGES = ("lm_eval", "peft", "transformers", "torch")
 
 
 @dataclass(frozen=True)
 class Config:
     culturalbench: str = field(
-        default="",
-        metadata={
-            "help": "copy of CulturalBench-Easy.csv, or 'sample'; default: fetched from the Hub",
-            "counts": _contents,
-        },
+        default="", metadata={"help": "copy of CulturalBench-Easy.csv, or 'sample'; default: fetched from the Hub"}
     )
     limit: int = field(default=0, metadata={"help": "questions asked about a culture, from the first on; 0 = all"})
-    batch_size: int = field(default=8, metadata={"help": "prompts the model reads at once", "counts": False})
-    device: str = field(
-        default="", metadata={"help": "cpu, cuda, ...; default: cuda where there is one", "counts": False}
-    )
+    batch_size: int = field(default=8, metadata={"help": "prompts the model reads at once"})
+    device: str = field(default="", metadata={"help": "cpu, cuda, ...; default: cuda where there is one"})
 
     def __post_init__(self) -> None:
         if self.limit < 0:
@@ -66,61 +52,152 @@ class Config:
             raise InputError("batch_size must be at least 1 prompt.")
 
 
-def evaluate(
-    systems: Sequence[System],
-    cultures: Sequence[str] | None = None,
-    config: Config = Config(),
-    known: Mapping[str, Culture] | None = None,
-) -> Dataset:
-    """Ask every system the questions on every culture (slugs; all 15 when None), out of those `known` (the shipped).
+def evaluate(systems: Sequence[System], cultures: Sequence[str] | None = None, config: Config = Config()) -> Dataset:
+    """Ask every system the questions on every culture (slugs; all 15 when None).
 
     A model is loaded once for all systems that share it; adapters are put on and taken off.
 
     Returns:
-        `features.RESULTS`: the baseline's rows, then each system's, model by model. `record` tells how they were made.
+        `features.RESULTS`: the baselines' rows, then each system's. `record` tells how they were made, and who was
+        left out.
 
     Raises:
-        InputError: a culture, system, file or model is not what was wanted. The questions are read before any model.
+        InputError: a culture, system, file or model is not what was wanted; known before anything is measured.
     """
-    chosen = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
-    check(systems, chosen)
-    file = culturalbench.path(config.culturalbench)
-    rows = [row for culture in chosen for row in baseline(culture, file, config.limit)]
-    for model in dict.fromkeys(system.model for system in systems):
-        loaded = load(model, config.device)
-        for system in [system for system in systems if system.model == model]:
-            found = scores(system, loaded, chosen, file, config.limit, config.batch_size)
-            rows += [row for culture in chosen for row in _rows(system.name, culture.slug, found)]
-    made = {
-        "apply_chat_template": True,
-        "culturalbench": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
-        "config": asdict(config),
-        "role_play": ROLE_PLAY,
-        "systems": [asdict(system) for system in systems],
-        "packages": {name: metadata.version(name) for name in ("lm_eval", "peft", "transformers", "torch")},
-    }
-    return Dataset.from_list(rows, info=DatasetInfo(features=RESULTS, description=json.dumps(made)))
+    asked = Evaluation(systems, cultures, config)
+    rows = [*asked.constants]
+    for part in asked.missing(rows):
+        rows += asked.measure(part)
+    return asked.select(rows)
+
+
+class Evaluation:
+    """What is asked of whom: checked, and each measurement's identity known, before anything is measured."""
+
+    def __init__(
+        self,
+        given: Sequence[System],
+        cultures: Sequence[str] | None,
+        config: Config,
+        known: Mapping[str, Culture] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Read the questions, and look at every model, adapter and tokenizer.
+
+        Args:
+            given: the systems.
+            cultures: slugs; all 15 when None.
+            config: settings.
+            known: the cultures that the slugs are of; the shipped ones when None.
+            notes: what was left out before this.
+
+        Raises:
+            InputError: a package, culture, system, file or model is not what was wanted.
+        """
+        systems.installed()
+        chosen = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
+        self._file = culturalbench.path(config.culturalbench)
+        answered = {culture.slug: baselines.of(culture, self._file, config.limit) for culture in chosen}
+        self._benchmark = contents.of_file(self._file)
+        self._loader = Loader(config.device)
+        self._given, self._config = given, config
+        self._subjects, left_out = systems.subjects(given, chosen)
+        self.notes = [*notes, *left_out]
+        self._settings: dict[str, dict[str, Any]] = {}  # by their hash
+        self.identities = self._identified({slug: n for slug, (n, _) in answered.items()})
+        self.constants = [
+            _row(
+                {"system": name, "culture": slug, **self._asked({"n": n, "tasks_sha256": _tasks()})}, measure, value, n
+            )
+            for slug, (n, found) in answered.items()
+            for name, values in found.items()
+            for measure, value in zip(_MEASURES, values, strict=True)
+            if value is not None
+        ]
+
+    def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Subject]]:
+        """The subjects that `past` has no rows of: a list for each system, those of the same model in turn."""
+        there = {key(row) for row in past}
+        parts: dict[tuple[str, str], list[Subject]] = {}
+        for model in dict.fromkeys(subject.model for subject in self._subjects):
+            for subject in self._subjects:
+                if subject.model == model and key(self.identities[subject]) not in there:
+                    there.add(key(self.identities[subject]))
+                    parts.setdefault((model, subject.system), []).append(subject)
+        return list(parts.values())
+
+    def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
+        """The rows of subjects.
+
+        Raises:
+            InputError: a model cannot be loaded.
+        """
+        found = systems.scores(part, self._loader, self._file, self._config.limit, self._config.batch_size)
+        return [
+            _row(self.identities[subject], measure, numbers[f"{measure[1]},none"], numbers["sample_len"])
+            for subject in part
+            for measure in _MEASURES
+            for numbers in [found[subject][measure[0]]]
+        ]
+
+    def select(self, rows: Iterable[Mapping[str, Any]]) -> Dataset:
+        """The rows of what was asked for, out of those of this and other evaluations, under the names given now."""
+        by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        for row in rows:
+            by_key.setdefault(key(row), []).append(row)
+        names = {key(row): row["system"] for row in self.constants}
+        chosen = [row for key in names for row in by_key[key]]
+        for subject in self._subjects:
+            chosen += [{**row, "system": subject.system} for row in by_key[key(self.identities[subject])]]
+        info = DatasetInfo(features=RESULTS, description=json.dumps(self.record()))
+        return Dataset.from_list([{name: row[name] for name in RESULTS} for row in chosen], info=info)
+
+    def record(self) -> dict[str, Any]:
+        """How the rows are made: chat template, questions, settings, systems, packages, and who was left out."""
+        return {
+            "apply_chat_template": True,
+            "culturalbench": {"file": self._file.name, "sha256": self._benchmark},
+            "config": asdict(self._config),
+            "role_play": ROLE_PLAY,
+            "systems": [asdict(system) for system in self._given],
+            "left_out": self.notes,
+            "settings": self._settings,
+            "packages": {name: metadata.version(name) for name in _PACKAGES},
+        }
+
+    def _identified(self, asked: Mapping[str, int]) -> dict[Subject, dict[str, Any]]:
+        """What each subject's rows say of who answered what; `asked` is the number of questions by culture."""
+        place, own, base = cache(checkpoints.folder), cache(checkpoints.sha256), cache(checkpoints.weights_sha256)
+        identities = {}
+        for subject in self._subjects:
+            model = place(subject.model)
+            settings = {
+                "n": asked[subject.culture.slug],
+                "tasks_sha256": _tasks(),
+                "apply_chat_template": True,
+                "system_message": subject.instruction,
+                "tokenizer_sha256": checkpoints.tokenizer_sha256(place(subject.tokenizer)),
+                "lm_eval": metadata.version("lm_eval"),
+            }
+            identities[subject] = {
+                "system": subject.system,
+                "culture": subject.culture.slug,
+                "model": subject.adapter or subject.model,
+                "weights_sha256": own(Path(subject.adapter) if subject.adapter else model),
+                "base_sha256": base(model) if subject.adapter else None,
+                **self._asked(settings),
+            }
+        return identities
+
+    def _asked(self, settings: dict[str, Any]) -> dict[str, str]:
+        sha256 = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self._settings[sha256] = settings
+        return {"benchmark_sha256": self._benchmark, "settings_sha256": sha256}
 
 
 def record(table: Dataset) -> dict[str, Any]:
-    """How `evaluate` made the table: chat template, questions, settings, systems, packages; {} of another table."""
+    """How `evaluate` made the table (`Evaluation.record`); {} of another table."""
     return json.loads(table.info.description) if table.info.description else {}
-
-
-def baseline(culture: Culture, file: Path, limit: int = 0) -> list[dict[str, Any]]:
-    """The rows of knowing nothing: the culture's most frequent letter of the permuted key on Easy, False on Hard."""
-    questions = culturalbench.about(culture.name, file)[: limit or None]
-    keys = Counter(culturalbench.choice(row)["key"] for row in questions)
-    truths = [culturalbench.judgements(row)["truth"] for row in questions]
-    values = (
-        max(keys.values()) / len(questions),
-        mean(float(not any(truth)) for truth in truths),
-        mean(1 - sum(truth) / len(truth) for truth in truths),
-    )
-    return [
-        _row(BASELINE, culture.slug, measure, value, len(questions))
-        for measure, value in zip(_MEASURES, values, strict=True)
-    ]
 
 
 def wilson(value: float, n: int) -> tuple[float, float]:
@@ -138,23 +215,23 @@ def wilson(value: float, n: int) -> tuple[float, float]:
 
 
 def told(table: Dataset) -> str:
-    """The table as text: a block per culture and one over all of them, systems as rows, the baseline last."""
+    """The table as text: a block per culture and one over all of them, systems as rows, the baselines last."""
     rows = list(table)
     blocks = {slug: [row for row in rows if row["culture"] == slug] for slug in dict.fromkeys(table["culture"])}
     if len(blocks) > 1:
         blocks[f"all {len(blocks)} cultures"] = rows
-    systems = sorted(dict.fromkeys(table["system"]), key=BASELINE.__eq__)
-    width = max(map(len, [*blocks, *systems])) + 4
+    names = sorted(dict.fromkeys(table["system"]), key=lambda name: name in baselines.MEANINGS)
+    width = max(map(len, [*blocks, *names])) + 4
     lines = []
     for title, block in blocks.items():
         lines.append(f"{title:{width}}" + "".join(f"{label:28}" for label in _MEASURES.values()))
-        for system in systems:
+        for system in names:
             cells = [_cell([row for row in block if _is(row, system, measure)]) for measure in _MEASURES]
             lines.append(f"  {system:{width - 2}}" + "".join(f"{cell:28}" for cell in cells))
         lines.append("")
     lines.append("Per cent right with 95 % Wilson interval over n questions; chat template applied.")
-    lines.append(f"{BASELINE}: always the most frequent letter of the permuted key (Easy), always False (Hard).")
-    return "\n".join(line.rstrip() for line in lines)
+    lines += [f"{name}: {meaning}." for name, meaning in baselines.MEANINGS.items() if name in names]
+    return "\n".join(line.rstrip() for line in [*lines, *record(table).get("left_out", [])])
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:
@@ -163,6 +240,8 @@ def _cell(rows: list[dict[str, Any]]) -> str:
         return "-"
     n = sum(row["n"] for row in rows)
     value = sum(row["n"] * row["value"] for row in rows) / n
+    if any(row["low"] is None for row in rows):
+        return f"{100 * value:.1f} n={n}"
     low, high = wilson(value, n)
     return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}] n={n}"
 
@@ -171,15 +250,21 @@ def _is(row: dict[str, Any], system: str, measure: tuple[str, str]) -> bool:
     return row["system"] == system and (row["benchmark"], row["metric"]) == measure
 
 
-def _rows(system: str, culture: str, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A system's rows on a culture out of lm-eval's numbers."""
-    rows = []
-    for benchmark, metric in _MEASURES:
-        numbers = found[task(benchmark, culture)]
-        rows.append(_row(system, culture, (benchmark, metric), numbers[f"{metric},none"], numbers["sample_len"]))
-    return rows
+def _row(identity: Mapping[str, Any], measure: tuple[str, str], value: float, n: int) -> dict[str, Any]:
+    low, high = wilson(value, n) if identity["system"] != baselines.CHANCE else (None, None)
+    numbers = {"benchmark": measure[0], "metric": measure[1], "n": n, "value": value, "low": low, "high": high}
+    return {**dict.fromkeys(RESULTS), **identity, **numbers}
 
 
-def _row(system: str, culture: str, measure: tuple[str, str], value: float, n: int) -> dict[str, Any]:
-    low, high = wilson(value, n)
-    return dict(zip(RESULTS, (system, culture, *measure, n, value, low, high), strict=True))
+def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row is a measurement of; nobody's weights stand behind a baseline, which goes by its name."""
+    identity = tuple(row.get(name) for name in _IDENTITY)
+    return identity if row.get("weights_sha256") else (*identity, row["system"])
+
+
+@cache
+def _tasks() -> str:
+    """The hash of what makes the questions, asks and scores them."""
+    folder = tasks_path() / "culturalbench"
+    code = [Path(culturalbench.__file__), Path(culturalbench.__file__).with_name("judgements.py")]
+    return contents.sha256([*code, folder / "_easy_yaml", folder / "_hard_yaml"])

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import fingerprints
+from caredio import checkpoints
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.evaluation import tasks_path
+from caredio.evaluation import baselines, tasks_path
 
 BENCHMARKS = ("culturalbench_easy", "culturalbench_hard")
-BASELINE = "baseline"  # the name no system may bear
 ROLE_PLAY = (
     "You speak as a member of {adjective} society: you grew up in it, live in it, and know its values, norms and "
     "customs from the inside. Answer every question as such a person would."
 )
-
-
-def _adapters(adapter: Mapping[str, str] | None) -> dict[str, str]:
-    """What of adapters changes results: their contents, by culture."""
-    return {culture: fingerprints.contents(Path(folder)) for culture, folder in (adapter or {}).items()}
+_PROMPT = {"role": "user", "content": "?"}
 
 
 @dataclass(frozen=True)
@@ -32,24 +28,27 @@ class System:
     """A model under a name; every number it gets is of questions on one culture."""
 
     name: str
-    model: str = field(metadata={"counts": fingerprints.model})  # folder or Hub id that `from_pretrained` loads
-    # culture -> folder of the PEFT adapter to put on the model
-    adapter: Mapping[str, str] | None = field(default=None, metadata={"counts": _adapters})
+    model: str | Mapping[str, str]  # folder or Hub id that `from_pretrained` loads, or one for each culture
+    adapter: Mapping[str, str] | None = None  # culture -> folder of the PEFT adapter to put on the model
     role_play: bool = False  # a system message tells it which culture it speaks for
 
     def __post_init__(self) -> None:
-        if self.name in ("", BASELINE):
+        if self.name == "" or self.name in baselines.MEANINGS:
             raise InputError(f"a system cannot be called {self.name!r}; name it otherwise.")
         for culture, folder in (self.adapter or {}).items():
-            if not (Path(folder) / "adapter_config.json").is_file():
+            if not checkpoints.is_adapter(Path(folder)):
                 raise InputError(f"{folder}: holds no adapter_config.json, so it is no adapter for {culture!r}.")
 
 
-class Loaded(NamedTuple):
-    """A model in memory."""
+class Subject(NamedTuple):
+    """A system as it answers the questions on one culture."""
 
-    model: Any
-    tokenizer: Any
+    system: str
+    culture: Culture
+    model: str
+    adapter: str | None
+    tokenizer: str  # folder or Hub id: the adapter's own where it has one
+    instruction: str | None  # the system message
 
 
 def task(benchmark: str, culture: str) -> str:
@@ -57,60 +56,195 @@ def task(benchmark: str, culture: str) -> str:
     return f"caredio_{benchmark}_{culture}"
 
 
-def check(systems: Sequence[System], cultures: Sequence[Culture]) -> None:
-    """See that lm-eval is there and that the systems can answer for the cultures.
+def installed() -> None:
+    """See that what evaluates is there.
 
     Raises:
-        InputError: a package is missing, there is no system, a name is used twice, or an adapter is missing.
+        InputError: a package is missing.
     """
     for package in ("lm_eval", "accelerate", "peft"):
         if find_spec(package) is None:
             raise InputError(f"evaluation needs {package}, which is not installed: pip install 'caredio[eval]'.")
+
+
+def trained(folder: Path, base: str, cultures: Sequence[str]) -> System:
+    """What recipes left in a folder as the system `trained`: one model, one adapter, or one of either a culture.
+
+    Args:
+        folder: holds the model or the adapter, or a folder of one for a culture: `folder/china/`.
+        base: model that adapters are put on.
+        cultures: slugs that are asked about.
+
+    Raises:
+        InputError: nothing of the kind is there, or nothing for these cultures.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; name what the recipes wrote, such as runs/first/models.")
+    if checkpoints.is_adapter(folder):
+        return System("trained", base, dict.fromkeys(cultures, str(folder)))
+    if (folder / checkpoints.CONFIG).is_file():
+        return System("trained", str(folder))
+    places = {
+        place.name: place
+        for place in sorted(folder.iterdir())
+        if checkpoints.is_adapter(place) or (place / checkpoints.CONFIG).is_file()
+    }
+    if not places:
+        raise InputError(f"{folder}: holds no trained model and no folder of one for a culture, such as china/.")
+    if not set(places) & set(cultures):
+        raise InputError(
+            f"{folder}: holds {', '.join(places)}, and nothing for {', '.join(cultures)}; each model lies in a folder "
+            "called like its culture."
+        )
+    adapters = {culture: str(place) for culture, place in places.items() if checkpoints.is_adapter(place)}
+    models = {culture: base if culture in adapters else str(place) for culture, place in places.items()}
+    return System("trained", models, adapters)
+
+
+def subjects(systems: Sequence[System], cultures: Sequence[Culture]) -> tuple[list[Subject], list[str]]:
+    """Who can be asked about what, and a sentence on each system that is left out, wholly or for some cultures.
+
+    Configurations, tokenizers, chat templates and the headers of weights are read here, no weights.
+
+    Raises:
+        InputError: there is no system, a name is used twice, a model, tokenizer or adapter cannot be used, or nobody
+            can be asked.
+    """
     names = [system.name for system in systems]
     if not names:
         raise InputError("no system was given; give one or more to evaluate.")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two systems are called {twice!r}; give each its own name.")
+    found: list[Subject] = []
+    reasons: dict[str, None] = {}
+    notes: list[str] = []
+    checks = _Checks()
     for system in systems:
-        if names.count(system.name) > 1:
-            raise InputError(f"two systems are called {system.name!r}; give each its own name.")
-        if system.adapter is not None:
-            lacking = [culture.slug for culture in cultures if culture.slug not in system.adapter]
-            if lacking:
-                raise InputError(f"system {system.name!r} has no adapter for {', '.join(lacking)}.")
+        lacking: dict[str, list[str]] = {}
+        for culture in cultures:
+            subject = _subject(system, culture)
+            if reason := checks.reason(subject) if subject else "no model for the culture was given":
+                lacking.setdefault(reason, []).append(culture.slug)
+            elif subject:
+                found.append(subject)
+        reasons |= dict.fromkeys(lacking)
+        for reason, slugs in lacking.items():
+            where = "" if len(slugs) == len(cultures) else f" for {', '.join(slugs)}"
+            notes.append(f"{system.name}: left out{where}: {reason}.")
+    if not found:
+        raise InputError(f"nothing can be measured: {'; '.join(reasons)}.")
+    return found, notes
 
 
-def load(model: str, device: str = "") -> Loaded:
-    """A model and its tokenizer, in the checkpoint's own precision, on `device` (CUDA where there is one when empty).
+def _subject(system: System, culture: Culture) -> Subject | None:
+    """The system on a culture; None where it has nothing for it."""
+    one_each = not isinstance(system.model, str)
+    model = system.model.get(culture.slug) if isinstance(system.model, Mapping) else system.model
+    adapter = (system.adapter or {}).get(culture.slug)
+    if model is None or (system.adapter is not None and adapter is None and not one_each):
+        return None
+    tokenizer = adapter if adapter and checkpoints.has_tokenizer(Path(adapter)) else model
+    instruction = ROLE_PLAY.format(adjective=culture.adjective) if system.role_play else None
+    return Subject(system.name, culture, model, adapter, tokenizer, instruction)
 
-    Raises:
-        InputError: it cannot be loaded, or has no chat template.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-        loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"model {model!r} cannot be loaded ({str(error).splitlines()[0]}).") from None
-    if tokenizer.chat_template is None:
-        raise InputError(f"model {model!r} has no chat template; give one that follows instructions.")
-    return Loaded(loaded, tokenizer)
+class _Checks:
+    """What models, adapters and tokenizers lack, each looked at once."""
+
+    def __init__(self) -> None:
+        self._config = cache(checkpoints.check_model)
+        self._tokenizer = cache(checkpoints.load_tokenizer)
+        self._adapter = cache(lambda adapter, model: checkpoints.check_adapter(adapter, model, self._config(model)))
+        self._takes_system = cache(lambda source: checkpoints.takes_system(self._tokenizer(source)))
+
+    def reason(self, subject: Subject) -> str:
+        """Why the subject cannot be asked; empty when it can.
+
+        Raises:
+            InputError: a path is wrong.
+        """
+        self._config(subject.model)
+        if subject.adapter:
+            self._adapter(subject.adapter, subject.model)
+        tokenizer = self._tokenizer(subject.tokenizer)
+        checkpoints.check_vocabulary(tokenizer, self._config(subject.model), subject.tokenizer)
+        if tokenizer.chat_template is None:
+            return (
+                f"{subject.tokenizer!r} has no chat template; give a model that follows instructions, or put a "
+                "chat_template.jinja beside its tokenizer"
+            )
+        if why := checkpoints.refusal(tokenizer, [_PROMPT]):
+            return f"the chat template of {subject.tokenizer!r} takes no question ({why})"
+        if subject.instruction and not self._takes_system(subject.tokenizer):
+            return f"the chat template of {subject.tokenizer!r} takes no system message, so it cannot role-play"
+        return ""
+
+
+class Loader:
+    """Models in the checkpoint's own precision, one at a time in memory."""
+
+    def __init__(self, device: str = "") -> None:
+        """Raises: InputError: there is no such device."""
+        import torch
+
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device is {device!r}, which cannot be used ({checkpoints.one_line(error)}).") from None
+        self._name, self._model = "", None
+
+    def model(self, name: str) -> Any:
+        """The model that `from_pretrained` loads by this name.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        from transformers import AutoModelForCausalLM
+
+        if name != self._name:
+            self._name, self._model = "", None  # its memory is given back before the next one is read
+            try:
+                loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+                self._model = loaded.to(self.device).eval()
+            except checkpoints.REFUSED as error:
+                raise InputError(f"model {name!r} cannot be loaded ({checkpoints.one_line(error)}).") from None
+            self._name = name
+        return self._model
 
 
 def scores(
-    system: System, loaded: Loaded, cultures: Sequence[Culture], file: Path, limit: int, batch_size: int
-) -> dict[str, dict[str, Any]]:
-    """lm-eval's numbers by task: `{"caredio_culturalbench_easy_china": {"acc,none": 0.25, "sample_len": 59, ...}}`.
+    asked: Sequence[Subject], loader: Loader, file: Path, limit: int, batch_size: int
+) -> dict[Subject, dict[str, dict[str, Any]]]:
+    """Each subject's numbers by benchmark: `{"culturalbench_easy": {"acc,none": 0.25, "sample_len": 59, ...}, ...}`.
 
     Args:
         file: CulturalBench's CSV.
         limit: questions of each task, 0 for all.
 
     Raises:
-        InputError: a part is to be played and the model's chat template takes no system message, or an adapter does
-            not fit.
+        InputError: a model cannot be loaded, or its memory does not last.
     """
+    groups: dict[tuple[str, str, str, str], list[Subject]] = {}
+    for subject in asked:
+        key = (subject.model, subject.adapter or "", subject.tokenizer, subject.instruction or "")
+        groups.setdefault(key, []).append(subject)
+    found = {}
+    for (model, adapter, source, instruction), group in groups.items():
+        tokenizer = checkpoints.load_tokenizer(source)
+        tasks = [task(benchmark, subject.culture.slug) for subject in group for benchmark in BENCHMARKS]
+        with _wearing(loader.model(model), adapter) as adapted:
+            numbers = _measured(adapted, tokenizer, tasks, instruction, file, limit, batch_size)
+        for subject in group:
+            found[subject] = {name: numbers[task(name, subject.culture.slug)] for name in BENCHMARKS}
+    return found
+
+
+def _measured(
+    model: Any, tokenizer: Any, tasks: list[str], instruction: str, file: Path, limit: int, batch_size: int
+) -> dict[str, dict[str, Any]]:
+    """lm-eval's numbers by task."""
+    import torch
     from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -118,66 +252,42 @@ def scores(
     manager = TaskManager(
         include_path=[tasks_path()], include_defaults=False, metadata={"culturalbench": str(file.absolute())}
     )
-    found: dict[str, dict[str, Any]] = {}
-    for instruction, adapter, group in _turns(system, loaded, cultures):
-        with _wearing(loaded.model, adapter) as model:
-            # without what simple_evaluate adds: it asks git, whose "fatal" a user would read, and lists the machine
-            results: Any = evaluate(
-                lm=HFLM(pretrained=model, tokenizer=loaded.tokenizer, batch_size=batch_size),
-                task_dict=manager.load(
-                    [task(benchmark, culture.slug) for culture in group for benchmark in BENCHMARKS]
-                ),
-                limit=limit or None,
-                bootstrap_iters=0,
-                log_samples=False,
-                system_instruction=instruction,
-                apply_chat_template=True,
-            )
-            found |= results["results"]
-    return found
-
-
-def _turns(
-    system: System, loaded: Loaded, cultures: Sequence[Culture]
-) -> Iterator[tuple[str | None, str | None, Sequence[Culture]]]:
-    """(system message, adapter folder, cultures asked about with both)."""
-    if not system.role_play and system.adapter is None:
-        yield None, None, cultures
-        return
-    for culture in cultures:
-        instruction = ROLE_PLAY.format(adjective=culture.adjective) if system.role_play else None
-        if instruction and not _hears(loaded.tokenizer, instruction):
-            raise InputError(f"the chat template of {system.model!r} takes no system message, so it cannot role-play.")
-        yield instruction, system.adapter[culture.slug] if system.adapter else None, [culture]
-
-
-def _hears(tokenizer: Any, instruction: str) -> bool:
-    """Whether a system message reaches the model; lm-eval would leave one that is refused out without a word."""
-    from jinja2.exceptions import TemplateError
-
-    messages = [{"role": "system", "content": instruction}, {"role": "user", "content": "?"}]
+    marked = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
+    prefix = None if marked else 0  # lm-eval decodes it, to see whether a prompt begins with it
     try:
-        return instruction in tokenizer.apply_chat_template(messages, tokenize=False)
-    except TemplateError:
-        return False
+        # without what simple_evaluate adds: it asks git, whose "fatal" a user would read, and lists the machine
+        results: Any = evaluate(
+            lm=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix),
+            task_dict=manager.load(tasks),
+            limit=limit or None,
+            bootstrap_iters=0,
+            log_samples=False,
+            system_instruction=instruction or None,
+            apply_chat_template=True,
+        )
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"the device's memory does not last for batch_size {batch_size}; give a smaller one."
+        ) from None
+    return results["results"]
 
 
 @contextmanager
-def _wearing(model: Any, adapter: str | None) -> Iterator[Any]:
-    """The model with the adapter on, which comes off again.
+def _wearing(model: Any, adapter: str) -> Iterator[Any]:
+    """The model with the adapter on, which comes off again; without one, the model.
 
     Raises:
         InputError: the adapter was made for another kind of model.
     """
-    if adapter is None:
+    if not adapter:
         yield model
         return
     from peft import PeftModel
 
     try:
         adapted: Any = PeftModel.from_pretrained(model, adapter)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{adapter}: cannot be put on the model ({str(error).splitlines()[0]}).") from None
+    except checkpoints.REFUSED as error:
+        raise InputError(f"{adapter}: cannot be put on the model ({checkpoints.one_line(error)}).") from None
     try:
         yield adapted.eval()
     finally:

@@ -101,13 +101,14 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
 
     Args:
         record: the recipe's training.json.
-        results: `features.RESULTS`; those on the model's culture are shown.
+        results: rows of `features.RESULTS` measured on these weights; those on the model's cultures are shown.
         name: the model's name.
     """
     adapter = record["method"] != "full"
+    cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     head = {
         "license": config.license or "other",
-        "base_model": record["base_model"],
+        **({"base_model": record["base_model"]} if _on_the_hub(record["base_model"]) else {}),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["culture", "alignment", "caredio", record["recipe"]],
@@ -119,17 +120,22 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
         name=name,
         version=config.version,
         base=record["base_model"],
-        culture=record["dataset_config"] or "all",
+        cultures=cultures,
         method=f"{record['recipe']} ({record['method']})",
         rows=record["rows"],
         dataset=record["dataset_name"],
         adapter=adapter,
         facts=facts,
-        results=[row for row in results or [] if row["culture"] == record["dataset_config"]],
+        results=[row for row in results or [] if row["culture"] in cultures or not cultures],
         license=config.license or "other",
         terms=config.terms,
         reviewed_by=config.reviewed_by,
     )
+
+
+def _on_the_hub(model: str) -> bool:
+    """Whether a base model's name is one of the Hub's, and no folder of this machine."""
+    return re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model) is not None and not Path(model).is_dir()
 
 
 def code(value: object) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from caredio.runs import Run
 
-from caredio import disk
+from caredio import checkpoints, disk
 from caredio.cultures import Culture
 from caredio.errors import InputError
 
@@ -89,7 +89,7 @@ def model(source: Path, folder: Path, config: Config, results: Dataset | None, n
     Args:
         source: the recipe's output folder: weights or adapter, tokenizer and training.json.
         folder: the release; replaced when it is there.
-        results: the evaluation's table, for the card.
+        results: the rows of all evaluations; the card shows those measured on exactly these weights.
         name: what the card calls the model.
 
     Returns:
@@ -100,16 +100,33 @@ def model(source: Path, folder: Path, config: Config, results: Dataset | None, n
     """
     from caredio.publishing import cards
 
-    training = source / "training.json"
+    training = source / checkpoints.RECORD
     if not training.exists() or not any((source / weights).exists() for weights in _WEIGHTS):
         raise InputError(f"{source}: is no trained model (weights and training.json); train one with recipes/sft.py.")
-    record = json.loads(training.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(training.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{training}: is damaged; train the model again.") from None
+    measured = _measured(source, record.get("base_sha256"), results or ())
     with _replacing(folder) as making:
         for file in sorted(source.iterdir()):
             if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model"):
                 shutil.copyfile(file, making / file.name)
-        (making / "README.md").write_text(cards.model_card(record, config, results, name), encoding="utf-8")
+        (making / "README.md").write_text(cards.model_card(record, config, measured, name), encoding="utf-8")
         return _sign(making, {"kind": "model", "version": config.version, "training": record})
+
+
+def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows measured on the weights in a folder, on the base that they were trained on (any where that is unknown).
+
+    Rows of a release that kept no hashes match nothing.
+    """
+    weights = checkpoints.sha256(source)
+    return [
+        row
+        for row in results
+        if row.get("weights_sha256") == weights and (base is None or row["base_sha256"] in (None, base))
+    ]
 
 
 def write(table: Dataset, file: Path) -> None:

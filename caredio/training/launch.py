@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 from datasets import Dataset, Features
 from safetensors import SafetensorError
 
-from caredio import disk, features
+from caredio import checkpoints, disk, features
+from caredio.checkpoints import RECORD
 from caredio.errors import CaredioError, InputError
 from caredio.llm.local import model_path
 from caredio.llm.spec import EMBEDDED
-from caredio.training.record import EMBEDDED_ON_HUB, PACKAGES, RECORD, record
+from caredio.training import template
+from caredio.training.record import EMBEDDED_ON_HUB, PACKAGES, record
 
 log = logging.getLogger("caredio")
 
@@ -38,6 +40,15 @@ class RecipeArguments:
     adapter: str | None = field(
         default=None,
         metadata={"help": "folder of a LoRA adapter of this base model to go on from, instead of a new one"},
+    )
+
+
+@dataclass
+class TemplateArguments(RecipeArguments):
+    """The flag that of TRL's configs SFTConfig alone has."""
+
+    chat_template_path: str | None = field(
+        default=None, metadata={"help": "file of a Jinja chat template, or a model whose template is used"}
     )
 
 
@@ -87,14 +98,25 @@ def train(recipe: str, trainer_class: Any, config: type, columns: list[str], arg
     """
     settings = parse(config, argv)
     rows, test = tables(settings, columns)
+    source, origin, known = base(settings)
+    tokenizer = template.tokenizer(settings, source, template.chats(rows), **origin)
+    checkpoints.check_vocabulary(tokenizer, known, settings.model.model_name_or_path)
+    train_rows, folded = template.fitted(rows.select_columns(columns), columns, tokenizer, settings.data.dataset_name)
+    test = test and template.fitted(test.select_columns(columns), columns, tokenizer, settings.data.dataset_name)[0]
     trainer = trainer_class(
         args=settings.training,
-        train_dataset=rows.select_columns(columns),
-        eval_dataset=test and test.select_columns(columns),
-        **model(settings),
+        train_dataset=train_rows,
+        eval_dataset=test,
+        processing_class=tokenizer,
+        **model(settings, source, origin),
     )
     outcome = trainer.train(resume_from_checkpoint=settings.training.resume_from_checkpoint)
-    save(trainer, settings, record(recipe, trainer, settings, rows, outcome))
+    facts = record(recipe, trainer, settings, rows, outcome)
+    facts |= {
+        "base_sha256": checkpoints.weights_sha256(checkpoints.folder(source, origin["revision"])),
+        "system_messages_in_user_turn": folded,
+    }
+    save(trainer, settings, facts)
     trainer.end()
     return trainer
 
@@ -108,7 +130,8 @@ def parse(config: type, argv: Sequence[str] | None = None) -> Settings:
     import yaml
     from trl import ModelConfig, ScriptArguments, TrlParser
 
-    kinds: list[Any] = [ScriptArguments, RecipeArguments, config, ModelConfig]
+    own = RecipeArguments if hasattr(config, "chat_template_path") else TemplateArguments
+    kinds: list[Any] = [ScriptArguments, own, config, ModelConfig]
     parser = TrlParser(
         kinds,
         usage="%(prog)s --config FILE.yaml [--flag VALUE ...]",
@@ -182,22 +205,50 @@ def _table(settings: Settings, split: str, columns: list[str]) -> Dataset:
     return features.require(table, Features({column: features.COLUMNS[column].type for column in columns}), name)
 
 
-def model(settings: Settings) -> dict[str, Any]:
-    """The trainer's `model`, `quantization_config` and `peft_config`: a base model by name, or one under `--adapter`.
+def base(settings: Settings) -> tuple[str, dict[str, Any], Any]:
+    """The base model's folder or Hub id, the revision and trust in code it is loaded with, and its configuration.
 
     Raises:
-        InputError: there is no such model, or the adapter does not fit it.
+        InputError: there is no such model, it is not whole, or the adapter or its layers do not fit it.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
+    from trl import get_peft_config
+
+    wanted, training, adapter = settings.model, settings.training, settings.recipe.adapter
+    name = wanted.model_name_or_path
+    source = str(model_path()) if name == EMBEDDED else name
+    origin = {"revision": wanted.model_revision, "trust_remote_code": training.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(source, **origin)
+    except checkpoints.REFUSED as error:
+        raise InputError(f"{name}: no such model ({_one_line(error)})") from None
+    if Path(source).is_dir():
+        checkpoints.check_weights(Path(source))
+    if training.trust_remote_code:
+        return source, origin, config  # its code alone knows its layers
+    if adapter:
+        checkpoints.check_adapter(adapter, source, config)
+    elif layers := get_peft_config(wanted):
+        try:
+            checkpoints.shapes(config, layers)
+        except checkpoints.REFUSED as error:
+            raise InputError(f"{name}: cannot be given the adapter of these flags ({_one_line(error)})") from None
+    return source, origin, config
+
+
+def model(settings: Settings, source: str, origin: dict[str, Any]) -> dict[str, Any]:
+    """The trainer's `model`, `quantization_config` and `peft_config`: a base model by name, or one under `--adapter`.
+
+    Args:
+        source, origin: as `base` returns them.
+
+    Raises:
+        InputError: the adapter does not fit the model.
+    """
+    from transformers import AutoModelForCausalLM
     from trl import get_peft_config, get_quantization_config
 
     wanted, training = settings.model, settings.training
-    source = str(model_path()) if wanted.model_name_or_path == EMBEDDED else wanted.model_name_or_path
-    origin = {"revision": wanted.model_revision, "trust_remote_code": training.trust_remote_code}
-    try:
-        AutoConfig.from_pretrained(source, **origin)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{wanted.model_name_or_path}: no such model ({_one_line(error)})") from None
     loading = {**origin, "attn_implementation": wanted.attn_implementation, "dtype": wanted.dtype}
     loading |= training.model_init_kwargs or {}
     quantization = get_quantization_config(wanted)

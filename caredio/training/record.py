@@ -16,7 +16,6 @@ from caredio.llm.spec import EMBEDDED
 if TYPE_CHECKING:
     from caredio.training.launch import Settings
 
-RECORD = "training.json"
 EMBEDDED_ON_HUB = f"HuggingFaceTB/{EMBEDDED}"
 PACKAGES = ("caredio", "trl", "transformers", "peft", "accelerate", "torch", "datasets")
 _LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora")

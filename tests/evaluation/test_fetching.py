@@ -34,3 +34,38 @@ def test_the_tasks_fetch_the_benchmark_by_themselves(tmp_path):
         fetched = [request for request in hub.requests if "resolve" in request.path and request.method == "GET"]
     assert any("CulturalBench-Easy.csv" in request.path for request in fetched)
     assert "judgement_acc" in done.stdout
+
+
+UPLOAD_MODEL = """
+from huggingface_hub import HfApi
+HfApi().create_repo("caredio/tiny")
+HfApi().upload_folder(folder_path={folder!r}, repo_id="caredio/tiny")
+"""
+
+
+@pytest.mark.slow
+def test_a_model_of_the_hub_is_known_by_its_contents(tiny, tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        environment = hub.environment(tmp_path / "home")
+        subprocess.run([sys.executable, "-c", UPLOAD_MODEL.format(folder=str(tiny))], env=environment, check=True)
+        command = [
+            sys.executable,
+            "-m",
+            "caredio.cli",
+            "evaluate",
+            "--out",
+            str(tmp_path / "run"),
+            "--cultures",
+            "china",
+        ]
+        command += ["--culturalbench", "sample", "--limit", "1", "--device", "cpu", "--model"]
+        said = []
+        for model in ("caredio/tiny", str(tiny)):
+            done = subprocess.run([*command, model], env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-3000:]
+            said.append(done.stderr)
+        wrong = subprocess.run([*command, "caredio/none"], env=environment, capture_output=True, text=True, check=False)
+    assert ["unchanged" in text for text in said] == [False, True]
+    assert wrong.returncode == 2
+    assert "model 'caredio/none' cannot be loaded (no such folder here, and on the Hub: " in wrong.stderr
+    assert "Traceback" not in wrong.stderr

@@ -220,9 +220,9 @@ def test_a_model_release_holds_weights_card_and_no_pickle(run, tmp_path):
 def test_a_model_card_tells_its_results(run, tmp_path):
     record = json.loads((trained(tmp_path / "m", "full") / "training.json").read_text())
     row = {"system": "trained", "culture": "china", "benchmark": "hard", "metric": "acc", "n": 8}
-    results = [{**row, "value": 0.25, "low": 0.0714, "high": 0.5907}]
+    results = [{**row, "value": 0.25, "low": 0.0714, "high": 0.5907, "benchmark_sha256": "0123456789abcdef"}]
     page = cards.model_card(record, Config(), results, "caredio/model")
-    assert "| `trained` | `hard` | `acc` | 8 | 0.250 | 0.071 to 0.591 |" in page
+    assert "| `trained` | `hard` | `acc` | 8 | 0.250 | 0.071 to 0.591 | `china` | `0123456789ab` |" in page
     assert 'AutoModelForCausalLM.from_pretrained("caredio/model", revision="v0.1.0")' in page
 
 

@@ -1,0 +1,96 @@
+"""A run's results: every evaluation's rows in one table, so that a second one adds to the first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset
+
+from caredio import features
+from caredio.cultures import Culture
+from caredio.errors import InputError
+from caredio.evaluation.results import Config, Evaluation, key
+from caredio.evaluation.systems import Subject, System
+from caredio.runs import Run
+
+log = logging.getLogger("caredio")
+
+TABLE = "results"
+
+
+def cultures(
+    run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | None
+) -> tuple[list[str] | None, list[str]]:
+    """The slugs to ask about, those of the run's ranked split by default, and a sentence on what that leaves out.
+
+    Raises:
+        InputError: the benchmark has no question on any of the run's cultures.
+    """
+    if chosen is not None or "ranked" not in run.stages:
+        return list(chosen) if chosen is not None else None, []
+    ranked = sorted(set(run.table("ranked")["culture"]))
+    asked = [slug for slug in ranked if slug in known]
+    others = ", ".join(slug for slug in ranked if slug not in known)
+    if not asked:
+        raise InputError(f"{run.path}: CulturalBench is not asked about {others}; name others with --cultures.")
+    return asked, [f"left out: {others}: no CulturalBench questions on it."] if others else []
+
+
+def evaluate(
+    run: Run,
+    systems: Sequence[System],
+    slugs: Sequence[str] | None,
+    config: Config,
+    known: Mapping[str, Culture],
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Measure what the run's `results` table lacks, add it there, and take out the rows of what was asked for.
+
+    Args:
+        run: the run, whose table is written anew after each system, so that a stop loses no other's numbers.
+        systems, slugs, config, known: as `results.evaluate` takes them.
+        notes: as `Evaluation` takes them.
+
+    Returns:
+        `features.RESULTS`, of these systems alone.
+
+    Raises:
+        InputError: as `results.evaluate`.
+    """
+    asked = Evaluation(systems, slugs, config, known, notes)
+    for note in asked.notes:
+        log.warning(note)
+    rows = _past(run)
+    for part in asked.missing(rows) or [[]]:
+        rows = _with(run, rows, asked, part)
+    return asked.select(rows)
+
+
+def _past(run: Run) -> list[dict[str, Any]]:
+    """The rows that stand in the run; of an earlier release's they lack the hashes."""
+    there = TABLE in run.stages and any((run.path / TABLE).glob("*.parquet"))
+    return [dict(row) for row in run.table(TABLE)] if there else []
+
+
+def _with(run: Run, past: list[dict[str, Any]], asked: Evaluation, part: Sequence[Subject]) -> list[dict[str, Any]]:
+    """The run's rows with those of a part, and with the baselines that go with them."""
+    there = {key(row) for row in past}
+    constants = [row for row in asked.constants if key(row) not in there]
+    held = there | {key(row) for row in constants} | {key(asked.identities[subject]) for subject in part}
+    records = run.stages.get(TABLE, {}).get("measured", [])
+
+    def compute() -> tuple[Dataset, dict[str, Any]]:
+        rows = [*past, *constants, *asked.measure(part)]
+        before = records if isinstance(records, list) else [records]  # an earlier release kept the last one alone
+        made = [*before, asked.record()] if asked.record() not in before else before
+        return features.table(rows, features.RESULTS), {"measured": made}
+
+    identity = json.dumps(sorted(held, key=str))
+    table = run.stage(
+        TABLE, compute, columns=features.RESULTS, source=hashlib.sha256(identity.encode()).hexdigest(), grows=True
+    )
+    return [dict(row) for row in table]

@@ -1,0 +1,299 @@
+"""Results of several evaluations in one run: what is measured, what is kept, and whose numbers a card shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from datasets import Dataset, Features, Value
+from transformers import AutoModelForCausalLM
+
+import caredio
+from caredio import checkpoints, features
+from caredio.errors import InputError
+from caredio.evaluation import baselines
+from caredio.runs import Run, read
+
+
+def measure(out: Path, model: Path, trained: Path | None = None, **more: Any) -> Dataset:
+    settings: dict[str, Any] = {"culturalbench": "sample", "limit": 4, "device": "cpu", **more}
+    return caredio.evaluate(out, settings.pop("cultures", ["china"]), model=str(model), trained=trained, **settings)
+
+
+def numbers(table: Dataset, system: str = "trained") -> list[float]:
+    return [row["value"] for row in table if row["system"] == system]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models whose weights transformers loads, one entry a time."""
+    real, seen = AutoModelForCausalLM.from_pretrained, []
+
+    def load(name: str, *positional: Any, **keywords: Any) -> Any:
+        seen.append(str(name))
+        return real(name, *positional, **keywords)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+    return seen
+
+
+def variant(adapter: Path, folder: Path, seed: int = 0, **config: Any) -> Path:
+    """An adapter with other weights (where a seed is given) or another configuration, as `folder/china`."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    place = folder / "china"
+    shutil.copytree(adapter, place)
+    if seed:
+        torch.manual_seed(seed)
+        held = load_file(place / "adapter_model.safetensors")
+        save_file({name: torch.randn_like(value) for name, value in held.items()}, place / "adapter_model.safetensors")
+    settings = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps({**settings, **config}))
+    return folder
+
+
+def test_a_second_evaluation_adds_to_the_first(tiny: Path, adapter: Path, tmp_path: Path, loads: list[str]) -> None:
+    out, one, two = tmp_path / "run", variant(adapter, tmp_path / "a"), variant(adapter, tmp_path / "b", seed=2)
+    first = measure(out, tiny, one)
+    assert len(loads) == 1
+    second = measure(out, tiny, two)
+    assert len(loads) == 2
+    kept = read(sorted((out / "results").glob("*.parquet")))
+    assert kept.features == features.RESULTS
+    assert numbers(kept) == numbers(first) + numbers(second)
+    assert numbers(first) != numbers(second)
+    assert numbers(kept, "raw") == numbers(first, "raw") == numbers(second, "raw")  # measured once
+    assert [row["model"] for row in kept if row["system"] == "trained"] == [str(one / "china")] * 3 + [
+        str(two / "china")
+    ] * 3
+    assert measure(out, tiny, one).to_list() == first.to_list()  # out of what was kept
+    assert len(loads) == 2
+    made = json.loads((out / "run.json").read_text())["stages"]["results"]["measured"]
+    assert [record["systems"][2]["adapter"]["china"] for record in made] == [str(one / "china"), str(two / "china")]
+
+
+def test_what_changes_nothing_is_not_measured_again(
+    tiny: Path, adapter: Path, tmp_path: Path, loads: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    first = measure(out, tiny, variant(adapter, tmp_path / "a"))
+    written = {file: file.stat().st_mtime_ns for file in (out / "results").iterdir()}
+    moved = shutil.copytree(tmp_path / "a", tmp_path / "elsewhere")
+    (moved / "china" / "README.md").write_text("a card")
+    copied = shutil.copytree(tiny, tmp_path / "copy of the base")
+    with caplog.at_level("INFO", "caredio"):
+        again = measure(out, copied, moved, batch_size=3)
+    assert len(loads) == 1
+    assert again.to_list() == first.to_list()
+    assert {file: file.stat().st_mtime_ns for file in (out / "results").iterdir()} == written
+    assert [record.message for record in caplog.records if "unchanged" in record.message] == [
+        f"results    {len(first):>6} rows, unchanged"
+    ]
+
+
+def other_alpha(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    return {"model": tiny, "trained": variant(adapter, folder / "b", lora_alpha=64)}
+
+
+def other_adapter_weights(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    return {"model": tiny, "trained": variant(adapter, folder / "b", seed=3)}
+
+
+def other_base_config(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    base = shutil.copytree(tiny, folder / "base")
+    config = json.loads((base / "config.json").read_text())
+    config["rms_norm_eps"] = 0.5
+    (base / "config.json").write_text(json.dumps(config))
+    return {"model": base, "trained": folder / "a"}
+
+
+def other_template(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    base = shutil.copytree(tiny, folder / "base")
+    file = base / "chat_template.jinja"
+    file.write_text("Listen. " + file.read_text())
+    return {"model": base, "trained": folder / "a"}
+
+
+def other_limit(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    return {"model": tiny, "trained": folder / "a", "limit": 3}
+
+
+def other_questions(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    from caredio.evaluation import culturalbench
+
+    text = culturalbench.SAMPLE.read_text(encoding="utf-8")
+    (folder / "own.csv").write_text(text.replace("China", "China", 1) + "\n", encoding="utf-8")
+    return {"model": tiny, "trained": folder / "a", "culturalbench": str(folder / "own.csv")}
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        (other_alpha, {"trained"}),
+        (other_adapter_weights, {"trained"}),
+        (other_base_config, {"raw", "role-play", "trained"}),
+        (other_template, {"raw", "role-play", "trained"}),
+        (other_limit, {"raw", "role-play", "trained", *baselines.MEANINGS}),
+        (other_questions, {"raw", "role-play", "trained", *baselines.MEANINGS}),
+    ],
+)
+def test_what_changes_the_numbers_is_measured_beside_the_old(
+    tiny: Path, adapter: Path, tmp_path: Path, change: Any, anew: set[str]
+) -> None:
+    out = tmp_path / "run"
+    measure(out, tiny, variant(adapter, tmp_path / "a", base_model_name_or_path="unknown"))
+    before = read(sorted((out / "results").glob("*.parquet"))).to_list()
+    measure(out, **change(tiny, adapter, tmp_path))
+    after = read(sorted((out / "results").glob("*.parquet"))).to_list()
+    assert after[: len(before)] == before
+    assert {row["system"] for row in after[len(before) :]} == anew
+
+
+def test_a_culture_more_is_measured_alone(tiny: Path, tmp_path: Path) -> None:
+    first = measure(tmp_path / "run", tiny)
+    both = measure(tmp_path / "run", tiny, cultures=["china", "japan"])
+    kept = read(sorted((tmp_path / "run" / "results").glob("*.parquet")))
+    assert len(kept) == len(both) == 2 * len(first)
+    assert [row for row in both.to_list() if row["culture"] == "china"] == first.to_list()
+
+
+def test_a_system_that_fails_loses_no_others_numbers(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(tiny, tmp_path / "other")
+    real = AutoModelForCausalLM.from_pretrained
+
+    def load(name: str, *positional: Any, **keywords: Any) -> Any:
+        if str(name) == str(other):
+            raise OSError("the disk is gone")
+        return real(name, *positional, **keywords)
+
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    with monkeypatch.context() as patched:
+        patched.setattr(AutoModelForCausalLM, "from_pretrained", load)
+        with pytest.raises(InputError, match="the disk is gone"):
+            measure(tmp_path / "run", tiny, other)
+    kept = read(sorted((tmp_path / "run" / "results").glob("*.parquet")))
+    assert {"raw", "role-play"} < set(kept["system"])
+    assert len(numbers(measure(tmp_path / "run", tiny, other))) == 3
+
+
+def test_a_table_that_was_removed_is_measured_again(tiny: Path, tmp_path: Path) -> None:
+    first = measure(tmp_path / "run", tiny)
+    shutil.rmtree(tmp_path / "run" / "results")
+    assert measure(tmp_path / "run", tiny).to_list() == first.to_list()
+    assert (tmp_path / "run" / "results").is_dir()
+
+
+def test_results_of_an_earlier_release_are_read_and_kept(tiny: Path, tmp_path: Path) -> None:
+    names = ["system", "culture", "benchmark", "metric", "n", "value", "low", "high"]
+    row = dict(zip(names, ("raw", "china", "culturalbench_easy", "acc", 4, 0.75, 0.3, 0.95), strict=True))
+    kinds = {name: Value("string") for name in names[:4]} | {"n": Value("int32")}
+    old = Features(kinds | {name: Value("float64") for name in names[5:]})
+    with Run(tmp_path / "run") as run:
+        run.stage(
+            "results", lambda: (Dataset.from_list([row], features=old), {"measured": {"config": {}}}), columns=old
+        )
+    table = measure(tmp_path / "run", tiny)
+    assert 0.75 not in [row["value"] for row in table if row["weights_sha256"] is None and row["system"] == "raw"]
+    with Run(tmp_path / "run") as run:
+        kept = run.table("results")
+        assert run.stages["results"]["measured"][0] == {"config": {}}
+    assert kept[0] == {**dict.fromkeys(features.RESULTS), **row}
+    assert len(kept) == len(table) + 1
+
+
+def test_cultures_of_the_run_without_questions_are_left_out(tiny: Path, tmp_path: Path) -> None:
+    rows = [
+        {"question_id": "q", "question": "What is eaten?", "response": answer, "culture": culture}
+        for culture, answer in (("china", "rice"), ("narnia", "turnips"))
+    ]
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    caredio.select(tmp_path / "run", file)
+    table = measure(tmp_path / "run", tiny, cultures=None)
+    assert set(table["culture"]) == {"china"}
+
+
+def train(adapter: Path, folder: Path, base: Path, seed: int = 0, cultures: tuple[str, ...] = ("china",)) -> Path:
+    """`folder/china` as a recipe leaves it."""
+    record = {
+        "recipe": "sft",
+        "method": "lora",
+        "base_model": str(base),
+        "dataset_name": "runs/first/ranked",
+        "dataset_config": "all" if len(cultures) > 1 else cultures[0],
+        "cultures": list(cultures),
+        "rows": 6,
+        "base_sha256": checkpoints.weights_sha256(base),
+    }
+    place = variant(adapter, folder, seed=seed) / "china"
+    (place / "training.json").write_text(json.dumps(record))
+    return place
+
+
+def card(out: Path, model: Path) -> str:
+    return (
+        caredio.publish(out, model=model, to=out.parent / f"release of {model.parent.name}") / "README.md"
+    ).read_text()
+
+
+def shown(page: str) -> list[tuple[str, str, str]]:
+    """(culture, metric, value) of a card's results."""
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `trained`")]
+    return [(row[6].strip("`"), row[2].strip("`"), row[4]) for row in rows]
+
+
+def expected(table: Dataset) -> list[tuple[str, str, str]]:
+    return [(row["culture"], row["metric"], f"{row['value']:.3f}") for row in table if row["system"] == "trained"]
+
+
+def test_each_card_shows_its_own_numbers(tiny: Path, adapter: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    made = [train(adapter, tmp_path / name, tiny, seed) for name, seed in (("a", 0), ("b", 2))]
+    tables = [measure(out, tiny, place.parent) for place in made]
+    assert expected(tables[0]) != expected(tables[1])
+    for place, table in zip(made, tables, strict=True):
+        assert shown(card(out, place)) == expected(table)
+    elsewhere = shutil.copytree(made[0], tmp_path / "elsewhere" / "me")
+    page = card(out, elsewhere)
+    assert shown(page) == expected(tables[0])
+    assert "base_model" not in yaml.safe_load(page.split("---\n")[1])  # it is a folder, which the Hub would refuse
+
+
+def test_a_model_trained_again_or_on_another_base_was_not_evaluated(tiny: Path, adapter: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    place = train(adapter, tmp_path / "a", tiny)
+    measure(out, tiny, place.parent)
+    moved = json.loads((place / "training.json").read_text())
+    for file, text in (
+        ("training.json", json.dumps({**moved, "base_sha256": "of another base"})),
+        (
+            "adapter_config.json",
+            (place / "adapter_config.json").read_text().replace('"lora_alpha": 8', '"lora_alpha": 9'),
+        ),
+    ):
+        changed = shutil.copytree(place, tmp_path / file / "china")
+        assert (changed / file).read_text() != text
+        (changed / file).write_text(text)
+        assert "This release was not evaluated." in card(out, changed)
+    shutil.rmtree(place)
+    again = train(adapter, tmp_path / "a", tiny, seed=4)
+    page = card(out, again)
+    assert "This release was not evaluated." in page
+    assert shown(page) == []
+
+
+def test_the_card_of_a_model_of_all_cultures_shows_every_one(tiny: Path, adapter: Path, tmp_path: Path) -> None:
+    place = train(adapter, tmp_path / "a", tiny, cultures=("china", "japan"))
+    table = measure(tmp_path / "run", tiny, place, cultures=["china", "japan", "india"])
+    assert {row["culture"] for row in table if row["system"] == "trained"} == {"china", "japan", "india"}
+    page = card(tmp_path / "run", place)
+    assert shown(page) == [row for row in expected(table) if row[0] != "india"]
+    assert "aligned to the cultures `china`, `japan` by sft (lora)" in page
