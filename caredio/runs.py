@@ -31,7 +31,7 @@ import yaml
 from datasets import Dataset, Features
 from filelock import FileLock, Timeout
 
-from caredio import features, prompts
+from caredio import cultures, features, prompts
 from caredio.errors import InputError
 from caredio.llm.model import Model
 
@@ -111,8 +111,8 @@ class Run:
             model: the model it asks.
             prompt: the prompt file it uses, or several.
             source: hash of other input, alone or in a description of it.
-            split_by: column by whose values the table is written as one file each, with a README that makes every
-                value a config of `load_dataset`.
+            split_by: column of cultures by which the table is written as one file each, with a README that makes
+                every culture's slug a config of `load_dataset`.
         """
         made_from = {
             "inputs": {stage: self.stages[stage]["sha256"] for stage in after},
@@ -188,8 +188,8 @@ def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> lis
     arrow = table.with_format("arrow")[:].cast(table.features.arrow_schema)
     parts = {name: arrow}
     if split_by:
-        values = sorted(set(table[split_by]))
-        parts = {value: arrow.filter(pc.equal(arrow[split_by], value)) for value in values} or parts
+        named = cultures.slugs(table[split_by])
+        parts = {slug: arrow.filter(pc.equal(arrow[split_by], value)) for value, slug in named.items()} or parts
     for value, part in parts.items():
         file = folder / f"{value}.parquet"
         making = file.with_suffix(".making")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Value
 
-from caredio import features
+from caredio import cultures, features
 from caredio.errors import InputError
 
 log = logging.getLogger("caredio")
@@ -50,14 +49,16 @@ def run(table: Dataset, config: Config) -> Dataset:
         have no others: `report` counts them, distinct.py gives them no score.
 
     Raises:
-        InputError: a column is missing, a culture's name cannot name a file, or there is no row.
+        InputError: a column is missing, culture names cannot be used, or there is no row.
     """
     table = _typed(table)
     if "question_id" not in table.column_names and "question" in table.column_names:
         table = table.add_column("question_id", [text_id(question or "") for question in table["question"][:]])
     table = features.require(table, features.OWN, "the table")
     cells = own_cells(table)
-    _check_cultures(cells["culture"])
+    spelled = [unicodedata.normalize("NFC", (name or "").strip()) for name in table["culture"][:]]
+    cultures.check_names(spelled)
+    cultures.warn_of_spellings(spelled)
     names = sample_ids(cells)
     reasons = _reasons(cells, names)
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
@@ -125,26 +126,21 @@ def text_id(question: str) -> str:
 def own_cells(table: Dataset) -> dict[str, list[str]]:
     """The columns of `features.OWN` that are there, without space around the text; null is empty.
 
-    What is compared, ids and cultures, is in Unicode's composed form; what is trained on stays as it was typed.
+    What is compared, ids and cultures, is in Unicode's composed form, a culture in one spelling; what is trained on
+    stays as it was typed.
     """
     there = [name for name in features.OWN if name in table.column_names]
     cells = {name: [(text or "").strip() for text in table[name][:]] for name in there}
     for name in cells.keys() & {"question_id", "culture"}:
         cells[name] = [unicodedata.normalize("NFC", text) for text in cells[name]]
+    if "culture" in cells:
+        cells["culture"] = cultures.one_spelling(cells["culture"])
     return cells
 
 
 def sample_ids(cells: dict[str, list[str]]) -> list[str]:
     """The sample_id of every row of `own_cells`."""
     return list(map(features.sample_id, cells["culture"], cells["question"], cells["response"]))
-
-
-def _check_cultures(cultures: list[str]) -> None:
-    for row, culture in enumerate(cultures, start=1):
-        if culture and not re.fullmatch(r"[^\W_][\w .-]*", culture):  # it will name a file and a config
-            raise InputError(
-                f"the table, row {row}: culture {culture!r} must be letters, digits, spaces, '_', '.' or '-' only."
-            )
 
 
 def _reasons(cells: dict[str, list[str]], names: list[str]) -> list[str | None]:
