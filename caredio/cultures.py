@@ -61,21 +61,29 @@ def load(path: Path | str | None = None) -> dict[str, Culture]:
         InputError: names the file and line of a mistake.
     """
     entries = yamlfile.layered([SHIPPED, *([Path(path)] if path else [])], _TYPES, key="slug", optional=_OPTIONAL)
-    for slug, (entry, where) in entries.items():
-        if _named(slug) != slug:
+    for name, (entry, where) in entries.items():
+        if slug(name) != name:
             raise InputError(
-                f"{where}: slug {slug!r} cannot name a config or a file; choose another, such as {_named(slug)}."
+                f"{where}: slug {name!r} cannot name a config or a file; choose another, such as {slug(name)}."
             )
         neighbours = entry["neighbours"]
         for position, neighbour in enumerate(neighbours):
-            if neighbour == slug or neighbour not in entries or neighbour in neighbours[:position]:
-                raise InputError(f"{where}: {neighbour!r} cannot be a neighbour of {slug!r}; name another slug, once.")
-    return {slug: _culture(entry) for slug, (entry, _) in entries.items()}
+            if neighbour == name or neighbour not in entries or neighbour in neighbours[:position]:
+                raise InputError(f"{where}: {neighbour!r} cannot be a neighbour of {name!r}; name another slug, once.")
+    return {name: _culture(entry) for name, (entry, _) in entries.items()}
 
 
 def _culture(entry: dict[str, Any]) -> Culture:
     lists: dict[str, Any] = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
     return Culture(**{**entry, **lists})
+
+
+def slug(name: str) -> str:
+    """The slug of a name, as far as it is the only one; `slugs` tells several apart."""
+    text = name if _SLUG.fullmatch(name) else _spelled(name)
+    if text in RESERVED or not _SLUG.fullmatch(text):
+        text = f"culture_{text}".rstrip("_")
+    return text if len(text) <= _LONGEST_SLUG else _hashed(text[:_LONGEST_SLUG].rstrip("_"), _key(name))
 
 
 def slugs(names: Iterable[str]) -> dict[str, str]:
@@ -84,9 +92,9 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     The slug of a `cultures.yaml` is its own. Names that would share one, such as "North Korea" and "north-korea", get
     a part of their hash besides, except a name that is the slug itself.
     """
-    found = {name: _named(name) for name in sorted(set(names))}
+    found = {name: slug(name) for name in sorted(set(names))}
     shared = Counter(found.values())
-    return {name: _hashed(slug, name) if shared[slug] > 1 and slug != name else slug for name, slug in found.items()}
+    return {name: _hashed(text, name) if shared[text] > 1 and text != name else text for name, text in found.items()}
 
 
 def one_spelling(names: list[str]) -> list[str]:
@@ -127,19 +135,11 @@ def warn_of_spellings(names: list[str]) -> None:
             "culture %r is also spelled %s; its rows are one culture.", kept, ", ".join(map(repr, sorted(spelled)))
         )
     alike = defaultdict(list)
-    for name, slug in slugs(filter(None, one_spelling(names))).items():
-        alike[_named(name)].append(f"{name!r} ({slug})")
+    for name, text in slugs(filter(None, one_spelling(names))).items():
+        alike[slug(name)].append(f"{name!r} ({text})")
     for several in alike.values():
         if len(several) > 1:
             log.warning("cultures %s are kept apart; if they are one, spell them alike.", ", ".join(several))
-
-
-def _named(name: str) -> str:
-    """The slug of a name alone."""
-    slug = name if _SLUG.fullmatch(name) else _spelled(name)
-    if slug in RESERVED or not _SLUG.fullmatch(slug):
-        slug = f"culture_{slug}".rstrip("_")
-    return slug if len(slug) <= _LONGEST_SLUG else _hashed(slug[:_LONGEST_SLUG].rstrip("_"), _key(name))
 
 
 def _spelled(name: str) -> str:
