@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from caredio.cultures import Culture
 from caredio.errors import InputError
@@ -95,6 +97,13 @@ class Config:
     @property
     def on(self) -> bool:
         return self.checks == "all"
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """A sentence for the card on the checks: `Config` as run.json holds it."""
+    if settings["checks"] != "all":
+        return f"Checks of the text: `{settings['checks']}`."
+    return "Checks of the text: `all`; what failed was asked for once more, then dropped with its reason."
 
 
 def reason(text: str, language: str = "en", prompt: str = "", country: str | None = None) -> str | None:
