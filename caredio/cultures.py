@@ -98,14 +98,14 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
 
 
 def one_spelling(names: list[str]) -> list[str]:
-    """Culture names with one spelling a culture, the most frequent: Japan and japan are one culture.
+    """Culture names with one spelling a culture, the most frequent, a slug first: Japan and japan are one culture.
 
     Equal are names that differ in case, Unicode composition, width, white space and invisible characters only.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for name, count in Counter(names).items():
         counts[_key(name)][name] += count
-    best = {key: min(found, key=lambda name: (-found[name], name)) for key, found in counts.items()}
+    best = {key: min(found, key=lambda name: (-found[name], name != slug(name), name)) for key, found in counts.items()}
     return [best[_key(name)] for name in names]
 
 
