@@ -288,8 +288,8 @@ class Run:
             name: the stage's folder.
             compute: makes the table, dropped rows included; may return a report for run.json beside it.
             columns: the table's Features; None takes the table's own.
-            split_by: column by whose values the table is written as one file each, with a README that makes every
-                value a config of `load_dataset`.
+            split_by: column of cultures by which the table is written as one file each, with a README that makes every
+                culture's slug a config of `load_dataset`.
             model: the model it asks.
             grows: the table holds all of the one before, and takes its place even if the command fails later.
             made_from: what it is made from besides; see `_made_from`.
@@ -544,8 +544,8 @@ def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> lis
     arrow = table.with_format("arrow")[:].cast(table.features.arrow_schema)
     parts = {name: arrow}
     if split_by:
-        values = sorted(set(table[split_by]))
-        parts = {value: arrow.filter(pc.equal(arrow[split_by], value)) for value in values} or parts
+        named = culture_files.slugs(table[split_by])
+        parts = {slug: arrow.filter(pc.equal(arrow[split_by], value)) for value, slug in named.items()} or parts
     for value, part in parts.items():
         with disk.replacing(_named(folder, value)) as content:
             pq.write_table(part, content, row_group_size=_ROWS)

@@ -26,7 +26,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import yaml
+
 USER = "tester"
+LICENSES = ("apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "mit", "other", "unknown")  # of those the Hub lists
 LFS_SUFFIXES = (".arrow", ".bin", ".gguf", ".model", ".npy", ".npz", ".parquet", ".pt", ".safetensors", ".zip")
 LFS_BYTES = 10 * 2**20
 GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
@@ -156,6 +159,24 @@ class Store:
         return files
 
 
+def card_errors(page: str) -> list[str]:
+    """What the Hub has against the YAML head of a card, of the rules that its users run into."""
+    fenced = re.match(r"---\n(.*?)\n---\n", page, re.DOTALL)
+    head = yaml.safe_load(fenced[1]) if fenced else {}
+    languages = head.get("language") or []
+    codes = [languages] if isinstance(languages, str) else languages
+    names = [config["config_name"] for config in head.get("configs", [])]
+    faults = {
+        '"license" must be one of the listed identifiers': head.get("license", "mit") not in LICENSES,
+        '"language" must be ISO 639 codes': not all(
+            re.fullmatch("[a-z]{2,3}|code|multilingual", code) for code in codes
+        ),
+        '"base_model" must be a model id': not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", head.get("base_model", "gpt2")),
+        '"configs" must have names of their own': len(set(names)) < len(names),
+    }
+    return [message for message, found in faults.items() if found]
+
+
 def with_folders(files: dict[str, dict], top: str = "") -> dict[str, dict]:
     """Files and folders below `top`, by path; a folder's oid changes with what is in it."""
     found = {}
@@ -243,7 +264,8 @@ class Call:
 
     @route("POST", "/api/validate-yaml", needs="")
     def validate_yaml(self) -> Any:
-        return {"errors": [], "warnings": []}
+        errors = [{"message": message} for message in card_errors(self.json["content"])]
+        return Answer(json.dumps({"errors": errors, "warnings": []}).encode(), 400 if errors else 200)
 
     @route("POST", "/api/repos/create")
     def create_repo(self) -> Any:

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from caredio import cultures, yamlfile
 from caredio.errors import InputError
@@ -197,3 +199,99 @@ def test_pick_tells_names_that_are_unknown_or_given_twice(names, words):
 def test_pick_wants_a_name():
     with pytest.raises(InputError, match="no culture was named; known are united_kingdom"):
         yamlfile.pick([], cultures.load(), "culture")
+
+
+NAMES = [
+    ("china", "china"),
+    ("a__b_", "a__b_"),
+    ("Japan", "japan"),
+    ("South Korea", "south_korea"),
+    ("north-korea", "north_korea"),
+    ("Native (Arab)", "native_arab"),
+    ("C\u00f4te d'Ivoire", "cote_d_ivoire"),
+    ("Co\u0302te d\u2019Ivoire", "cote_d_ivoire"),
+    ("t\u00fcrkiye", "turkiye"),
+    ("T\u00dcRK\u0130YE", "turkiye"),
+    ("Korea, Rep.", "korea_rep"),
+    ("Bosnia & Herzegovina", "bosnia_herzegovina"),
+    ("K\u00f8benhavn", "kobenhavn"),
+    ("3rd", "culture_3rd"),
+    ("all", "culture_all"),
+    ("ALL", "culture_all"),
+    ("default", "culture_default"),
+    ("con", "culture_con"),
+    ("Com1", "culture_com1"),
+    ("mexico-pool", "mexico_pool"),
+    ("a/b\\c", "a_b_c"),
+]
+
+
+@pytest.mark.parametrize(("name", "slug"), NAMES)
+def test_a_name_has_a_slug_that_can_name_a_file(name, slug):
+    assert cultures.slugs([name]) == {name: slug}
+
+
+def test_names_in_other_scripts_have_stable_slugs_of_their_own():
+    names = [
+        "\u65e5\u672c",
+        "\u4e2d\u56fd",
+        "\ud55c\uad6d",
+        "\u0930\u0942\u0938",
+        "\u0930\u0938",
+        "\U0001f1ef\U0001f1f5",
+    ]
+    found = cultures.slugs(names)
+    assert len(set(found.values())) == len(names)
+    assert all(re.fullmatch("culture_[0-9a-f]{8}", slug) for slug in found.values())
+    assert cultures.slugs(names[:1]) == {names[0]: found[names[0]]}
+
+
+def test_names_of_one_slug_are_kept_apart_and_the_slug_itself_stays(caplog):
+    names = ["north_korea", "North Korea", "north-korea", "NORTH KOREA"]
+    found = cultures.slugs(names)
+    assert found["north_korea"] == "north_korea"
+    assert len(set(found.values())) == 4
+    cultures.warn_of_spellings(["north_korea", "North Korea"])
+    assert "are kept apart; if they are one, spell them alike" in caplog.text
+
+
+NAME = st.text(st.characters(blacklist_categories=("Cs",)), max_size=250)
+HOSTILE = st.sampled_from([name for name, _ in NAMES] + ["nul", "..", "all-pool", "Default", "culture_all", "x" * 300])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(NAME | HOSTILE, max_size=12))
+def test_slugs_are_file_names_that_differ_on_every_file_system(names):
+    found = cultures.slugs(names)
+    assert set(found) == set(names)
+    assert len(set(found.values())) == len(found)
+    for slug in found.values():
+        assert re.fullmatch("[a-z][a-z0-9_]*", slug)
+        assert len(slug) <= 100
+        assert slug not in cultures.RESERVED
+
+
+def test_one_spelling_is_the_most_frequent():
+    assert cultures.one_spelling(["japan", "Japan", "\uff2aapan", "Japan", "Ja\u200bpan", "china", ""]) == [
+        *["Japan"] * 5,
+        "china",
+        "",
+    ]
+
+
+def test_bad_names_are_named_all_at_once_with_their_rows():
+    names = ["china", "", "..", "a\nb", "..", "x" * 201, "\u200b"]
+    with pytest.raises(InputError) as error:
+        cultures.check_names(names)
+    assert str(error.value).startswith(
+        "the table: 4 culture names cannot be used (row 3: '..' holds no letter; row 4: "
+    )
+    assert "row 6: 'xxxx" in str(error.value)
+    assert "row 7: " in str(error.value)
+    cultures.check_names([name for name, _ in NAMES])
+
+
+@pytest.mark.parametrize("slug", ["all", "default", "aux", "lpt9"])
+def test_a_reserved_slug_is_refused_by_file_and_line(write, slug):
+    with pytest.raises(InputError, match=f"line 8: slug '{slug}' cannot name a config or a file.*culture_{slug}"):
+        cultures.load(write(WALES + WALES.split("\n", 1)[1].replace("slug: wales", f"slug: {slug}")))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from statistics import median
@@ -13,82 +15,69 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from caredio.publishing.release import Config
     from caredio.runs import Run
 
-from caredio import disk
+from caredio import disk, selection, synthesis
 from caredio.cultures import Culture
 from caredio.llm.spec import EMBEDDED
-
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+from caredio.markdown import code
+from caredio.publishing import metadata
 
 
 def dataset_card(
-    run: Run, config: Config, folder: Path, splits: dict[str, dict[str, int]], known: dict[str, Culture], name: str
+    run: Run,
+    config: Config,
+    folder: Path,
+    splits: dict[str, dict[str, int]],
+    slugs: dict[str, str],
+    known: dict[str, Culture],
+    name: str,
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
 
     Args:
         folder: holds `<config>/<split>.parquet`.
         splits: config -> split -> rows, of what is there.
+        slugs: culture -> what its configs are called, as `cultures.slugs` gives it.
         known: cultures by slug.
         name: the dataset's name.
     """
-    from caredio.runs import version
-
     ranked, pool = run.table("ranked"), run.table("scored")
-    slugs = sorted(set(ranked["culture"]))
-    generators = _values(ranked["generator"])
-    candidates = Counter(pool["culture"])
-    scores: dict[str, list[float]] = {slug: [] for slug in slugs}
-    for slug, score in zip(ranked["culture"], ranked["score"], strict=True):
-        scores[slug].append(score)
-    made_from = run.stages["scored"]["made_from"]["config"]
-    source = run.stages["candidates"]["made_from"]["source"]  # of a table of one's own; nothing where we wrote it
-    languages = _values(ranked["language"]) or ([] if source else ["en"])
+    stages = _behind(run.stages, "ranked")
+    source = stages["candidates"]["made_from"]["source"]  # of a table of one's own; nothing where we wrote it
+    languages = metadata.languages(ranked["language"]) or ([] if source else ["en"])
     license_ = config.license or ("unknown" if source else "other")
+    head = {
+        "license": license_,
+        **({"language": languages} if languages else {}),
+        "task_categories": ["text-generation"],
+        "tags": ["culture", "alignment", "caredio"],
+        "size_categories": [metadata.size_category(len(ranked))],
+        "configs": [_config(folder, config_name, held) for config_name, held in splits.items()],
+    }
     return _render(
         "caredio.dataset_card",
-        head=_head(
-            {
-                "license": license_,
-                **({"language": languages} if languages else {}),
-                "task_categories": ["text-generation"],
-                "tags": ["culture", "alignment", "caredio"],
-                "size_categories": [next((tag for limit, tag in _SIZES if len(ranked) < limit), "n>1M")],
-                "configs": [_config(folder, config_name, held) for config_name, held in splits.items()],
-            }
-        ),
+        head=_head(head),
         name=name,
         version=config.version,
-        example=slugs[0],
-        held_out=config.held_out,
-        cultures=[
-            {
-                "slug": slug,
-                "name": known[slug].name if slug in known else slug,
-                "train": splits.get(slug, {}).get("train", 0),
-                "test": splits.get(slug, {}).get("test", 0),
-                "pool": candidates[slug],
-                "best": max(scores[slug]),
-                "median": median(scores[slug]),
-                "last": min(scores[slug]),
-            }
-            for slug in slugs
-        ],
-        caredio=version(),
+        **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
+        views={view for slug in slugs.values() for view in _VIEWS if f"{slug}-{view}" in splits},
+        order=selection.describe_order(stages),
+        parts=_parts(ranked, splits["all"], config.held_out),
+        cultures=_cultures(ranked, pool, splits, slugs, known),
+        caredio=", ".join(sorted({entry["made_from"]["version"] for entry in stages.values()})),
         source=source,
-        generators=generators,
-        revisions=[revision for revision in _values(ranked["model_revision"]) if revision not in generators],
-        theta=run.stages["scored"]["theta"],
-        embedder=run.stages["vectors"]["made_from"]["config"]["embedder"],
-        budget=made_from["rank"]["budget"],
+        **_writers(ranked, bool(source)),
+        method=[*([] if source else synthesis.describe(stages)), *selection.describe(stages)],
+        limits=selection.describe_limits(stages),
         stages=[
             {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
-            for stage, entry in run.stages.items()
-            if stage in ("questions", "answers", "adapted", "candidates", "scored", "ranked")
+            for stage, entry in stages.items()
+            if stage != "vectors"
         ],
-        small=EMBEDDED in generators,
         license=license_,
         stated=bool(config.license),
         terms=config.terms,
@@ -108,7 +97,7 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     head = {
         "license": config.license or "other",
-        **({"base_model": record["base_model"]} if _on_the_hub(record["base_model"]) else {}),
+        **({"base_model": record["base_model"]} if _on_hub(record["base_model"]) else {}),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["culture", "alignment", "caredio", record["recipe"]],
@@ -133,17 +122,6 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
     )
 
 
-def _on_the_hub(model: str) -> bool:
-    """Whether a base model's name is one of the Hub's, and no folder of this machine."""
-    return re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model) is not None and not Path(model).is_dir()
-
-
-def code(value: object) -> str:
-    """Text that is not ours as inline code on one line: it can neither end the code nor a table's cell."""
-    text = " ".join(str(value).split()).replace("`", "'").replace("|", "¦")
-    return f"`{text}`" if text else "` `"
-
-
 def _render(package: str, **values: Any) -> str:
     import jinja2
 
@@ -153,13 +131,26 @@ def _render(package: str, **values: Any) -> str:
         autoescape=False,  # noqa: S701 (Markdown; foreign text goes through `code`)
     )
     environment.filters["code"] = code
+    environment.filters["line"] = lambda text: " ".join(str(text).split())
+    environment.filters["py"] = _literal
     template = resources.files(package).joinpath("README.md.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(**values)
-    return re.sub(r"\n{3,}", "\n\n", page)
+    page = re.sub(r"\n{3,}", "\n\n", page)
+    return page.encode("utf-8", "backslashreplace").decode()  # a folder's name may be no text
 
 
-def _head(metadata: dict[str, Any]) -> str:
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)}---\n\n"
+def _on_hub(model: str) -> bool:
+    """Whether a base model's name can be a Hub's: the Hub refuses a card that names a folder."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) is not None and not Path(model).exists()
+
+
+def _literal(text: str) -> str:
+    """Text as a Python literal on one line."""
+    return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)
+
+
+def _head(values: dict[str, Any]) -> str:
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
 
 
 def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
@@ -169,6 +160,76 @@ def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
     for file in entry["data_files"]:
         file["path"] = f"{name}/{file['path']}"
     return {**entry, **({"default": True} if name == "all" else {})}
+
+
+_VIEWS = ("preference", "pool", "vectors")
+
+
+def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The entries in run.json of a stage and of all that its table was made from, in the order they ran."""
+    found, waiting = {name}, [name]
+    while waiting:
+        inputs = [stage for stage in stages[waiting.pop()]["made_from"]["inputs"] if stage not in found]
+        found.update(inputs)
+        waiting += inputs
+    return {stage: entry for stage, entry in stages.items() if stage in found}
+
+
+def _example(splits: dict[str, dict[str, int]], slugs: list[str], name: str) -> dict[str, Any]:
+    """What the card shows how to load: the first culture that has rows to train on, and TRL's commands for it."""
+    split = "train" if "train" in splits["all"] else "test"
+    example = next(slug for slug in slugs if split in splits.get(slug, {}))
+    configs = [("sft", example), ("dpo", f"{example}-preference")]
+    commands = [
+        f"trl {method} --dataset_name {shlex.quote(name)} --dataset_config {config}"
+        for method, config in configs
+        if "train" in splits.get(config, {})
+    ]
+    return {"example": example, "split": split, "commands": commands}
+
+
+def _parts(ranked: Dataset, splits: dict[str, int], share: float) -> str:
+    """What the splits hold, as the rows were split."""
+    from caredio.publishing.release import is_test
+
+    if len(splits) == 1:
+        return f"Every ranked row is in `{next(iter(splits))}`."
+    questions = set(ranked["question_id"])
+    test = sum(is_test(question, share) for question in questions)
+    return (
+        f"`test` holds {test} of the {len(questions)} ranked questions ({100 * test / len(questions):.3g} %), the same"
+        " ones in every culture; ranks count within a split."
+    )
+
+
+def _cultures(
+    ranked: Dataset, pool: Dataset, splits: dict[str, dict[str, int]], slugs: dict[str, str], known: dict[str, Culture]
+) -> list[dict[str, Any]]:
+    """A line of the card's table for every culture that has a ranked row."""
+    candidates = Counter(pool["culture"])
+    scores: dict[str, list[float]] = {}
+    for culture, score in zip(ranked["culture"], ranked["score"], strict=True):
+        scores.setdefault(culture, []).append(score)
+    return [
+        {
+            "slug": slugs[culture],
+            "name": known[culture].name if culture in known else code(culture),
+            "train": splits.get(slugs[culture], {}).get("train", 0),
+            "test": splits.get(slugs[culture], {}).get("test", 0),
+            "pool": candidates[culture],
+            "best": max(scores[culture]),
+            "median": median(scores[culture]),
+            "last": min(scores[culture]),
+        }
+        for culture in sorted(scores)
+    ]
+
+
+def _writers(ranked: Dataset, own: bool) -> dict[str, Any]:
+    """Who the rows say wrote them; `small` where the embedded model did, in this build."""
+    generators = _values(ranked["generator"])
+    revisions = [revision for revision in _values(ranked["model_revision"]) if revision not in generators]
+    return {"generators": generators, "revisions": revisions, "small": EMBEDDED in generators and not own}
 
 
 def _values(column: Any) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from caredio import disk
 from caredio.errors import EndpointError, InputError
+from caredio.publishing import metadata
 from caredio.publishing.release import RECORD
 
 log = logging.getLogger("caredio")
@@ -40,25 +41,27 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
 
     Raises:
         InputError: the version is released with other content, or the name is no repository's.
-        EndpointError: the Hub refuses, or stays unreachable after a few attempts.
+        EndpointError: the Hub refuses the name, the card or the token, or stays unreachable after a few attempts. A
+            card is refused before anything is created.
     """
     import httpx2
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError
 
+    metadata.check_repo(repo_id)
     api, record = HfApi(), _record(folder)
     for attempt in range(ATTEMPTS):
         try:
             return _step(api, folder, record, repo_id, repo_type, private)
-        except HFValidationError as error:
-            raise InputError(f"{repo_id!r} is no repository's name; write it as owner/name ({error}).") from None
         except HfHubHTTPError as error:
             status = error.response.status_code
             if status in _FINAL:
                 raise EndpointError(_refusal(api, repo_id, status, error)) from None
             trouble = f"status {status}"
         except (httpx2.TransportError, OSError) as error:
-            trouble = type(error).__name__
+            trouble = type(error.__cause__ or error).__name__
+        except json.JSONDecodeError:
+            trouble = "an answer that is no JSON"
         log.info("%s: %s, attempt %d of %d", repo_id, trouble, attempt + 1, ATTEMPTS)
         time.sleep(_PAUSE * 2**attempt)
     raise EndpointError(
@@ -69,14 +72,17 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
 
 def _step(api: Any, folder: Path, record: dict[str, Any], repo_id: str, repo_type: str, private: bool) -> str:
     """Bring the repository to the released state from whatever state it is in."""
+    _check_card(api, folder, repo_id, repo_type)
     api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
     version = record["version"]
     tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
     if version in tags:
-        if _released(api, repo_id, repo_type, version) == record:
+        released = _released(api, repo_id, repo_type, version)
+        if released == record:
             log.info("%s: %s is released already", repo_id, version)
             return tags[version]
-        raise InputError(f"{repo_id}: {version} is released with other content; choose another --version.")
+        what = "is released with other content" if released else f"is a tag there without a readable {RECORD}"
+        raise InputError(f"{repo_id}: {version} {what}; choose another --version.")
     head = api.repo_info(repo_id, repo_type=repo_type)
     commit = head.sha
     if _released(api, repo_id, repo_type, head.sha) != record:
@@ -104,15 +110,47 @@ def _operations(folder: Path, there: set[str]) -> list[Any]:
     ]
 
 
+def _check_card(api: Any, folder: Path, repo_id: str, repo_type: str) -> None:
+    """Let the Hub look at the card's YAML head, which it does for everybody and without a repository.
+
+    Raises:
+        EndpointError: it would refuse the card.
+    """
+    from huggingface_hub import RepoCard
+
+    card = RepoCard((folder / "README.md").read_text(encoding="utf-8"), ignore_metadata_errors=True)
+    try:
+        card.validate(repo_type)
+    except ValueError as error:
+        raise EndpointError(
+            f"{repo_id}: {api.endpoint} refuses the card ({_words(str(error))}); nothing was sent."
+        ) from None
+
+
+def _words(answer: str) -> str:
+    """What the Hub says of a card, without its JSON."""
+    try:
+        errors = json.loads(answer)["errors"]
+        text = "; ".join(error["message"] for error in errors)
+    except (ValueError, KeyError, TypeError):
+        text = answer
+    return " ".join(text.split())[:300]
+
+
 def _released(api: Any, repo_id: str, repo_type: str, revision: str) -> dict[str, Any] | None:
-    """The release.json at a revision; None where there is none."""
-    from huggingface_hub.errors import EntryNotFoundError
+    """The release.json at a revision; None where the Hub says there is none, or it is damaged.
+
+    Raises:
+        OSError: the Hub did not answer; what is released there is unknown.
+    """
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     try:
         path = api.hf_hub_download(repo_id, RECORD, repo_type=repo_type, revision=revision)
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (EntryNotFoundError, ValueError):
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (RemoteEntryNotFoundError, ValueError):
         return None
+    return record if isinstance(record, dict) else None
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
     china/train.parquet, china/test.parquet     the ranked selection, and a share held out by question
     all/...                                     every culture, interleaved by rank, named in a system line (default)
     china-preference/  china-pool/  china-vectors/
+
+A culture's configs are named by its slug, as `cultures.slugs` gives it.
     README.md  release.json
 
 Equal inputs give equal bytes, by which a release that is there already is known.
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 
     from caredio.runs import Run
 
-from caredio import checkpoints, disk
+from caredio import checkpoints, cultures, disk
 from caredio.cultures import Culture
 from caredio.errors import InputError
+from caredio.publishing import metadata
 
 RECORD = "release.json"
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
@@ -48,6 +51,7 @@ class Config:
             raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out is {self.held_out}; use a share from 0 to below 1.")
+        metadata.check_license(self.license)
 
 
 def is_test(question_id: str, share: float) -> bool:
@@ -73,12 +77,13 @@ def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], n
     from caredio.publishing import cards
 
     splits: dict[str, dict[str, int]] = {}
+    slugs = cultures.slugs([*run.table("ranked")["culture"], *run.table("scored")["culture"]])
     with _replacing(folder) as making:
-        for config_name, split, table in _tables(run, config, known):
+        for config_name, split, table in _tables(run, config, slugs, known):
             if len(table):
                 write(table, disk.named(making, config_name) / f"{split}.parquet")
                 splits.setdefault(config_name, {})[split] = len(table)
-        card = cards.dataset_card(run, config, making, splits, known, name)
+        card = cards.dataset_card(run, config, making, splits, slugs, known, name)
         (making / "README.md").write_text(card, encoding="utf-8")
         return _sign(making, {"kind": "dataset", "version": config.version, "rows": splits})
 
@@ -138,7 +143,9 @@ def write(table: Dataset, file: Path) -> None:
         pq.write_table(table.with_format("arrow")[:].cast(table.features.arrow_schema), content)
 
 
-def _tables(run: Run, config: Config, known: dict[str, Culture]) -> Iterator[tuple[str, str, Dataset]]:
+def _tables(
+    run: Run, config: Config, slugs: dict[str, str], known: dict[str, Culture]
+) -> Iterator[tuple[str, str, Dataset]]:
     """(config, split, table) of everything a dataset release holds."""
     from caredio.training import views
 
@@ -151,15 +158,17 @@ def _tables(run: Run, config: Config, known: dict[str, Culture]) -> Iterator[tup
         yield "all", split, views.interleaved(rows, {slug: culture.name for slug, culture in known.items()})
         for culture in sorted(set(ranked["culture"])):
             own = views.of_culture(rows, culture)
-            yield culture, split, own
+            yield slugs[culture], split, own
             if len(own):
-                yield f"{culture}-preference", split, views.preference(own)
-    for culture in sorted(set(pool["culture"])):
+                yield f"{slugs[culture]}-preference", split, views.preference(own)
+    for culture, slug in slugs.items():
         samples = views.of_culture(pool, culture)
-        yield f"{culture}-pool", "train", samples
-        used = set(samples["sample_id"]) | {other["sample_id"] for others in samples["others"] for other in others}
+        yield f"{slug}-pool", "train", samples
+        used = set(samples["sample_id"])
+        for column in ("others", "panel"):  # distinctiveness reads the former, typicality the latter
+            used.update(answer["sample_id"] for answers in samples[column] for answer in answers)
         rows = [row for row, name in enumerate(vectors["sample_id"]) if name in used]
-        yield f"{culture}-vectors", "train", vectors.select(rows)
+        yield f"{slug}-vectors", "train", vectors.select(rows)
 
 
 @contextmanager

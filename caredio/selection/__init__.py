@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from datasets import Dataset
 
     from caredio.llm.model import Model
@@ -49,8 +51,44 @@ class Config:
 
     @property
     def _shares(self) -> bool:
-        measures = self.represent.representativeness, self.distinct.distinctiveness
-        return measures[0] in ("size", "in_context") and measures[1] == "cosine"
+        return _are_shares(self.represent.representativeness, self.distinct.distinctiveness)
+
+
+def describe(stages: Mapping[str, Any]) -> list[str]:
+    """Sentences for the card on how a run's rows were ranked, from its entries in run.json."""
+    made_from = stages["scored"]["made_from"]
+    settings, asked = made_from["config"], (made_from.get("model") or {}).get("model", "")
+    return [
+        embed.describe(stages["vectors"]["made_from"]["config"]),
+        cluster.describe(settings["cluster"], stages["scored"]["theta"]),
+        represent.describe(settings["represent"], asked),
+        distinct.describe(settings["distinct"], asked),
+        rank.describe(settings["rank"], _combined(settings)),
+    ]
+
+
+def describe_order(stages: Mapping[str, Any]) -> str:
+    """In which order a run's ranked rows come, for the card."""
+    return rank.describe_order(stages["scored"]["made_from"]["config"]["rank"])
+
+
+def describe_limits(stages: Mapping[str, Any]) -> list[str]:
+    """Sentences for the card on what the rank of a run does not mean."""
+    settings = stages["scored"]["made_from"]["config"]
+    return rank.describe_limits(settings["rank"], _combined(settings))
+
+
+def _combined(settings: Mapping[str, Any]) -> str:
+    """As `Config.combine`, from run.json."""
+    score = settings["rank"]["score"]
+    if score != "auto":
+        return score
+    shares = _are_shares(settings["represent"]["representativeness"], settings["distinct"]["distinctiveness"])
+    return "product" if shares else "sum"
+
+
+def _are_shares(r: str, d: str) -> bool:
+    return r in ("size", "in_context") and d == "cosine"
 
 
 def select(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +122,14 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str, en
     columns = Features({**candidates.features, **{name: features.SCORED[name] for name in found}})
     added = Dataset.from_dict({name: values.tolist() for name, values in found.items()})
     return features.conform(features.beside(candidates, added), columns)
+
+
+def describe(settings: Mapping[str, Any], theta: float) -> str:
+    """A sentence for the card on how samples were clustered: `Config` as run.json holds it, and the theta that held."""
+    return (
+        f"Clusters: `{settings['linkage']}` linkage over question and response, within a culture, above a similarity of"
+        f" {theta:g}."
+    )
 
 
 def report(clustered: Dataset) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.markdown import code
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
 from caredio.selection.voice import turns
@@ -71,6 +72,18 @@ def compared_to(row: dict[str, Any], config: Config) -> list[list[dict[str, Any]
     for other in sorted(row["others"], key=lambda other: other["shown"]):
         of_culture.setdefault(other["culture"], []).append(other)
     return list(of_culture.values())[: config.compared]
+
+
+def describe(settings: Mapping[str, Any], model: str) -> str:
+    """A sentence for the card on what d was: `Config` as run.json holds it, and who was asked."""
+    measure, count = settings["distinctiveness"], settings["compared"]
+    how = {
+        "cosine": f"the mean distance of a response from the answers of up to {count} other cultures to the same"
+        " question (of several answers of a culture, the nearest)",
+        "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as up to"
+        f" {count} other cultures",
+    }[measure]
+    return f"Distinctiveness: `{measure}`, {how}."
 
 
 def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from caredio import features, fingerprints
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
+from caredio.markdown import code
 from caredio.selection import match
 from caredio.selection.engine import Engine
 
@@ -232,3 +233,11 @@ def _vectors(unit: np.ndarray, rows: list[int | None]) -> pa.Array:
     mask = np.array([row is None for row in rows])
     values = unit[[row or 0 for row in rows]]
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), unit.shape[1], mask=pa.array(mask))
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """A sentence for the card on what made the vectors: `Config` as run.json holds it."""
+    name = settings["embedder"]
+    if name == GIVEN:
+        return f"Embeddings: `{GIVEN}`, those of the table itself."
+    return f"Embedder: {code(Path(name).name if Path(name).is_absolute() else name)}."

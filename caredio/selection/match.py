@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Value
 
-from caredio import features
+from caredio import cultures, features
 from caredio.errors import InputError
 from caredio.selection import read, source
 
@@ -57,7 +56,7 @@ def run(table: Dataset, config: Config) -> Dataset:
         culture answered have no others: `report` counts them, distinct.py gives them no score.
 
     Raises:
-        InputError: a column is missing, a culture's name cannot name a file, or there is no row.
+        InputError: a column is missing, culture names cannot be used, or there is no row.
     """
     needed = [name for name in features.OWN if name != "question_id"]
     if missing := [name for name in needed if name not in table.column_names]:
@@ -67,7 +66,10 @@ def run(table: Dataset, config: Config) -> Dataset:
         raise InputError("the table: no rows; nothing to work on.")
     cells = own_cells(table)
     taken = _taken(table)
-    _check_cultures(cells["culture"])
+    given = source.text(read.of(table, "the table"), "culture").to_pylist()
+    spelled = [unicodedata.normalize("NFC", (name or "").strip()) for name in given]
+    cultures.check_names(spelled)
+    cultures.warn_of_spellings(spelled)
     names = sample_ids(cells)
     reasons = _reasons(cells, names, taken.pop("drop_reason", [None] * len(table)))
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
@@ -127,7 +129,8 @@ def text_id(question: str) -> str:
 def own_cells(table: Dataset) -> dict[str, list[str]]:
     """The columns of `features.OWN`, without space around the text; null, and text that shows nothing, are empty.
 
-    What is compared, ids and cultures, is in Unicode's composed form; what is trained on stays as it was typed.
+    What is compared, ids and cultures, is in Unicode's composed form, a culture in one spelling; what is trained on
+    stays as it was typed.
     """
     rows = read.of(table, "the table")
     cells = {
@@ -138,6 +141,8 @@ def own_cells(table: Dataset) -> dict[str, list[str]]:
     cells.setdefault("question_id", list(map(text_id, cells["question"])))
     for name in ("question_id", "culture"):
         cells[name] = [unicodedata.normalize("NFC", text) for text in cells[name]]
+    if "culture" in cells:
+        cells["culture"] = cultures.one_spelling(cells["culture"])
     return cells
 
 
@@ -149,14 +154,6 @@ def visible(text: str) -> bool:
 def sample_ids(cells: dict[str, list[str]]) -> list[str]:
     """The sample_id of every row of `own_cells`."""
     return list(map(features.sample_id, cells["culture"], cells["question"], cells["response"]))
-
-
-def _check_cultures(cultures: list[str]) -> None:
-    for row, culture in enumerate(cultures, start=1):
-        if culture and not re.fullmatch(r"[^\W_][\w .-]*", culture):  # it will name a file and a config
-            raise InputError(
-                f"the table, row {row}: culture {culture!r} must be letters, digits, spaces, '_', '.' or '-' only."
-            )
 
 
 def _reasons(cells: dict[str, list[str]], names: list[str], dropped: list[str | None]) -> list[str | None]:

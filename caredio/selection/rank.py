@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, Value
@@ -32,7 +33,7 @@ class Config:
     weight: float = field(default=1.0, metadata={"help": "weight of distinctiveness in the sum"})
     ranking: str = field(
         default="score",
-        metadata={"help": "what rows are ranked by: the score, or a baseline over all rows"}
+        metadata={"help": "what rows are ranked by: the score, or a baseline over all rows that can be compared"}
         | {"choices": ("score", "random", "longest", "kcenter", "facility_location")},
     )
     seed: int = field(default=0, metadata={"help": "seed of every draw"})
@@ -120,11 +121,20 @@ BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Config], list[f
 }
 
 
+_ORDERS = {  # what comes first by each
+    "random": "by chance",
+    "longest": "the response of most characters first",
+    "kcenter": "each next row is the farthest from those taken (farthest-first traversal)",
+    "facility_location": "each next row is the one that makes all rows most similar to their nearest taken row",
+}
+
+
 def score(scored: Dataset, vectors: Dataset, config: Config, combine: str) -> Dataset:
     """Add `score` and `drop_reason`; the pool a culture's ranked split is taken from.
 
     drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (r or d is
-    unknown), over_budget. A baseline ranks all rows, so there only the budget drops.
+    unknown), over_budget. A baseline ranks all rows that another culture's can be compared with, cluster centres or
+    not: the rows that the score could have ranked.
 
     Args:
         combine: `product` or `sum`.
@@ -134,18 +144,18 @@ def score(scored: Dataset, vectors: Dataset, config: Config, combine: str) -> Da
     scored = features.require(scored, needed, "scored candidates")
     r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
     reasons: list[str | None] = [None] * len(scored)
-    if config.ranking == "score":
-        for row, is_center in enumerate(scored["is_center"]):
-            if not is_center:
-                reasons[row] = "redundant"
-            elif not compared[row]:
-                reasons[row] = "no_other_culture"
-            elif r[row] is None or d[row] is None:
-                reasons[row] = "unmeasured"
+    by_score = config.ranking == "score"
+    for row, is_center in enumerate(scored["is_center"]):
+        if by_score and not is_center:
+            reasons[row] = "redundant"
+        elif not compared[row]:
+            reasons[row] = "no_other_culture"
+        elif by_score and (r[row] is None or d[row] is None):
+            reasons[row] = "unmeasured"
     scores: list[float | None] = [None] * len(scored)
     names, responses = scored["sample_id"][:], scored["response"][:]
     for rows in _by_culture(scored["culture"][:], names, reasons):
-        if config.ranking == "score":
+        if by_score:
             of_r, of_d = [r[row] for row in rows], [d[row] for row in rows]
             found: Sequence[float | None] = (
                 product(of_r, of_d) if combine == "product" else sum_of_z(of_r, of_d, config.weight)
@@ -183,6 +193,37 @@ def run(pool: Dataset) -> Dataset:
         "completion": [[{"role": "assistant", "content": text}] for text in kept["response"]],
     }
     return features.beside(kept, Dataset.from_dict(added, features=columns)).select_columns(list(features.RANKED))
+
+
+def describe(settings: Mapping[str, Any], combine: str) -> str:
+    """Sentences for the card on what the rank follows: `Config` as run.json holds it, and how r and d combined."""
+    ranking, budget = settings["ranking"], settings["budget"]
+    if ranking == "score":
+        how = {
+            "product": "the `product` of representativeness and distinctiveness",
+            "sum": "the `sum` of representativeness and distinctiveness in standard deviations within the culture, the"
+            f" latter with weight {settings['weight']:g}",
+        }[combine]
+        rule = f"Rank: by `score`, {how}. Only the centre of a cluster is ranked"
+    else:
+        rule = (
+            f"Rank: `{ranking}`, a baseline: {_ORDERS[ranking]}. Representativeness and distinctiveness are in the"
+            " rows, but decided nothing. Rows are ranked whether or not they are the centre of a cluster"
+        )
+    return f"{rule}, where another culture answered its question. A culture keeps at most {budget} rows."
+
+
+def describe_order(settings: Mapping[str, Any]) -> str:
+    """In which order ranked rows come, for the card: `Config` as run.json holds it."""
+    ranking = settings["ranking"]
+    return "**best first**, by their score" if ranking == "score" else f"in the order of the baseline `{ranking}`"
+
+
+def describe_limits(settings: Mapping[str, Any], combine: str) -> list[str]:
+    """Sentences for the card on what a rank does not mean: `Config` as run.json holds it, and how r and d combined."""
+    if settings["ranking"] != "score" or (combine == "sum" and not settings["weight"]):
+        return []
+    return ["Distinctive does not mean typical: rows were preferred for differing from other cultures' answers."]
 
 
 def _by_culture(cultures: list[str], names: list[str], reasons: list[str | None]) -> list[list[int]]:

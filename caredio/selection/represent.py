@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,7 @@ from caredio.llm.ask import FAILED, ask
 from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
+from caredio.markdown import code
 from caredio.selection import validation
 from caredio.selection.embed import matrix
 from caredio.selection.voice import turns
@@ -131,6 +133,21 @@ def run(
     told = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
     column = {"representativeness": [told.get(name) for name in clustered["sample_id"]]}
     return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
+
+
+def describe(settings: Mapping[str, Any], model: str) -> str:
+    """A sentence for the card on what r was: `Config` as run.json holds it, and who was asked."""
+    measure = settings["representativeness"]
+    how = {
+        "size": "how many samples a centre's cluster holds",
+        "typicality": f"the density of a response among all that its culture says here (kernel width {KAPPA:g})",
+        "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
+        " the culture to be shown the sample",
+        "in_context": f"the share of up to {settings['validation_items']} questions a culture"
+        f" ({code(Path(settings['validation']).name)}) that {code(model)} answers right when shown up to"
+        f" {settings['shots']} samples of a cluster, for the {settings['centers']} largest clusters of a culture",
+    }[measure]
+    return f"Representativeness: `{measure}`, {how}."
 
 
 class Kin:

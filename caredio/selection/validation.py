@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from caredio import cultures
 from caredio.errors import InputError
 
 _COLUMNS = ("country", "prompt", "choices", "answer_idx")
@@ -31,7 +32,7 @@ class Item(NamedTuple):
 
 
 def read(path: Path | str) -> dict[str, list[Item]]:
-    """The items of a file by country, in lower case with underscores.
+    """The items of a file by country, as a slug.
 
     Raises:
         InputError: names the file, and the row and column of a mistake; there is no row.
@@ -44,8 +45,7 @@ def read(path: Path | str) -> dict[str, list[Item]]:
             if missing:
                 raise InputError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}.")
             for number, row in enumerate(reader, start=1):
-                country = (row["country"] or "").strip().lower().replace(" ", "_")
-                items[country].append(_item(row, f"{path}, row {number}"))
+                items[cultures.slug((row["country"] or "").strip())].append(_item(row, f"{path}, row {number}"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
@@ -68,7 +68,8 @@ def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
     Raises:
         InputError: there are none.
     """
-    found = items.get(culture) or items.get(_SHORT.get(culture, ""))
+    slug = cultures.slug(culture)
+    found = items.get(slug) or items.get(_SHORT.get(slug, ""))
     if not found:
         raise InputError(f"{path}: no question on {culture}; found {', '.join(sorted(items))}.")
     return found

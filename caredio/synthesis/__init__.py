@@ -6,9 +6,11 @@ With rounds of optimisation, what contrast.py writes is `contrasted`, and `candi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from datasets import Dataset
 
     from caredio.cultures import Culture
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 from caredio.llm.plan import is_local
 from caredio.selection import embed
-from caredio.synthesis import adapt, contrast, isolated, languages, optimize, personas, questions, roleplay
+from caredio.synthesis import adapt, checks, contrast, isolated, languages, optimize, personas, questions, roleplay
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,22 @@ def speakers(targets: list[Culture], cultures: dict[str, Culture], config: Confi
     """The targets and the neighbours that stand in their prompts, by slug."""
     slugs = [slug for target in targets for slug in (target.slug, *adapt.shown(target, config.adapt))]
     return {slug: cultures[slug] for slug in dict.fromkeys(slugs)}
+
+
+def describe(stages: Mapping[str, Any]) -> list[str]:
+    """Sentences for the card on how a run's candidates were written, from its entries in run.json."""
+    made_from = {name: entry["made_from"] for name, entry in stages.items()}
+    settings = {name: entry["config"] for name, entry in made_from.items()}
+    asked = (made_from["candidates"].get("model") or {}).get("model", "")
+    return [
+        questions.describe(settings["questions"]["questions"], len(settings["questions"]["topics"])),
+        roleplay.describe(settings["answers"]["roleplay"]),
+        adapt.describe(settings["adapted"]["adapt"]),
+        personas.describe(settings["isolated"]["personas"]),
+        contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]["contrast"]),
+        optimize.describe(settings["candidates"].get("optimize"), asked),
+        checks.describe(settings["questions"]["questions"]["checks"]),
+    ]
 
 
 def synthesize(

@@ -6,6 +6,7 @@ then rewrites the question; the comparison comes first, as its chain of thought.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,16 @@ class Config:
             raise InputError("neighbours must be at least 1: without another culture there is nothing to compare.")
         if self.language not in LANGUAGES:
             raise InputError(f"language is {self.language!r}; use {' or '.join(LANGUAGES)}.")
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """Sentences for the card on the adaptation: `Config` as run.json holds it."""
+    language = {"en": "`en`, English", "own": "`own`, the first one of each culture"}[settings["language"]]
+    count = settings["neighbours"]
+    return (
+        "Adaptation: each question is rewritten for each culture, after its answer was compared with those of"
+        f" up to {count} neighbouring culture{'s' if count > 1 else ''}. Language of questions and answers: {language}."
+    )
 
 
 def shown(culture: Culture, config: Config) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ import functools
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from caredio import features
 from caredio.cultures import Culture
@@ -116,6 +117,13 @@ class Config:
     @property
     def on(self) -> bool:
         return self.checks == "all"
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """A sentence for the card on the checks: `Config` as run.json holds it."""
+    if settings["checks"] != "all":
+        return f"Checks of the text: `{settings['checks']}`."
+    return "Checks of the text: `all`; what failed was asked for once more, then dropped with its reason."
 
 
 def against(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,14 @@ class Config:
     def __post_init__(self) -> None:
         if self.compared < 1:
             raise InputError("compared must be at least 1: distinctiveness needs another culture.")
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """A sentence for the card on the contrast: `Config` as run.json holds it."""
+    return (
+        "Contrast: each culture answers its question again, shown the neighbours' answers; up to"
+        f" {settings['compared']} cultures that were not shown answer it too."
+    )
 
 
 def compared(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +26,7 @@ from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.model import Model
+from caredio.markdown import code
 from caredio.selection import distinct, embed, represent
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, scales, unit, z
 from caredio.synthesis.redraw import Drawn, Writer
@@ -89,6 +90,19 @@ class Config:
             raise InputError("embedder is given, but new texts have no vectors yet; name one that makes them.")
         if self.held_out == self.embed.embedder:
             raise InputError("held_out is the embedder of the optimisation; a report needs another.")
+
+
+def describe(settings: Mapping[str, Any] | None, model: str) -> str:
+    """A sentence for the card on the optimisation: `Config` as in run.json (None: none ran), and who was asked."""
+    if not settings or not settings["optimize_rounds"]:
+        return "Optimisation: none."
+    rounds, by = settings["optimize_rounds"], settings["objective"]
+    of = embed.describe(settings["embed"]).rstrip(".") if by == "embeddings" else f"of {code(model)}"
+    return (
+        f"Optimisation: {rounds} round{'s' if rounds > 1 else ''} of up to {settings['other_responses']} other"
+        f" responses and {settings['other_questions']} other questions a row; the best by `{by}` ({of}) is kept,"
+        f" with weight {settings['weight']:g} on distinctiveness."
+    )
 
 
 class Sample(NamedTuple):

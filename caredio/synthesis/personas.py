@@ -13,8 +13,9 @@ are those of official statistics, the same for every culture, so that none is pi
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from caredio.cultures import Culture
 from caredio.errors import InputError
@@ -48,6 +49,14 @@ class Config:
     def __post_init__(self) -> None:
         if self.personas < 0:
             raise InputError("personas must be 0 (nobody in particular answers) or more.")
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """A sentence for the card on who answers: `Config` as run.json holds it."""
+    count = settings["personas"]
+    if not count:
+        return "Personas: none; each culture answers as nobody in particular."
+    return f"Personas: {count} {'people' if count > 1 else 'person'} of each culture, drawn by seed, answered besides."
 
 
 def panel(culture: Culture, question_id: str, config: Config) -> list[str]:

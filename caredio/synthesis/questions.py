@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,6 +160,15 @@ class Known:
                 return False
         self._taken.append(coded)
         return True
+
+
+def describe(settings: Mapping[str, Any], topics: int) -> str:
+    """A sentence for the card on the questions: `Config` as run.json holds it."""
+    return (
+        f"Questions: up to {settings['per_topic']} on each of {topics} topic{'s' if topics > 1 else ''}, by"
+        f" Self-Instruct in at most {settings['rounds']} rounds; of those with a ROUGE-L of {settings['rouge_l']:g} or"
+        " more, one is kept."
+    )
 
 
 def run(topics: Dataset, config: Config, model: Model, cultures: dict[str, Culture] | None = None) -> Dataset:

@@ -5,7 +5,7 @@ questions -> answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from caredio.llm.ask import ask
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
 from caredio.llm.store import Answer
+from caredio.markdown import code
 from caredio.synthesis import checks, languages
 
 ALONE = {"condition": "isolated", "draw": 0}
@@ -87,6 +88,11 @@ def answer(
         writes=response,
         desc=desc,
     )
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """A sentence for the card on the answers: `Config` as run.json holds it."""
+    return f"Answers: {settings['sentences']} sentences, worded as {code(settings['register'])}."
 
 
 def run(questions: Dataset, config: Config, model: Model, cultures: dict[str, Culture]) -> Dataset:

@@ -1,11 +1,14 @@
 """Publishing over HTTP to a local Hub, and what its users then load."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
 
 import pytest
+import yaml
 from hub_server import HubServer
 from test_release import table, trained
 
@@ -132,6 +135,48 @@ def test_a_crash_between_commit_and_tag_is_mended_by_publishing_again(hub, run, 
     assert state(hub, tmp_path / "home") == (commits, {"v1.0.0": commits[0]})
 
 
+def test_the_code_of_a_card_runs_for_every_culture_s_name(hub, tmp_path):
+    names = ["C\u00f4te d'Ivoire", "north-korea", "3rd", "class", 'a "b" \\ c', "all", "mexico-pool", "\u65e5\u672c"]
+    rows = [
+        {
+            "question_id": f"q{number}",
+            "question": f"Question {number}?",
+            "response": f"{name} {number}",
+            "culture": name,
+        }
+        for number in range(3)
+        for name in names
+    ]
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    caredio.select(tmp_path / "run", own, theta=0.99, compared=7)
+    arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--held-out", 0, "--push", "caredio/cardset")
+    publish(hub, tmp_path / "run", tmp_path / "home", *arguments)
+    page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    found = python(
+        hub,
+        tmp_path / "fresh",
+        block
+        + textwrap.dedent("""
+        import json
+        from datasets import get_dataset_config_names
+        names = get_dataset_config_names("caredio/cardset", revision="v1.0.0")
+        whole = load_dataset("caredio/cardset", split="train", revision="v1.0.0")
+        print(json.dumps([len(first), sorted(names), len(whole), sorted(set(whole["culture"]))]))
+        """),
+    )
+    rows_of_first, configs, whole, cultures = json.loads(found[-1])
+    assert (rows_of_first, whole) == (3, 24)
+    assert cultures == sorted(names)
+    slugs = {"cote_d_ivoire", "north_korea", "culture_3rd", "class", "a_b_c", "culture_all", "mexico_pool"}
+    slugs |= {name for name in configs if re.fullmatch("culture_[0-9a-f]{8}", name)}
+    assert len(slugs) == 8
+    assert set(configs) == {"all"} | {
+        slug + view for slug in slugs for view in ("", "-preference", "-pool", "-vectors")
+    }
+
+
 def test_what_a_release_lacks_is_deleted_in_its_commit(hub, run, tmp_path):
     publish(hub, run, tmp_path / "home", "--to", tmp_path / "r1", "--version", "v1.0.0", "--push", "caredio/cardset")
     few = tmp_path / "few"
@@ -172,6 +217,91 @@ def test_a_refusal_is_one_sentence_without_the_token(hub, run, tmp_path, repo):
     assert "hf_nobody" not in done.stderr
     sentence = done.stderr.strip().splitlines()[-1]
     assert ("check HF_TOKEN" in sentence) if repo == "caredio/cardset" else ("write it as owner/name" in sentence)
+
+
+def created(hub):
+    return [request for request in hub.requests if "/repos/create" in request.path or "/commit/" in request.path]
+
+
+def test_a_card_that_the_hub_refuses_creates_no_repository(hub, run, tmp_path):
+    """bsd is a licence that the real Hub lists and this one does not, as a Hub of another day may not."""
+    arguments = ("--to", tmp_path / "r", "--push", "caredio/cardset", "--license", "bsd")
+    done = publish(hub, run, tmp_path / "home", *arguments, check=False)
+    assert done.returncode == 2
+    sentence = done.stderr.strip().splitlines()[-1]
+    assert 'refuses the card ("license" must be one of the listed identifiers); nothing was sent.' in sentence
+    assert not created(hub)
+
+
+@pytest.mark.parametrize("repo", ["cardset", "caredio/card--set", "caredio/" + "x" * 97, "a/b/c"])
+def test_a_name_that_is_no_repository_s_is_refused_before_anything_is_asked(hub, run, tmp_path, repo):
+    done = publish(hub, run, tmp_path / "home", "--to", tmp_path / "r", "--push", repo, check=False)
+    assert done.returncode == 2
+    assert "write it as owner/name" in done.stderr.strip().splitlines()[-1]
+    assert not hub.requests
+
+
+def test_languages_go_to_the_hub_as_iso_639(hub, tmp_path):
+    rows = [json.loads(line) for line in table(tmp_path).read_text().splitlines()]
+    spoken = {"china": "zh-Hant-TW", "united_kingdom": "English", "narnia": "und"}
+    tagged = tmp_path / "tagged.jsonl"
+    tagged.write_text("".join(json.dumps(row | {"language": spoken[row["culture"]]}) + "\n" for row in rows))
+    caredio.select(tmp_path / "run", tagged, theta=0.99)
+    arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    publish(hub, tmp_path / "run", tmp_path / "home", *arguments)
+    page = (tmp_path / "r" / "README.md").read_text()
+    assert yaml.safe_load(page.split("---\n")[1])["language"] == ["en", "zh"]
+
+
+def fast(hub, run, home, *arguments):
+    """`publish` whose pauses between attempts are short."""
+    command = ["publish", "--out", str(run), *map(str, arguments)]
+    script = f"""
+        import caredio.cli, caredio.publishing.hub as hub
+        hub._PAUSE = 0.01
+        caredio.cli.main({command!r})
+    """
+    script = textwrap.dedent(script)
+    return subprocess.run(
+        [sys.executable, "-c", script], env=hub.environment(home), capture_output=True, text=True, check=False
+    )
+
+
+def test_a_lost_connection_is_not_other_content(hub, run, tmp_path):
+    arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    publish(hub, run, tmp_path / "home", *arguments)
+    before = state(hub, tmp_path / "home")
+    hub.fail("(GET|HEAD)", "/resolve/", times=500)
+    done = fast(hub, run, tmp_path / "fresh", *arguments)
+    assert done.returncode == 2
+    assert "other content" not in done.stderr
+    assert "did not take the release in 6 attempts" in done.stderr
+    hub.faults.clear()
+    hub.fail("(GET|HEAD)", "/resolve/", times=2)
+    assert fast(hub, run, tmp_path / "fresh2", *arguments).returncode == 0
+    hub.faults.clear()
+    assert state(hub, tmp_path / "home") == before
+
+
+@pytest.mark.parametrize("record", [None, "{half", "[]"])
+def test_a_tag_without_a_readable_record_is_not_other_content_either(hub, run, tmp_path, record):
+    python(
+        hub,
+        tmp_path / "home",
+        f"""
+        from huggingface_hub import HfApi
+        api = HfApi()
+        api.create_repo("caredio/cardset", repo_type="dataset")
+        if {record!r}:
+            api.upload_file(path_or_fileobj={record!r}.encode(), path_in_repo="release.json",
+                            repo_id="caredio/cardset", repo_type="dataset")
+        api.create_tag("caredio/cardset", tag="v1.0.0", repo_type="dataset")
+        """,
+    )
+    arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    done = publish(hub, run, tmp_path / "home", *arguments, check=False)
+    assert done.returncode == 2
+    assert "v1.0.0 is a tag there without a readable release.json; choose another --version" in done.stderr
 
 
 def test_an_unreachable_hub_is_told(hub, run, tmp_path, monkeypatch):

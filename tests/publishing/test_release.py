@@ -172,12 +172,52 @@ def test_no_question_held_out_leaves_no_test_split(run, tmp_path):
     assert len(load(folder, "china", "train", tmp_path / "cache")) == len(ranked)
 
 
+@pytest.mark.parametrize("name", ["all", "ALL", "default", "mexico-pool", "mexico-vectors", "MEXICO ", "con", "a/b"])
+def test_no_name_of_a_culture_loses_rows(tmp_path, name):
+    rows = [
+        {"question_id": f"q{number}", "question": f"Question {number}?", "response": f"{one} {number}", "culture": one}
+        for number in range(4)
+        for one in ("mexico", "egypt", name)
+    ]
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    caredio.select(tmp_path / "run", own, theta=0.99)
+    folder = caredio.publish(tmp_path / "run", held_out=0)
+    cultures = {"mexico", "egypt", name} - {"MEXICO "}  # the same as mexico
+    ranked = runs.read(sorted((tmp_path / "run" / "ranked").glob("*.parquet")))
+    whole = load(folder, "all", "train", tmp_path / "cache")
+    assert set(ranked["culture"]) == set(whole["culture"]) == cultures
+    assert len(ranked) == len(whole)
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    assert len({one.casefold() for one in names}) == 1 + 4 * len(cultures)
+    for view, columns in (("", features.RANKED), ("pool", features.SCORED), ("preference", features.PREFERENCE)):
+        configs = [one for one in names if one.partition("-")[2] == view and one != "all"]
+        tables = [load(folder, one, "train", tmp_path / "cache") for one in configs]
+        assert sorted(table["culture"][0] for table in tables) == sorted(cultures)
+        assert all(table.features == columns and len(set(table["culture"])) == 1 for table in tables)
+    assert sum(len(load(folder, one, "train", tmp_path / "cache")) for one in names if one.endswith("-pool")) == 12
+
+
+def test_a_release_of_an_earlier_version_is_replaced(run, tmp_path):
+    """It named folders by the culture as it was spelled, and its record knew fewer fields."""
+    old = tmp_path / "r"
+    (old / "South Korea-pool").mkdir(parents=True)
+    (old / "South Korea-pool" / "train.parquet").write_bytes(b"PAR1")
+    (old / "release.json").write_text(json.dumps({"kind": "dataset", "version": "v0.0.1"}))
+    caredio.publish(run, to=old, version="v1.0.0")
+    assert json.loads((old / "release.json").read_text())["version"] == "v1.0.0"
+    assert not (old / "South Korea-pool").exists()
+
+
 def test_an_unfinished_run_is_told(tmp_path):
     with pytest.raises(InputError, match="no finished ranked table"):
         caredio.publish(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("settings", "match"), [({"version": "1.0"}, "version"), ({"held_out": 1.0}, "held_out")])
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [({"version": "1.0"}, "version"), ({"held_out": 1.0}, "held_out"), ({"license": "CC BY 4.0"}, "cc-by-4.0")],
+)
 def test_settings_that_cannot_be_are_told(settings, match):
     with pytest.raises(InputError, match=match):
         Config(**settings)

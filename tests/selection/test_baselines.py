@@ -101,14 +101,16 @@ VECTORS = Dataset.from_list(
 
 @pytest.mark.parametrize("ranking", rank.BASELINES)
 @pytest.mark.parametrize("budget", [1, 5, 100])
-def test_a_baseline_ranks_every_row_up_to_the_budget_whatever_the_row_order(ranking, budget):
+def test_a_baseline_ranks_every_row_that_can_be_compared_up_to_the_budget_whatever_the_row_order(ranking, budget):
     config = rank.Config(budget, ranking=ranking)
     pool = rank.score(table(), VECTORS, config, "product")
     ranked = rank.run(pool)
-    for culture, rows in (("china", 3), ("japan", 12)):
+    for culture, rows in (("china", 2), ("japan", 10)):  # without those of `compared` 0
         ranks = [row["rank"] for row in ranked if row["culture"] == culture]
         assert ranks == list(range(1, min(budget, rows) + 1))
-    assert set(pool["drop_reason"]) <= {None, "over_budget"}
+    assert set(pool["drop_reason"]) <= {None, "over_budget", "no_other_culture"}
+    alone = {row["sample_id"] for row in pool if row["drop_reason"] == "no_other_culture"}
+    assert alone == {NAMES[row] for row in (0, 7, 14)}
     for seed in range(3):
         shuffled = table().select(random.Random(seed).sample(range(15), 15))
         assert rank.run(rank.score(shuffled, VECTORS, config, "product")).to_list() == ranked.to_list()

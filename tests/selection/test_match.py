@@ -361,9 +361,19 @@ def test_a_culture_and_an_id_are_the_same_however_their_accents_are_typed():
     assert [[one["culture"] for one in row["others"]] for row in candidates][:2] == [["Peru"], ["Peru"]]
 
 
-def test_a_culture_that_could_name_no_file_is_told_with_its_row():
-    with pytest.raises(InputError, match=r"the table, row 2: culture '\.\./etc' must be"):
-        match.run(table("q1 japan rice", "q1 ../etc x"), match.Config())
+def test_names_that_cannot_be_used_are_named_all_at_once_with_their_rows():
+    rows = table("q1 japan rice", "q1 .. x", "q1 \u2026 y")
+    rows = rows.remove_columns("culture").add_column("culture", ["japan", "..", "a\nb"])
+    with pytest.raises(InputError, match=r"2 culture names cannot be used \(row 2: '\.\.' .*; row 3: 'a\\nb' "):
+        match.run(rows, match.Config())
+
+
+def test_a_culture_spelled_in_two_cases_is_one_and_a_warning(caplog):
+    rows = table("q1 japan a", "q1 Japan b", "q2 Japan c", "q1 china d")
+    candidates = match.run(rows, match.Config())
+    assert candidates["culture"][:] == ["Japan", "Japan", "Japan", "china"]
+    assert [one["culture"] for one in candidates[0]["others"]] == ["china"]
+    assert caplog.messages == ["culture 'Japan' is also spelled 'japan'; its rows are one culture."]
 
 
 def test_what_cannot_be_compared_is_counted_and_told(caplog):

@@ -1,0 +1,245 @@
+"""Cards over a grid of settings, each read against the run it was made from."""
+
+import dataclasses
+import itertools
+import json
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from datasets import Dataset
+
+import caredio
+from caredio.publishing.release import is_test
+from caredio.selection import rank
+
+ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
+R = ("size", "typicality", "information", "in_context")
+D = ("cosine", "information")
+RANKINGS = ("score", "random", "longest", "kcenter", "facility_location")
+AXES = {
+    "representativeness": R,
+    "distinctiveness": D,
+    "score": ("auto", "product", "sum"),
+    "ranking": RANKINGS[:-1],  # facility_location compiles for long; its sentence is read below
+    "linkage": ("average", "single"),
+    "embedder": ("given", "openai:scripted-embedder"),
+    "held_out": (0.0, 0.05, 0.5),
+    "budget": (2, 1000),
+    "weight": (0.0, 1.0, 0.25),
+    "theta": (0.25, 0.5),
+    "generator": (None, "some-model"),
+}
+COLUMNS = ["question_id", "question", "response", "culture"]
+
+
+def possible(one):
+    return one["score"] != "product" or (
+        one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
+    )
+
+
+def pairwise(axes, allowed):
+    """Combinations in which every allowed pair of values meets, found greedily among random ones."""
+    draw = random.Random(0)
+    pool = [{name: draw.choice(values) for name, values in axes.items()} for _ in range(4000)]
+    pool = [one for one in pool if allowed(one)]
+    covers = [set(itertools.combinations(one.items(), 2)) for one in pool]
+    left, chosen = set().union(*covers), []
+    while left:
+        best = max(range(len(pool)), key=lambda row: len(covers[row] & left))
+        chosen.append(pool[best])
+        left -= covers[best]
+    return chosen
+
+
+GRID = pairwise(AXES, possible)
+
+
+def own(folder, generator):
+    """Twelve questions answered by three cultures, their vectors given; one question only by one culture."""
+    draw = np.random.default_rng(0)
+    rows = [
+        {
+            "question_id": f"q{number:02d}",
+            "question": f"What is eaten at feast {number}?",
+            "response": f"{answer} number {number}" + " and more" * (number % 3),
+            "culture": culture,
+            "sample_embedding": draw.normal(size=8).tolist(),
+            "response_embedding": draw.normal(size=8).tolist(),
+            "generator": generator,
+        }
+        for number in range(12)
+        for culture, answer in (("china", "rice"), ("C\u00f4te d'Ivoire", "fufu"), ("united_kingdom", "toast"))
+        if number or culture == "china"
+    ]
+    path = folder / "own.parquet"
+    Dataset.from_list(rows).to_parquet(path)
+    return path
+
+
+def test_every_baseline_has_a_sentence_of_its_own():
+    said = {
+        ranking: rank.describe(dataclasses.asdict(rank.Config(7, ranking=ranking)), "product")
+        for ranking in rank.BASELINES
+    }
+    for ranking, text in said.items():
+        assert text.startswith(f"Rank: `{ranking}`, a baseline: ")
+        assert text.endswith("A culture keeps at most 7 rows.")
+        assert named(text, RANKINGS) == {ranking}
+    assert len({text.split(":")[2] for text in said.values()}) == len(rank.BASELINES)
+
+
+def known_answers(folder):
+    """BLEnD's questions, the American ones given to another country."""
+    path = folder / "known.csv"
+    path.write_text(ITEMS.read_text(encoding="utf-8").replace(",US,", ",C\u00f4te d'Ivoire,"), encoding="utf-8")
+    return str(path)
+
+
+def released(folder):
+    """(YAML head, body, config -> split -> rows) of a release."""
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    head, body = page.split("---\n", 2)[1:]
+    tables = {}
+    for file in folder.glob("*/*.parquet"):
+        tables.setdefault(file.parent.name, {})[file.stem] = pq.read_table(file).to_pylist()
+    return yaml.safe_load(head), body, tables
+
+
+def line(body, start):
+    found = [text for text in body.splitlines() if text.startswith(f"- {start}")]
+    assert len(found) == 1, (start, found)
+    return found[0]
+
+
+def named(text, values):
+    """Those of the values that stand in the text as code."""
+    return {value for value in values if f"`{value}`" in text}
+
+
+def check_method(body, one, combine, model):
+    """Every setting that ran is named in its line, and no other value of it anywhere."""
+    assert named(line(body, "Representativeness:"), R) == {one["representativeness"]}
+    assert named(line(body, "Distinctiveness:"), D) == {one["distinctiveness"]}
+    assert named(body, R + D) == {one["representativeness"], one["distinctiveness"]}
+    assert named(line(body, "Clusters:"), ("average", "single")) == {one["linkage"]}
+    assert f"similarity of {one['theta']:g}." in line(body, "Clusters:")
+    assert not re.search("average" if one["linkage"] == "single" else "single", body)
+    for text, asks in (("Representativeness:", ("information", "in_context")), ("Distinctiveness:", ("information",))):
+        measure = one[text.lower().rstrip(":")]
+        assert (f"`{model}`" in line(body, text)) == (measure in asks)
+    rank = line(body, "Rank:")
+    assert named(body, RANKINGS) == {one["ranking"]}
+    assert f"at most {one['budget']} rows" in rank
+    assert ("a baseline" in rank) == (one["ranking"] != "score")
+    assert named(body, ("product", "sum")) == ({combine} if one["ranking"] == "score" else set())
+    if one["ranking"] == "score" and combine == "sum":
+        assert f"weight {one['weight']:g}." in rank
+    by_score = one["ranking"] == "score" and (combine == "product" or one["weight"] > 0)
+    assert ("rows were preferred for differing" in body) == by_score
+    assert ("best first" in body) == (one["ranking"] == "score")
+
+
+def check_rows(body, tables, held_out):
+    """Splits, counts and vectors are what the files hold."""
+    ranked = tables["all"]
+    assert ("`test` holds" in body) == (set(ranked) == {"train", "test"})
+    questions = {row["question_id"] for rows in ranked.values() for row in rows}
+    out = {name for name in questions if is_test(name, held_out)}
+    if set(ranked) == {"train", "test"}:
+        share = 100 * len(out) / len(questions)
+        assert f"`test` holds {len(out)} of the {len(questions)} ranked questions ({share:.3g} %)" in body
+    else:
+        assert f"Every ranked row is in `{next(iter(ranked))}`." in body
+    for slug in ("china", "cote_d_ivoire", "united_kingdom"):
+        cells = next(text for text in body.splitlines() if f"(`{slug}`)" in text).split(" | ")
+        held = tables.get(slug, {})
+        assert cells[1:4] == [str(len(held.get(split, []))) for split in ("train", "test")] + [
+            str(len(tables[f"{slug}-pool"]["train"]))
+        ]
+        pool = tables[f"{slug}-pool"]["train"]
+        vectors = {row["sample_id"] for row in tables[f"{slug}-vectors"]["train"]}
+        assert vectors == {row["sample_id"] for row in pool} | {
+            other["sample_id"] for row in pool for column in ("others", "panel") for other in row[column]
+        }
+
+
+@pytest.mark.parametrize("one", GRID, ids=lambda one: "-".join(str(value) for value in one.values()))
+def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
+    settings = {name: value for name, value in one.items() if name not in ("held_out", "generator")}
+    table = own(tmp_path, one["generator"])
+    asking = {"model": "scripted", "base_url": server.url, "retries": 0, "validation": known_answers(tmp_path)}
+    shown = {"validation_items": 2} | asking
+    caredio.select(tmp_path / "run", table, **settings, **shown)
+    folder = caredio.publish(tmp_path / "run", held_out=one["held_out"])
+    head, body, tables = released(folder)
+    shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
+    combine = one["score"] if one["score"] != "auto" else "product" if shares else "sum"
+    check_method(body, one, combine, "scripted")
+    check_rows(body, tables, one["held_out"])
+    if one["embedder"] == "given":
+        assert "`given`" in line(body, "Embeddings:")
+        assert "Embedder:" not in body
+    else:
+        assert line(body, "Embedder:") == f"- Embedder: `{one['embedder']}`."
+        assert "given`" not in body
+    assert "A language model wrote" not in body
+    assert "Text: selected from `own.parquet`" in body
+    assert ("Its rows name as generator: `some-model`." in body) == bool(one["generator"])
+    assert "language" not in head
+    unranked = [row for row in tables["china-pool"]["train"] if row["question_id"] == "q00"]
+    assert [row["drop_reason"] for row in unranked if row["drop_reason"] != "redundant"] in (["no_other_culture"], [])
+    assert not any(row["question_id"] == "q00" for row in itertools.chain(*tables["all"].values()))
+
+
+WRITTEN = {
+    "personas": (0, 2),
+    "register": ("plain words", "everyday speech"),
+    "language": ("en", "own"),
+    "neighbours": (1, 2),
+    "sentences": ("two or three", "one"),
+    "checks": ("all", "none"),
+    "optimize_rounds": (0, 1),
+    "objective": ("embeddings", "likelihood"),
+    "per_topic": (2, 3),
+}
+WRITTEN_GRID = pairwise(
+    WRITTEN, lambda one: one["language"] == "en" or one["checks"] == "none"
+)  # the endpoint speaks English
+
+
+@pytest.mark.parametrize("one", WRITTEN_GRID, ids=lambda one: "-".join(str(value) for value in one.values()))
+def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
+    asking = {"model": "scripted", "base_url": server.url, "retries": 0, "embedder": "openai:scripted-embedder"}
+    caredio.build(tmp_path / "run", ["china", "brazil"], ["food"], **one, **asking, theta=0.5)
+    head, body, tables = released(caredio.publish(tmp_path / "run"))
+    for slug in ("china", "brazil"):
+        panel = {other["sample_id"] for row in tables[f"{slug}-pool"]["train"] for other in row["panel"]}
+        assert bool(panel) == bool(one["personas"])
+        assert panel <= {row["sample_id"] for row in tables[f"{slug}-vectors"]["train"]}
+    assert "- Text written by: `scripted` (answering as `scripted-2026-01-01`)." in body
+    assert "A language model wrote these texts." in body
+    assert "selected from" not in body
+    assert f"up to {one['per_topic']} on each of 1 topic," in line(body, "Questions:")
+    assert line(body, "Answers:") == f"- Answers: {one['sentences']} sentences, worded as `{one['register']}`."
+    assert f"up to {one['neighbours']} neighbouring" in line(body, "Adaptation:")
+    assert named(line(body, "Adaptation:"), ("en", "own")) == {one["language"]}
+    assert head["language"] == (["en"] if one["language"] == "en" else ["pt", "zh"])
+    assert ("none" in line(body, "Personas:")) == (not one["personas"])
+    assert ("2 people of each culture" in line(body, "Personas:")) == bool(one["personas"])
+    assert named(line(body, "Checks"), ("all", "none")) == {one["checks"]}
+    optimised = line(body, "Optimisation:")
+    if one["optimize_rounds"]:
+        assert "1 round " in optimised
+        assert named(optimised, ("embeddings", "likelihood")) == {one["objective"]}
+        assert ("openai:scripted-embedder" in optimised) == (one["objective"] == "embeddings")
+    else:
+        assert optimised == "- Optimisation: none."
+    ran = {text.split(" | ")[0].strip("| ") for text in body.split("| stage |")[1].split("\n\n")[0].splitlines()[2:]}
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
+    assert ran == set(record) - {"vectors", "preference"}
