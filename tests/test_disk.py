@@ -17,6 +17,7 @@ from datasets import load_dataset
 import caredio
 from caredio import cli, disk
 from caredio.errors import InputError
+from caredio.publishing import release
 
 PACKAGE = Path(caredio.__file__).parent
 CULTURES = ("türkiye", "日本", "peru")
@@ -148,6 +149,23 @@ def test_a_program_in_another_locale_writes_the_same(locales, tmp_path):
     odd, usual = tree(tmp_path / "odd"), tree(tmp_path / "usual")
     assert odd.keys() == usual.keys()
     assert [name for name in odd if odd[name] != usual[name] and b"README.md" not in name] == [b"release/release.json"]
+
+
+def test_a_command_starts_anew_in_utf_8_with_its_arguments_and_the_terminal_s_encoding(locales, tmp_path):
+    """So that libraries too read what is there: recipes load a culture's rows with `load_dataset`."""
+    caredio.select(tmp_path / "usual", own_table(tmp_path), embedder="given", theta=0.99, ranking="longest")
+    program = (
+        "import sys; from caredio import disk; disk.in_utf8()\n"
+        "from datasets import load_dataset\n"
+        "rows = load_dataset(sys.argv[1], 'türkiye', split='train', cache_dir=sys.argv[1] + '/cache')\n"
+        "print(sys.getfilesystemencoding(), sys.argv[2], rows['culture'][0], '日')\n"
+    )
+    odd = os.fsdecode("\u00fc".encode("latin-1"))  # as a terminal in this locale hands over an argument
+    file = tmp_path / "program.py"
+    file.write_text(program, encoding="utf-8")
+    done = in_locale(locales, "en_US.ISO-8859-1", tmp_path, file, tmp_path / "usual" / "ranked", odd)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(b"\n")[0] == "utf-8 \\udcfc türkiye \\u65e5".encode("latin-1")
 
 
 def test_names_are_utf_8_on_disk(tmp_path):
@@ -302,6 +320,10 @@ def test_a_release_stopped_between_its_two_moves_is_put_back(tmp_path, capsys):
     cli.main(publish)
     (tmp_path / "release").rename(tmp_path / ".release.old")
     (tmp_path / "own.jsonl").unlink()
+    before = tree(tmp_path / ".release.old")
+    with pytest.raises(ZeroDivisionError), release._replacing(tmp_path / "release") as making:
+        (making / "a").write_bytes(b"%d" % (1 // 0))
+    assert tree(tmp_path / "release") == before
     cli.main(publish)
     assert sorted(os.listdir(tmp_path)) == ["release", "run"]
 
