@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from caredio.disk import writing
 from caredio.errors import EndpointError, InputError
 from caredio.llm import loop
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Client, Endpoint
 from caredio.llm.prices import Usage, cost
 from caredio.llm.spec import Spec
-from caredio.llm.store import cache_dir, one_sentence
+from caredio.llm.store import cache_dir
 
 log = logging.getLogger("caredio")
 
@@ -57,7 +58,7 @@ class Vectors:
     def put(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Keep float32[n, d] by key, all of them or none; the first vector of a key stays."""
         rows = [(key, vector.tobytes()) for key, vector in zip(keys, vectors.astype("<f4"), strict=True)]
-        with self._lock, one_sentence(self.path), self._db:
+        with self._lock, writing(self.path), self._db:
             self._db.executemany("INSERT OR IGNORE INTO vectors (key, vector) VALUES (?, ?)", rows)
 
     def missing(self, keys: Sequence[str]) -> set[str]:
@@ -87,7 +88,7 @@ class Vectors:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             query = f"SELECT key, {what} FROM vectors WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608 (ours)
-            with self._lock, one_sentence(self.path):
+            with self._lock, writing(self.path):
                 rows = self._db.execute(query, some).fetchall()
             yield from rows
 

@@ -10,7 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from caredio.errors import InputError
+from caredio.disk import writing
 from caredio.llm.budget import Rate
 from caredio.llm.prices import Usage, cost
 
@@ -28,10 +28,8 @@ class Journal:
             InputError: it cannot be written.
         """
         self.path = path
-        try:
+        with writing(path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror}); name another --out.") from None
 
     def held(self, number: int, rate: Rate, upper_bound: Usage) -> None:
         """Note a request before it leaves, and the most it can use."""
@@ -47,13 +45,9 @@ class Journal:
 
     def _append(self, entry: list[object]) -> None:
         line = b"\n" + json.dumps(entry).encode()  # the break first: a line cut short ends where the next begins
-        try:
+        with writing(self.path):
             if os.write(self._file, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot be written ({error.strerror}); make room, and run the same command again."
-            ) from None
 
 
 def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from caredio.disk import writing
 from caredio.errors import InputError
 
 
@@ -29,26 +29,10 @@ class Answer:
     """A model's answer to one call."""
 
     text: str
-    finish_reason: str  # "stop", or "length" when max_tokens cut it
+    finish_reason: str  # one of `chat.REASONS`: "stop", "length" when max_tokens cut it, or why there is no text
     model: str  # who says it answered
     prompt_tokens: int
     completion_tokens: int
-
-
-@contextmanager
-def one_sentence(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a database into a sentence.
-
-    Raises:
-        InputError: the database in `path` cannot be read or written.
-    """
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read or written ({error}); make room there, or set CAREDIO_HOME or --store elsewhere."
-            " What arrived is stored, and the same command goes on from there."
-        ) from None
 
 
 class Store:
@@ -78,7 +62,7 @@ class Store:
             raise InputError(f"{self.path}: cannot hold stored answers ({error}); name another file.") from None
 
     def get(self, key: str) -> Answer | None:
-        with self._lock, one_sentence(self.path):
+        with self._lock, writing(self.path):
             row = self._db.execute(
                 "SELECT text, finish_reason, model, prompt_tokens, completion_tokens FROM answers WHERE key = ?", (key,)
             ).fetchone()
@@ -86,7 +70,7 @@ class Store:
 
     def put(self, answers: dict[str, Answer]) -> None:
         """Keep answers by key, all of them or none; the first answer to a key stays."""
-        with self._lock, one_sentence(self.path), self._db:
+        with self._lock, writing(self.path), self._db:
             self._put(answers)
 
     def _put(self, answers: dict[str, Answer]) -> None:
@@ -98,41 +82,41 @@ class Store:
 
     def submit(self, file: str, keys: Iterable[str], batch: str | None = None) -> None:
         """Note the calls that an uploaded file asks, then the batch that answers it."""
-        with self._lock, one_sentence(self.path), self._db:
+        with self._lock, writing(self.path), self._db:
             self._db.execute("INSERT OR IGNORE INTO batches VALUES (?, NULL, ?)", (file, time.time()))
             self._db.execute("UPDATE batches SET batch = ? WHERE file = ?", (batch, file))
             self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", [(key, file) for key in keys])
 
     def pending(self, keys: Iterable[str]) -> dict[str, str]:
         """Key -> the uploaded file that asks for it, of those among `keys` whose answer is still to be collected."""
-        with self._lock, one_sentence(self.path):
+        with self._lock, writing(self.path):
             rows = (self._db.execute("SELECT key, file FROM pending WHERE key = ?", (key,)).fetchone() for key in keys)
             return dict(row for row in rows if row)
 
     def submitted(self) -> int:
         """How many calls are in batches that are still to be collected."""
-        with self._lock, one_sentence(self.path):
+        with self._lock, writing(self.path):
             return self._db.execute("SELECT count(*) FROM pending").fetchone()[0]
 
     def batch(self, file: str) -> tuple[str | None, float]:
         """The batch of an uploaded file, if it was made, and when the file was noted (seconds since 1970)."""
-        with self._lock, one_sentence(self.path):
+        with self._lock, writing(self.path):
             return self._db.execute("SELECT batch, since FROM batches WHERE file = ?", (file,)).fetchone()
 
     def keys(self, file: str) -> list[str]:
         """The calls that an uploaded file asks."""
-        with self._lock, one_sentence(self.path):
+        with self._lock, writing(self.path):
             return [key for (key,) in self._db.execute("SELECT key FROM pending WHERE file = ?", (file,))]
 
     def collect(self, file: str, answers: dict[str, Answer]) -> None:
         """Keep the answers to a file's calls, and forget the file."""
-        with self._lock, one_sentence(self.path), self._db:
+        with self._lock, writing(self.path), self._db:
             self._put(answers)
             self._db.execute("DELETE FROM pending WHERE file = ?", (file,))
             self._db.execute("DELETE FROM batches WHERE file = ?", (file,))
 
     def __len__(self) -> int:
-        with self._lock, one_sentence(self.path):
+        with self._lock, writing(self.path):
             return self._db.execute("SELECT count(*) FROM answers").fetchone()[0]
 
     def close(self) -> None:

@@ -235,7 +235,7 @@ def test_a_killed_process_pays_only_for_what_was_in_flight():
 def test_vectors_that_cannot_be_kept_are_one_sentence(tmp_path):
     store = Vectors(tmp_path / "vectors.sqlite")
     store._db.execute("DROP TABLE vectors")
-    with pytest.raises(InputError, match=r"vectors.sqlite: cannot be read or written"):
+    with pytest.raises(InputError, match=r"vectors.sqlite: cannot be written"):
         store.put(["k"], np.zeros((1, 4), np.float32))
-    with pytest.raises(InputError, match=r"vectors.sqlite: cannot be read or written"):
+    with pytest.raises(InputError, match=r"vectors.sqlite: cannot be written"):
         store.get(["k"])

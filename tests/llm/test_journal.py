@@ -88,7 +88,7 @@ def test_a_journal_that_cannot_grow_is_one_sentence(tmp_path):
     try:
         full.held(0, CHAT, MOST)
         full.held(1, CHAT, MOST)
-        with pytest.raises(InputError, match=r"spending.jsonl: cannot be written .*run the same command again"):
+        with pytest.raises(InputError, match=r"spending.jsonl: cannot be written .*the same command goes on"):
             full.held(2, CHAT, MOST)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
