@@ -440,9 +440,10 @@ class Run:
         new, folder, old = self._new / stage, self.path / stage, self._new / f"{stage}.old"
         if new.exists():
             shutil.rmtree(old, ignore_errors=True)
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(new, folder)
+            with disk.writing(folder):
+                if folder.exists():
+                    os.replace(folder, old)
+                os.replace(new, folder)
         shutil.rmtree(old, ignore_errors=True)
 
     def _save_beside(self) -> None:

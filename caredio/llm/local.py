@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from caredio.disk import writing
 from caredio.errors import InputError
 from caredio.llm import decode
 from caredio.llm.prices import Usage
@@ -69,18 +70,19 @@ def model_path() -> Path:
         if hasattr(model, mark):
             delattr(model, mark)
     del model.config.quantization_config
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
-    try:
-        model.save_pretrained(made)
-        tokenizer.save_pretrained(made)
-        made.chmod(0o755)  # mkdtemp made it private
-        os.rename(made, target)
-    except OSError:
-        if not target.exists():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
+        try:
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
+            made.chmod(0o755)  # mkdtemp made it private
+            os.rename(made, target)
+        except OSError:
+            if not target.exists():  # else another process was first
+                raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
     return target
 
 
