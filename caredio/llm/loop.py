@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -24,7 +25,13 @@ class Stopped(Exception):  # noqa: N818 (what a stage that was interrupted ends 
 @functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="caredio models", daemon=True).start()
+
+    def run_on() -> None:
+        while True:  # a task that ends with one of these has told whoever waits for it, and stops the loop
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                loop.run_forever()
+
+    threading.Thread(target=run_on, name="caredio models", daemon=True).start()
     return loop
 
 
