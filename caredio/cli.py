@@ -230,7 +230,10 @@ def _tell(made: Any, out: Path | None) -> None:
     what = "ranked" if "rank" in made.column_names else "candidates"
     print(f"{what}: {', '.join(f'{culture} {count}' for culture, count in sorted(cultures.items()))}")
     if what == "ranked":
-        print(f"load_dataset({f'{out}/{what}'!r}, {min(cultures)!r}, split='train') has the best rows first")
+        from caredio.cultures import slugs
+
+        config = slugs(cultures)[min(cultures)]
+        print(f"load_dataset({f'{out}/{what}'!r}, {config!r}, split='train') has the best rows first")
 
 
 if __name__ == "__main__":

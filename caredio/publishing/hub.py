@@ -59,7 +59,10 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
                 raise EndpointError(_refusal(api, repo_id, status, error)) from None
             trouble = f"status {status}"
         except (httpx2.TransportError, OSError) as error:
-            trouble = type(error.__cause__ or error).__name__
+            cause = error.__cause__ or error
+            trouble = (
+                f"status {cause.response.status_code}" if isinstance(cause, HfHubHTTPError) else type(cause).__name__
+            )
         except json.JSONDecodeError:
             trouble = "an answer that is no JSON"
         log.info("%s: %s, attempt %d of %d", repo_id, trouble, attempt + 1, ATTEMPTS)

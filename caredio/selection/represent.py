@@ -140,7 +140,8 @@ def describe(settings: Mapping[str, Any], model: str) -> str:
     measure = settings["representativeness"]
     how = {
         "size": "how many samples a centre's cluster holds",
-        "typicality": f"the density of a response among all that its culture says here (kernel width {KAPPA:g})",
+        "typicality": "the density of a response among all that its culture says here (kernel concentration"
+        f" {KAPPA:g})",
         "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
         " the culture to be shown the sample",
         "in_context": f"the share of up to {settings['validation_items']} questions a culture"

@@ -267,17 +267,18 @@ def fast(hub, run, home, *arguments):
     )
 
 
-def test_a_lost_connection_is_not_other_content(hub, run, tmp_path):
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_lost_connection_is_not_other_content(hub, run, tmp_path, status):
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
     publish(hub, run, tmp_path / "home", *arguments)
     before = state(hub, tmp_path / "home")
-    hub.fail("(GET|HEAD)", "/resolve/", times=500)
+    hub.fail("(GET|HEAD)", "/resolve/", status, times=500)
     done = fast(hub, run, tmp_path / "fresh", *arguments)
     assert done.returncode == 2
     assert "other content" not in done.stderr
     assert "did not take the release in 6 attempts" in done.stderr
     hub.faults.clear()
-    hub.fail("(GET|HEAD)", "/resolve/", times=2)
+    hub.fail("(GET|HEAD)", "/resolve/", status, times=2)
     assert fast(hub, run, tmp_path / "fresh2", *arguments).returncode == 0
     hub.faults.clear()
     assert state(hub, tmp_path / "home") == before
