@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     build = _command(commands, verbs.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
     _synthesis_flags(build)
     _push_flags(build)
-    _setting_flags(build, [release.Config, *asking, *writing, *ranking])  # --held-out is that of the optimisation
+    _setting_flags(build, [release.Config, *asking, *writing, *ranking])
 
     synthesize = _command(commands, verbs.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
     _synthesis_flags(synthesize)

@@ -383,6 +383,7 @@ class Run:
             "model": fingerprints.counted(spec),
             "columns": repr(columns),
             "constants": fingerprints.constants([*code, *_answering(model)]),
+            "weights": [module.weights() for module in _answering(model) if hasattr(module, "weights")],
         }
         fingerprint = hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
         return made_from | {"prompts": [one.name for one in asked]}, fingerprint
@@ -520,7 +521,7 @@ def _topics(used: dict[str, Any]) -> dict[str, Topic]:
 
 
 def _answering(model: Model | None) -> list[ModuleType]:
-    """The module of who answers a model's calls: constants of the embedded one count, those of requests do not."""
+    """The module of who answers a model's calls: constants and weights of the embedded one count."""
     return [sys.modules[type(model.backend).__module__]] if model else []
 
 

@@ -213,8 +213,7 @@ def build(
 ) -> Dataset | Plan:
     """`synthesize`, then `select`, in one run folder; takes what both take. Limits are for both together.
 
-    Where it fails, tables that the run held before stay as they were. `held_out` is that of the optimisation where it
-    is text, and that of the release where it is a number.
+    Where it fails, tables that the run held before stay as they were.
     """
     from caredio import preflight, selection, synthesis
     from caredio.llm.client import Endpoint
@@ -256,8 +255,6 @@ def _releasing(settings: dict[str, Any], push: str) -> tuple[dict[str, Any], dic
 
     reading = _of([source.Config], settings)
     found = _of([release.Config], settings)
-    if isinstance(found.get("held_out"), str):  # that of the optimisation
-        del found["held_out"]
     own, releasing = fill([source.Config, release.Config], {**reading, **found})
     _described(own, releasing, table=False, push=push)
     return {name: settings[name] for name in settings.keys() - reading.keys() - found.keys()}, found

@@ -423,6 +423,6 @@ def test_an_unknown_keyword_is_told(tmp_path):
 )
 def test_a_flag_is_spelled_out(arguments, capsys):
     with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
+        cli._parser().parse_args(arguments)
     assert end.value.code == 2
     assert "unrecognized arguments" in capsys.readouterr().err or arguments == ["--vers"]

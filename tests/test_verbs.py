@@ -263,7 +263,7 @@ def test_build_publishes(endpoint, tmp_path, monkeypatch):
     pushed = []
     monkeypatch.setattr("caredio.publishing.hub.push", lambda *arguments: pushed.append(arguments))
     out = tmp_path / "run"
-    caredio.build(out, *ASKED, **SMALL, **RANKING, push="me/it", private=True, version="v2.0.0", held_out=0.2)
+    caredio.build(out, *ASKED, **SMALL, **RANKING, push="me/it", private=True, version="v2.0.0", test_share=0.2)
     assert pushed == [(out / "release", "me/it", "dataset", True)]
     assert json.loads((out / "release" / "release.json").read_text())["version"] == "v2.0.0"
     for wrong, told in (({"version": "v2.0.0"}, "a release is described"), ({"question_column": "q"}, "but no table")):

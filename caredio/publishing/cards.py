@@ -66,7 +66,7 @@ def dataset_card(
         **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
         views={view for slug in slugs.values() for view in _VIEWS if f"{slug}-{view}" in splits},
         order=selection.describe_order(stages),
-        parts=_parts(ranked, splits["all"], config.held_out),
+        parts=_parts(ranked, splits["all"], config.test_share),
         cultures=_cultures(ranked, pool, splits, slugs, known),
         caredio=", ".join(sorted({entry["made_from"]["version"] for entry in stages.values()})),
         source=source,

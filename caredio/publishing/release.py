@@ -39,7 +39,7 @@ _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors
 @dataclass(frozen=True)
 class Config:
     version: str = field(default="v0.1.0", metadata={"help": "the release's tag, such as v1.0.0"})
-    held_out: float = field(default=0.05, metadata={"help": "share of the questions whose rows go to the test split"})
+    test_share: float = field(default=0.05, metadata={"help": "share of the questions whose rows go to the test split"})
     license: str = field(
         default="", metadata={"help": "licence as the Hub spells it; default: other, of a table of one's own unknown"}
     )
@@ -49,8 +49,8 @@ class Config:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
             raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out is {self.held_out}; use a share from 0 to below 1.")
+        if not 0 <= self.test_share < 1:
+            raise InputError(f"test_share is {self.test_share}; use a share from 0 to below 1.")
         metadata.check_license(self.license)
 
 
@@ -150,7 +150,7 @@ def _tables(
     from caredio.training import views
 
     ranked, pool, vectors = run.table("ranked"), run.table("scored"), run.table("vectors")
-    held_out = [is_test(question_id, config.held_out) for question_id in ranked["question_id"]]
+    held_out = [is_test(question_id, config.test_share) for question_id in ranked["question_id"]]
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
         if not len(rows):

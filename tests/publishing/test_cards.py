@@ -28,7 +28,7 @@ AXES = {
     "ranking": RANKINGS[:-1],  # facility_location compiles for long; its sentence is read below
     "linkage": ("average", "single"),
     "embedder": ("given", "openai:scripted-embedder"),
-    "held_out": (0.0, 0.05, 0.5),
+    "test_share": (0.0, 0.05, 0.5),
     "budget": (2, 1000),
     "weight": (0.0, 1.0, 0.25),
     "theta": (0.25, 0.5),
@@ -171,17 +171,17 @@ def check_rows(body, tables, held_out):
 
 @pytest.mark.parametrize("one", GRID, ids=lambda one: "-".join(str(value) for value in one.values()))
 def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
-    settings = {name: value for name, value in one.items() if name not in ("held_out", "generator")}
+    settings = {name: value for name, value in one.items() if name not in ("test_share", "generator")}
     table = own(tmp_path, one["generator"])
     asking = {"model": "scripted", "base_url": server.url, "retries": 0, "validation": known_answers(tmp_path)}
     shown = {"validation_items": 2} | asking
     caredio.select(tmp_path / "run", table, **settings, **shown)
-    folder = caredio.publish(tmp_path / "run", held_out=one["held_out"])
+    folder = caredio.publish(tmp_path / "run", test_share=one["test_share"])
     head, body, tables = released(folder)
     shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
     combine = one["score"] if one["score"] != "auto" else "product" if shares else "sum"
     check_method(body, one, combine, "scripted")
-    check_rows(body, tables, one["held_out"])
+    check_rows(body, tables, one["test_share"])
     if one["embedder"] == "given":
         assert "`given`" in line(body, "Embeddings:")
         assert "Embedder:" not in body

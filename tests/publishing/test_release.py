@@ -42,7 +42,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def released(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("release") / "cardset"
-    return caredio.publish(run, to=folder, version="v1.0.0", held_out=0.2)
+    return caredio.publish(run, to=folder, version="v1.0.0", test_share=0.2)
 
 
 def load(folder, name, split, tmp_path):
@@ -98,7 +98,7 @@ def test_release_json_lists_every_file_and_its_hash(released):
 
 def test_the_same_release_twice_is_the_same_bytes(run, released, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    one, two = (caredio.publish(run, to="again", version="v1.0.0", held_out=0.2) for _ in range(2))
+    one, two = (caredio.publish(run, to="again", version="v1.0.0", test_share=0.2) for _ in range(2))
     assert one == two
     first = json.loads((released / "release.json").read_text())["files"]
     again = json.loads((tmp_path / "again" / "release.json").read_text())["files"]
@@ -166,7 +166,7 @@ def test_a_release_that_was_cut_off_does_not_stand_in_the_way(run, tmp_path):
 
 
 def test_no_question_held_out_leaves_no_test_split(run, tmp_path):
-    folder = caredio.publish(run, to=tmp_path / "r", held_out=0.0)
+    folder = caredio.publish(run, to=tmp_path / "r", test_share=0.0)
     assert not list(folder.rglob("test.parquet"))
     ranked = runs.read([run / "ranked" / "china.parquet"])
     assert len(load(folder, "china", "train", tmp_path / "cache")) == len(ranked)
@@ -182,7 +182,7 @@ def test_no_name_of_a_culture_loses_rows(tmp_path, name):
     own = tmp_path / "own.jsonl"
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
     caredio.select(tmp_path / "run", own, theta=0.99)
-    folder = caredio.publish(tmp_path / "run", held_out=0)
+    folder = caredio.publish(tmp_path / "run", test_share=0)
     cultures = {"mexico", "egypt", name} - {"MEXICO "}  # the same as mexico
     ranked = runs.read(sorted((tmp_path / "run" / "ranked").glob("*.parquet")))
     whole = load(folder, "all", "train", tmp_path / "cache")
@@ -216,7 +216,7 @@ def test_an_unfinished_run_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "match"),
-    [({"version": "1.0"}, "version"), ({"held_out": 1.0}, "held_out"), ({"license": "CC BY 4.0"}, "cc-by-4.0")],
+    [({"version": "1.0"}, "version"), ({"test_share": 1.0}, "test_share"), ({"license": "CC BY 4.0"}, "cc-by-4.0")],
 )
 def test_settings_that_cannot_be_are_told(settings, match):
     with pytest.raises(InputError, match=match):
