@@ -10,7 +10,7 @@ import textwrap
 import pytest
 import yaml
 from hub_server import HubServer
-from test_release import table, trained
+from publishing.test_release import table, trained
 
 import caredio
 

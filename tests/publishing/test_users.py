@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
-from test_hub import publish, python
-from test_release import table
+from publishing.test_hub import publish, python
+from publishing.test_release import table
 
 import caredio
 
