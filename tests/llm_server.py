@@ -144,38 +144,36 @@ class LLMServer:
             self.paths.append(handler.path)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        try:
-            fault = self.fault(number, body) if self.fault else None
-            time.sleep(self.hang if fault == "hang" else self.latency)
-            if fault == "drop":
-                handler.close_connection = True
-                return
-            if isinstance(fault, dict) and "status" in fault:
-                words = {"error": {"message": fault.get("message"), "code": None}}
-                self.send(handler, fault["status"], fault.get("body", words), fault.get("headers"))
-                return
-            if isinstance(fault, int):
-                error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
-                self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
-                return
-            if handler.path.partition("?")[0].endswith("/embeddings"):
-                self.send(handler, 200, fault if isinstance(fault, dict) else embeddings(body))
-                return
-            if isinstance(fault, dict) and "body" in fault:
-                self.send(handler, 200, fault["body"], fault.get("headers"))
-                return
-            if isinstance(fault, dict):
-                made = completion(body, fault.get("content"), name)
-                made["choices"][0]["finish_reason"] = fault.get("finish_reason", "stop")
-                made["choices"][0]["message"] |= fault.get("message", {})
-                self.send(handler, 200, made | fault.get("reply", {}))
-                return
-            text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
-            told = {"prompt_logprobs": prompt_logprobs(body)} if self.logprobs and "prompt_logprobs" in body else {}
-            self.send(handler, 200, completion(body, text, name) | told)
-        finally:
-            with self.lock:
-                self.in_flight -= 1
+        fault = self.fault(number, body) if self.fault else None
+        time.sleep(self.hang if fault == "hang" else self.latency)
+        with self.lock:
+            self.in_flight -= 1  # before the answer leaves, as the next call may come before this line otherwise
+        if fault == "drop":
+            handler.close_connection = True
+            return
+        if isinstance(fault, dict) and "status" in fault:
+            words = {"error": {"message": fault.get("message"), "code": None}}
+            self.send(handler, fault["status"], fault.get("body", words), fault.get("headers"))
+            return
+        if isinstance(fault, int):
+            error = {"message": f"scripted refusal for key {handler.headers.get('Authorization')}", "code": None}
+            self.send(handler, fault, {"error": error}, {"Retry-After": "0.01"} if fault == 429 else {})
+            return
+        if handler.path.partition("?")[0].endswith("/embeddings"):
+            self.send(handler, 200, fault if isinstance(fault, dict) else embeddings(body))
+            return
+        if isinstance(fault, dict) and "body" in fault:
+            self.send(handler, 200, fault["body"], fault.get("headers"))
+            return
+        if isinstance(fault, dict):
+            made = completion(body, fault.get("content"), name)
+            made["choices"][0]["finish_reason"] = fault.get("finish_reason", "stop")
+            made["choices"][0]["message"] |= fault.get("message", {})
+            self.send(handler, 200, made | fault.get("reply", {}))
+            return
+        text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
+        told = {"prompt_logprobs": prompt_logprobs(body)} if self.logprobs and "prompt_logprobs" in body else {}
+        self.send(handler, 200, completion(body, text, name) | told)
 
     def send(
         self,

@@ -206,7 +206,7 @@ WRITTEN = {
     "checks": ("all", "none"),
     "optimize_rounds": (0, 1),
     "objective": ("embeddings", "likelihood"),
-    "per_topic": (2, 3),
+    "per_topic": (3, 4),
 }
 WRITTEN_GRID = pairwise(
     WRITTEN, lambda one: one["language"] == "en" or one["checks"] == "none"
