@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
@@ -369,18 +368,3 @@ def test_what_the_disk_refuses_is_one_sentence(error, said):
 @pytest.mark.parametrize("error", [ConnectionResetError(errno.ECONNRESET, "x"), TimeoutError(), ValueError("x")])
 def test_what_is_not_the_disk_s_is_not_called_so(error):
     assert not disk.refused(error)
-
-
-def test_pyarrow_s_errors_name_the_reason(tmp_path):
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    rows = pq.read_table(_some(tmp_path))
-    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"), disk.writing("w"):
-        pq.write_table(rows, "/dev/full")
-
-
-def _some(folder):
-    import pyarrow as pa
-
-    pq.write_table(pa.table({"a": range(1000)}), folder / "a.parquet")
-    return folder / "a.parquet"
