@@ -344,12 +344,12 @@ def test_select_without_candidates(tmp_path, capsys):
         (
             "own.csv",
             "question,answer\nWhy?,Because\n",
-            "no column response or completion or messages; found question, answer; name yours with --response-column",
+            "no column response or completion or messages or conversations; found question, answer; name yours with --response-column",
         ),
         ("own.csv", 'question,response,culture\n"a,b\n', "not valid CSV"),
         ("own.txt", "hello", "unknown kind of table '.txt'"),
         ("own.parquet", "PAR1", "is not a Parquet file"),
-        ("own.csv", "question,response,culture\nWhy?,,uk\n", "candidates: no rows"),
+        ("own.csv", "question,response,culture\nWhy?,,uk\n", "the table: no rows left (1 empty)"),
         ("own.csv", "question,response,culture\nWhy?,So,uk\nHow?,So,fr\n", "no question was answered by two cultures"),
     ],
 )
