@@ -156,7 +156,7 @@ class Run:
         if (total := journal.added(self._spending, self.path)) != self._spending:
             self._spending = total
             self._save()
-            journal.remove(total, self.path)
+        journal.remove(total, self.path)
 
     def table(self, stage: str) -> Dataset:
         """The table a finished stage wrote.

@@ -344,7 +344,8 @@ def test_select_without_candidates(tmp_path, capsys):
         (
             "own.csv",
             "question,answer\nWhy?,Because\n",
-            "no column response or completion or messages or conversations; found question, answer; name yours with --response-column",
+            "no column response or completion or messages or conversations; found question, answer; name yours with"
+            " --response-column",
         ),
         ("own.csv", 'question,response,culture\n"a,b\n', "not valid CSV"),
         ("own.txt", "hello", "unknown kind of table '.txt'"),

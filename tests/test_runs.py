@@ -310,7 +310,7 @@ def test_a_renaming_that_fails_is_completed_by_the_next_command(tmp_path, monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
-        with pytest.raises(OSError, match="No space left"), Run(tmp_path) as run:
+        with pytest.raises(InputError, match="No space left"), Run(tmp_path) as run:
             chain(run, ROWS[:2], config="new")
     with Run(tmp_path) as run:
         assert run.table("scored").to_list() == ROWS

@@ -45,7 +45,7 @@ class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
 class Failures:
     """The calls of a stage that got no answer, up to the share that may."""
 
-    def __init__(self, desc: str, total: int, share: float = MAX_FAILED) -> None:
+    def __init__(self, desc: str, total: int, share: float) -> None:
         self.desc, self.total, self.share, self.failed = desc, total, share, 0
 
     def count(self, failure: CallFailed) -> None:

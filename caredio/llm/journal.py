@@ -29,7 +29,7 @@ class Journal:
         """
         self.path = path
         with writing(path):
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = path.open("ab", buffering=0)
 
     def held(self, number: int, rate: Rate, upper_bound: Usage) -> None:
         """Note a request before it leaves, and the most it can use."""
@@ -41,12 +41,12 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file)
+        self._file.close()
 
     def _append(self, entry: list[object]) -> None:
         line = b"\n" + json.dumps(entry).encode()  # the break first: a line cut short ends where the next begins
         with writing(self.path):
-            if os.write(self._file, line) < len(line):
+            if self._file.write(line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -59,7 +59,7 @@ def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     spent = {Rate(row["model"], row["batch"]): _usage(row) for row in record["models"]}
     following = record["next"]
     for number, file in _files(folder):
-        if number >= record["next"]:
+        if number >= record["next"] and file.stat().st_size:
             following = max(following, number + 1)
             for rate, usage in read(file).items():
                 spent.setdefault(rate, Usage()).add(usage)
@@ -67,9 +67,9 @@ def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def remove(record: Mapping[str, Any], folder: Path) -> None:
-    """Delete the journals that a record holds, once it is written."""
+    """Delete the journals that a record holds, once it is written, and those that hold nothing."""
     for number, file in _files(folder):
-        if number < record["next"]:
+        if number < record["next"] or not file.stat().st_size:
             file.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Features, Value
 
 from caredio.llm import loop
-from caredio.llm.ask import Failures, gather
+from caredio.llm.ask import MAX_FAILED, Failures, gather
 from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
@@ -25,7 +25,7 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
     Raises:
         EndpointError: more than 5 % of the calls got no answer, or the endpoint tells no log-probabilities.
     """
-    failures = Failures(desc, len(calls))
+    failures = Failures(desc, len(calls), MAX_FAILED)
 
     async def bits(call: Call) -> dict[str, Any]:
         try:

@@ -67,7 +67,7 @@ def run(table: Dataset, config: Config) -> Dataset:
     cells = own_cells(table)
     taken = _taken(table)
     given = source.text(read.of(table, "the table"), "culture").to_pylist()
-    spelled = [unicodedata.normalize("NFC", (name or "").strip()) for name in given]
+    spelled = [unicodedata.normalize("NFC", name.strip()) if name and visible(name) else "" for name in given]
     cultures.check_names(spelled)
     cultures.warn_of_spellings(spelled)
     names = sample_ids(cells)

@@ -142,10 +142,10 @@ def _csv(where: str, content: bytes) -> Table:
         line = decoded[: decoded.index("\0")].count("\n") + 1
         raise InputError(f"{where}, line {line}: holds a NUL character; save the file as UTF-8 text.")
     records = _records(where, decoded)
-    _, header = next(records, (0, []))
+    _, header = records[0] if records else (0, [])
     names = [name.strip() for name in header]
     lines, rows = [], []
-    for line, cells in records:
+    for line, cells in records[1:]:
         if len(cells) != len(names):
             raise InputError(
                 f"{where}, line {line}: not valid CSV: holds {len(cells)} fields, and the header {len(names)} names;"
@@ -163,22 +163,22 @@ def _csv(where: str, content: bytes) -> Table:
     return Table(where, names, column, lines)
 
 
-def _records(where: str, decoded: str) -> Iterator[tuple[int, list[str]]]:
+def _records(where: str, decoded: str) -> list[tuple[int, list[str]]]:
     """(line it starts on, cells) of every record that is no blank line, the header first."""
-    limit = csv.field_size_limit(_LONGEST)
+    limit, found, start = csv.field_size_limit(_LONGEST), [], 1  # the limit is one of the whole process
     try:
         first = next((line for line in io.StringIO(decoded, newline="") if line.strip()), "")
         delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
         reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
-        start = 1
         for cells in reader:
             if any(cell.strip() for cell in cells) or len(cells) > 1:
-                yield start, cells
+                found.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{where}, line {start}: not valid CSV ({error}).") from None
     finally:
         csv.field_size_limit(limit)
+    return found
 
 
 def _json(where: str, content: bytes) -> Table:

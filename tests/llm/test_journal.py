@@ -52,6 +52,7 @@ def test_a_killed_process_has_spent_nothing_in_secret(tmp_path):
     """Every request that the endpoint saw stands in the journal, at what it cost or at the most it can have."""
     script = """
 import asyncio, sys
+from pathlib import Path
 from caredio.llm.client import Endpoint
 from caredio.llm.journal import Journal
 from caredio.llm.model import connect
@@ -59,7 +60,7 @@ from caredio.llm.spec import Spec
 
 async def story():
     endpoint = Endpoint(base_url=sys.argv[1], concurrency=8)
-    endpoint.budget.journal = Journal(sys.argv[2])
+    endpoint.budget.journal = Journal(Path(sys.argv[2]))
     model = connect(Spec(model="m", max_tokens=10), endpoint)
     await asyncio.gather(*(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(500)))
 

@@ -60,7 +60,7 @@ def test_information_is_what_the_endpoint_s_log_probabilities_give(server, tmp_p
     ("answer", "uk", "china"), [('{"answer": "D"}', 0.5, 1.0), ('{"answer": "H"}', 0.0, 0.0), ("none of them", 0, 0)]
 )
 def test_in_context_is_the_share_of_right_answers_of_the_largest_centres(tmp_path, answer, uk, china):
-    flags = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2"]
+    flags = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2", "--budget", "2"]
     with LLMServer(fault=lambda number, body: answer) as server:
         pool, _ = select(tmp_path, server, *flags)
     expected = {"uk": uk, "china": china}  # the keys of the uk's two questions are D and B, of china's D
