@@ -228,7 +228,8 @@ class Run:
             return
         if table is not None and source is not None:
             before = self.stages["candidates"]["made_from"].get("source") or {}
-            if source.get("table", "") == table or source.get("sha256", 0) == before.get("sha256", 1):
+            there = [(one.get("table"), one.get("place", source.get("place"))) for one in (source, before)]
+            if there[0] == there[1] or source.get("sha256", 0) == before.get("sha256", 1):
                 return
         holds = "what `caredio synthesize` wrote" if table is None else f"the candidates of {table or 'a table'}"
         raise InputError(f"{self.path}: holds {holds}, which this command would replace; name another --out.")
@@ -375,10 +376,12 @@ class Run:
             "prompt": [one.sha for one in asked],
             "version": version(),
         }
-        known_by = {key: value for key, value in source.items() if key != "table"} if isinstance(source, dict) else None
+        known_by = source
+        if isinstance(source, dict) and "sha256" in source:  # whatever the file is called, and wherever it lies
+            known_by = {key: value for key, value in source.items() if key not in ("table", "place")}
         counts = {
             **made_from,
-            "source": known_by if known_by and "sha256" in known_by else source,  # whatever the file is called
+            "source": known_by,
             "config": fingerprints.counted(config),
             "model": fingerprints.counted(spec),
             "columns": repr(columns),
@@ -491,10 +494,16 @@ def _record(file: Path) -> dict[str, Any]:
         return {"stages": {}}
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        for entry in record["stages"].values():
+        for stage, entry in record["stages"].items():
             entry["fingerprint"], entry["complete"], entry["rows"], entry["sha256"]
             entry["made_from"]["inputs"].items()
+            if stage.endswith("candidates") and (source := entry["made_from"].get("source")):
+                source.items()
         _cultures(record.get("used", {})), _topics(record.get("used", {}))
+        dict(record.get("used", {}).get("prompts", {}))
+        journal.added(record.get("spending", journal.NOTHING), file.parent)
+        if not set(record.get("moving", ())) <= record["stages"].keys():
+            raise ValueError("moving")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{file}: is not a run's record; remove it or name another --out.") from None
     return record

@@ -61,7 +61,7 @@ def synthesize(
     from caredio.synthesis.plan import plan
 
     config, spec, reached = fill([synthesis.Config, Spec, Endpoint], settings)
-    endpoint = endpoint or reached
+    endpoint = _endpoint(endpoint, reached)
     known, known_topics = runs.known(_path(out), cultures_file, topics_file)
     targets = yamlfile.pick(cultures, known, "culture")
     asked = yamlfile.pick(topics, known_topics, "topic")
@@ -118,7 +118,7 @@ def select(
     reading, config, releasing, spec, reached, where = fill(
         [source.Config, selection.Config, release.Config, Spec, Endpoint, engine.Config], settings
     )
-    endpoint = endpoint or reached
+    endpoint = _endpoint(endpoint, reached)
     _described(reading, releasing, table is not None, push)
     if push:
         preflight.pushing(push, _path(out) / "release")
@@ -136,6 +136,20 @@ def select(
     if push:
         publish(_path(out), push=push, private=private, **dataclasses.asdict(releasing))
     return ranked
+
+
+def _endpoint(given: Endpoint | None, settings: Endpoint) -> Endpoint:
+    """The Endpoint that was given, or that of the settings.
+
+    Raises:
+        InputError: there are both.
+    """
+    if given is None:
+        return settings
+    own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    if both := [name for name, value in own.items() if value != getattr(type(settings), name)]:
+        raise InputError(f"{', '.join(both)} is given beside endpoint, which holds it; give it to the Endpoint.")
+    return given
 
 
 def _path(out: Path | str | Run) -> Path:
@@ -184,7 +198,7 @@ def calibrate(
 
     configs = [source.Config, match.Config, embed.Config, calibrate.Config, Endpoint, engine.Config]
     reading, matching, embedding, config, reached, where = fill(configs, settings)
-    endpoint = endpoint or reached
+    endpoint = _endpoint(endpoint, reached)
     rows, record = source.run(str(table), reading) if table else (None, None)
     if embedding.embedder.startswith(embed.ENDPOINT):
         calibrate.cultures(_candidates(out, rows, matching))  # too few are known before vectors are paid for
@@ -224,7 +238,7 @@ def build(
     settings, releasing = _releasing(settings, push)
     scoring, files = [selection.Config, engine.Config], {"cultures_file": cultures_file, "topics_file": topics_file}
     config, where, spec, reached = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
-    endpoint = endpoint or reached
+    endpoint = _endpoint(endpoint, reached)
     ranking = _of([*scoring, Spec], settings)
     writing = {name: settings[name] for name in settings if name not in _of([*scoring, Endpoint], settings)}
     writing |= {**_of([synthesis.Config, Spec], settings), **files, "store": store, "endpoint": endpoint}

@@ -15,6 +15,7 @@ from datasets import load_dataset
 
 import caredio
 from caredio import cli, disk
+from caredio.cultures import slug
 from caredio.errors import InputError
 from caredio.publishing import release
 
@@ -127,7 +128,7 @@ def test_a_run_is_the_same_whatever_the_locale(locales, tmp_path, name):
     assert done.stdout.startswith(b"ranked: peru 2, ")
     assert tree(folder / "odd") == tree(folder / "usual")
     assert b"turkiye.parquet" in os.listdir(os.fsencode(folder / "odd" / "ranked"))
-    rows = load_dataset(str(folder / "odd" / "ranked"), "日本", split="train", cache_dir=str(tmp_path / "cache"))
+    rows = load_dataset(str(folder / "odd" / "ranked"), slug("日本"), split="train", cache_dir=str(tmp_path / "cache"))
     assert set(rows["culture"]) == {"日本"}
 
 

@@ -263,6 +263,27 @@ def test_build_takes_an_endpoint(server, tmp_path):
         caredio.calibrate(tmp_path / "run", endpoint=Endpoint(base_url=server.url), embedder="openai:m")
 
 
+def test_a_setting_beside_an_endpoint_that_would_not_hold_is_told(server, tmp_path):
+    for settings in ({"max_total_tokens": 10}, {"base_url": "http://elsewhere/v1"}):
+        for verb in (caredio.synthesize, caredio.build):
+            with pytest.raises(InputError, match=f"{next(iter(settings))} is given beside endpoint"):
+                verb(tmp_path / "run", *ASKED, **SMALL, endpoint=Endpoint(base_url=server.url), **settings)
+    assert server.seen == []
+
+
+def test_another_table_of_the_same_name_is_another_table(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first, second = own(tmp_path / "a", questions=3), own(tmp_path / "b", questions=4)
+    settings = {"theta": 0.5, "ranking": "longest"}
+    caredio.select(tmp_path / "run", first, **settings)
+    with pytest.raises(InputError, match=r"holds the candidates of own.jsonl"):
+        caredio.select(tmp_path / "run", second, **settings)
+    first.write_text(second.read_text())
+    caredio.select(tmp_path / "run", first, **settings)  # the same, with other content
+    assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
+
+
 def test_build_publishes(endpoint, tmp_path, monkeypatch):
     pushed = []
     monkeypatch.setattr("caredio.publishing.hub.push", lambda *arguments: pushed.append(arguments))

@@ -11,6 +11,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Awaitable, Iterable, Iterator
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from caredio.errors import EndpointError
@@ -102,13 +103,15 @@ class Batch:
         """A line of a batch, whose cost is held before it is submitted; of one that comes to nothing, the most."""
         if self.store.pending([key]):  # an earlier command held its cost; what it brings is counted here
             answer = await self._queued(key, body)
-            self.usage.add(chat.used(answer))
+            most = chat.most(body)
+            used = chat.used(answer) if answer.prompt_tokens else replace(most, uncounted=1)
+            self.endpoint.budget.add(self.rate, used, self.usage)
             return answer
         async with self.endpoint.budget.hold(self.rate, chat.most(body), self.usage) as held:
             try:
                 answer = await self._queued(key, body)
             except CallFailed as failure:
-                if failure.status:  # refused by name, which costs nothing
+                if failure.status and chat.unbilled(failure.status):
                     held.used = Usage()
                 raise
             except BaseException:  # not submitted, or counted once it is collected

@@ -88,6 +88,15 @@ class Budget:
             if self.journal:
                 self.journal.used(number, used)
 
+    def add(self, rate: Rate, used: Usage, usage: Usage) -> None:
+        """Count what was held by an earlier command, as a batch that is collected now; `usage` as in `hold`."""
+        _add(self.spent, rate, used)
+        usage.add(used)
+        if self.journal:
+            number = next(self._number)
+            self.journal.held(number, rate, used)
+            self.journal.used(number, used)
+
     async def _room(self, rate: Rate, upper_bound: Usage) -> None:
         """Wait until the attempt fits beside those in flight, and hold its cost."""
         if not self._waiting and self._fits(rate, upper_bound):

@@ -67,6 +67,11 @@ def most(body: dict[str, Any]) -> Usage:
     return Usage(1, 0, len(json.dumps(body, ensure_ascii=False).encode()), answer)
 
 
+def unbilled(status: int) -> bool:
+    """Whether a refusal with `status` costs nothing: it came before any work; a gateway's 504 came after it."""
+    return 400 <= status < 500 and status not in (408, 409, 499)
+
+
 def used(answer: Answer) -> Usage:
     """What a call that brought `answer` used."""
     return Usage(1, 0, answer.prompt_tokens, answer.completion_tokens)
@@ -128,13 +133,13 @@ def read(reply: Any, spec: Spec) -> Answer:
     if not is_text(text):
         text, finish = _encodable(text), NOT_TEXT if finish == STOP else finish
     usage, model = reply.get("usage"), reply.get("model")
-    usage = usage if isinstance(usage, dict) else {}
+    prompt_tokens, completion_tokens = _tokens(usage if isinstance(usage, dict) else {}, text)
     return Answer(
         text=text,
         finish_reason=finish,
         model=_encodable(model) if isinstance(model, str) and model else spec.model,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
     )
 
 
@@ -198,6 +203,16 @@ def is_text(text: str) -> bool:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _tokens(usage: dict[str, Any], text: str) -> tuple[int, int]:
+    """Tokens of the prompt and of the answer; 0 and 0 where the server's count is not whole.
+
+    What the total holds beyond both are the answer's: some servers count thinking there alone.
+    """
+    prompt, answer, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    answer = max(answer, total - prompt)
+    return (prompt, answer) if prompt and (answer or not text) else (0, 0)
 
 
 def _count(value: Any) -> int:

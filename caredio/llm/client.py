@@ -218,7 +218,7 @@ class Client:
                     reply = await self._openai.post(path, cast_to=httpx2.Response, body=body)
                 answer = read(chat.parse(reply.content, reply.headers.get("content-type", "")))
             except (CallFailed, openai.OpenAIError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                if isinstance(error, openai.APIStatusError) or _unsent(error):
+                if _unsent(error) or (isinstance(error, openai.APIStatusError) and chat.unbilled(error.status_code)):
                     held.used = Usage()
                 raise self.access.describe(error) from None
             if answer.prompt_tokens:  # not every server counts

@@ -14,6 +14,7 @@ from caredio.llm import loop
 from caredio.llm.batch import Batch
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Endpoint
+from caredio.llm.faults import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import Usage, cost
 from caredio.llm.remote import Remote
 from caredio.llm.spec import EMBEDDED, Messages, Spec
@@ -22,6 +23,8 @@ from caredio.llm.store import Answer, Store
 log = logging.getLogger("caredio")
 
 _DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
+_ANY = -1  # in the key of what holds for every draw
+_REFUSALS = (CONTENT_FILTER, PROMPT_TOO_LONG)  # of a prompt, which no other draw changes
 
 
 class Backend(Protocol):
@@ -72,7 +75,8 @@ class Model:
             EndpointError: no call will.
         """
         key = self.spec.key(messages, schema, draw + self.seed * _DRAWS)
-        return await loop.enter(self._known(key, lambda: self.backend.generate(key, messages, schema)))
+        refused = self.spec.key(messages, schema, _ANY)
+        return await loop.enter(self._known(key, lambda: self.backend.generate(key, messages, schema), refused))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
@@ -85,9 +89,13 @@ class Model:
         answer = await loop.enter(self._known(key, lambda: self.backend.likelihood(key, messages, completion)))
         return float(answer.text)
 
-    async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
-        """The stored answer, that of an equal call in flight, or that of a new call."""
-        answer = self.store.get(key)
+    async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]], refused: str = "") -> Answer:
+        """The stored answer, that of an equal call in flight, or that of a new call.
+
+        Args:
+            refused: the key under which it is stored that the endpoint refuses the prompt, whichever the draw.
+        """
+        answer = self.store.get(key) or (self.store.get(refused) if refused else None)
         if answer is not None:
             self.usage.stored += 1
             return answer
@@ -97,12 +105,15 @@ class Model:
         task = asyncio.ensure_future(call())
         self._in_flight[key] = task
         try:
-            return await task
+            answer = await task
         except CallFailed:
             self.usage.failed += 1
             raise
         finally:
             del self._in_flight[key]
+        if refused and not answer.text and answer.finish_reason in _REFUSALS and not answer.prompt_tokens:
+            self.store.put({refused: answer})
+        return answer
 
     def take_usage(self) -> Usage:
         """What was used since the last call of this method."""

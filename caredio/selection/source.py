@@ -8,7 +8,9 @@ the question, the assistant's answer to it the response.
 from __future__ import annotations
 
 import decimal
+import hashlib
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -82,7 +84,8 @@ def run(name: str, config: Config) -> tuple[Dataset, dict[str, Any]]:
     """
     if Path(name).suffix.lower() in read.READERS or _exists(name) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         table, sha256 = read.table(Path(name))
-        record: dict[str, Any] = {"table": Path(name).name, "sha256": sha256}
+        place = hashlib.sha256(os.fsencode(Path(name).resolve())).hexdigest()[:16]  # no path goes into a record
+        record: dict[str, Any] = {"table": Path(name).name, "place": place, "sha256": sha256}
     else:
         rows, commit = _fetched(name, config)
         table = read.of(rows, name)

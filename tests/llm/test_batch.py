@@ -16,6 +16,7 @@ import caredio
 from caredio.errors import BudgetError, EndpointError
 from caredio.llm import batch
 from caredio.llm.ask import Unusable, ask
+from caredio.llm.budget import Rate
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
@@ -198,6 +199,20 @@ def test_a_process_killed_at_any_point_is_gone_on_from(path):
         assert asked["said"][:] == [text.upper() for text in ROWS["text"]]
         assert len(server.batches) == 1
         assert server.repeats() == 0
+
+
+def test_what_a_stopped_command_submitted_is_counted_by_the_one_that_collects_it():
+    with BatchServer(looks=10**9) as server:
+        with pytest.raises(RuntimeError, match="stopped"):
+            stop_after_submission(server)
+        server.left = dict.fromkeys(server.batches, 1)
+        model = model_for(server)
+        (row,) = run(model, ROWS.select([0]))
+        spent = model.backend.endpoint.budget.spent[Rate("scripted", True)]
+        assert len(server.batches) == 1
+    assert row["said"]
+    assert spent == model.take_usage()
+    assert (spent.calls, spent.prompt_tokens, spent.completion_tokens) == (1, 2, len(row["said"].split()))
 
 
 def test_a_batch_of_another_endpoint_is_not_asked_anew():

@@ -153,7 +153,7 @@ def billed_as(body):
     return len(json.dumps(body).encode()) + body["max_tokens"]
 
 
-@pytest.mark.parametrize("fault", ["hang", "drop", {"body": "<html>"}, {"body": "{}"}, None])
+@pytest.mark.parametrize("fault", ["hang", "drop", 504, 500, {"body": "<html>"}, {"body": "{}"}, None])
 def test_no_more_is_billed_than_the_cap_whatever_becomes_of_the_replies(fault):
     billed = []
 
@@ -181,6 +181,27 @@ def test_no_more_is_billed_than_the_cap_whatever_becomes_of_the_replies(fault):
     assert model.take_usage() == Usage(**{**vars(spent), "failed": sum(isinstance(e, CallFailed) for e in ended)})
 
 
+@pytest.mark.parametrize(
+    ("usage", "used"),
+    [
+        ({"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 560}, Usage(1, 0, 50, 510)),  # thinking
+        ({"prompt_tokens": 50, "completion_tokens": 10}, Usage(1, 0, 50, 10)),
+        ({"prompt_tokens": 50}, None),
+        ({"completion_tokens": 50}, None),
+        ({"prompt_tokens": 50, "completion_tokens": 0}, None),
+        (None, None),
+    ],
+)
+def test_a_count_that_is_not_whole_is_none(usage, used):
+    body = json.dumps({"choices": [{"message": {"content": "yes"}}], "usage": usage})
+    with LLMServer(fault=lambda number, _: {"body": body}) as server:
+        model = connect(Spec(model="m", max_tokens=100), Endpoint(base_url=server.url))
+        asyncio.run(model.complete([{"role": "user", "content": "hello"}]))
+        (sent,) = server.bodies.values()
+    most = Usage(1, 0, len(json.dumps(sent).encode()), 100, uncounted=1)
+    assert model.take_usage() == (used or most)
+
+
 def test_a_refused_connection_and_a_refused_call_cost_nothing():
     async def story(url):
         endpoint = Endpoint(base_url=url, max_total_tokens=1000, retries=2)
@@ -189,7 +210,7 @@ def test_a_refused_connection_and_a_refused_call_cost_nothing():
             await model.complete([{"role": "user", "content": "hello"}])
         return sum(usage.calls for usage in endpoint.budget.spent.values())
 
-    with LLMServer(fault=lambda number, body: 500) as server:
+    with LLMServer(fault=lambda number, body: 422) as server:
         assert asyncio.run(story(server.url)) == 0
     assert asyncio.run(story(server.url)) == 0  # nobody listens there any more
 

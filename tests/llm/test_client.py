@@ -186,6 +186,15 @@ def test_what_a_server_does_not_take_is_found_out_once(words):
         assert len(server.seen) == 6 + 1
 
 
+def test_a_refusal_of_a_prompt_holds_for_every_draw_of_it():
+    refusal = {"status": 400, "message": "The response was filtered due to Azure's content management policy"}
+    with LLMServer(fault=lambda number, body: refusal) as server:
+        for draw in range(4):
+            (answer,) = asyncio.run(ask(model_for(server), (MESSAGES, None, draw)))
+            assert answer.finish_reason == "content_filter"
+        assert len(server.seen) == 1
+
+
 def test_a_refusal_of_one_prompt_is_remembered_and_fails_no_other():
     def fault(number, body):
         if body["messages"][0]["content"] == "3":
