@@ -258,6 +258,17 @@ def test_what_is_no_chat_completion_is_told(reply, passes):
     assert error.passing == passes
 
 
+def test_json_that_is_no_object_keeps_its_words():
+    assert failure("credits used up").told == (
+        "endpoint: not a chat completion but a JSON text, which says: credits used up"
+    )
+    assert failure([{"error": {"message": "credits used up"}}]).told.endswith(
+        "a JSON list, which says: credits used up"
+    )
+    assert failure("<!-- c --><html><title>Sign in</title>").told.endswith("says: an HTML page titled 'Sign in'")
+    assert failure(None).told == "endpoint: not a chat completion but a JSON null"
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "told"),
     [
@@ -267,6 +278,10 @@ def test_what_is_no_chat_completion_is_told(reply, passes):
             "an HTML page (titled 'Sign in' behind --base-url)",
         ),
         ("\n<html><body>busy", "text/html", "an HTML page (behind --base-url)"),
+        ("<!-- c --><html><body>busy", "text/html", "an HTML page (behind --base-url)"),
+        ("<!-- a -->\n<!-- b\n--> <!doctype html><title>Sign in</title>", "", "an HTML page (titled 'Sign in' behind"),
+        ("<meta charset=utf-8><p>busy", "text/html; charset=utf-8", "an HTML page (behind --base-url)"),
+        ("<!-- c -->", "", "text that is no JSON, which says: <!-- c -->"),
         ('data: {"choices": []}\n\ndata: [DONE]\n', "text/event-stream", "an event stream"),
         ('data: {"error": {"message": "no credit"}}\n\n', "", "an event stream, which says: no credit"),
         (": ping\n\ndata: {}", "", "an event stream"),
