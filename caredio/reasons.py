@@ -34,16 +34,23 @@ ADVICE = (  # the first pattern that a reason matches
     (r"no_other_culture", "nothing to compare with: give two cultures rows of the same question_id"),
     (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
     (r"no question|the rewritten question|no trait", "the model does not answer as asked: name a more capable one"),
-    (r"empty", "the text is empty: name another model, or check the table's column"),
+    (
+        r"empty",
+        "the model's answers are empty: name another model, raise --max-tokens, or turn tools and thinking off at the"
+        " endpoint",
+    ),
     (r"redundant", "every row is like another: raise --theta"),
 )
+_TABLE = "the table"  # what no model wrote
+_OF_A_TABLE = ((r"empty", "the text is empty: check the table's column"),)
 
 
-def advice(drops: Mapping[str, int]) -> str:
-    """What to change, most frequent reason first; empty where nothing is known to help."""
+def advice(drops: Mapping[str, int], what: str = "") -> str:
+    """What to change in `what`, most frequent reason first; empty where nothing is known to help."""
+    known = (*_OF_A_TABLE, *ADVICE) if what == _TABLE else ADVICE
     found: Counter[str] = Counter()
     for reason, count in drops.items():
-        found[next((do for pattern, do in ADVICE if re.match(pattern, reason)), "")] += count
+        found[next((do for pattern, do in known if re.match(pattern, reason)), "")] += count
     del found[""]
     return "; ".join(do for do, _ in found.most_common(_MOST))
 
@@ -51,7 +58,7 @@ def advice(drops: Mapping[str, int]) -> str:
 def nothing_left(what: str, drops: Mapping[str, int]) -> InputError:
     """The error of a table without rows: how many were dropped, why, and what to change."""
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
-    do = advice(drops)
+    do = advice(drops, what)
     return InputError(f"{what}: no rows{f' left ({why})' if why else ''}; nothing to work on{f': {do}' if do else ''}.")
 
 

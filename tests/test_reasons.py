@@ -32,6 +32,18 @@ def test_each_reason_has_its_advice(reason, flag):
     assert flag in str(error.value)
 
 
+def test_empty_texts_are_the_models_fault_or_the_tables():
+    with pytest.raises(InputError) as error:
+        reasons.require_left("candidates", 0, {"empty": 12})
+    assert str(error.value) == (
+        "candidates: no rows left (12 empty); nothing to work on: the model's answers are empty: name another model,"
+        " raise --max-tokens, or turn tools and thinking off at the endpoint."
+    )
+    told = str(reasons.nothing_left("the table", {"empty": 12, "near_duplicate": 20}))
+    assert told.endswith("or raise --rouge-l; the text is empty: check the table's column.")
+    assert "--max-tokens" not in told
+
+
 def test_every_reason_that_the_package_gives_has_advice():
     source = "".join(path.read_text(encoding="utf-8") for path in Path(caredio.__file__).parent.rglob("*.py"))
     given = set(re.findall(r'Unusable\("([^"{]+)"', source)) | set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -166,8 +167,7 @@ def check_address(text: str, name: str = "base_url") -> str:
         return ""
     shown = re.sub(r"//[^/@]*@", "//***@", address)
     try:
-        parts = urlsplit(address)
-        why = _wrong(address, parts)
+        why = _wrong(address, urlsplit(address)) or _wrong_to_the_client(address)
     except ValueError as error:
         why = str(error)
     if why:
@@ -179,7 +179,7 @@ def _wrong(address: str, parts: SplitResult) -> str:
     """What keeps an address from being one.
 
     Raises:
-        ValueError: the port is none.
+        ValueError: the port is none, or the host's numbers.
     """
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https"):
@@ -196,6 +196,19 @@ def _wrong(address: str, parts: SplitResult) -> str:
         return "it names no port after the colon"
     if ":" not in host:
         host.encode("idna")  # a ValueError says what is wrong with it
+    if re.fullmatch(r"\d+|0x[\da-f]*", host.removesuffix(".").rpartition(".")[2]):
+        ipaddress.IPv4Address(host.removesuffix("."))  # no domain ends in a number
+    return ""
+
+
+def _wrong_to_the_client(address: str) -> str:
+    """What keeps the HTTP client from taking an address."""
+    import httpx2
+
+    try:
+        httpx2.URL(address)
+    except httpx2.InvalidURL as error:
+        return str(error)
     return ""
 
 

@@ -19,7 +19,7 @@ from jsonschema.validators import validator_for
 
 from caredio import features
 from caredio.errors import EndpointError
-from caredio.llm import chat, loop, marks
+from caredio.llm import chat, dialects, loop, marks
 from caredio.llm.chat import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Messages
@@ -56,10 +56,11 @@ class Failures:
         """
         self.failed += 1
         if self.failed > self.share * self.total:
+            flags = dialects.settings(failure.status, failure.said)
+            do = f"set {flags}, then run the" if flags else "mend the endpoint or wait, then run the same"
             raise EndpointError(
                 f"{self.desc}: {self.failed} of {self.total} calls got no answer ({failure.told}), more than"
-                f" {self.share:.0%}. What arrived is stored: mend the endpoint or wait, then run the same command"
-                " again."
+                f" {self.share:.0%}. What arrived is stored: {do} command again."
             ) from None
 
 

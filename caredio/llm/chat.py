@@ -149,9 +149,8 @@ def _choice(reply: Any) -> dict[str, Any]:
     Raises:
         CallFailed: there is none; says what there is.
     """
-    if not isinstance(reply, dict):
-        kind = {list: "list", str: "text", type(None): "null"}.get(type(reply), "number")
-        raise CallFailed(f"not a chat completion but a JSON {kind}")
+    if failure := faults.no_object(reply, "a chat completion"):
+        raise failure
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
     for holder in (reply, choice or {}):

@@ -16,14 +16,17 @@ TOKEN_LIMITS = (AUTO, MAX_TOKENS, MAX_COMPLETION_TOKENS)
 _REFUSALS = (400, 404, 422, 500)  # a template that raises is a 500 of some servers
 _NOT = (
     r"(?:not? (?:be )?(?:support|permit|allow|recogni|enabl|available|accept|valid)\w*|n't support|unsupported|unknown"
-    r"|unrecogni[sz]ed|unexpected|unavailable|forbidden|deprecated|not implemented|invalid)"
+    r"|not one of|unrecogni[sz]ed|unexpected|unavailable|forbidden|deprecated|not implemented|invalid)"
 )
 _SYSTEM = re.compile(
     rf"(?:system|developer) (?:role|message|prompt|instruction)s?\b.{{0,60}}{_NOT}"
     rf"|{_NOT}.{{0,60}}\bsystem\b.{{0,20}}role"
     r"|does not support 'system'|roles must alternate|only user and assistant roles"
     rf"|role.{{0,20}}\bsystem\b.{{0,40}}{_NOT}|{_NOT}.{{0,20}}role.{{0,20}}\bsystem\b"
-    r"|first message must be (?:from|a|of) (?:the )?user|unknown variant `system`",
+    r"|first message must be (?:from|a|of) (?:the )?user|unknown variant `system`"
+    r"|'system'\W{1,3}is not (?:one of|a valid)"
+    r"|\b(?:should|must) be (?:one of|either)?\W*(?:user\W+(?:or\W+)?assistant|assistant\W+(?:or\W+)?user)\b"
+    r"(?!\W+(?:or\W+)?\w*(?:system|developer|tool|function))",
     re.IGNORECASE | re.DOTALL,
 )
 _FORM = (
@@ -32,12 +35,21 @@ _FORM = (
 )
 _FORMAT = re.compile(
     rf"{_FORM}.{{0,120}}{_NOT}|{_NOT}.{{0,120}}{_FORM}|response_format.{{0,60}}(?:must|should) be"
+    rf"|{_NOT}.{{0,60}}\bstrict\b|\bstrict\b.{{0,60}}{_NOT}"
     rf"|(?:failed|unable) to (?:parse|compile).{{0,20}}{_FORM}|{_FORM}.{{0,40}}(?:failed|conversion)",
     re.IGNORECASE | re.DOTALL,
 )
 _RANGE = re.compile(r"between|\brange\b|less than|greater than|at (?:most|least)|too (?:large|high|low)|[<>]=?", re.I)
 _EITHER = re.compile(r"temperature.{1,20}top_p.{0,40}both", re.IGNORECASE | re.DOTALL)
 _WANTS_SCHEMA = re.compile(r"response_format.{0,20}must be '?json_schema", re.IGNORECASE)
+_SETTINGS = (  # what a refusal may be about, and the setting that sends something else
+    (r"\b(?:system|developer|roles?)\b", "--system-role user"),
+    (rf"{_FORM}|\bstrict\b", "--json-mode prompt"),
+    (r"\btemperature\b", "--temperature -1"),
+    (r"\btop_p\b", "--top-p -1"),
+    (r"\bmax_tokens\b", f"--token-limit {MAX_COMPLETION_TOKENS}"),
+    (r"\bmax_completion_tokens\b", f"--token-limit {MAX_TOKENS}"),
+)
 _ORDER = (None, "json_schema", "json_object", "prompt")  # each is asked for less than the one before
 
 
@@ -119,6 +131,13 @@ def learn(dialect: Dialect, status: int | None, words: str) -> Dialect | None:
     if _FORMAT.search(words):
         return _other_format(dialect, words)
     return None
+
+
+def settings(status: int | None, words: str) -> str:
+    """The settings that may help where a refusal in these words teaches nothing; empty where none is known to."""
+    if status not in (400, 422):
+        return ""
+    return " or ".join(flag for pattern, flag in _SETTINGS if re.search(pattern, words, re.IGNORECASE))
 
 
 def _turns(messages: Messages, dialect: Dialect) -> Messages:

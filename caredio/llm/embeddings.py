@@ -18,7 +18,7 @@ import numpy as np
 
 from caredio.disk import writing
 from caredio.errors import EndpointError, InputError
-from caredio.llm import loop
+from caredio.llm import faults, loop
 from caredio.llm.chat import CallFailed
 from caredio.llm.client import Client, Endpoint
 from caredio.llm.prices import Usage, cost
@@ -179,15 +179,21 @@ def _read(reply: Any, count: int) -> _Reply:
     """A reply's vectors, base64 of little-endian float32 or lists of numbers (not every server knows base64).
 
     Raises:
-        CallFailed: it is something else than `count` vectors of one length.
+        CallFailed: it is something else than `count` vectors of one length; in the server's words where it says why.
     """
+    if failure := faults.no_object(reply, "embeddings"):
+        raise failure
+    stated = {"error": reply.get("error")} if reply.get("error") or "data" in reply else reply
+    if failure := faults.error_object(stated):
+        raise failure
     try:
         told = [one["embedding"] for one in sorted(reply["data"], key=lambda one: one["index"])]
         rows = [np.frombuffer(base64.b64decode(one), "<f4") if isinstance(one, str) else one for one in told]
         vectors = np.array(rows, np.float32)
         tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise CallFailed("something else than embeddings", passing=True) from None
+        # a list without embeddings can be a host's slip; something else is another interface
+        raise CallFailed("something else than embeddings", passing="data" in reply) from None
     if vectors.ndim != 2 or len(vectors) != count or not vectors.size or not np.isfinite(vectors).all():
         raise CallFailed("something else than one embedding a text", passing=True)
     return _Reply(vectors, tokens)

@@ -58,7 +58,9 @@ _LATER = re.compile(
     r"overload|unavailable|internal|server.?error|time.?d? ?out|try again|temporar|busy|capacity|bad gateway",
     re.IGNORECASE,
 )
-_PAGE = re.compile(r"\s*(?:<!doctype|<html|<head|<body|<\?xml)", re.IGNORECASE)
+_PAGE = re.compile(
+    r"\s*(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype|html|head|body|meta|title|script|\?xml)", re.IGNORECASE | re.DOTALL
+)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -144,6 +146,14 @@ def error_object(body: Any) -> CallFailed | None:
     return CallFailed(
         "an error instead of an answer", said=words, final=failure.final, hopeless=failure.hopeless, status=400
     )
+
+
+def no_object(reply: Any, wanted: str) -> CallFailed | None:
+    """What JSON that is no object means where `wanted` was; None for an object."""
+    if isinstance(reply, dict):
+        return None
+    kind = {list: "list", str: "text", type(None): "null"}.get(type(reply), "number")
+    return CallFailed(f"not {wanted} but a JSON {kind}", said=server_words(reply))
 
 
 def _final(status: int, words: str, codes: set[str]) -> str:

@@ -6,13 +6,29 @@ import json
 import re
 from typing import Any
 
-_NAME = r"(?:think|thinking|thoughts?|reasoning|seed:think)"  # Qwen, DeepSeek, EXAONE, Gemini, Seed and others
+_NAME = (  # Qwen, DeepSeek, EXAONE, Gemini, Seed, LongCat, Claude and others
+    r"(?:(?:seed:|longcat_|internal_|inner_|ant_?)?think(?:ing)?|(?:internal_|inner_)?(?:thoughts?|reasoning)"
+    r"|(?:internal|inner)_monologue)"
+)
+_WITH = r'(?:\s+[\w:-]+="[^"<>]*")*\s*'  # attributes
 _THINKING = re.compile(
-    rf'(?P<open><{_NAME}(?:\s+[\w:-]+="[^"<>]*")*\s*>|(?-i:\[THINK\])|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>'
-    r"|<\|channel>thought\b)"
-    rf"|</{_NAME}\s*>|(?-i:\[/THINK\])|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>",
+    rf"(?P<open><{_NAME}{_WITH}>|(?-i:\[THINK\])|◁think▷|<\|(?:start_|begin_of_)?(?:think(?:ing)?|thought)\|>"
+    r"|<\|channel>thought\b|<unused94>thought\b)"
+    rf"|</{_NAME}\s*>|(?-i:\[/THINK\])|◁/think▷|<\|(?:/|end_|end_of_)(?:think(?:ing)?|thought)\|>|<channel\|>|<unused95>",
     re.IGNORECASE,
 )
+# what people may write too: thinking only where it is closed, or where a text begins with it
+_BEGUN = (
+    rf"<(?P<tag>reflection|scratchpad|analysis){_WITH}>|&lt;(?P<escaped>{_NAME})&gt;"
+    rf"|^(?P<fence>```){_NAME}[ \t]*\n|<details\b[^<>]*\btype=[\"']?reasoning\b[^<>]*>"
+)
+_CLOSED = re.compile(
+    rf"(?:{_BEGUN}|\[(?P<bracket>{_NAME})\])"
+    r".*?(?(tag)</(?P=tag)\s*>|(?(escaped)&lt;/(?P=escaped)&gt;|(?(bracket)\[/(?P=bracket)\]"
+    r"|(?(fence)^```[ \t]*$|</details\s*>))))",
+    re.DOTALL | re.IGNORECASE | re.MULTILINE,
+)
+_BEGINS = re.compile(rf"\s*(?:{_BEGUN})", re.IGNORECASE | re.MULTILINE)
 _CHANNEL = re.compile(  # gpt-oss
     r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(?P<text>.*?)"
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
@@ -20,14 +36,14 @@ _CHANNEL = re.compile(  # gpt-oss
 )
 _PROLOGUES = (
     # gpt-oss where a host leaves its marks out; Granite
-    re.compile(r"\A\s*analysis(?=[A-Z])(?:.*assistantfinal(?P<text>.*))?", re.DOTALL),
+    re.compile(r"\A\s*(?:assistantanalysis|analysis(?=[A-Z]))(?:.*assistantfinal(?P<text>.*))?", re.DOTALL),
     re.compile(
         r"\A\s*Here(?:['’]s| is) my thought process:(?:.*?Here(?:['’]s| is) my response:(?P<text>.*))?", re.DOTALL
     ),
 )
 _WRAPPED = re.compile(
-    r"\A\s*(?:<answer>|<\|begin_of_solution\|>|<\|START_RESPONSE\|>)(?P<text>.*?)"
-    r"(?:</answer>|<\|end_of_solution\|>|<\|END_RESPONSE\|>)?\s*\Z",
+    r"\A\s*(?:<answer>|<output>|<\|begin_of_solution\|>|<\|START_RESPONSE\|>)(?P<text>.*?)"
+    r"(?:</answer>|</output>|<\|end_of_solution\|>|<\|END_RESPONSE\|>)?\s*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 _END = re.compile(
@@ -73,7 +89,9 @@ def visible_in(content: Any) -> Any:
 
 def _visible(text: str) -> str:
     shown = _spoken(text)
-    shown = _thought_over(shown)
+    shown = _thought_over(_CLOSED.sub("", shown))
+    if _BEGINS.match(shown):
+        raise OnlyThinking
     if shown != text and (wrapped := _WRAPPED.match(shown)):
         shown = wrapped["text"]
     shown = _END.sub("", shown)

@@ -242,6 +242,15 @@ def test_a_failed_share_below_the_bound_is_dropped_above_it_the_run_stops():
             run(server, max_failed=0.04)
 
 
+def test_calls_refused_over_how_they_are_asked_name_what_can_be_set():
+    said = {"status": 400, "message": "role: no such system"}
+    with (
+        LLMServer(fault=lambda number, body: said) as server,
+        pytest.raises(EndpointError, match=r"no such system\).*: set --system-role user, then run the command again"),
+    ):
+        run(server)
+
+
 def test_what_arrived_before_the_run_stopped_is_not_asked_again():
     down = True
 

@@ -75,6 +75,33 @@ def test_plain_text_is_kept_letter_for_letter():
         ("We eat rice.<|im_end|>", "We eat rice."),
         ("We eat rice.</s>\n", "We eat rice."),
         ('{"response": "<think>a</think>We eat."}', '{"response": "We eat."}'),
+        ("<reflection>a</reflection>\nWe eat rice.", "We eat rice."),
+        ("<thinking>a<reflection>b</reflection></thinking><output>We eat rice.</output>", "We eat rice."),
+        ("<scratchpad>\na\n</scratchpad>\n\n<answer>We eat rice.</answer>", "We eat rice."),
+        ('<analysis lang="en">a</analysis>We eat rice.', "We eat rice."),
+        ("We eat <analysis>what?</analysis>rice.", "We eat rice."),
+        ("<internal_thinking>a</internal_thinking>We eat rice.", "We eat rice."),
+        ("<inner_monologue>a</inner_monologue>We eat rice.", "We eat rice."),
+        ("<antThinking>a</antThinking>We eat rice.", "We eat rice."),
+        ("<longcat_think>a</longcat_think>We eat rice.", "We eat rice."),
+        ("a</longcat_think>We eat rice.", "We eat rice."),
+        ("<|thinking|>a<|/thinking|>We eat rice.", "We eat rice."),
+        ("<|think|>a<|/think|>We eat rice.", "We eat rice."),
+        ("<|start_think|>a<|end_think|>We eat rice.", "We eat rice."),
+        ("<unused94>thought\na<unused95>We eat rice.", "We eat rice."),
+        ("&lt;think&gt;a&lt;/think&gt;\nWe eat rice.", "We eat rice."),
+        ("[thinking]a[/thinking]\nWe eat rice.", "We eat rice."),
+        ("[Reasoning]a[/Reasoning]\nWe eat rice.", "We eat rice."),
+        ("```thinking\nWho am `I`?\n```\nWe eat rice.", "We eat rice."),
+        ("```thinking\na </details> b\n```\nWe eat rice.", "We eat rice."),
+        ("We eat rice.\n\n```reasoning\na\n```", "We eat rice."),
+        (
+            '<details type="reasoning" done="true" duration="3">\n<summary>Thought for 3 seconds</summary>\n> a\n'
+            "</details>\nWe eat rice.",
+            "We eat rice.",
+        ),
+        ("assistantanalysisThe user asks.assistantfinalWe eat rice.", "We eat rice."),
+        ('{"response": "<scratchpad>a</scratchpad>We eat."}', '{"response": "We eat."}'),
         ('{"response": "a</think>We eat."}', '{"response": "We eat."}'),
     ],
 )
@@ -93,6 +120,13 @@ def test_thinking_is_left_out(content, text):
         "analysisThe user asks",
         "Here is my thought process: a",
         '{"response": "<think>a"}',
+        "<scratchpad>Who am I?",
+        "<|start_think|>hm",
+        "<unused94>thought\nhm",
+        "&lt;think&gt;hm",
+        "```thinking\nhm",
+        '<details type="reasoning">hm',
+        "assistantanalysisThe user asks",
     ],
 )
 def test_thinking_that_does_not_end_is_no_answer(content):
@@ -108,7 +142,25 @@ def test_reasoning_beside_the_content_is_no_answer():
 
 @pytest.mark.parametrize(
     "text",
-    ["analysis of rice", "I think so.", "A <thinker> sits.", "[think] twice", "<think about it>", "a </b> b", "<thin>"],
+    [
+        *(
+            "analysis of rice",
+            "I think so.",
+            "A <thinker> sits.",
+            "[think] twice",
+            "<think about it>",
+            "a </b> b",
+            "<thin>",
+        ),
+        *("My analysis: rice matters.", "Thought: rice.\nAnswer: rice.", "Reflection: a.", "[thinking] Well, rice."),
+        *("Rice. [/thinking]", "We wrote <analysis> once.", "a &lt;think&gt; b", "a </reflection> b", "<unused1>"),
+        "<details>\n<summary>More</summary>\nRice.\n</details>",
+        '<details type="recipe">Rice.</details>',
+        "```python\nthinking = 1\n```\nRice.",
+        "```\nthinking\n```",
+        "We write ```thinking``` in line.",
+        "Our assistants' analysis: assistantfinal is no word.",
+    ],
 )
 def test_text_that_only_looks_like_a_mark_stays(text):
     assert read(text) == (text, "stop")
@@ -258,6 +310,17 @@ def test_what_is_no_chat_completion_is_told(reply, passes):
     assert error.passing == passes
 
 
+def test_json_that_is_no_object_keeps_its_words():
+    assert failure("credits used up").told == (
+        "endpoint: not a chat completion but a JSON text, which says: credits used up"
+    )
+    assert failure([{"error": {"message": "credits used up"}}]).told.endswith(
+        "a JSON list, which says: credits used up"
+    )
+    assert failure("<!-- c --><html><title>Sign in</title>").told.endswith("says: an HTML page titled 'Sign in'")
+    assert failure(None).told == "endpoint: not a chat completion but a JSON null"
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "told"),
     [
@@ -267,6 +330,10 @@ def test_what_is_no_chat_completion_is_told(reply, passes):
             "an HTML page (titled 'Sign in' behind --base-url)",
         ),
         ("\n<html><body>busy", "text/html", "an HTML page (behind --base-url)"),
+        ("<!-- c --><html><body>busy", "text/html", "an HTML page (behind --base-url)"),
+        ("<!-- a -->\n<!-- b\n--> <!doctype html><title>Sign in</title>", "", "an HTML page (titled 'Sign in' behind"),
+        ("<meta charset=utf-8><p>busy", "text/html; charset=utf-8", "an HTML page (behind --base-url)"),
+        ("<!-- c -->", "", "text that is no JSON, which says: <!-- c -->"),
         ('data: {"choices": []}\n\ndata: [DONE]\n', "text/event-stream", "an event stream"),
         ('data: {"error": {"message": "no credit"}}\n\n', "", "an event stream, which says: no credit"),
         (": ping\n\ndata: {}", "", "an event stream"),

@@ -35,6 +35,11 @@ NO_SYSTEM = [
     {"error": {"code": 400, "message": "Developer instruction is not enabled for models/gemma-3-27b-it"}},  # Gemini
     {"error": "Error rendering prompt with jinja template: System message is not supported by this model"},
     "jinja2.exceptions.TemplateError: System role not supported",
+    {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'user' or 'assistant'"}]},  # pydantic
+    {"error": {"message": "'system' is not one of ['user', 'assistant'] - 'messages.0.role'"}},  # jsonschema
+    {"error": {"message": "messages.0.role must be one of: assistant, user"}},
+    {"error": {"message": "'system' is not a valid role"}},
+    "Input should be 'user' or 'assistant'",
 ]
 NEWER = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 OLDER = [
@@ -76,6 +81,9 @@ NO_SCHEMA = [
     "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
     'response_format type must be one of "text" or "json_object", but got: json_schema',  # llama.cpp
     "Invalid schema for response_format 'answer': 'minItems' is not permitted.",
+    "Unrecognized request argument supplied: strict",
+    "Additional properties are not allowed ('strict' was unexpected)",
+    "'json_schema' is not one of ['json_object', 'text'] - 'response_format.type'",
     "The provided JSON schema contains features not supported by xgrammar.",  # vLLM
 ]
 NO_FORMAT = [
@@ -172,6 +180,9 @@ def test_a_server_that_wants_a_schema_alone_is_given_one():
         "Internal Server Error",
         "The system is overloaded",
         "Unsupported language in the prompt",
+        "messages.0.role: Input should be 'user', 'assistant' or 'system'",
+        "messages.0.role: Input should be 'system', 'user' or 'assistant'",
+        "'tool' is not one of ['system', 'user', 'assistant']",
     ],
 )
 def test_a_refusal_about_something_else_teaches_nothing(text):
@@ -183,6 +194,25 @@ def test_a_refusal_about_something_else_teaches_nothing(text):
 @pytest.mark.parametrize("status", [None, 401, 403, 429, 503])
 def test_other_statuses_teach_nothing(status):
     assert learn(Dialect(), status, "System role not supported") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("role: no such system", "--system-role user"),
+        ("response_format: bad value", "--json-mode prompt"),
+        ("the sampling temperature is odd", "--temperature -1"),
+        ("top_p is odd", "--top-p -1"),
+        ("max_tokens: what is that?", "--token-limit max_completion_tokens"),
+        ("max_completion_tokens: what is that?", "--token-limit max_tokens"),
+        ("system, response_format", "--system-role user or --json-mode prompt"),
+        ("The controller is busy with something else", ""),
+    ],
+)
+def test_what_cannot_be_learnt_names_what_can_be_set(text, flags):
+    assert dialects.settings(400, text) == flags
+    assert dialects.settings(422, text) == flags
+    assert dialects.settings(500, text) == dialects.settings(None, text) == ""
 
 
 def test_each_point_can_be_set():

@@ -1,5 +1,7 @@
 """Embeddings over HTTP: in batches the API takes, each stored as it arrives, and asked for once."""
 
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -186,6 +188,41 @@ def test_an_answer_that_is_no_embedding_is_told_and_not_stored(data):
         with pytest.raises(EndpointError, match="something else than"):
             made(TEXTS[:2])
     assert made.store.missing([made.key(text) for text in TEXTS[:2]])
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ({"error": {"message": "credits used up"}}, "an error instead of an answer, which says: credits used up"),
+        ({"detail": "Not authenticated"}, "an error instead of an answer, which says: Not authenticated"),
+        ({"data": [], "error": "credits used up"}, "which says: credits used up"),
+        ({"error": {"message": "credits used up", "code": 402}}, "credits used up"),
+        ("credits used up", "not embeddings but a JSON text, which says: credits used up"),
+        ([{"error": {"message": "credits used up"}}], "not embeddings but a JSON list, which says: credits used up"),
+        (None, "not embeddings but a JSON null"),
+        (12, "not embeddings but a JSON number"),
+        ({}, "something else than embeddings"),
+        ({"embeddings": [[1.0, 2.0]]}, "something else than embeddings"),
+    ],
+)
+def test_an_error_in_a_reply_of_status_200_is_told_after_one_request(reply, told):
+    with LLMServer(fault=lambda number, body: {"status": 200, "body": json.dumps(reply)}) as server:
+        with pytest.raises(EndpointError, match=re.escape(told)):
+            model(server)(TEXTS[:2])
+        assert len(server.seen) == 1
+
+
+def test_an_error_that_can_pass_is_asked_for_again(monkeypatch):
+    reply = {"error": {"code": 503, "message": "busy"}}
+    with LLMServer(fault=lambda number, body: reply if number == 0 else None) as server:
+        np.testing.assert_array_equal(model(server)(TEXTS[:2]), expected(TEXTS[:2]))
+        assert len(server.seen) == 2
+
+
+def test_an_empty_error_beside_embeddings_is_none():
+    data = [one([1.0, 2.0])]
+    with LLMServer(fault=lambda number, body: {"data": data, "error": None, "message": "done"}) as server:
+        assert model(server)(["a"]).tolist() == [[1.0, 2.0]]
 
 
 def test_an_endpoint_that_is_not_there_is_told():
