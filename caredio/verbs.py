@@ -382,9 +382,12 @@ def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: 
         CaredioError: one sentence on what to mend.
     """
     from caredio import preflight, walkthrough
+    from caredio.publishing import metadata
 
     if push:
         preflight.pushing(push, Path(out) / "release", version)
+        for culture in walkthrough.CULTURES:
+            metadata.check_repo(walkthrough.repository(push, culture))
     return walkthrough.run(Path(out), version, push)
 
 

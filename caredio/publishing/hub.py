@@ -94,7 +94,11 @@ def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
         released = _released(api, repo_id, repo_type, version)
     except OSError:
         return
-    if not (folder / RECORD).exists() or _record(folder) != released:
+    try:
+        same = _record(folder) == released
+    except InputError:
+        same = False
+    if not same:
         raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another --version.")
 
 
