@@ -108,29 +108,30 @@ def building(config: selection.Config, spec: Spec, endpoint: Endpoint, where: en
     embed.check(config.embed, endpoint, load=not is_local(spec) and not _embedded_with(out, config.embed.embedder))
 
 
-def pushing(push: str, release: Path) -> None:
+def pushing(push: str, release: Path, version: str) -> None:
     """See that a release can go to the Hub before what it holds is made.
 
     Args:
         push: name of the repository.
         release: the folder that is written first.
+        version: its tag.
 
     Raises:
-        InputError: the name is no repository's, there is no token, or the folder holds something else.
+        InputError: the name is no repository's, there is no token, the folder holds something else, or the version is
+            released already.
+        EndpointError: the Hub does not take the token for writing.
     """
     from huggingface_hub import get_token
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+    from caredio.publishing import hub, metadata
     from caredio.publishing.release import RECORD
 
-    try:
-        validate_repo_id(push)
-    except HFValidationError:
-        raise InputError(f"{push!r} is no repository's name; write it as owner/name.") from None
+    metadata.check_repo(push)
     if not get_token():
         raise InputError(f"--push {push} needs a token of the Hub that may write there: export HF_TOKEN.")
     if release.is_dir() and any(release.iterdir()) and not (release / RECORD).exists():
         raise InputError(f"{release}: is not empty and holds no {RECORD}; move it, as the release is written there.")
+    hub.foresee(push, "dataset", version, release)
 
 
 def _addressed(spec: Spec, endpoint: Endpoint, embedders: Sequence[str]) -> None:

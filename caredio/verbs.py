@@ -121,10 +121,10 @@ def select(
     endpoint = _endpoint(endpoint, reached)
     _described(reading, releasing, table is not None, push)
     if push:
-        preflight.pushing(push, _path(out) / "release")
+        preflight.pushing(push, _path(out) / "release", releasing.version)
     rows, record = source.run(str(table), reading) if table else (None, None)
     if dry_run or config.asks or config.embed.embedder.startswith(embed.ENDPOINT):
-        candidates = _candidates(out, rows, config.match)
+        candidates = _candidates(out, rows, config.match, warn=dry_run)
         preflight.ranking(config, spec, endpoint, plans.pool(candidates))
         if dry_run:
             return Plan(spec.model, plans.steps(candidates, config, spec), endpoint.batch, is_local(spec))
@@ -163,13 +163,17 @@ def _opened(out: Path | str | Run, create: bool = True) -> contextlib.AbstractCo
     return Run(out, create) if isinstance(out, (Path, str)) else contextlib.nullcontext(out)
 
 
-def _candidates(out: Path | str | Run, table: Dataset | None, matching: match.Config) -> Dataset:
-    """What `select` ranks: the run's candidates, or those of a table of one's own; nothing is written."""
+def _candidates(out: Path | str | Run, table: Dataset | None, matching: match.Config, warn: bool = False) -> Dataset:
+    """What `select` ranks: the run's candidates, or those of a table of one's own; nothing is written.
+
+    Args:
+        warn: log what the table's own stage would.
+    """
     from caredio import features
     from caredio.selection import match
 
     if table is not None:
-        return features.kept(match.run(table, matching))
+        return features.kept(match.run(table, matching, warn))
     with _opened(out, create=False) as run:
         return run.table("candidates")
 
@@ -232,6 +236,7 @@ def build(
     from caredio import preflight, selection, synthesis
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
+    from caredio.publishing import release
     from caredio.selection import engine
     from caredio.selection.plan import expected
 
@@ -249,7 +254,7 @@ def build(
         return dataclasses.replace(planned, steps=steps)
     preflight.building(config, spec, endpoint, where, Path(out))
     if push:
-        preflight.pushing(push, Path(out) / "release")
+        preflight.pushing(push, Path(out) / "release", fill([release.Config], releasing)[0].version)
     with _opened(out) as run:
         synthesize(run, cultures, topics, **writing)
         ranked = select(run, store=store, endpoint=endpoint, **ranking)
@@ -310,20 +315,24 @@ def evaluate(
     Raises:
         CaredioError: one sentence on what to mend.
     """
+    from caredio import yamlfile
     from caredio.evaluation import ledger, results, systems
     from caredio.llm.local import model_path
     from caredio.runs import Run
 
     (config,) = fill([results.Config], settings)
     systems.installed()
-    with Run(out) as run:
+    with Run(out, create=False) as run:
         known = run.cultures()
         slugs, notes = ledger.cultures(run, known, cultures)
-        base = str(model_path()) if model == EMBEDDED else model
-        arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
-        if trained:
-            arms.append(systems.trained(Path(trained), base, slugs or list(known)))
-        return ledger.evaluate(run, arms, slugs, config, known, notes)
+    yamlfile.pick(slugs, known, "culture")
+    base = str(model_path()) if model == EMBEDDED else model
+    arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
+    if trained:
+        arms.append(systems.trained(Path(trained), base, slugs or list(known)))
+    asked = results.Evaluation(arms, slugs, config, known, notes)
+    with Run(out) as run:  # a folder that is not there is made once all of that is right
+        return ledger.evaluate(run, asked)
 
 
 def publish(
@@ -359,7 +368,7 @@ def publish(
     trained = Path(model) if model else None
     folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
     name = push or folder.as_posix()
-    with Run(out, create=trained is not None) as run:
+    with Run(out, create=False) as run:
         if trained:
             results = run.table("results") if "results" in run.stages else None
             release.model(trained, folder, config, results, name)
@@ -387,9 +396,12 @@ def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: 
         CaredioError: one sentence on what to mend.
     """
     from caredio import preflight, walkthrough
+    from caredio.publishing import metadata
 
     if push:
-        preflight.pushing(push, Path(out) / "release")
+        preflight.pushing(push, Path(out) / "release", version)
+        for culture in walkthrough.CULTURES:
+            metadata.check_repo(walkthrough.repository(push, culture))
     return walkthrough.run(Path(out), version, push)
 
 

@@ -65,10 +65,15 @@ def run(out: Path, version: str, push: str = "") -> Path:
     _say("4/4 publish")
     release = verbs.publish(out, push=push, version=version)
     for culture in CULTURES:
-        name = f"{push}-{culture.replace('_', '-')}" if push else ""
+        name = repository(push, culture) if push else ""
         verbs.publish(out, model=out / "models" / culture, push=name, version=version)
     print(next_steps(out, release))
     return release
+
+
+def repository(push: str, culture: str) -> str:
+    """The Hub's name of a culture's model, beside the dataset's."""
+    return f"{push}-{culture.replace('_', '-')}"
 
 
 def train(out: Path, culture: str) -> None:

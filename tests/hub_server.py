@@ -482,6 +482,7 @@ class Fault(NamedTuple):
     path: str
     status: int | None
     after: bool
+    words: str
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -557,12 +558,20 @@ class HubServer:
         silent = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_XET_TELEMETRY_ENABLED": "0", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
         return kept | ours | silent | {"HF_HUB_DISABLE_XET": "1"}
 
-    def fail(self, method: str, path: str, status: int | None = None, times: int = 1, after: bool = False) -> None:
+    def fail(
+        self,
+        method: str,
+        path: str,
+        status: int | None = None,
+        times: int = 1,
+        after: bool = False,
+        words: str = "injected fault",
+    ) -> None:
         """Answer the next `times` requests that fit both patterns with `status`, or hang up when it is None.
 
         With `after`, the request is carried out first and only its answer is lost.
         """
-        self.faults += [Fault(method, path, status, after)] * times
+        self.faults += [Fault(method, path, status, after, words)] * times
 
     def answer(self, call: Call) -> Answer | None:
         """Answer a request and log it; None means to hang up.
@@ -578,7 +587,7 @@ class HubServer:
             answer = self.honest_answer(call) if fault is None or fault.after else None
             if fault:
                 self.faults.remove(fault)
-                answer = HubError(fault.status, "injected fault").answer if fault.status else None
+                answer = HubError(fault.status, fault.words).answer if fault.status else None
             self.requests.append(Request(call.method, path, answer.status if answer else None))
             return answer
 

@@ -98,6 +98,29 @@ def test_select_ranks_a_table_of_ones_own(tmp_path, capsys):
     assert "ranked: china 2, uk 2" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Japan", "Peru"),
+        ("C\u00f4te d'Ivoire", "Peru"),
+        ("\u65e5\u672c", "\u97d3\u56fd"),
+        ("all", "peru"),
+        ("1", "2"),
+        ("North Korea", "north-korea"),
+    ],
+)
+def test_the_line_that_select_prints_loads_the_ranked_rows(names, tmp_path, capsys):
+    rows = [{**row, "culture": names[row["culture"] == "uk"]} for row in OWN]
+    cli.main(["select", str(own_table(tmp_path, rows)), "--out", str(tmp_path / "it's a run")])
+    line = capsys.readouterr().out.splitlines()[-1]
+    call = line.removesuffix(" has the best rows first").removesuffix(")")
+    script = f"from datasets import load_dataset\nrows = {call}, cache_dir={str(tmp_path / 'cache')!r})\n"
+    found: dict = {}
+    exec(script, found)  # as a user pastes it
+    assert found["rows"]["rank"][:] == [1, 2]
+    assert set(found["rows"]["culture"]) == {min(names)}
+
+
 def test_select_asks_an_endpoint_for_vectors_once_whatever_its_address(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     table, out = own_table(tmp_path), tmp_path / "run"

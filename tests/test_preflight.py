@@ -231,7 +231,13 @@ def test_a_release_that_cannot_go_to_the_hub(server, capsys, tmp_path, monkeypat
     assert "needs a token of the Hub" in fails(capsys, *select, "--push", "me/ranked")
     assert "needs a token of the Hub" in fails(capsys, "quickstart", "--out", tmp_path / "run", "--push", "me/ranked")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert "'me/my/ranked' is no repository's name" in fails(capsys, *select, "--push", "me/my/ranked")
+    for name in ("me/my/ranked", "ranked", "me/ran--ked"):
+        said = fails(capsys, *select, "--push", name)
+        assert f"{name!r} is no repository's name; write it as owner/name" in said
+        assert "write it as owner/name" in fails(capsys, "build", *asked[:4], *SMALL, "--out", tmp_path, "--push", name)
+    long = "me/" + "x" * 90  # with a culture's name it has more than 96 characters
+    said = fails(capsys, "quickstart", "--out", tmp_path / "run", "--push", long)
+    assert f"'{long}-united-kingdom' is no repository's name" in said
     (tmp_path / "run" / "release").mkdir(parents=True)
     (tmp_path / "run" / "release" / "thesis.txt").write_text("mine")
     assert "is not empty and holds no release.json" in fails(capsys, *select, "--push", "me/ranked")

@@ -315,3 +315,37 @@ def test_a_command_without_anything_to_read_makes_no_folder(command, tmp_path):
     with pytest.raises(InputError, match=r"no finished .* table"):
         command(tmp_path / "run")
     assert not Path(tmp_path / "run").exists()
+
+
+def test_a_wrong_evaluation_or_model_makes_no_folder(tmp_path, monkeypatch):
+    """A wrong culture is found before the embedded model is unpacked."""
+    home = tmp_path / "unpacked"
+    monkeypatch.setenv("CAREDIO_HOME", str(home))
+    new = tmp_path / "new"
+    with pytest.raises(InputError, match="unknown culture 'atlantis'"):
+        caredio.evaluate(new, ["atlantis"])
+    assert not home.exists()
+    with pytest.raises(InputError, match="is no folder"):
+        caredio.evaluate(new, ["china"], model="no/such", trained=tmp_path / "none", culturalbench="sample")
+    with pytest.raises(InputError, match="no/such"):
+        caredio.evaluate(new, ["china"], model="no/such", culturalbench="sample")
+    with pytest.raises(InputError, match="is no trained model"):
+        caredio.publish(new, model=tmp_path / "none")
+    assert not new.exists()
+
+
+@pytest.mark.parametrize("command", ["select", "dry", "calibrate"])
+def test_a_spelling_is_warned_of_once(command, endpoint, tmp_path, caplog):
+    rows = [
+        {"question_id": f"q{n}", "question": f"What {n}?", "response": f"{culture} {n}", "culture": culture}
+        for n in range(101)
+        for culture in (("Japan" if n else "japan"), "Peru")
+    ]
+    table = tmp_path / "own.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = {"embedder": "openai:scripted-embedder"}
+    if command == "calibrate":
+        caredio.calibrate(tmp_path / "run", table, **asked)
+    else:
+        caredio.select(tmp_path / "run", table, theta=0.9, dry_run=command == "dry", **asked)
+    assert sum("is also spelled" in message for message in caplog.messages) == 1

@@ -13,8 +13,8 @@ from datasets import Dataset
 from caredio import features
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.evaluation.results import Config, Evaluation, key
-from caredio.evaluation.systems import Subject, System
+from caredio.evaluation.results import Evaluation, key
+from caredio.evaluation.systems import Subject
 from caredio.runs import Run
 
 log = logging.getLogger("caredio")
@@ -40,28 +40,19 @@ def cultures(
     return asked, [f"left out: {others}: no CulturalBench questions on it."] if others else []
 
 
-def evaluate(
-    run: Run,
-    systems: Sequence[System],
-    slugs: Sequence[str] | None,
-    config: Config,
-    known: Mapping[str, Culture],
-    notes: Sequence[str] = (),
-) -> Dataset:
+def evaluate(run: Run, asked: Evaluation) -> Dataset:
     """Measure what the run's `results` table lacks, add it there, and take out the rows of what was asked for.
 
     Args:
         run: the run, whose table is written anew after each system, so that a stop loses no other's numbers.
-        systems, slugs, config, known: as `results.evaluate` takes them.
-        notes: as `Evaluation` takes them.
+        asked: what is wanted, checked.
 
     Returns:
         `features.RESULTS`, of these systems alone.
 
     Raises:
-        InputError: as `results.evaluate`.
+        InputError: a model cannot be measured.
     """
-    asked = Evaluation(systems, slugs, config, known, notes)
     for note in asked.notes:
         log.warning(note)
     rows = _past(run)

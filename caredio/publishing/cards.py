@@ -162,6 +162,7 @@ def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
     return {**entry, **({"default": True} if name == "all" else {})}
 
 
+_FIRST = 200  # rows that the card's example takes, where as many are there
 _VIEWS = ("preference", "pool", "vectors")
 
 
@@ -185,7 +186,7 @@ def _example(splits: dict[str, dict[str, int]], slugs: list[str], name: str) -> 
         for method, config in configs
         if "train" in splits.get(config, {})
     ]
-    return {"example": example, "split": split, "commands": commands}
+    return {"example": example, "split": split, "first": min(_FIRST, splits[example][split]), "commands": commands}
 
 
 def _parts(ranked: Dataset, splits: dict[str, int], share: float) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any
+
+import httpx2
 
 from caredio import disk
 from caredio.errors import EndpointError, InputError
@@ -21,7 +24,9 @@ log = logging.getLogger("caredio")
 
 ATTEMPTS = 6
 _PAUSE = 0.5  # seconds before the second attempt; doubled each time
-_FINAL = (400, 401, 403, 404)  # trying again would not help
+_AGAIN = (408, 412, 425, 429)  # of the client errors: a timeout, a stale parent, too early, a rate limit
+_MOVED = re.compile("parent|has happened|already exists|in progress|concurrent|try again", re.IGNORECASE)  # of 409
+_PATIENCE = 10  # seconds that a question asked ahead of the work may take
 
 
 def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> str:
@@ -44,27 +49,19 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
         EndpointError: the Hub refuses the name, the card or the token, or stays unreachable after a few attempts. A
             card is refused before anything is created.
     """
-    import httpx2
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     metadata.check_repo(repo_id)
     api, record = HfApi(), _record(folder)
     for attempt in range(ATTEMPTS):
         try:
             return _step(api, folder, record, repo_id, repo_type, private)
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            if status in _FINAL:
-                raise EndpointError(_refusal(api, repo_id, status, error)) from None
-            trouble = f"status {status}"
-        except (httpx2.TransportError, OSError) as error:
-            cause = error.__cause__ or error
-            trouble = (
-                f"status {cause.response.status_code}" if isinstance(cause, HfHubHTTPError) else type(cause).__name__
-            )
         except json.JSONDecodeError:
             trouble = "an answer that is no JSON"
+        except (OSError, RuntimeError) as error:  # an upload's error is the cause of a RuntimeError
+            trouble = _passing(api, repo_id, error)
+        except httpx2.TransportError as error:
+            trouble = type(error).__name__
         log.info("%s: %s, attempt %d of %d", repo_id, trouble, attempt + 1, ATTEMPTS)
         time.sleep(_PAUSE * 2**attempt)
     raise EndpointError(
@@ -73,10 +70,81 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
     )
 
 
+def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
+    """Ask the Hub, before a release is made, whether it would take it; one that cannot be reached is no error here.
+
+    Args:
+        version: tag of the release to come.
+        folder: where it will be written; an earlier release there may be the one that bears the tag.
+
+    Raises:
+        EndpointError: the Hub does not know the token, or the token may only read.
+        InputError: the version is released already, and not from the folder.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    role = _asked(api, "whoami-v2").get("auth", {}).get("accessToken", {}).get("role")
+    if role == "read":
+        raise EndpointError(f"{repo_id}: the token of the Hub may only read; export HF_TOKEN with one that may write.")
+    tags = [tag["name"] for tag in _asked(api, f"{repo_type}s/{repo_id}/refs").get("tags", [])]
+    if version not in tags:
+        return
+    try:
+        released = _released(api, repo_id, repo_type, version)
+    except OSError:
+        return
+    try:
+        same = _record(folder) == released
+    except InputError:
+        same = False
+    if not same:
+        raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another --version.")
+
+
+def _asked(api: Any, path: str) -> dict[str, Any]:
+    """What the Hub answers to a GET of its API; nothing where it does not answer, or has nothing there.
+
+    Raises:
+        EndpointError: it does not know the token.
+    """
+    from huggingface_hub.utils import build_hf_headers, get_session
+
+    try:
+        answer = get_session().get(f"{api.endpoint}/api/{path}", headers=build_hf_headers(), timeout=_PATIENCE)
+        found = answer.json() if answer.status_code == 200 else {}
+    except (httpx2.TransportError, OSError, ValueError):
+        return {}
+    if path == "whoami-v2" and answer.status_code == 401:
+        raise EndpointError(f"{api.endpoint} does not know the token of the Hub (status 401); check HF_TOKEN.")
+    return found if isinstance(found, dict) else {}
+
+
+def _passing(api: Any, repo_id: str, error: Exception) -> str:
+    """What went wrong, where another attempt may go well.
+
+    Raises:
+        EndpointError: the Hub refuses for good.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    http = next((one for one in (error, error.__cause__) if isinstance(one, HfHubHTTPError)), None)
+    if http is None:
+        cause = error.__cause__ or error
+        if isinstance(error, RuntimeError) and not isinstance(cause, (OSError, httpx2.TransportError)):
+            raise error
+        return type(cause).__name__
+    status, words = http.response.status_code, _reason(http)
+    conflict = status == 409 and _MOVED.search(words)
+    if 400 <= status < 500 and status not in _AGAIN and not conflict:
+        raise EndpointError(_refusal(api, repo_id, status, words)) from None
+    return f"status {status}{words and f': {words}'}"
+
+
 def _step(api: Any, folder: Path, record: dict[str, Any], repo_id: str, repo_type: str, private: bool) -> str:
     """Bring the repository to the released state from whatever state it is in."""
     _check_card(api, folder, repo_id, repo_type)
-    api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+    _create(api, repo_id, repo_type, private)
     version = record["version"]
     tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
     if version in tags:
@@ -99,6 +167,20 @@ def _step(api: Any, folder: Path, record: dict[str, Any], repo_id: str, repo_typ
         ).oid
     api.create_tag(repo_id, tag=version, revision=commit, repo_type=repo_type)
     return commit
+
+
+def _create(api: Any, repo_id: str, repo_type: str, private: bool) -> None:
+    """Make the repository where there is none."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api.create_repo(repo_id, repo_type=repo_type, private=private)
+    except HfHubHTTPError as error:  # a token may write to a repository that it could not create
+        there = error.response.status_code in (403, 409) and api.repo_exists(repo_id, repo_type=repo_type)
+        if not there:
+            raise
+    except KeyError:  # created, and the answer does not say where; the next request looks there
+        log.debug("%s: created, by an answer without an address", repo_id)
 
 
 def _operations(folder: Path, there: set[str]) -> list[Any]:
@@ -163,7 +245,13 @@ def _record(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: holds no release ({RECORD} is missing or damaged).") from None
 
 
-def _refusal(api: Any, repo_id: str, status: int, error: Exception) -> str:
-    hint = "check HF_TOKEN and that it may write there" if status in (401, 403) else "check the name"
-    said = " ".join(str(getattr(error, "server_message", "") or "").split())[:300]
-    return f"{repo_id}: {api.endpoint} refused (status {status}{': ' + said if said else ''}); {hint}."
+def _reason(error: Any) -> str:
+    """Why the Hub refused, in its own words."""
+    return " ".join(str(error.server_message or error.response.reason_phrase or "").split())[:300]
+
+
+def _refusal(api: Any, repo_id: str, status: int, words: str) -> str:
+    hint = {401: "check HF_TOKEN and that it may write there", 404: "check the name"}
+    hint |= {400: hint[404], 403: hint[401]}
+    what = hint.get(status, "the same command goes on from there once that is settled")
+    return f"{repo_id}: {api.endpoint} refused (status {status}{': ' + words if words else ''}); {what}."

@@ -25,6 +25,15 @@ _LICENSES = """
     other
 """
 LICENSES = frozenset(_LICENSES.split())
+_COMMON = frozenset(
+    ["a", "an", "and", "license", "licence", "licensed", "of", "public", "the", "under", "v", "version"]
+)
+_LONG = (  # as licences write themselves out; the longest first
+    ("noncommercial", "nc"), ("non-commercial", "nc"), ("noderivatives", "nd"), ("sharealike", "sa"),
+    ("share-alike", "sa"), ("attribution", "by"), ("creative commons", "cc"), ("international", ""),
+    ("gnu affero general public", "agpl"), ("gnu lesser general public", "lgpl"), ("gnu general public", "gpl"),
+    ("mozilla", "mpl"), ("eclipse", "epl"),
+)  # fmt: skip
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 _SPECIAL = {"mul": "multilingual", "multilingual": "multilingual", "code": "code"}
 
@@ -37,12 +46,33 @@ def check_license(name: str) -> None:
     """
     if not name or name in LICENSES:
         return
-    spelled = re.sub(r"[\s_-]+", "-", name.strip().lower())
-    near = difflib.get_close_matches(spelled, sorted(LICENSES), 1, cutoff=0.0)
     raise InputError(
-        f"license is {name!r}, which is no licence as the Hub spells it; use such as {near[0]}, or other, and name"
-        " yours with --terms."
+        f"license is {name!r}, which is no licence as the Hub spells it; use such as {_nearest(name)}, or other, and"
+        " name yours with --terms."
     )
+
+
+def _nearest(name: str) -> str:
+    """The licence whose words are most like those of a name: "Apache License, v2" -> apache-2.0."""
+    words = _words(name)
+    plain = "-".join(words)
+    return min(
+        sorted(LICENSES),
+        key=lambda known: (
+            -2 * len({*words} & {*_words(known)}) / (len({*words}) + len({*_words(known)})),
+            -difflib.SequenceMatcher(None, plain, known).ratio(),
+        ),
+    )
+
+
+def _words(license_: str) -> list[str]:
+    """The words and versions of a licence's name, without those that any licence's name may have."""
+    text = license_.lower()
+    for long, short in _LONG:
+        text = text.replace(long, f" {short} ")
+    parts = re.findall(r"[a-z]+|[0-9]+(?:\.[0-9]+)?", text)
+    versions = (f"{part}.0" if part.isdecimal() else part for part in parts)
+    return [part for part in versions if part not in _COMMON]
 
 
 def check_repo(name: str) -> None:

@@ -43,13 +43,14 @@ class Config:
             raise InputError("compared must be at least 1: distinctiveness needs another culture.")
 
 
-def run(table: Dataset, config: Config) -> Dataset:
+def run(table: Dataset, config: Config, warn: bool = True) -> Dataset:
     """Make candidates of rows with `question`, `response` and `culture`.
 
     Args:
         table: rows of text; equal `question_id`s are the same question asked in several cultures. Without that column
             the same question is the same text. Columns of `features.TAKEN` are taken over where they hold text, and a
             row with a `drop_reason` is dropped for it; the rest is left.
+        warn: log what is merged and what is left out.
 
     Returns:
         `features.CANDIDATES` and `drop_reason` (empty, duplicate, or the table's own). Rows of a question that no other
@@ -65,11 +66,12 @@ def run(table: Dataset, config: Config) -> Dataset:
     if not len(table):
         raise InputError("the table: no rows; nothing to work on.")
     cells = own_cells(table)
-    taken = _taken(table)
+    taken = _taken(table, warn)
     given = source.text(read.of(table, "the table"), "culture").to_pylist()
     spelled = [unicodedata.normalize("NFC", name.strip()) if name and visible(name) else "" for name in given]
     cultures.check_names(spelled)
-    cultures.warn_of_spellings(spelled)
+    if warn:
+        cultures.warn_of_spellings(spelled)
     names = sample_ids(cells)
     reasons = _reasons(cells, names, taken.pop("drop_reason", [None] * len(table)))
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
@@ -194,7 +196,7 @@ def _met(
     return met, panels
 
 
-def _taken(table: Dataset) -> dict[str, list[str | None]]:
+def _taken(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
     """The columns of `features.TAKEN` that hold text; of drop_reason a line at most, and none where it is empty."""
     rows, taken = read.of(table, "the table"), {}
     for name in features.TAKEN:
@@ -202,7 +204,7 @@ def _taken(table: Dataset) -> dict[str, list[str | None]]:
             try:
                 taken[name] = source.text(rows, name).to_pylist()
             except InputError as error:
-                log.warning("%s The column is left out.", error)
+                log.log(logging.WARNING if warn else logging.DEBUG, "%s The column is left out.", error)
     if "drop_reason" in taken:
         taken["drop_reason"] = [
             " ".join(reason.split())[:_REASON] if reason and visible(reason) else None

@@ -210,7 +210,8 @@ def describe(settings: Mapping[str, Any], combine: str) -> str:
             f"Rank: `{ranking}`, a baseline: {_ORDERS[ranking]}. Representativeness and distinctiveness are in the"
             " rows, but decided nothing. Rows are ranked whether or not they are the centre of a cluster"
         )
-    return f"{rule}, where another culture answered its question. A culture keeps at most {budget} rows."
+    most = f"{budget} row{'s' if budget > 1 else ''}"
+    return f"{rule}, where another culture answered its question. A culture keeps at most {most}."
 
 
 def describe_order(settings: Mapping[str, Any]) -> str:

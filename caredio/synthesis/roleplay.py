@@ -5,6 +5,7 @@ questions -> answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from caredio.markdown import code
 from caredio.synthesis import checks, languages
 
 ALONE = {"condition": "isolated", "draw": 0}
+_NUMBER = r"(\d{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)"
+_COUNT = re.compile(rf"((at most|at least|up to|about) )?{_NUMBER}(( or | to | ?[-\u2013] ?){_NUMBER})?", re.IGNORECASE)
 _PROMPT = prompts.load("roleplay")
 
 
@@ -92,7 +95,12 @@ def answer(
 
 def describe(settings: Mapping[str, Any]) -> str:
     """A sentence for the card on the answers: `Config` as run.json holds it."""
-    return f"Answers: {settings['sentences']} sentences, worded as {code(settings['register'])}."
+    length = " ".join(settings["sentences"].split())
+    if length.lower() in ("one", "1"):
+        told = f"{length} sentence"
+    else:
+        told = f"{length} sentences" if _COUNT.fullmatch(length) else f"length asked for: {code(length)}"
+    return f"Answers: {told}, worded as {code(settings['register'])}."
 
 
 def run(questions: Dataset, config: Config, model: Model, cultures: dict[str, Culture]) -> Dataset:

@@ -142,11 +142,15 @@ def check_method(body, one, combine, model):
         assert f"weight {one['weight']:g}." in rank
     by_score = one["ranking"] == "score" and (combine == "product" or one["weight"] > 0)
     assert ("rows were preferred for differing" in body) == by_score
+    assert "200" not in body.split("## What")[0]  # no culture has as many rows
     assert ("best first" in body) == (one["ranking"] == "score")
 
 
 def check_rows(body, tables, held_out):
     """Splits, counts and vectors are what the files hold."""
+    taken = int(re.search(r"first = rows.select\(range\((\d+)\)\)", body)[1])
+    config, split = re.search(r'load_dataset\(".*?", "(.*?)", split="(.*?)"', body).groups()
+    assert taken == len(tables[config][split])
     ranked = tables["all"]
     assert ("`test` holds" in body) == (set(ranked) == {"train", "test"})
     questions = {row["question_id"] for rows in ranked.values() for row in rows}
@@ -202,7 +206,7 @@ WRITTEN = {
     "register": ("plain words", "everyday speech"),
     "language": ("en", "own"),
     "neighbours": (1, 2),
-    "sentences": ("two or three", "one"),
+    "sentences": ("two or three", "one", "a haiku's worth of"),
     "checks": ("all", "none"),
     "optimize_rounds": (0, 1),
     "objective": ("embeddings", "likelihood"),
@@ -226,7 +230,10 @@ def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
     assert "A language model wrote these texts." in body
     assert "selected from" not in body
     assert f"up to {one['per_topic']} on each of 1 topic," in line(body, "Questions:")
-    assert line(body, "Answers:") == f"- Answers: {one['sentences']} sentences, worded as `{one['register']}`."
+    length = {"one": "one sentence", "two or three": "two or three sentences"}.get(
+        one["sentences"], "length asked for: `a haiku's worth of`"
+    )
+    assert line(body, "Answers:") == f"- Answers: {length}, worded as `{one['register']}`."
     assert f"up to {one['neighbours']} neighbouring" in line(body, "Adaptation:")
     assert named(line(body, "Adaptation:"), ("en", "own")) == {one["language"]}
     assert head["language"] == (["en"] if one["language"] == "en" else ["pt", "zh"])

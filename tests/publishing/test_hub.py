@@ -368,3 +368,84 @@ def test_a_release_is_described_only_where_there_is_one(tmp_path):
     with pytest.raises(caredio.InputError, match="--push"):
         caredio.select(tmp_path / "run", table(tmp_path), license="mit")
     assert not (tmp_path / "run").exists()
+
+
+ARGUMENTS = ("--version", "v1.0.0", "--push", "caredio/cardset")
+
+
+@pytest.mark.parametrize(
+    ("status", "path"),
+    [
+        (402, "/repos/create"),
+        (409, "/repos/create"),
+        (451, "/repos/create"),
+        (400, "/commit/"),
+        (409, "/commit/"),
+        (413, "/commit/"),
+        (422, "/tag/"),
+        (402, "/lfs/"),
+        (413, "/lfs/"),
+    ],
+)
+def test_a_refusal_for_good_is_told_at_once_in_the_hub_s_words(hub, run, tmp_path, status, path):
+    hub.fail("POST|PUT", path, status, times=50, words="Private storage limit reached")
+    done = fast(hub, run, tmp_path / "home", "--to", tmp_path / "r", *ARGUMENTS)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"refused (status {status}: Private storage limit reached)" in done.stderr.strip().splitlines()[-1]
+    refused = [one for one in hub.requests if one.method in ("POST", "PUT") and path in one.path]
+    assert len(refused) == 1 or path == "/lfs/"  # files are sent side by side
+    assert "attempt 1" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [("/commit/", 409, "A commit has happened since"), ("/tag/", 425, "Too early"), ("/repos/create", 408, "Timeout")],
+)
+def test_what_may_pass_is_tried_again(hub, run, tmp_path, path, status, words):
+    hub.fail("POST", path, status, words=words)
+    done = fast(hub, run, tmp_path / "home", "--to", tmp_path / "r", *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert f"status {status}: {words}, attempt 1 of 6" in done.stderr
+    commits, tags = state(hub, tmp_path / "home")
+    assert tags == {"v1.0.0": commits[0]}
+
+
+@pytest.mark.parametrize("status", [403, 409])
+def test_a_repository_that_is_there_need_not_be_created(hub, run, tmp_path, status):
+    making = 'from huggingface_hub import HfApi; HfApi().create_repo("caredio/cardset", repo_type="dataset")'
+    python(hub, tmp_path / "home", making)
+    hub.fail("POST", "/repos/create", status, words="You may not create this")
+    done = fast(hub, run, tmp_path / "home", "--to", tmp_path / "r", *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    commits, tags = state(hub, tmp_path / "home")
+    assert tags == {"v1.0.0": commits[0]}
+
+
+def test_a_selection_that_cannot_be_pushed_is_refused_before_it_is_made(hub, tmp_path):
+    """A token that may only read, one nobody knows, and a version that is taken."""
+    own = table(tmp_path)
+    select = ["select", own, "--theta", "0.99"]
+    reading = hub.environment(tmp_path / "home") | {"HF_TOKEN": "hf_reader"}
+    strange = reading | {"HF_TOKEN": "hf_nobody"}
+    for environment, words in ((reading, "the token of the Hub may only read"), (strange, "check HF_TOKEN")):
+        command = [sys.executable, "-m", "caredio.cli", *map(str, select), "--out", str(tmp_path / "run"), *ARGUMENTS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr.strip().splitlines()[-1]
+        assert not (tmp_path / "run").exists()
+    assert not created(hub)
+    for _ in range(2):  # the same release again is no other content
+        publish(hub, tmp_path / "run", tmp_path / "home", *ARGUMENTS, verb=select)
+    done = publish(hub, tmp_path / "other", tmp_path / "home", *ARGUMENTS, verb=select, check=False)
+    assert done.returncode == 2
+    assert "v1.0.0 is released already" in done.stderr
+    assert "choose another --version" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("status", [None, 500, 429])
+def test_a_hub_that_does_not_answer_beforehand_is_no_error(hub, tmp_path, status):
+    hub.fail("GET", "whoami|/refs", status)
+    publish(hub, tmp_path / "run", tmp_path / "home", *ARGUMENTS, verb=["select", table(tmp_path), "--theta", "0.99"])
+    assert len(state(hub, tmp_path / "home")[1]) == 1

@@ -8,10 +8,31 @@ from caredio.publishing import metadata
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("CC BY 4.0", "cc-by-4.0"), ("MIT", "mit"), ("Apache 2.0", "apache-2.0"), ("gpl v3", "gpl-3.0"), ("x", "")],
+    [
+        ("CC BY 4.0", "cc-by-4.0"),
+        ("MIT", "mit"),
+        ("Apache 2.0", "apache-2.0"),
+        ("gpl v3", "gpl-3.0"),
+        ("x", ""),
+        ("MIT License", "mit"),
+        ("The MIT License (MIT)", "mit"),
+        ("Apache License, Version 2.0", "apache-2.0"),
+        ("apache2", "apache-2.0"),
+        ("GNU General Public License v3", "gpl-3.0"),
+        ("LGPL 2.1", "lgpl-2.1"),
+        ("CC-BY-SA 4.0 International", "cc-by-sa-4.0"),
+        ("Creative Commons Attribution 4.0", "cc-by-4.0"),
+        ("Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International", "cc-by-nc-sa-4.0"),
+        ("CC0", "cc0-1.0"),
+        ("BSD 3 clause", "bsd-3-clause"),
+        ("The Unlicense", "unlicense"),
+        ("Mozilla Public License 2.0", "mpl-2.0"),
+    ],
 )
 def test_a_licence_that_is_none_is_refused_with_the_most_similar(name, near):
-    with pytest.raises(InputError, match=f"which is no licence as the Hub spells it; use such as {near}"):
+    with pytest.raises(
+        InputError, match=f"which is no licence as the Hub spells it; use such as {near}{',' if near else ''}"
+    ):
         metadata.check_license(name)
 
 
