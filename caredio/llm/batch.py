@@ -144,12 +144,18 @@ class Batch:
                     come = len(self._waiting)
                     await asyncio.sleep(_ARRIVAL)
                 calls, self._waiting = self._waiting, {}
-                await self._round(calls)
+                await self._round({key: call for key, call in calls.items() if not self._known(key, call)})
         except Exception as error:  # whoever waits is told
             for call in (*calls.values(), *self._waiting.values()):
                 if not call.future.done():
                     call.future.set_exception(error)
             self._waiting = {}
+
+    def _known(self, key: str, call: _Call) -> bool:
+        """Whether a call is answered by now, as by the round of a stage that was stopped, or nobody waits for it."""
+        if not call.future.done() and (answer := self.store.get(key)):
+            call.future.set_result(answer)
+        return call.future.done()
 
     async def _round(self, calls: dict[str, _Call]) -> None:
         jobs = {name: await self._job(name) for name in sorted(await self._files(calls))}

@@ -27,7 +27,7 @@ ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(30)])
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
     monkeypatch.setattr(batch, "_FIRST_POLL", 0.01)
-    monkeypatch.setattr(batch, "_ARRIVAL", 0.02)
+    monkeypatch.setattr(batch, "_ARRIVAL", 0.1)
 
 
 def echo(number, body):
