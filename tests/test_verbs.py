@@ -170,7 +170,7 @@ def test_a_run_of_a_table_is_of_that_table(endpoint, tmp_path):
     renamed = own(tmp_path).rename(tmp_path / "renamed.jsonl")  # the same content
     caredio.select(out, renamed, **RANKING)
     assert tables(out) == before
-    changed = caredio.select(out, own(tmp_path / "elsewhere", word="soup"), **RANKING)  # the same name
+    changed = caredio.select(out, own(tmp_path, word="soup"), **RANKING)  # the same file, with other content
     assert any("soup" in response for response in changed["response"])
     assert caredio.publish(out).exists()
 
