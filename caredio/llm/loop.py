@@ -69,8 +69,13 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
 
 
 def at_exit(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `close()` in the loop of the models before the interpreter ends."""
-    atexit.register(lambda: start(close()).result(timeout=1.0))
+    """Run `close()` in the loop of the models before the interpreter ends, if it takes no longer than a second."""
+
+    def close_now() -> None:
+        with contextlib.suppress(Exception):  # connections that end with the process anyway
+            start(close()).result(timeout=1.0)
+
+    atexit.register(close_now)
 
 
 class Calls:
