@@ -285,7 +285,7 @@ def test_another_table_of_the_same_name_is_another_table(tmp_path):
 
 
 def test_an_unknown_setting_of_a_build_is_told_beside_all_that_it_takes(tmp_path):
-    with pytest.raises(TypeError, match="unknown setting per_topics; known are .*budget.*license.*per_topic.*theta"):
+    with pytest.raises(TypeError, match=r"unknown setting per_topics; known are .*budget.*license.*per_topic.*theta"):
         caredio.build(tmp_path / "run", *ASKED, per_topics=3, dry_run=True)
 
 
