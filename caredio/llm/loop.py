@@ -58,9 +58,17 @@ async def enter(coroutine: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.wrap_future(start(coroutine))
 
 
+async def ordinary(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `coroutine`; what would end the loop of all others is `Stopped`, with its cause."""
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise Stopped from error
+
+
 async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """The results of `coroutines`, in order; the first to fail stops the others."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    tasks = [asyncio.ensure_future(ordinary(coroutine)) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:
