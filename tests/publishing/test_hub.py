@@ -267,6 +267,7 @@ def fast(hub, run, home, *arguments):
     )
 
 
+@pytest.mark.slow  # the Hub's client tries for a minute or two
 @pytest.mark.parametrize("status", [None, 503])
 def test_a_lost_connection_is_not_other_content(hub, run, tmp_path, status):
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
