@@ -233,7 +233,7 @@ def _tell(made: Any, out: Path | None) -> None:
         from caredio.cultures import slugs
 
         config = slugs(cultures)[min(cultures)]
-        print(f"load_dataset({f'{out}/{what}'!r}, {config!r}, split='train') has the best rows first")
+        print(f"load_dataset({f'{out}/{what}'!r}, {config!r}, split='train') loads them by rank")
 
 
 if __name__ == "__main__":

@@ -237,9 +237,11 @@ def build(
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
-    from caredio.selection import engine
+    from caredio.selection import engine, source
     from caredio.selection.plan import expected
 
+    everything = [synthesis.Config, selection.Config, engine.Config, Spec, Endpoint, source.Config, release.Config]
+    _check_names(everything, settings)
     settings, releasing = _releasing(settings, push)
     scoring, files = [selection.Config, engine.Config], {"cultures_file": cultures_file, "topics_file": topics_file}
     config, where, spec, reached = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
@@ -329,7 +331,7 @@ def evaluate(
     base = str(model_path()) if model == EMBEDDED else model
     arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
     if trained:
-        arms.append(systems.trained(Path(trained), base, slugs or list(known)))
+        arms.append(systems.trained(Path(trained), base, slugs))
     asked = results.Evaluation(arms, slugs, config, known, notes)
     with Run(out) as run:  # a folder that is not there is made once all of that is right
         return ledger.evaluate(run, asked)
@@ -421,10 +423,14 @@ def fill(configs: Sequence[type], settings: dict[str, Any]) -> list[Any]:
     Raises:
         TypeError: a setting is none of theirs.
     """
+    _check_names(configs, settings)
+    return [_filled(config, settings) for config in configs]
+
+
+def _check_names(configs: Sequence[type], settings: dict[str, Any]) -> None:
     if unknown := sorted(set(settings) - set(_of(configs, settings))):
         known = {name for config in configs for name, _, _ in fields(config)}
         raise TypeError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return [_filled(config, settings) for config in configs]
 
 
 def _filled(config: type, settings: dict[str, Any]) -> Any:

@@ -113,7 +113,7 @@ def test_the_line_that_select_prints_loads_the_ranked_rows(names, tmp_path, caps
     rows = [{**row, "culture": names[row["culture"] == "uk"]} for row in OWN]
     cli.main(["select", str(own_table(tmp_path, rows)), "--out", str(tmp_path / "it's a run")])
     line = capsys.readouterr().out.splitlines()[-1]
-    call = line.removesuffix(" has the best rows first").removesuffix(")")
+    call = line.removesuffix(" loads them by rank").removesuffix(")")
     script = f"from datasets import load_dataset\nrows = {call}, cache_dir={str(tmp_path / 'cache')!r})\n"
     found: dict = {}
     exec(script, found)  # as a user pastes it

@@ -284,6 +284,17 @@ def test_another_table_of_the_same_name_is_another_table(tmp_path):
     assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
 
 
+def test_an_unknown_setting_of_a_build_is_told_beside_all_that_it_takes(tmp_path):
+    with pytest.raises(TypeError, match=r"unknown setting per_topics; known are .*budget.*license.*per_topic.*theta"):
+        caredio.build(tmp_path / "run", *ASKED, per_topics=3, dry_run=True)
+
+
+def test_an_evaluation_of_a_run_that_is_not_there_asks_about_no_culture_unasked(tmp_path):
+    with pytest.raises(InputError, match=r"typo: has no ranked split .*--cultures"):
+        caredio.evaluate(tmp_path / "typo", culturalbench="sample", limit=1)
+    assert not (tmp_path / "typo").exists()
+
+
 def test_build_publishes(endpoint, tmp_path, monkeypatch):
     pushed = []
     monkeypatch.setattr("caredio.publishing.hub.push", lambda *arguments: pushed.append(arguments))

@@ -22,22 +22,22 @@ log = logging.getLogger("caredio")
 TABLE = "results"
 
 
-def cultures(
-    run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | None
-) -> tuple[list[str] | None, list[str]]:
+def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """The slugs to ask about, those of the run's ranked split by default, and a sentence on what that leaves out.
 
     Raises:
-        InputError: the benchmark has no question on any of the run's cultures.
+        InputError: there is no ranked split, or the benchmark has no question on any of its cultures.
     """
-    if chosen is not None or "ranked" not in run.stages:
-        return list(chosen) if chosen is not None else None, []
+    if chosen is not None:
+        return list(chosen), []
+    if "ranked" not in run.stages:
+        raise InputError(f"{run.path}: has no ranked split whose cultures could be asked about; name some: --cultures.")
     ranked = sorted(set(run.table("ranked")["culture"]))
     asked = [slug for slug in ranked if slug in known]
     others = ", ".join(slug for slug in ranked if slug not in known)
     if not asked:
         raise InputError(f"{run.path}: CulturalBench is not asked about {others}; name others with --cultures.")
-    return asked, [f"left out: {others}: no CulturalBench questions on it."] if others else []
+    return asked, [f"left out: {others}: CulturalBench knows no culture of that name."] if others else []
 
 
 def evaluate(run: Run, asked: Evaluation) -> Dataset:

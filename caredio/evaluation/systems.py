@@ -79,7 +79,10 @@ def trained(folder: Path, base: str, cultures: Sequence[str]) -> System:
         InputError: nothing of the kind is there, or nothing for these cultures.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; name what the recipes wrote, such as runs/first/models.")
+        raise InputError(
+            f"{folder}: is no folder; name one that a recipe wrote (its --output_dir), or one that holds such folders"
+            " by culture."
+        )
     if checkpoints.is_adapter(folder):
         return System("trained", base, dict.fromkeys(cultures, str(folder)))
     if (folder / checkpoints.CONFIG).is_file():

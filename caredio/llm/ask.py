@@ -186,6 +186,8 @@ def gather(
                 ),
                 calls,
             )
+        except loop.Stopped as stopped:
+            raise stopped.__cause__ or stopped from None
         finally:
             calls.stop()
         with pa.OSFile(file) as written:

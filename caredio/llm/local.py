@@ -185,7 +185,7 @@ class Embedded:
             inputs,
             samplers,
             min(self.spec.max_tokens, _LONGEST),
-            stopped=lambda: all(call.future.cancelled() for call in calls[:count]),
+            stopped=lambda: all(call.future.done() for call in calls[:count]),  # answered, or nobody waits
         )
         for row, tokens, ended in rows:
             answer = Answer(

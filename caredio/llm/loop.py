@@ -58,9 +58,17 @@ async def enter(coroutine: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.wrap_future(start(coroutine))
 
 
+async def ordinary(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `coroutine`; what would end the loop of all others is `Stopped`, with its cause."""
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise Stopped from error
+
+
 async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """The results of `coroutines`, in order; the first to fail stops the others."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    tasks = [asyncio.ensure_future(ordinary(coroutine)) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -69,8 +77,13 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
 
 
 def at_exit(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `close()` in the loop of the models before the interpreter ends."""
-    atexit.register(lambda: start(close()).result(timeout=1.0))
+    """Run `close()` in the loop of the models before the interpreter ends, if it takes no longer than a second."""
+
+    def close_now() -> None:
+        with contextlib.suppress(Exception):  # connections that end with the process anyway
+            start(close()).result(timeout=1.0)
+
+    atexit.register(close_now)
 
 
 class Calls:

@@ -102,7 +102,7 @@ class Model:
         flight = self._in_flight.get(key)
         if flight is not None:
             return await flight
-        task = asyncio.ensure_future(call())
+        task = asyncio.ensure_future(loop.ordinary(call()))
         self._in_flight[key] = task
         try:
             answer = await task

@@ -79,14 +79,25 @@ class Plan:
             lines.append(
                 f"{step.stage:<22}{step.calls:>10,}{step.prompt_tokens:>16,}{step.completion_tokens:>16,}{price:>13}"
             )
+        return "\n".join([*lines, self._note(priced=None not in costs)])
+
+    def _note(self, priced: bool) -> str:
+        """What of the table is a bound and what an estimate."""
+        asked = sorted({step.model or self.model for step in self.steps})
+        total = self.total
+        again = ""
+        if total.upper_bound > total.calls:
+            every = " and questions need every round" if any(step.stage == "questions" for step in self.steps) else ""
+            again = f"; at most {total.upper_bound:,} where answers that cannot be used are asked for again{every}"
         prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
-        lines.append(
-            f"Calls are the most that {self.model} is asked where every answer can be used; at most"
-            f" {self.total.upper_bound:,} where each is asked for a second time and questions need every round. Tokens"
-            f" and dollars are estimates: {CHARACTERS} characters a token, answers of usual length and no longer than"
-            f" --max-tokens, {prices}. Retries come on top, and answers that are stored already cost nothing."
+        if not priced:
+            prices = "and no price is known for all of it: check the model's name, or see the provider's list"
+        return (
+            f"Calls are the most that {', '.join(asked)} {'is' if len(asked) == 1 else 'are'} asked where every answer"
+            f" can be used{again}. Tokens and dollars are estimates: {CHARACTERS} characters a token, answers of usual"
+            f" length and no longer than --max-tokens, {prices}. Retries come on top, and answers that are stored"
+            " already cost nothing."
         )
-        return "\n".join(lines)
 
     def _cost(self, step: Step) -> float | None:
         if self.local and not step.model:

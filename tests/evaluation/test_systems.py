@@ -166,7 +166,7 @@ def wrongs() -> dict[str, tuple[Callable[[Path, Path, Path], Any], str]]:
         shutil.copytree(adapter, folder / "china" / "checkpoint-5")
 
     return {
-        "missing": (nothing, "is no folder; name what the recipes wrote"),
+        "missing": (nothing, "is no folder; name one that a recipe wrote"),
         "file": (file, "is no folder"),
         "empty": (lambda folder, *_: folder.mkdir(), "holds no trained model and no folder of one for a culture"),
         "checkpoint": (checkpoint, "holds no trained model"),

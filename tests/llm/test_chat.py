@@ -236,14 +236,14 @@ def test_text_that_no_encoding_takes_is_told_and_can_be_stored(text, tmp_path):
 
 @pytest.mark.parametrize("number", [None, "many", -3, [], {}, float("nan"), float("inf"), 10**400, 2**70])
 def test_usage_that_is_no_number_counts_as_nothing(number):
-    reply = completion("We eat.")
-    reply["usage"] = {"prompt_tokens": number, "completion_tokens": 7.0}
-    answer = chat.read(reply, SPEC)
-    assert (answer.prompt_tokens, answer.completion_tokens) == (0, 7)
-    reply["usage"] = {"prompt_tokens": "12"}
-    assert chat.read(reply, SPEC).prompt_tokens == 12
-    reply["usage"] = number
-    assert chat.read(reply, SPEC).prompt_tokens == 0
+    def counted(usage):
+        answer = chat.read({**completion("We eat."), "usage": usage}, SPEC)
+        return answer.prompt_tokens, answer.completion_tokens
+
+    assert counted({"prompt_tokens": "12", "completion_tokens": 7.0}) == (12, 7)
+    assert counted({"prompt_tokens": number, "completion_tokens": 7.0}) == (0, 0)  # half a count is none
+    assert counted({"prompt_tokens": 12, "completion_tokens": number}) == (0, 0)
+    assert counted(number) == (0, 0)
 
 
 @pytest.mark.parametrize(

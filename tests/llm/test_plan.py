@@ -15,6 +15,7 @@ import caredio
 from caredio import features
 from caredio import topics as topic_files
 from caredio.llm import batch
+from caredio.llm import plan as plans
 from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
@@ -246,10 +247,23 @@ def test_the_printed_plan_says_what_is_bound_and_what_estimate(tmp_path):
     head, *rows, note = str(plan).splitlines()
     assert head.split() == ["stage", "calls", "prompt", "tokens", "answer", "tokens", "US", "dollars"]
     assert rows[-1].split()[:2] == ["total", str(plan.total.calls)]
-    assert f"at most {plan.total.upper_bound} where each is asked for a second time" in note
+    assert f"at most {plan.total.upper_bound} where answers that cannot be used are asked for again" in note
     assert "Tokens and dollars are estimates" in note
     short = caredio.build(tmp_path, **SMALL, model="gpt-4.1-mini", dry_run=True, max_tokens=7)
     assert short.total.completion_tokens == 7 * short.total.calls < plan.total.completion_tokens
+
+
+def test_the_note_speaks_of_what_is_asked_and_of_no_other():
+    vectors = plans.vectors("vectors", "text-embedding-3-small", [(10, 40)])
+    note = str(plans.Plan("SmolLM2-135M-Instruct", (vectors,), local=True)).splitlines()[-1]
+    assert "Calls are the most that text-embedding-3-small is asked" in note
+    assert "SmolLM2" not in note
+    assert "asked for again" not in note
+    assert "round" not in note
+    unknown = str(plans.Plan("gpt-4o-minni", (plans.Step("answers", 3, 30, 30, upper_bound=6),))).splitlines()[-1]
+    assert "no price is known" in unknown
+    assert "list prices" not in unknown
+    assert "at most 6 where answers that cannot be used are asked for again." in unknown
 
 
 def test_the_embedded_model_costs_nothing_and_what_an_endpoint_embeds_its_price(tmp_path):

@@ -267,6 +267,7 @@ def fast(hub, run, home, *arguments):
     )
 
 
+@pytest.mark.slow  # the Hub's client tries for a minute or two
 @pytest.mark.parametrize("status", [None, 503])
 def test_a_lost_connection_is_not_other_content(hub, run, tmp_path, status):
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
@@ -284,6 +285,7 @@ def test_a_lost_connection_is_not_other_content(hub, run, tmp_path, status):
     assert state(hub, tmp_path / "home") == before
 
 
+@pytest.mark.slow  # each starts a process or two
 @pytest.mark.parametrize("record", [None, "{half", "[]"])
 def test_a_tag_without_a_readable_record_is_not_other_content_either(hub, run, tmp_path, record):
     python(
@@ -373,6 +375,7 @@ def test_a_release_is_described_only_where_there_is_one(tmp_path):
 ARGUMENTS = ("--version", "v1.0.0", "--push", "caredio/cardset")
 
 
+@pytest.mark.slow  # each starts a process or two
 @pytest.mark.parametrize(
     ("status", "path"),
     [
@@ -398,6 +401,7 @@ def test_a_refusal_for_good_is_told_at_once_in_the_hub_s_words(hub, run, tmp_pat
     assert "attempt 1" not in done.stderr
 
 
+@pytest.mark.slow  # each starts a process or two
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [("/commit/", 409, "A commit has happened since"), ("/tag/", 425, "Too early"), ("/repos/create", 408, "Timeout")],
@@ -444,6 +448,7 @@ def test_a_selection_that_cannot_be_pushed_is_refused_before_it_is_made(hub, tmp
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow  # each starts a process or two
 @pytest.mark.parametrize("status", [None, 500, 429])
 def test_a_hub_that_does_not_answer_beforehand_is_no_error(hub, tmp_path, status):
     hub.fail("GET", "whoami|/refs", status)

@@ -281,8 +281,9 @@ def test_settings_that_cannot_be_are_told(settings):
 def test_a_file_is_known_by_its_name_and_hash(tmp_path):
     (tmp_path / "own.jsonl").write_text(json.dumps({name: value[0] for name, value in PLAIN.items()}) + "\n")
     _, record = source.run(str(tmp_path / "own.jsonl"), Config(match_by="text"))
-    assert set(record) == {"table", "sha256", "match_by"}
+    assert set(record) == {"table", "place", "sha256", "match_by"}
     assert record["table"] == "own.jsonl"
+    assert str(tmp_path) not in json.dumps(record)
 
 
 @pytest.mark.parametrize("name", ["rows.xlsx", "a/b/c", "rows", "none/rows.csv"])
