@@ -108,7 +108,8 @@ def test_a_stage_with_calls_that_failed_is_run_again(tmp_path):
         model = connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0))
         run.stage("one", asked, columns=features.OWN, model=model)
         record = run.stages["one"]
-        assert (record["complete"], record["usage"]["calls"], record["usage"]["failed"]) == (False, 5, 1)
+        assert (record["complete"], record["usage"]["failed"]) == (False, 1)
+        assert (record["usage"]["calls"], record["usage"]["uncounted"]) == (6, 1)  # a 500 may have cost something
         run.stage("one", asked, columns=features.OWN, model=model)
         record = run.stages["one"]
         assert (record["complete"], record["usage"]["calls"], record["usage"]["stored"]) == (True, 1, 5)
