@@ -14,8 +14,8 @@ import yaml
 class Usage:
     """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
 
-    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is how many of
-    `calls` the endpoint told no tokens of; they are taken to have used the most they could.
+    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is
+    how many of `calls` the endpoint told no tokens of; they are taken to have used the most they could.
     """
 
     calls: int = 0
