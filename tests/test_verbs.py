@@ -295,14 +295,7 @@ def test_an_evaluation_of_a_run_that_is_not_there_asks_about_no_culture_unasked(
     assert not (tmp_path / "typo").exists()
 
 
-def test_build_publishes(endpoint, tmp_path, monkeypatch):
-    pushed = []
-    monkeypatch.setattr("caredio.publishing.hub.push", lambda *arguments: pushed.append(arguments))
-    monkeypatch.setenv("HF_TOKEN", "hf_test")
-    out = tmp_path / "run"
-    caredio.build(out, *ASKED, **SMALL, **RANKING, push="me/it", private=True, version="v2.0.0", test_share=0.2)
-    assert pushed == [(out / "release", "me/it", "dataset", True)]
-    assert json.loads((out / "release" / "release.json").read_text())["version"] == "v2.0.0"
+def test_a_build_is_told_of_a_table_or_a_release_that_it_has_not(endpoint, tmp_path):
     for wrong, told in (({"version": "v2.0.0"}, "a release is described"), ({"question_column": "q"}, "but no table")):
         with pytest.raises(InputError, match=told):
             caredio.build(tmp_path / "none", *ASKED, **SMALL, **RANKING, **wrong)

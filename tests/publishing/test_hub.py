@@ -10,6 +10,7 @@ import textwrap
 import pytest
 import yaml
 from hub_server import HubServer
+from llm_server import LLMServer
 from publishing.test_release import table, trained
 
 import caredio
@@ -364,6 +365,17 @@ def test_a_hub_dataset_is_selected_from_and_published_in_one_command(hub, tmp_pa
     )
     assert "`cc-by-sa-4.0`: what the publisher says of the source." in page
     assert not any("written by" in line or line.startswith("language") for line in page)
+
+
+def test_a_build_publishes_what_it_ranked(hub, tmp_path):
+    asked = ("--cultures", "china,brazil", "--topics", "food", "--per-topic", 3, "--neighbours", 1, "--compared", 1)
+    ranked = ("--embedder", "openai:e", "--theta", 0.5, "--version", "v2.0.0", "--test-share", 0)
+    with LLMServer() as server:
+        reached = ("--model", "scripted", "--base-url", server.url, "--push", "caredio/built")
+        publish(hub, tmp_path / "run", tmp_path / "home", *asked, *ranked, *reached, verb=("build",))
+    commits, tags = state(hub, tmp_path / "home", repo="caredio/built")
+    assert list(tags) == ["v2.0.0"]
+    assert tags["v2.0.0"] == commits[0]
 
 
 def test_a_release_is_described_only_where_there_is_one(tmp_path):
