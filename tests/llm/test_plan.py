@@ -80,6 +80,7 @@ def covering(options, seed=0):
 
 
 ROWS = covering(OPTIONS)
+_FAST = 9  # of these rows, how many the fast tests run; every pair meets in all of them
 
 
 class Writer:
@@ -122,7 +123,11 @@ def settings(row, folder):
     return {**made, "validation": str(validation(folder)), "theta": 0.99, "model": "scripted", "relevance": -1.0}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(str(value)[:6] for value in row.values()))
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[pytest.mark.slow] * (place >= _FAST)) for place, row in enumerate(ROWS)],
+    ids=lambda row: "-".join(str(value)[:6] for value in row.values()),
+)
 def test_a_plan_is_never_below_what_is_made_nor_far_above(row, tmp_path):
     with LLMServer(fault=Writer()) as server:
         wanted = {**settings(row, tmp_path), "base_url": server.url}
