@@ -162,7 +162,7 @@ def gather(
             try:
                 written = await loop.enter(calls.kept(work(batch["place"][0], len(batch["place"]))))
             except asyncio.CancelledError:
-                if calls.stopped:  # from outside of this map, which takes errors only
+                if calls.stopped:  # by another piece, or from outside of this map, which takes errors only
                     raise loop.Stopped from None
                 raise
         return {name: [row[name] for row in written] for name in columns}
@@ -187,7 +187,8 @@ def gather(
                 calls,
             )
         except loop.Stopped as stopped:
-            raise stopped.__cause__ or stopped from None
+            error = calls.failure or stopped
+            raise (error.__cause__ or error) if isinstance(error, loop.Stopped) else error from None
         finally:
             calls.stop()
         with pa.OSFile(file) as written:

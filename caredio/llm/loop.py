@@ -92,15 +92,22 @@ class Calls:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.stopped = False
+        self.failure: Exception | None = None  # the first, which stopped the others
 
     async def kept(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `coroutine`, which `stop` cancels; runs in the loop of the models."""
+        """The result of `coroutine`, which `stop` and the failure of another cancel; runs in the loop of the models."""
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         try:
             if self.stopped:
                 task.cancel()
             return await task
+        except Exception as error:
+            if not self.stopped:
+                self.stopped, self.failure = True, error
+                for other in self._tasks:
+                    other.cancel()
+            raise
         finally:
             task.cancel()
             self._tasks.discard(task)
