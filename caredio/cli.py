@@ -99,7 +99,7 @@ def _fail(sentence: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     from caredio import selection, synthesis
     from caredio.evaluation import results, tasks_path
-    from caredio.llm.client import Endpoint
+    from caredio.llm.settings import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
     from caredio.selection import calibrate as thetas

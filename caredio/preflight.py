@@ -13,8 +13,8 @@ from pathlib import Path
 from caredio import selection, synthesis
 from caredio.errors import EndpointError, InputError
 from caredio.llm.access import Access
-from caredio.llm.client import Endpoint
 from caredio.llm.plan import Candidates, is_local
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.selection import embed, engine, represent, validation
 

@@ -47,8 +47,8 @@ from caredio import topics as topic_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.llm import journal
-from caredio.llm.budget import Budget
 from caredio.llm.journal import Journal
+from caredio.llm.limits import Budget
 from caredio.llm.model import Model
 from caredio.topics import Topic
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from caredio.errors import InputError
-from caredio.llm.spec import EMBEDDED
+from caredio.llm.spec import LOCAL_MODEL
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from caredio.llm.client import Endpoint
     from caredio.llm.plan import Plan
+    from caredio.llm.settings import Endpoint
     from caredio.runs import Run
     from caredio.selection import match
     from caredio.selection.calibrate import Calibration
@@ -55,8 +55,8 @@ def synthesize(
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
     from caredio import preflight, runs, synthesis, yamlfile
-    from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
+    from caredio.llm.settings import Endpoint
     from caredio.llm.spec import Spec
     from caredio.synthesis.plan import plan
 
@@ -106,9 +106,9 @@ def select(
         CaredioError: one sentence on what to mend.
     """
     from caredio import preflight, selection
-    from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
     from caredio.llm.plan import Plan, is_local
+    from caredio.llm.settings import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
     from caredio.selection import embed, engine, source
@@ -196,7 +196,7 @@ def calibrate(
         CaredioError: one sentence on what to mend.
     """
     from caredio import selection
-    from caredio.llm.client import Endpoint
+    from caredio.llm.settings import Endpoint
     from caredio.runs import Run
     from caredio.selection import calibrate, embed, engine, match, source
 
@@ -234,7 +234,7 @@ def build(
     Where it fails, tables that the run held before stay as they were.
     """
     from caredio import preflight, selection, synthesis
-    from caredio.llm.client import Endpoint
+    from caredio.llm.settings import Endpoint
     from caredio.llm.spec import Spec
     from caredio.publishing import release
     from caredio.selection import engine, source
@@ -297,7 +297,7 @@ def evaluate(
     out: Path | str,
     cultures: Sequence[str] | None = None,
     *,
-    model: str = EMBEDDED,
+    model: str = LOCAL_MODEL,
     trained: Path | str | None = None,
     **settings: Any,
 ) -> Dataset:
@@ -328,7 +328,7 @@ def evaluate(
         known = run.cultures()
         slugs, notes = ledger.cultures(run, known, cultures)
     yamlfile.pick(slugs, known, "culture")
-    base = str(model_path()) if model == EMBEDDED else model
+    base = str(model_path()) if model == LOCAL_MODEL else model
     arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
     if trained:
         arms.append(systems.trained(Path(trained), base, slugs))

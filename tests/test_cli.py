@@ -352,7 +352,7 @@ def test_a_model_that_never_answers_as_asked(tmp_path, capsys):
         said = fails(capsys, "build", "--model", "m", "--base-url", server.url, "--out", tmp_path / "run", *SMALL)
     assert "questions: no rows" in said
     rejects = runs.read([tmp_path / "run" / "questions" / "rejects" / "questions.parquet"])
-    assert set(rejects["drop_reason"]) == {"not JSON"}
+    assert set(rejects["drop_reason"]) == {"not_json"}
 
 
 def test_select_without_candidates(tmp_path, capsys):
@@ -413,7 +413,7 @@ def test_every_command_helps_with_an_example(capsys):
 
 def test_every_setting_is_a_flag_and_a_keyword(capsys):
     from caredio import selection, synthesis
-    from caredio.llm.client import Endpoint
+    from caredio.llm.settings import Endpoint
     from caredio.llm.spec import Spec
     from caredio.selection import engine
 

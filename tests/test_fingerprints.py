@@ -13,11 +13,10 @@ import pytest
 
 from caredio import contents, cultures, features, fingerprints, runs, selection, synthesis, topics, verbs
 from caredio.evaluation import results, systems
-from caredio.llm import decode, local
-from caredio.llm.client import Endpoint
+from caredio.llm import local, sampling
 from caredio.llm.model import Model
-from caredio.llm.prices import Usage
 from caredio.llm.remote import Remote
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.selection import embed, engine, match
 from caredio.selection import represent as representing
@@ -155,7 +154,7 @@ def test_every_part_of_a_spec_counts_for_all_that_asks(name, kind, field, tmp_pa
 @pytest.mark.parametrize(("name", "kind", "field"), verbs.fields(Endpoint))
 def test_how_a_model_is_reached_counts_nowhere(name, kind, field, tmp_path, monkeypatch):
     monkeypatch.setenv("another", "a-key")  # the variable that api_key_variable names here
-    value = "http://elsewhere/v1" if name == "base_url" else values(field, kind)
+    value = "http://elsewhere/v1" if name.endswith("base_url") else values(field, kind)
     with_it = synthesized(
         tmp_path / "b",
         {"embedder": "openai:text-embedding-3-small"},
@@ -295,9 +294,9 @@ def test_a_constant_of_a_selection_counts_from_its_stage_on(module, name, first,
 
 def test_how_the_embedded_model_samples_counts_where_it_answers(tmp_path, monkeypatch):
     with Fingerprints(tmp_path) as run:
-        here = Model(Spec(), local.Embedded(Spec(), None, Usage()), None)
+        here = Model(Spec(), local.LocalModel(Spec(), None), None)
         before = [run._made_from(model=one)[1] for one in (here, model())]
-        monkeypatch.setattr(decode, "_REPETITION", 2.0)
+        monkeypatch.setattr(sampling, "_REPETITION", 2.0)
         after = [run._made_from(model=one)[1] for one in (here, model())]
         assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
 
@@ -311,7 +310,7 @@ def test_the_embedded_model_counts_by_its_weights(tmp_path, monkeypatch):
     for content in ("a", "a", "b"):
         file.write_text(content)
         with Fingerprints(tmp_path / "run") as run:
-            found.append(run._made_from(model=Model(Spec(), local.Embedded(Spec(), None, Usage()), None))[1])
+            found.append(run._made_from(model=Model(Spec(), local.LocalModel(Spec(), None), None))[1])
     assert found[0] == found[1] != found[2]
 
 

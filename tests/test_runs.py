@@ -15,9 +15,9 @@ from llm_server import LLMServer
 import caredio
 from caredio import features, runs
 from caredio.errors import BudgetError, InputError
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
+from caredio.llm.faults import CallFailed
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.runs import Run
 

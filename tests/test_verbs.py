@@ -11,7 +11,7 @@ from llm_server import LLMServer
 import caredio
 from caredio import cli, runs, verbs
 from caredio.errors import CaredioError, InputError
-from caredio.llm.client import Endpoint
+from caredio.llm.settings import Endpoint
 
 SMALL = {"model": "scripted", "per_topic": 3, "neighbours": 2}
 RANKING = {"embedder": "openai:m", "theta": 0.9}

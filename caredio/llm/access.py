@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from caredio.errors import EndpointError, InputError
 from caredio.llm import faults
 from caredio.llm.faults import CallFailed
-from caredio.llm.pace import retry_after
+from caredio.llm.limits import retry_after
+from caredio.llm.settings import METHOD, check_address
 from caredio.llm.spec import Spec
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _AZURE = "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"
 _HOSTS = {_OPENAI: ("openai.com",), _AZURE: ("azure.com", "azure.us", "azure.cn")}  # where these keys belong
 _CONNECT = 10.0  # seconds to reach an endpoint
 _WORDS = 2_000  # characters of a server's words that are looked at
-_METHOD = "/chat/completions"
 
 
 class Access:
@@ -121,20 +120,20 @@ class Access:
         elif isinstance(error, openai.APIStatusError):
             failure = faults.refusal(error.status_code, error.body, retry_after(error.response.headers))
         elif isinstance(error, TimeoutError):  # this package's own
-            failure = CallFailed("timeout", passing=True)
+            failure = CallFailed("timeout", retryable=True)
         elif isinstance(error, (openai.APIConnectionError, aiohttp.ClientError, OSError)):
             failure = _connection(error)
         else:
-            failure = CallFailed("not a chat completion", passing=True)
-        failure.said = self.clean(failure.said, _WORDS)
+            failure = CallFailed("not a chat completion", retryable=True)
+        failure.server_message = self.clean(failure.server_message, _WORDS)
         return failure
 
     def _refusal(self, failure: CallFailed) -> str:
-        said = f" and says: {self.clean(failure.said)}" if failure.said else ""
+        words = f" and says: {self.clean(failure.server_message)}" if failure.server_message else ""
         if failure.cause:
             return f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check --base-url."
         return (
-            f"{self.host} refused the call for model {self._model!r} (status {failure.status}){said.rstrip('.')}."
+            f"{self.host} refused the call for model {self._model!r} (status {failure.status}){words.rstrip('.')}."
             f" {self._advice(failure)}"
         )
 
@@ -144,72 +143,16 @@ class Access:
                 f"{self._withheld} was not sent, as it may be another host's: name the variable that holds the key of"
                 f" {self.host} with --api-key-variable."
             )
-        if failure.status in (404, 405) and not re.search(r"model|deployment", failure.said, re.IGNORECASE):
-            return f"Check --base-url: nothing answers at {self.base_url}{_METHOD}, and most addresses end in /v1."
+        if failure.status in (404, 405) and not re.search(r"model|deployment", failure.server_message, re.IGNORECASE):
+            return f"Check --base-url: nothing answers at {self.base_url}{METHOD}, and most addresses end in /v1."
         if failure.status in (400, 422):
             return f"Check {self._flag} and --max-tokens."
         return f"Check {self._key_name}, {self._flag} and --base-url."
 
-    def clean(self, said: object, most: int = 300) -> str:
-        """What an endpoint said, in one line, short, printable, and without the key."""
-        text = str(said).replace(self._api_key, "[key]") if self._api_key else str(said)
-        return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())[:most]
-
-
-def check_address(text: str, name: str = "base_url") -> str:
-    """The address without what surrounds it (white space, a closing slash, /chat/completions); empty for an empty one.
-
-    Raises:
-        InputError: it is no address; names `name`.
-    """
-    address = text.strip().rstrip("/").removesuffix(_METHOD).rstrip("/")
-    if not address:
-        return ""
-    shown = re.sub(r"//[^/@]*@", "//***@", address)
-    try:
-        why = _wrong(address, urlsplit(address)) or _wrong_to_the_client(address)
-    except ValueError as error:
-        why = str(error)
-    if why:
-        raise InputError(f"{name} {shown!r} is no address ({why}); write it as http://host:port/v1.")
-    return address
-
-
-def _wrong(address: str, parts: SplitResult) -> str:
-    """What keeps an address from being one.
-
-    Raises:
-        ValueError: the port is none, or the host's numbers.
-    """
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https"):
-        return "it begins with neither http:// nor https://"
-    if re.search(r"[\s\x00-\x1f\x7f\\<>\"{}|^`]", address):
-        return "it holds white space or a character that no address has"
-    if parts.username is not None or parts.password is not None:
-        return "it holds a user name or password: put the key into a variable, and name that with --api-key-variable"
-    if not host or host.startswith(".") or ".." in host or "://" in parts.path or host.endswith("%"):
-        return "it names no host"
-    if parts.query or parts.fragment or address.endswith(("?", "#")):
-        return "it holds a query"
-    if parts.port == 0 or parts.netloc.endswith(":"):
-        return "it names no port after the colon"
-    if ":" not in host:
-        host.encode("idna")  # a ValueError says what is wrong with it
-    if re.fullmatch(r"\d+|0x[\da-f]*", host.removesuffix(".").rpartition(".")[2]):
-        ipaddress.IPv4Address(host.removesuffix("."))  # no domain ends in a number
-    return ""
-
-
-def _wrong_to_the_client(address: str) -> str:
-    """What keeps the HTTP client from taking an address."""
-    import httpx2
-
-    try:
-        httpx2.URL(address)
-    except httpx2.InvalidURL as error:
-        return str(error)
-    return ""
+    def clean(self, message: object, longest: int = 300) -> str:
+        """A server's message in one line, short, printable, and without the key."""
+        text = str(message).replace(self._api_key, "[key]") if self._api_key else str(message)
+        return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())[:longest]
 
 
 def _key(variable: str) -> str:
@@ -245,16 +188,16 @@ def _connection(error: BaseException) -> CallFailed:
         detail = why[1].strip() if why else "verification failed"
         return CallFailed("no connection", cause=f"its certificate is not trusted: {detail}", hopeless=True)
     if found(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError):
-        return CallFailed("no connection", passing=True, few=True, cause="the proxy of HTTP(S)_PROXY does not answer")
+        return CallFailed("no connection", retryable=True, few=True, cause="the proxy of HTTP(S)_PROXY does not answer")
     if found(socket.gaierror, aiohttp.ClientConnectorDNSError):
-        return CallFailed("no connection", passing=True, few=True, cause="host name not found")
+        return CallFailed("no connection", retryable=True, few=True, cause="host name not found")
     if found(ssl.SSLError, aiohttp.ClientConnectorSSLError) and re.search("wrong version|record layer", words, re.I):
         return CallFailed("no connection", cause="no TLS at this port; http:// may be meant", hopeless=True)
     if found(ConnectionRefusedError):
-        return CallFailed("no connection", passing=True, few=True, cause="connection refused")
+        return CallFailed("no connection", retryable=True, few=True, cause="connection refused")
     if found(aiohttp.InvalidURL):
         return CallFailed("no connection", cause="no address", hopeless=True)
-    return CallFailed("no connection", passing=True, cause=_last_words(chain))
+    return CallFailed("no connection", retryable=True, cause=_last_words(chain))
 
 
 def _underneath(error: BaseException | None) -> Iterator[BaseException]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from caredio.disk import writing
-from caredio.llm.budget import Rate
+from caredio.llm.limits import Rate
 from caredio.llm.prices import Usage, cost
 
 NOTHING: dict[str, Any] = {"next": 0, "models": []}

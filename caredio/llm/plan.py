@@ -9,7 +9,7 @@ from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
 from caredio.llm.prices import Usage, cost, noted
-from caredio.llm.spec import EMBEDDED, Messages, Spec
+from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
 
 CHARACTERS = 4  # a token, roughly, in English
 QUESTION, ANSWER = 120, 400  # characters that such texts run to
@@ -108,7 +108,7 @@ class Plan:
 
 def is_local(spec: Spec) -> bool:
     """Whether the model runs on this machine: it is asked nothing over the network and costs nothing."""
-    return spec.model == EMBEDDED and spec.provider == "embedded"
+    return spec.model == LOCAL_MODEL and spec.provider == "embedded"
 
 
 def vectors(stage: str, model: str, lengths: Iterable[tuple[int, int]]) -> Step:

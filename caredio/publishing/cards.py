@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 from caredio import disk, selection, synthesis
 from caredio.cultures import Culture
-from caredio.llm.spec import EMBEDDED
+from caredio.llm.spec import LOCAL_MODEL
 from caredio.markdown import code
 from caredio.publishing import metadata
 
@@ -230,7 +230,7 @@ def _writers(ranked: Dataset, own: bool) -> dict[str, Any]:
     """Who the rows say wrote them; `small` where the embedded model did, in this build."""
     generators = _values(ranked["generator"])
     revisions = [revision for revision in _values(ranked["model_revision"]) if revision not in generators]
-    return {"generators": generators, "revisions": revisions, "small": EMBEDDED in generators and not own}
+    return {"generators": generators, "revisions": revisions, "small": LOCAL_MODEL in generators and not own}
 
 
 def _values(column: Any) -> list[str]:

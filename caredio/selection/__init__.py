@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from caredio.runs import Run
 
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
+from caredio.llm.settings import Endpoint
 from caredio.selection import cluster, distinct, embed, engine, match, rank, represent, validation
 
 

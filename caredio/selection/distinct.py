@@ -17,8 +17,8 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.llm.rows import Call, likelihoods
 from caredio.markdown import code
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local

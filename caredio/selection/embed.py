@@ -19,8 +19,8 @@ from datasets import Dataset
 
 from caredio import features, fingerprints
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
+from caredio.llm.settings import Endpoint
 from caredio.markdown import code
 from caredio.selection import match
 from caredio.selection.engine import Engine

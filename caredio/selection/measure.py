@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from datasets import Dataset
 
-from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.llm.rows import Call, likelihoods
 from caredio.selection import distinct, represent
 from caredio.selection.embed import Encoder
 from caredio.selection.voice import turns

@@ -19,9 +19,8 @@ from datasets import Dataset, Features, List, Value
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.ask import FAILED, ask
-from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.llm.rows import FAILED, Call, ask, likelihoods
 from caredio.llm.spec import Messages
 from caredio.markdown import code
 from caredio.selection import validation
@@ -323,7 +322,7 @@ def _in_context(
         model,
         prompt=lambda row: in_context_prompt(row, names),
         parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
-        writes=Features({"right": Value("bool")}),
+        columns=Features({"right": Value("bool")}),
         schema=validation.SCHEMA,
         desc="in context",
     )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from caredio.cultures import Culture
-    from caredio.llm.client import Endpoint
     from caredio.llm.model import Model
+    from caredio.llm.settings import Endpoint
     from caredio.runs import Run
     from caredio.topics import Topic
 

@@ -15,10 +15,10 @@ from datasets import Dataset, Features
 from caredio import features, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.llm.ask import Unusable, ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
 from caredio.synthesis import checks, languages
 from caredio.synthesis.questions import QUESTION, clean
 
@@ -105,9 +105,9 @@ def parse(
         raise Unusable("no trait is named")
     left_out: list[dict[str, str]] = []
     if config.checks.on:
-        told = checks.shown(prompt(row, culture), row["universal_question"])
+        told = checks.shown(answer.messages, row["universal_question"])
         checks.usable("question", question, row["language"], told, culture, cultures)
-        found = {trait: _against(trait, row, culture, cultures) for trait in traits}
+        found = {trait: _against(trait, row, told, culture, cultures) for trait in traits}
         left_out = [{"trait": trait, "reason": reason} for trait, reason in found.items() if reason]
         traits = [trait for trait, reason in found.items() if not reason]
         if not traits:
@@ -115,9 +115,8 @@ def parse(
     return {"question": question, "traits": traits, "left_out": left_out}
 
 
-def _against(trait: str, row: dict[str, Any], culture: Culture, cultures: dict[str, Culture]) -> str | None:
+def _against(trait: str, row: dict[str, Any], told: str, culture: Culture, cultures: dict[str, Culture]) -> str | None:
     """The reason against a trait, which may take up the culture's own answer: that is what it describes."""
-    told = checks.shown(prompt(row, culture), row["universal_question"])
     for answer in row["answers"]:
         if answer["name"] == culture.name:
             told = told.replace(prompts.quote(answer["response"]), "\n")
@@ -173,7 +172,7 @@ def run(
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]]),
         parse=lambda content, row, answer: parse(content, row, answer, cultures, config),
-        writes=Features({**added, "left_out": features.List({"trait": text, "reason": text})}),
+        columns=Features({**added, "left_out": features.List({"trait": text, "reason": text})}),
         schema=SCHEMA,
         desc="adapted",
     )

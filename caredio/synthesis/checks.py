@@ -19,7 +19,7 @@ from typing import Any
 from caredio import features
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.llm.ask import Unusable
+from caredio.llm.rows import Unusable
 from caredio.llm.spec import Messages
 from caredio.synthesis import languages
 

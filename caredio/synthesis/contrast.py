@@ -17,10 +17,10 @@ from datasets import Dataset, Features, Value
 from caredio import features, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.llm.ask import ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
 from caredio.synthesis import adapt, checks, languages, roleplay
 
 _PROMPT = prompts.load("contrast")
@@ -89,7 +89,7 @@ def parse(
     """The response, checked, with what is known of its making; `Unusable` says why it is none."""
     culture = cultures[row["culture"]]
     if config.checks.on:
-        seen = checks.shown(prompt(row, culture, cultures, config), row["question"])
+        seen = checks.shown(answer.messages, row["question"])
         checks.usable("response", content, row["language"], seen, culture, cultures)
     return {
         "response": content,
@@ -145,7 +145,7 @@ def run(
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, style),
         parse=lambda content, row, answer: parse(content, row, answer, cultures, style),
-        writes=added,
+        columns=added,
         desc="contrastive answers",
     )
     return features.stack(candidates, list(features.rejected(asked)))

@@ -23,9 +23,9 @@ from datasets import Dataset, concatenate_datasets
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.model import Model
+from caredio.llm.settings import Endpoint
 from caredio.markdown import code
 from caredio.selection import distinct, embed, represent
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, scales, unit, z

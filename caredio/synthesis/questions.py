@@ -21,10 +21,10 @@ from rapidfuzz.distance import LCSseq
 from caredio import features, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.llm.ask import Unusable, ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
 from caredio.synthesis import checks
 
 log = logging.getLogger("caredio")
@@ -224,7 +224,7 @@ def _write(
         model,
         prompt=prompt,
         parse=parse,
-        writes=Features({"written": List(Value("string"))}),
+        columns=Features({"written": List(Value("string"))}),
         schema=schema(config.per_call),
         desc=f"questions, round {number + 1}",
     )
@@ -248,7 +248,7 @@ def _write(
         model,
         prompt=judge_prompt,
         parse=judged,
-        writes=Features({"differs": Value("bool")}),
+        columns=Features({"differs": Value("bool")}),
         schema=JUDGEMENT,
         desc=f"sensitivity, round {number + 1}",
     )

@@ -14,10 +14,10 @@ from datasets import Dataset, Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.llm.ask import Unusable, ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
 from caredio.synthesis import adapt, checks, contrast, isolated, languages, roleplay
 from caredio.synthesis.questions import QUESTION, clean
 
@@ -60,7 +60,7 @@ def parse_answer(
     """The response, checked as in contrast.py; it may take up the candidate's own. `Unusable` says why it is none."""
     culture = cultures[row["culture"]]
     if style.checks.on:
-        told = checks.shown(answer_prompt(row, culture, cultures, style), row["question"])
+        told = checks.shown(answer.messages, row["question"])
         told = told.replace(prompts.quote(row["response"]), "\n")
         checks.usable("response", content, row["language"], told, culture, cultures)
     return {
@@ -85,14 +85,14 @@ def question_prompt(row: dict[str, Any], culture: Culture, topic: str) -> Messag
 
 
 def parse_question(
-    content: dict[str, Any], row: dict[str, Any], topic: str, cultures: dict[str, Culture], style: adapt.Config
+    content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], style: adapt.Config
 ) -> dict[str, Any]:
     """The question, checked as in adapt.py; it may take up the earlier ones. `Unusable` says what is wrong with it."""
     culture, question = cultures[row["culture"]], clean(content["question"])
     if not question:
         raise Unusable("the rewritten question is no question")
     if style.checks.on:
-        told = checks.shown(question_prompt(row, culture, topic), prompts.quote(row["question"]))
+        told = checks.shown(answer.messages, prompts.quote(row["question"]))
         told = told.replace(prompts.quote(row["universal_question"]), "\n")
         checks.usable("question", question, row["language"], told, culture, cultures)
     return {"question": question}
@@ -115,7 +115,7 @@ class Writer:
                 best[call["slot"]], self.cultures[best[call["slot"]]["culture"]], self.cultures, style
             ),
             parse=lambda content, call, answer: parse_answer(content, best[call["slot"]], answer, self.cultures, style),
-            writes=["response", "model_revision", "sample_id"],
+            columns=["response", "model_revision", "sample_id"],
             desc="other answers",
         )
         made = {"generator": self.model.spec.model, "prompt_sha": _IMPROVE.sha}
@@ -129,9 +129,9 @@ class Writer:
                 best[call["slot"]], self.cultures[best[call["slot"]]["culture"]], self._topic(best[call["slot"]])
             ),
             parse=lambda content, call, answer: parse_question(
-                content, best[call["slot"]], self._topic(best[call["slot"]]), self.cultures, self.config.adapt
+                content, best[call["slot"]], answer, self.cultures, self.config.adapt
             ),
-            writes=["question"],
+            columns=["question"],
             desc="other questions",
             schema=SCHEMA,
         )
@@ -188,9 +188,9 @@ class Writer:
     def _topic(self, row: dict[str, Any]) -> str:
         return self.topics[row["topic_id"]]
 
-    def _ask(self, calls: Dataset, *, writes: list[str], **asked: Any) -> Dataset:
-        columns = Features({name: features.COLUMNS[name].type for name in writes})
-        return self._kept(ask(calls, self.model, writes=columns, **asked))
+    def _ask(self, calls: Dataset, *, columns: list[str], **asked: Any) -> Dataset:
+        types = Features({name: features.COLUMNS[name].type for name in columns})
+        return self._kept(ask(calls, self.model, columns=types, **asked))
 
     def _kept(self, table: Dataset) -> Dataset:
         self.dropped.update(features.rejected(table)["drop_reason"])

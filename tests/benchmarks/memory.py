@@ -26,11 +26,13 @@ from endpoint import served
 from llm_server import reply
 
 from caredio import cultures, synthesis, topics
-from caredio.llm.ask import ask
-from caredio.llm.client import Endpoint
+from caredio.llm.cache import Answer, Store
+from caredio.llm.limits import Held
 from caredio.llm.model import Model, connect
-from caredio.llm.spec import Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.prices import Usage
+from caredio.llm.rows import ask
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import Chat, Spec
 from caredio.runs import Run
 from caredio.synthesis import checks, personas, questions
 
@@ -59,7 +61,7 @@ def stage(url: str, rows: int, batches: bool = False) -> Dataset:
             connect(Spec(model="m"), endpoint, Path(folder, "answers.sqlite")),
             prompt=prompt,
             parse=lambda content, row, answer: {"response": content},
-            writes=Features({"response": Value("string")}),
+            columns=Features({"response": Value("string")}),
             desc="asked",
         )
 
@@ -67,19 +69,16 @@ def stage(url: str, rows: int, batches: bool = False) -> Dataset:
 class AtOnce:
     """A backend that answers at once, what the scripted endpoint would."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    price, paced, whole_chats = None, False, False
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        form = {"response_format": {"json_schema": {"schema": schema}}} if schema else {}
-        text = reply({"messages": messages, **form})
-        # some 400 characters, as long as the plan takes an answer to be
-        answer = Answer(text if schema else f"{text} {text} {text}", "stop", "scripted", 100, 100)
-        self.store.put({key: answer})
-        return answer
-
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
+    def upper_bound(self, request: Chat) -> Usage:
         raise NotImplementedError
+
+    async def send(self, request: Chat, held: Held) -> Answer:
+        form = {"response_format": {"json_schema": {"schema": request.schema}}} if request.schema else {}
+        text = reply({"messages": request.messages, **form})
+        # some 400 characters, as long as the plan takes an answer to be
+        return Answer(text if request.schema else f"{text} {text} {text}", "stop", "scripted", 100, 100)
 
     async def close(self) -> None: ...
 
@@ -93,7 +92,7 @@ def whole(per_topic: int) -> str:
     known = cultures.load()
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder, "run")) as run:
         store = Store(Path(folder, "answers.sqlite"))
-        model = Model(Spec(model="m"), AtOnce(store), store)
+        model = Model(Spec(model="m"), AtOnce(), store)
         made = synthesis.synthesize(run, model, list(known.values()), list(topics.load().values()), known, config)
         return f"{len(made)} candidates of {len(store)} answers"
 

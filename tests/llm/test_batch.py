@@ -15,10 +15,10 @@ from datasets import Dataset, Features, Value
 import caredio
 from caredio.errors import BudgetError, EndpointError
 from caredio.llm import batch
-from caredio.llm.ask import Unusable, ask
-from caredio.llm.budget import Rate
-from caredio.llm.client import Endpoint
+from caredio.llm.limits import Rate
 from caredio.llm.model import connect
+from caredio.llm.rows import Unusable, ask
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(30)])
@@ -44,7 +44,7 @@ def run(model, rows=ROWS, parse=lambda content, row, answer: {"said": content}, 
         model,
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=parse,
-        writes=Features({"said": Value("string")}),
+        columns=Features({"said": Value("string")}),
         desc="asked",
         **options,
     )

@@ -14,9 +14,9 @@ from llm_server import LLMServer, embedding
 
 from caredio.errors import BudgetError, EndpointError, InputError
 from caredio.llm import embeddings
-from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings, Vectors
 from caredio.llm.prices import Usage
+from caredio.llm.settings import Endpoint
 from caredio.selection import embed
 
 TEXTS = [f"text {number}" for number in range(10)]
@@ -251,7 +251,7 @@ def test_a_killed_process_pays_only_for_what_was_in_flight():
     script = """
         import sys
         from caredio.llm import embeddings
-        from caredio.llm.client import Endpoint
+        from caredio.llm.settings import Endpoint
         embeddings.TEXTS = 1
         made = embeddings.Embeddings("m", Endpoint(base_url=sys.argv[1], concurrency=2))
         made([f"text {number}" for number in range(30)])

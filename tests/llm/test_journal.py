@@ -12,8 +12,8 @@ from llm_server import LLMServer
 
 from caredio.errors import InputError
 from caredio.llm import journal
-from caredio.llm.budget import Budget, Rate
 from caredio.llm.journal import Journal
+from caredio.llm.limits import Budget, Rate
 from caredio.llm.prices import Usage
 
 CHAT, VECTORS = Rate("gpt-4.1-mini"), Rate("text-embedding-3-small", batch=True)
@@ -53,7 +53,7 @@ def test_a_killed_process_has_spent_nothing_in_secret(tmp_path):
     script = """
 import asyncio, sys
 from pathlib import Path
-from caredio.llm.client import Endpoint
+from caredio.llm.settings import Endpoint
 from caredio.llm.journal import Journal
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec

@@ -12,10 +12,10 @@ import jsonschema
 import pytest
 
 from caredio.errors import InputError
-from caredio.llm import decode, local
+from caredio.llm import local, sampling
+from caredio.llm.cache import Store
 from caredio.llm.model import connect
-from caredio.llm.spec import EMBEDDED, Spec
-from caredio.llm.store import Store
+from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.synthesis import adapt, questions
 
 SPEC = Spec(max_tokens=24)
@@ -36,7 +36,7 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_strings_without_a_pattern_are_bounded():
-    bounded = decode.bounded(adapt.SCHEMA)["properties"]
+    bounded = sampling.bounded(adapt.SCHEMA)["properties"]
     assert bounded["comparison"] == {"maxLength": 120, "type": "string"}
     assert bounded["traits"]["items"] == {"maxLength": 120, "type": "string"}
     assert bounded["question"] == questions.QUESTION
@@ -53,7 +53,7 @@ def test_an_answer_does_not_depend_on_its_batch_mates(tmp_path):
     several = asyncio.run(ask(together, *[(messages(subject),) for subject in subjects]))
     assert several[0] == one
     assert len({answer.text for answer in several}) == 3
-    assert one.model == EMBEDDED
+    assert one.model == LOCAL_MODEL
     assert 0 < one.completion_tokens <= 24
     assert one.finish_reason in ("stop", "length")
 
@@ -135,7 +135,7 @@ def test_an_interrupt_keeps_each_answer_that_had_ended(tmp_path):
     script = """
 import sys
 from datasets import Dataset, Features, Value
-from caredio.llm.ask import ask
+from caredio.llm.rows import ask
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 
@@ -146,7 +146,7 @@ ask(
     connect(Spec(max_tokens=256), store=sys.argv[1]),
     prompt=lambda row: [{"role": "user", "content": row["text"]}],
     parse=lambda content, row, answer: {"said": content},
-    writes=Features({"said": Value("string")}),
+    columns=Features({"said": Value("string")}),
     desc="asked",
 )
 """

@@ -16,8 +16,8 @@ from caredio import features
 from caredio import topics as topic_files
 from caredio.llm import batch
 from caredio.llm import plan as plans
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.synthesis import checks, questions
 

@@ -7,7 +7,7 @@ from llm_server import embedding
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
+from caredio.llm.settings import Endpoint
 from caredio.selection import embed
 
 

@@ -7,7 +7,7 @@ import pytest
 from llm_server import LLMServer
 
 from caredio import cli, prompts, runs
-from caredio.llm import likelihood
+from caredio.llm import rows
 from caredio.selection import voice
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
@@ -88,7 +88,7 @@ def test_every_baseline_ranks_all_rows(server, tmp_path, ranking):
 
 
 def test_a_score_whose_call_failed_is_asked_for_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(likelihood, "MAX_FAILED", 0.5)  # of a table as small as this one
+    monkeypatch.setattr(rows, "MAX_FAILED", 0.5)  # of a table as small as this one
     failing = True
 
     def fault(number, body):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from caredio import cultures, features
 from caredio.errors import InputError
-from caredio.llm.ask import Unusable
+from caredio.llm.rows import Unusable
 from caredio.synthesis import checks
 from caredio.synthesis.checks import reason
 

@@ -14,9 +14,9 @@ from llm_server import LLMServer
 import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
+from caredio.llm.cache import Answer, Store
 from caredio.llm.model import Model
-from caredio.llm.spec import Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.spec import Chat, Spec
 from caredio.runs import Run
 from caredio.selection import distinct
 from caredio.selection.measure import ByEmbeddings, hashed, scales, unit, z
@@ -27,32 +27,27 @@ TOPICS = {"food": "Food: what people cook and eat"}
 
 
 class Script:
-    """A backend that says what `says(messages, draw)` says; like the others, it stores what it answers."""
+    """A backend that says what `says(messages, key)` says."""
 
-    def __init__(self, spec, store, says):
-        self.spec, self.store, self.says, self.asked = spec, store, says, []
+    price, paced, whole_chats = None, False, False
 
-    async def generate(self, key, messages, schema):
+    def __init__(self, says):
+        self.says, self.asked = says, []
+
+    async def send(self, request, held):
         await asyncio.sleep(0)
-        self.asked.append(messages)
-        answer = Answer(self.says(messages, key), "stop", "script", 1, 1)
-        self.store.put({key: answer})
-        return answer
-
-    async def likelihood(self, key, messages, completion):
-        bits = -float(int(hashlib.sha256((messages[0]["content"] + completion).encode()).hexdigest()[:2], 16))
-        self.asked.append(messages)
-        answer = Answer(str(bits), "stop", "script", 1, 0)
-        self.store.put({key: answer})
-        return answer
+        self.asked.append(request.messages)
+        if isinstance(request, Chat):
+            return Answer(self.says(request.messages, request.key), "stop", "script", 1, 1)
+        text = request.messages[0]["content"] + request.completion
+        return Answer(str(-float(int(hashlib.sha256(text.encode()).hexdigest()[:2], 16))), "stop", "script", 1, 0)
 
     async def close(self):
         pass
 
 
 def scripted(tmp_path, says, name="answers"):
-    spec, store = Spec(model="scripted"), Store(tmp_path / f"{name}.sqlite")
-    return Model(spec, Script(spec, store, says), store)
+    return Model(Spec(model="scripted"), Script(says), Store(tmp_path / f"{name}.sqlite"))
 
 
 def candidate(culture, number, response, others=("one", "two", "three", "four")):

@@ -10,8 +10,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from caredio import features, topics
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.synthesis import checks, questions
 from caredio.synthesis.questions import Config

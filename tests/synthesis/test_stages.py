@@ -8,8 +8,8 @@ from llm_server import LLMServer
 import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.synthesis import Config as Synthesis
 from caredio.synthesis import adapt, checks, contrast, isolated, personas, roleplay, speakers

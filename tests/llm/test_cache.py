@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from caredio.errors import InputError
-from caredio.llm.store import Answer, Store, default_path
+from caredio.llm.cache import Answer, Store, default_path
 
 ANSWER = Answer("We shake hands.\n\u4f60\u597d", "stop", "m-1", 12, 5)
 
@@ -33,7 +33,7 @@ def test_the_first_answer_to_a_key_stays(tmp_path):
 def test_a_killed_process_loses_no_stored_answer(tmp_path):
     script = """
         import os, signal, sys
-        from caredio.llm.store import Answer, Store
+        from caredio.llm.cache import Answer, Store
         store = Store(sys.argv[1])
         for number in range(50):
             store.put({str(number): Answer("x", "stop", "m", 1, 1)})

@@ -10,11 +10,11 @@ from datasets import Dataset, Features, Value
 from llm_server import LLMServer
 
 from caredio.errors import EndpointError
-from caredio.llm.ask import Unusable, ask
-from caredio.llm.client import Endpoint
+from caredio.llm.cache import Answer, Store
 from caredio.llm.model import Model, connect
+from caredio.llm.rows import Unusable, ask
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
-from caredio.llm.store import Answer, Store
 
 SCHEMA = {
     "type": "object",
@@ -33,7 +33,7 @@ def run(server, rows=ROWS, parse=lambda content, row, answer: {"said": content},
         model,
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=parse,
-        writes=WRITES,
+        columns=WRITES,
         desc="asked",
         **options,
     )
@@ -97,9 +97,9 @@ def test_twice_unusable_is_dropped_with_the_reason_and_the_rest_stays():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{not json", "not JSON"),
-        ('{"n": "one"}', "JSON does not fit: n (type)"),
-        ('{"n": 1, "m": 1}', "JSON does not fit: object (additionalProperties)"),
+        ("{not json", "not_json"),
+        ('{"n": "one"}', "json_does_not_fit"),
+        ('{"n": 1, "m": 1}', "json_does_not_fit"),
         ("  ", "empty"),
     ],
 )
@@ -140,15 +140,15 @@ WORDS = {**SCHEMA, "properties": {"n": {"type": "string"}}}
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"n": 4,}', "not JSON"),
-        ('{"n": 4', "not JSON"),
-        ("{" * 5000, "not JSON"),
-        ('{"n":' * 5000, "not JSON"),
+        ('{"n": 4,}', "not_json"),
+        ('{"n": 4', "not_json"),
+        ("{" * 5000, "not_json"),
+        ('{"n":' * 5000, "not_json"),
         ('{"n": "a\\ud800"}', "not_text"),
         ('{"n": "a\\u0000"}', "not_text"),
         ('{"n": "\\u003cthink\\u003ehm"}', "reasoning"),
-        ('{"m": 1} and {"n": 2}', "JSON does not fit: n (type)"),
-        ("[1]", "JSON does not fit: object (type)"),
+        ('{"m": 1} and {"n": 2}', "json_does_not_fit"),
+        ("[1]", "json_does_not_fit"),
     ],
 )
 def test_json_that_is_none_or_holds_no_text_is_a_reason(text, reason):
@@ -206,7 +206,9 @@ def stored(text, finish):
     """What `ask` makes of an answer that an earlier version stored."""
 
     class Silent:
-        async def generate(self, key, messages, schema):
+        price, paced, whole_chats = None, False, False
+
+        async def send(self, request, held):
             return Answer(text, finish, "m", 1, 1)
 
         async def close(self):
@@ -214,10 +216,10 @@ def stored(text, finish):
 
     return ask(
         ROWS.select([0]),
-        Model(Spec(model="m"), Silent(), Store()),
+        Model(Spec(model=f"{text}/{finish}"), Silent()),
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=lambda content, row, answer: {"said": content},
-        writes=WRITES,
+        columns=WRITES,
         desc="asked",
     )[0]
 
@@ -333,15 +335,17 @@ def test_rows_that_wait_are_not_read_yet(tmp_path):
     class Waits:
         """Answers once it has been seen how many prompts were written by then."""
 
+        price, paced, whole_chats = None, False, False
+
         def __init__(self):
             self.most, self.go = 0, None
 
-        async def generate(self, key, messages, schema):
+        async def send(self, request, held):
             if self.go is None:
                 self.go = asyncio.get_running_loop().create_task(asyncio.sleep(1.0))
             await self.go
             self.most = self.most or prompted
-            return Answer(messages[0]["content"].upper(), "stop", "m", 1, 1)
+            return Answer(request.messages[0]["content"].upper(), "stop", "m", 1, 1)
 
         async def close(self):
             pass
@@ -354,7 +358,7 @@ def test_rows_that_wait_are_not_read_yet(tmp_path):
     backend = Waits()
     model = Model(Spec(model="m"), backend, Store(tmp_path / "answers.sqlite"))
     said = ask(
-        rows, model, prompt=prompt, parse=lambda content, row, answer: {"said": content}, writes=WRITES, desc="asked"
+        rows, model, prompt=prompt, parse=lambda content, row, answer: {"said": content}, columns=WRITES, desc="asked"
     )
     assert said["said"][:] == [text.upper() for text in rows["text"]]
     assert 1000 < backend.most <= 4096

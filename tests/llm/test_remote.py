@@ -9,11 +9,11 @@ import pytest
 from llm_server import LLMServer, reply
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm import dialects
+from caredio.llm import dialects, remote
 from caredio.llm.access import Access
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
+from caredio.llm.faults import CallFailed
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 MESSAGES = [{"role": "user", "content": "How do you greet a neighbour?"}]
@@ -280,7 +280,7 @@ def test_a_schema_is_sent_as_the_endpoint_takes_it(server, mode):
 
 
 def test_openai_itself_is_told_neither_a_schema_beside_json_object_nor_max_tokens():
-    body = dialects.request(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, dialects.start(openai=True))
+    body = remote.chat_body(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, dialects.start(openai=True))
     assert body["response_format"] == {"type": "json_object"}
     assert "JSON" in body["messages"][-1]["content"]  # OpenAI asks for the word
     assert body["max_completion_tokens"] == 512

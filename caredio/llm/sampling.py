@@ -1,4 +1,4 @@
-"""Next tokens and likelihoods of the embedded model, on its tensors."""
+"""Next tokens and likelihoods of the local model, on its tensors."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ _REPETITION = 1.15  # penalty without which it often circles until max_tokens
 WITHOUT_EFFECT = ("_COMPACT",)  # on what a stage makes (fingerprints.py)
 
 
-def likelihoods(model: Any, asked: list[list[int]], said: list[list[int]]) -> list[float]:
-    """log2 p of the tokens in each `said` after those in `asked`."""
+def likelihoods(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
+    """log2 p of the tokens of each completion after those of its prompt."""
     import torch
 
-    rows = [torch.tensor(a + b) for a, b in zip(asked, said, strict=True)]
+    rows = [torch.tensor(a + b) for a, b in zip(prompts, completions, strict=True)]
     inputs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     bits = []
     with torch.inference_mode():
         hidden = model.model(input_ids=inputs, attention_mask=mask).last_hidden_state
-        for states, a, b in zip(hidden, asked, said, strict=True):  # row by row: the vocabulary's scores are large
+        for states, a, b in zip(
+            hidden, prompts, completions, strict=True
+        ):  # row by row: the vocabulary's scores are large
             scores = model.lm_head(states[len(a) - 1 : len(a) + len(b) - 1]).double()
-            told = scores.log_softmax(dim=-1)[torch.arange(len(b)), torch.tensor(b, dtype=torch.int64)]
-            bits.append(float(told.sum()) / math.log(2))
+            found = scores.log_softmax(dim=-1)[torch.arange(len(b)), torch.tensor(b, dtype=torch.int64)]
+            bits.append(float(found.sum()) / math.log(2))
     return bits
 
 
 def decode(
-    model: Any, inputs: Any, samplers: list[Sampler], most: int, stopped: Callable[[], bool]
+    model: Any, inputs: Any, samplers: list[Sampler], longest: int, stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, list[int], bool]]:
     """(row, its tokens, whether the model ended by itself), each row when it ends; none more once `stopped()`.
 
@@ -53,11 +55,11 @@ def decode(
     going = set(rows)
     step, mask = inputs["input_ids"], inputs["attention_mask"]
     cache: Any = StaticCache(
-        config=model.config, max_cache_len=step.shape[1] + most
+        config=model.config, max_cache_len=step.shape[1] + longest
     )  # one that grows leaves holes in memory
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
     with torch.inference_mode():
-        for _ in range(most):
+        for _ in range(longest):
             scores = model(
                 input_ids=step, attention_mask=mask, position_ids=places, past_key_values=cache, logits_to_keep=1
             ).logits[:, -1]
@@ -98,7 +100,7 @@ class Sampler:
         self.end = tokenizer.eos_token
         self.seed = torch.Generator().manual_seed(int(key[:15], 16))
         self.tokenizer, self.word = tokenizer, re.compile(r"\s?\w+")
-        self.said: list[int] = []
+        self.written: list[int] = []
         grammar = LLMatcher.grammar_from_json_schema(json.dumps(bounded(schema))) if schema else None
         self.matcher = LLMatcher(tokenizer, grammar) if grammar else None
 
@@ -108,9 +110,9 @@ class Sampler:
 
         if self.matcher is not None and self.matcher.is_stopped():
             return self.end
-        said = torch.tensor(self.said, dtype=torch.int64)
-        known = scores[said]
-        scores[said] = torch.where(known < 0, known * _REPETITION, known / _REPETITION)
+        before = torch.tensor(self.written, dtype=torch.int64)
+        known = scores[before]
+        scores[before] = torch.where(known < 0, known * _REPETITION, known / _REPETITION)
         if self.matcher is not None:
             mask = torch.frombuffer(bytearray(self.matcher.compute_bitmask()), dtype=torch.uint8)
             allowed = (mask[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
@@ -125,7 +127,7 @@ class Sampler:
             values = values - noise.log()  # Gumbel noise: the argmax is a sample
         token = int(top.indices[values.argmax()])
         if self.matcher is None or self.word.fullmatch(self.tokenizer.decode_str([token])):
-            self.said.append(token)  # JSON must be free to repeat its marks
+            self.written.append(token)  # JSON must be free to repeat its marks
         if self.matcher is not None:
             self.matcher.consume_token(token)
         return token

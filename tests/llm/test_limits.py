@@ -8,11 +8,11 @@ from llm_server import LLMServer
 
 import caredio
 from caredio.errors import BudgetError, InputError
-from caredio.llm.budget import Budget, Rate
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
+from caredio.llm.faults import CallFailed
+from caredio.llm.limits import Budget, Rate
 from caredio.llm.model import connect
 from caredio.llm.prices import Usage, cost
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 CALL = Usage(1, 0, 600, 400)  # the most that a call holds

@@ -7,7 +7,7 @@ from time import time
 
 import pytest
 
-from caredio.llm.pace import RateLimiter, retry_after
+from caredio.llm.limits import RateLimiter, retry_after
 
 
 class Jumping(asyncio.SelectorEventLoop):

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caredio.errors import EndpointError
-from caredio.llm import chat
-from caredio.llm.chat import CallFailed
+from caredio.llm import marks, remote
+from caredio.llm.cache import Answer, Store
+from caredio.llm.faults import CallFailed
 from caredio.llm.spec import Spec
-from caredio.llm.store import Answer, Store
 
 SPEC = Spec(model="m")
 
@@ -28,19 +28,19 @@ def completion(content, finish="stop", **message):
 
 
 def read(*args, **message):
-    answer = chat.read(completion(*args, **message), SPEC)
+    answer = remote.read(completion(*args, **message), SPEC)
     return answer.text, answer.finish_reason
 
 
 def failure(reply):
     with pytest.raises(CallFailed) as error:
-        chat.read(reply, SPEC)
+        remote.read(reply, SPEC)
     return error.value
 
 
 def test_plain_text_is_kept_letter_for_letter():
     text = "  We eat <b>rice</b> at [home] & think <3 of it.\n\n"
-    assert chat.read(completion(text), SPEC) == Answer(text, "stop", "m-1", 9, 7)
+    assert remote.read(completion(text), SPEC) == Answer(text, "stop", "m-1", 9, 7)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_why_a_reply_ended_is_read_in_hosts_words(finish, kept):
 
 @pytest.mark.parametrize("finish", ["error", "abort", "cancelled", "MALFORMED_FUNCTION_CALL", "network_error"])
 def test_a_reply_that_broke_off_may_be_asked_for_again(finish):
-    assert failure(completion("We eat", finish)).passing
+    assert failure(completion("We eat", finish)).retryable
 
 
 def test_a_refusal_and_tool_calls_are_no_answers():
@@ -226,7 +226,7 @@ def test_a_refusal_and_tool_calls_are_no_answers():
 
 @pytest.mark.parametrize("text", ["We eat \ud83c", "We eat\0rice", "\udcff"])
 def test_text_that_no_encoding_takes_is_told_and_can_be_stored(text, tmp_path):
-    answer = chat.read({**completion(text), "model": text}, SPEC)
+    answer = remote.read({**completion(text), "model": text}, SPEC)
     assert answer.finish_reason == "not_text"
     store = Store(tmp_path / "answers.sqlite")
     store.put({"key": answer})
@@ -237,7 +237,7 @@ def test_text_that_no_encoding_takes_is_told_and_can_be_stored(text, tmp_path):
 @pytest.mark.parametrize("number", [None, "many", -3, [], {}, float("nan"), float("inf"), 10**400, 2**70])
 def test_usage_that_is_no_number_counts_as_nothing(number):
     def counted(usage):
-        answer = chat.read({**completion("We eat."), "usage": usage}, SPEC)
+        answer = remote.read({**completion("We eat."), "usage": usage}, SPEC)
         return answer.prompt_tokens, answer.completion_tokens
 
     assert counted({"prompt_tokens": "12", "completion_tokens": 7.0}) == (12, 7)
@@ -265,8 +265,8 @@ def test_usage_that_is_no_number_counts_as_nothing(number):
 )
 def test_an_error_in_a_reply_of_status_200_is_final_in_the_servers_words(reply, words, status):
     error = failure(reply)
-    assert words in error.told
-    assert (error.passing, error.status) == (False, status)
+    assert words in error.description
+    assert (error.retryable, error.status) == (False, status)
     assert error.hopeless == (status == 402)
 
 
@@ -284,11 +284,11 @@ def test_an_error_in_a_reply_of_status_200_is_final_in_the_servers_words(reply, 
 def test_an_error_that_can_pass_is_retried(error, status):
     for reply in ({"error": error}, {"choices": [{"error": error, "message": {"content": "We"}}]}):
         found = failure(reply)
-        assert (found.passing, found.status, str(found)) == (True, status, f"endpoint: status {status}")
+        assert (found.retryable, found.status, str(found)) == (True, status, f"endpoint: status {status}")
 
 
 def test_an_empty_error_beside_an_answer_is_none():
-    assert chat.read({**completion("We eat."), "error": None}, SPEC).text == "We eat."
+    assert remote.read({**completion("We eat."), "error": None}, SPEC).text == "We eat."
 
 
 @pytest.mark.parametrize(
@@ -307,18 +307,18 @@ def test_an_empty_error_beside_an_answer_is_none():
 def test_what_is_no_chat_completion_is_told(reply, passes):
     error = failure(reply)
     assert "not a chat completion" in str(error)
-    assert error.passing == passes
+    assert error.retryable == passes
 
 
 def test_json_that_is_no_object_keeps_its_words():
-    assert failure("credits used up").told == (
+    assert failure("credits used up").description == (
         "endpoint: not a chat completion but a JSON text, which says: credits used up"
     )
-    assert failure([{"error": {"message": "credits used up"}}]).told.endswith(
+    assert failure([{"error": {"message": "credits used up"}}]).description.endswith(
         "a JSON list, which says: credits used up"
     )
-    assert failure("<!-- c --><html><title>Sign in</title>").told.endswith("says: an HTML page titled 'Sign in'")
-    assert failure(None).told == "endpoint: not a chat completion but a JSON null"
+    assert failure("<!-- c --><html><title>Sign in</title>").description.endswith("says: an HTML page titled 'Sign in'")
+    assert failure(None).description == "endpoint: not a chat completion but a JSON null"
 
 
 @pytest.mark.parametrize(
@@ -344,34 +344,34 @@ def test_json_that_is_no_object_keeps_its_words():
 def test_a_body_that_is_something_else_is_named_and_final(body, content_type, told):
     for sent in (body, body.encode()):
         with pytest.raises(CallFailed) as error:
-            chat.parse(sent, content_type)
-        assert error.value.told.startswith(f"endpoint: {told}")
-        assert not error.value.passing
+            remote.parse(sent, content_type)
+        assert error.value.description.startswith(f"endpoint: {told}")
+        assert not error.value.retryable
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", '{"choices": [{"mess', "[" * 100_000])
 def test_a_body_that_broke_off_may_be_asked_for_again(body):
     with pytest.raises(CallFailed) as error:
-        chat.parse(body)
-    assert error.value.passing
+        remote.parse(body)
+    assert error.value.retryable
 
 
 def test_json_with_a_bom_or_bytes_of_another_encoding_harms_its_row_alone():
-    assert chat.parse(b'\xef\xbb\xbf {"a": "\xc3\xa9"}', "text/html") == {"a": "é"}
-    reply = chat.parse(json.dumps(completion("x")).encode().replace(b'"x"', b'"caf\xe9"'))
-    assert chat.read(reply, SPEC).finish_reason == "not_text"
+    assert remote.parse(b'\xef\xbb\xbf {"a": "\xc3\xa9"}', "text/html") == {"a": "é"}
+    reply = remote.parse(json.dumps(completion("x")).encode().replace(b'"x"', b'"caf\xe9"'))
+    assert remote.read(reply, SPEC).finish_reason == "not_text"
 
 
 def test_likelihoods_are_read_as_before_and_an_error_is_told_as_one():
     told = {**completion("<think>", "length"), "prompt_logprobs": [None, {"5": {"logprob": -0.6931471805599453}}]}
-    assert float(chat.read_likelihood(told, SPEC).text) == pytest.approx(-1)
+    assert float(remote.read_likelihood(told, SPEC).text) == pytest.approx(-1)
     with pytest.raises(EndpointError, match="log-probabilities"):
-        chat.read_likelihood(completion("We"), SPEC)
+        remote.read_likelihood(completion("We"), SPEC)
     with pytest.raises(CallFailed, match="status 429"):
-        chat.read_likelihood({"error": {"code": 429, "message": "slow"}}, SPEC)
+        remote.read_likelihood({"error": {"code": 429, "message": "slow"}}, SPEC)
     told["prompt_logprobs"][1]["5"]["logprob"] = float("nan")
     with pytest.raises(CallFailed, match="no log-probabilities"):
-        chat.read_likelihood(told, SPEC)
+        remote.read_likelihood(told, SPEC)
 
 
 # generated replies
@@ -421,14 +421,14 @@ def test_any_reply_is_an_answer_or_a_failed_call(examples):
     def holds(reply, over_the_wire):
         try:
             if over_the_wire:
-                reply = chat.parse(json.dumps(reply).encode())
-            answer = chat.read(reply, SPEC)
+                reply = remote.parse(json.dumps(reply).encode())
+            answer = remote.read(reply, SPEC)
         except CallFailed:
             return
         answer.text.encode()
         answer.model.encode()
         assert "\0" not in answer.text + answer.model
-        assert answer.finish_reason in chat.REASONS
+        assert answer.finish_reason in marks.REASONS
         assert min(answer.prompt_tokens, answer.completion_tokens) >= 0
         assert not any(mark in answer.text for mark in THINKING)
 
@@ -445,6 +445,6 @@ def test_any_body_is_json_or_a_failed_call(examples):
     @given(bodies, st.sampled_from(["", "application/json", "text/html; charset=gbk", "text/event-stream"]))
     def holds(body, content_type):
         with suppress(CallFailed):
-            chat.read(chat.parse(body, content_type), SPEC)
+            remote.read(remote.parse(body, content_type), SPEC)
 
     holds()

@@ -1,0 +1,214 @@
+"""Every answer and vector on disk the moment it arrives, so that nothing is paid for twice.
+
+Both lie in SQLite files with a write-ahead log: a killed process loses nothing that was committed.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from caredio.disk import writing
+from caredio.errors import InputError
+from caredio.llm.spec import Messages
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_AT_ONCE = 500  # keys of one look into the vectors
+
+
+def default_path() -> Path:
+    """`answers.sqlite` in `$CAREDIO_HOME`, else in `~/.cache/caredio`."""
+    return cache_dir() / "answers.sqlite"
+
+
+def cache_dir() -> Path:
+    """Where this machine keeps what it can make again: `$CAREDIO_HOME`, else `~/.cache/caredio`."""
+    return Path(os.environ.get("CAREDIO_HOME") or Path.home() / ".cache" / "caredio")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one call."""
+
+    text: str
+    finish_reason: str  # one of `marks.REASONS`: "stop", "length" when max_tokens cut it, or why there is no text
+    model: str  # who says it answered
+    prompt_tokens: int
+    completion_tokens: int
+    messages: Messages = field(default_factory=list, repr=False, compare=False)  # what was first asked; not stored
+
+
+class _File:
+    """An SQLite file that threads of this process share."""
+
+    TABLES: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, holds: str, remedy: str) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, check_same_thread=False, timeout=60)
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL"):
+                self._db.execute(statement)
+            for table in self.TABLES:
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"{self.path}: cannot hold stored {holds} ({error}); {remedy}.") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, writing(self.path):
+            yield self._db
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """All of the changes within are kept, or none."""
+        with self._reading(), self._db:
+            yield self._db
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class Store(_File):
+    """Answers by call key, and the batches that are still to be collected."""
+
+    TABLES = (
+        "answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, model TEXT NOT NULL,"
+        " prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"
+        " created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID",
+        "batches (file TEXT PRIMARY KEY, batch TEXT, since REAL)",
+        "pending (key TEXT PRIMARY KEY, file TEXT NOT NULL)",
+    )
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        """Open or create the file.
+
+        Raises:
+            InputError: the file cannot be opened or is something else.
+        """
+        super().__init__(Path(path) if path else default_path(), "answers", "name another file")
+
+    def get(self, key: str) -> Answer | None:
+        with self._reading():
+            row = self._db.execute(
+                "SELECT text, finish_reason, model, prompt_tokens, completion_tokens FROM answers WHERE key = ?", (key,)
+            ).fetchone()
+        return Answer(*row) if row else None
+
+    def put(self, answers: dict[str, Answer]) -> None:
+        """Keep answers by key, all of them or none; the first answer to a key stays."""
+        with self._changing():
+            self._put(answers)
+
+    def _put(self, answers: dict[str, Answer]) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO answers (key, text, finish_reason, model, prompt_tokens, completion_tokens)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (key, one.text, one.finish_reason, one.model, one.prompt_tokens, one.completion_tokens)
+                for key, one in answers.items()
+            ],
+        )
+
+    def submit(self, file: str, keys: Iterable[str], batch: str | None = None) -> None:
+        """Note the calls that an uploaded file asks, then the batch that answers it."""
+        with self._changing():
+            self._db.execute("INSERT OR IGNORE INTO batches VALUES (?, NULL, ?)", (file, time.time()))
+            self._db.execute("UPDATE batches SET batch = ? WHERE file = ?", (batch, file))
+            self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", [(key, file) for key in keys])
+
+    def pending(self, keys: Iterable[str]) -> dict[str, str]:
+        """Key -> the uploaded file that asks for it, of those among `keys` whose answer is still to be collected."""
+        with self._reading():
+            rows = (self._db.execute("SELECT key, file FROM pending WHERE key = ?", (key,)).fetchone() for key in keys)
+            return dict(row for row in rows if row)
+
+    def submitted(self) -> int:
+        """How many calls are in batches that are still to be collected."""
+        with self._reading():
+            return self._db.execute("SELECT count(*) FROM pending").fetchone()[0]
+
+    def batch(self, file: str) -> tuple[str | None, float]:
+        """The batch of an uploaded file, if it was made, and when the file was noted (seconds since 1970)."""
+        with self._reading():
+            return self._db.execute("SELECT batch, since FROM batches WHERE file = ?", (file,)).fetchone()
+
+    def keys(self, file: str) -> list[str]:
+        """The calls that an uploaded file asks."""
+        with self._reading():
+            return [key for (key,) in self._db.execute("SELECT key FROM pending WHERE file = ?", (file,))]
+
+    def collect(self, file: str, answers: dict[str, Answer]) -> None:
+        """Keep the answers to a file's calls, and forget the file."""
+        with self._changing():
+            self._put(answers)
+            self._db.execute("DELETE FROM pending WHERE file = ?", (file,))
+            self._db.execute("DELETE FROM batches WHERE file = ?", (file,))
+
+    def __len__(self) -> int:
+        with self._reading():
+            return self._db.execute("SELECT count(*) FROM answers").fetchone()[0]
+
+
+class Vectors(_File):
+    """float32 vectors by key."""
+
+    TABLES = ("vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)",)
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open or create the file, by default `vectors.sqlite` beside the stored answers.
+
+        Raises:
+            InputError: the file cannot be opened or is something else.
+        """
+        super().__init__(path or cache_dir() / "vectors.sqlite", "vectors", "set CAREDIO_HOME elsewhere")
+
+    def put(self, keys: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep float32[n, d] by key, all of them or none; the first vector of a key stays."""
+        rows = [(key, vector.tobytes()) for key, vector in zip(keys, vectors.astype("<f4"), strict=True)]
+        with self._changing():
+            self._db.executemany("INSERT OR IGNORE INTO vectors (key, vector) VALUES (?, ?)", rows)
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that have no vector yet."""
+        return set(keys) - {key for key, _ in self._find(keys, "length(vector)")}
+
+    def get(self, keys: Sequence[str]) -> np.ndarray:
+        """float32[n, d] in the order of `keys`, of which each is there and no two are equal.
+
+        Raises:
+            InputError: they are not of one length.
+        """
+        import numpy as np
+
+        place = {key: row for row, key in enumerate(keys)}
+        found = np.empty((0, 0), np.float32)
+        for key, blob in self._find(keys, "vector"):
+            if not found.size:
+                found = np.empty((len(keys), len(blob) // 4), np.float32)
+            if len(blob) // 4 != found.shape[1]:
+                raise InputError(
+                    f"{self.path}: holds vectors of {found.shape[1]} and of {len(blob) // 4} numbers for one model, so"
+                    " two models have borne its name; remove the file to embed again."
+                )
+            found[place[key]] = np.frombuffer(blob, "<f4")
+        return found
+
+    def _find(self, keys: Sequence[str], what: str) -> Iterator[tuple[str, Any]]:
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            query = f"SELECT key, {what} FROM vectors WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608 (ours)
+            with self._reading():
+                rows = self._db.execute(query, some).fetchall()
+            yield from rows
