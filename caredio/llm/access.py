@@ -24,6 +24,7 @@ _OPENAI = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 _AZURE = "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"
 _HOSTS = {_OPENAI: ("openai.com",), _AZURE: ("azure.com", "azure.us", "azure.cn")}  # where these keys belong
 _CONNECT = 10.0  # seconds to reach an endpoint
+_NO_PROXY = "the proxy of HTTP(S)_PROXY does not answer"
 _WORDS = 2_000  # characters of a server's words that are looked at
 
 
@@ -187,16 +188,17 @@ def _connection(error: BaseException) -> CallFailed:
         why = re.search(r"certificate verify failed: ([^(\]]*)", words)
         detail = why[1].strip() if why else "verification failed"
         return CallFailed("no connection", cause=f"its certificate is not trusted: {detail}", hopeless=True)
-    if found(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError):
-        return CallFailed("no connection", retryable=True, few=True, cause="the proxy of HTTP(S)_PROXY does not answer")
-    if found(socket.gaierror, aiohttp.ClientConnectorDNSError):
-        return CallFailed("no connection", retryable=True, few=True, cause="host name not found")
     if found(ssl.SSLError, aiohttp.ClientConnectorSSLError) and re.search("wrong version|record layer", words, re.I):
         return CallFailed("no connection", cause="no TLS at this port; http:// may be meant", hopeless=True)
-    if found(ConnectionRefusedError):
-        return CallFailed("no connection", retryable=True, few=True, cause="connection refused")
     if found(aiohttp.InvalidURL):
         return CallFailed("no connection", cause="no address", hopeless=True)
+    for kinds, cause in (
+        ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), _NO_PROXY),
+        ((socket.gaierror, aiohttp.ClientConnectorDNSError), "host name not found"),
+        ((ConnectionRefusedError,), "connection refused"),
+    ):
+        if found(*kinds):
+            return CallFailed("no connection", retryable=True, few=True, cause=cause)
     return CallFailed("no connection", retryable=True, cause=_last_words(chain))
 
 

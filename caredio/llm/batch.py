@@ -19,7 +19,7 @@ from caredio.llm import dialects, faults
 from caredio.llm.access import Access
 from caredio.llm.cache import Answer, Store
 from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Held, Rate
+from caredio.llm.limits import Backend, Held, Rate
 from caredio.llm.prices import Usage
 from caredio.llm.remote import NO_LIKELIHOOD, body, read, upper_bound
 from caredio.llm.settings import METHOD, Endpoint
@@ -44,10 +44,8 @@ class _Call(NamedTuple):
     future: asyncio.Future[Answer]
 
 
-class Batch:
+class Batch(Backend):
     """Asks an endpoint in batches. A round submits what waits, and ends when all of it has come back."""
-
-    paced, whole_chats = False, True
 
     def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
         """Read the environment; nothing is sent yet.
@@ -77,7 +75,6 @@ class Batch:
         return self._connections
 
     async def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
         if self._connections is not None:
             connections, self._connections = self._connections, None
             await connections.close()

@@ -65,16 +65,15 @@ class _File:
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{self.path}: cannot hold stored {holds} ({error}); {remedy}.") from None
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock, writing(self.path):
-            yield self._db
+            return self._db.execute(query, values).fetchall()
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def _changing(self) -> Iterator[None]:
         """All of the changes within are kept, or none."""
-        with self._reading(), self._db:
-            yield self._db
+        with self._lock, writing(self.path), self._db:
+            yield
 
     def close(self) -> None:
         self._db.close()
@@ -100,11 +99,9 @@ class Store(_File):
         super().__init__(Path(path) if path else default_path(), "answers", "name another file")
 
     def get(self, key: str) -> Answer | None:
-        with self._reading():
-            row = self._db.execute(
-                "SELECT text, finish_reason, model, prompt_tokens, completion_tokens FROM answers WHERE key = ?", (key,)
-            ).fetchone()
-        return Answer(*row) if row else None
+        columns = "text, finish_reason, model, prompt_tokens, completion_tokens"
+        found = self._rows(f"SELECT {columns} FROM answers WHERE key = ?", (key,))  # noqa: S608 (ours)
+        return Answer(*found[0]) if found else None
 
     def put(self, answers: dict[str, Answer]) -> None:
         """Keep answers by key, all of them or none; the first answer to a key stays."""
@@ -130,24 +127,19 @@ class Store(_File):
 
     def pending(self, keys: Iterable[str]) -> dict[str, str]:
         """Key -> the uploaded file that asks for it, of those among `keys` whose answer is still to be collected."""
-        with self._reading():
-            rows = (self._db.execute("SELECT key, file FROM pending WHERE key = ?", (key,)).fetchone() for key in keys)
-            return dict(row for row in rows if row)
+        return dict(row for key in keys for row in self._rows("SELECT key, file FROM pending WHERE key = ?", (key,)))
 
     def submitted(self) -> int:
         """How many calls are in batches that are still to be collected."""
-        with self._reading():
-            return self._db.execute("SELECT count(*) FROM pending").fetchone()[0]
+        return self._rows("SELECT count(*) FROM pending")[0][0]
 
     def batch(self, file: str) -> tuple[str | None, float]:
         """The batch of an uploaded file, if it was made, and when the file was noted (seconds since 1970)."""
-        with self._reading():
-            return self._db.execute("SELECT batch, since FROM batches WHERE file = ?", (file,)).fetchone()
+        return self._rows("SELECT batch, since FROM batches WHERE file = ?", (file,))[0]
 
     def keys(self, file: str) -> list[str]:
         """The calls that an uploaded file asks."""
-        with self._reading():
-            return [key for (key,) in self._db.execute("SELECT key FROM pending WHERE file = ?", (file,))]
+        return [key for (key,) in self._rows("SELECT key FROM pending WHERE file = ?", (file,))]
 
     def collect(self, file: str, answers: dict[str, Answer]) -> None:
         """Keep the answers to a file's calls, and forget the file."""
@@ -157,8 +149,7 @@ class Store(_File):
             self._db.execute("DELETE FROM batches WHERE file = ?", (file,))
 
     def __len__(self) -> int:
-        with self._reading():
-            return self._db.execute("SELECT count(*) FROM answers").fetchone()[0]
+        return self._rows("SELECT count(*) FROM answers")[0][0]
 
 
 class Vectors(_File):
@@ -209,6 +200,4 @@ class Vectors(_File):
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             query = f"SELECT key, {what} FROM vectors WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608 (ours)
-            with self._reading():
-                rows = self._db.execute(query, some).fetchall()
-            yield from rows
+            yield from self._rows(query, some)

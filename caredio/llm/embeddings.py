@@ -44,7 +44,7 @@ class Embeddings:
         endpoint = endpoint.for_role("embedder")
         backend = Remote(self.spec, endpoint, "--embedder")
         self.store = store or Vectors()
-        self._asked = Model(self.spec, backend, vectors=self.store, limits=endpoint.limits)
+        self._asked = Model(self.spec, backend, self.store, endpoint.limits)
         self._at_once = min(_IN_FLIGHT, endpoint.concurrency)
 
     @property

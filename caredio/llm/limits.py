@@ -23,8 +23,6 @@ from caredio.llm.prices import Usage, cost
 
 if TYPE_CHECKING:
     from caredio.llm.journal import Journal
-    from caredio.llm.model import Backend, Reply
-    from caredio.llm.spec import Request
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 _TOO_FAST = (429, 529)  # statuses that ask every caller to slow down
@@ -220,6 +218,28 @@ class Budget:
         )
 
 
+class Backend:
+    """Turns a request into a reply: `Remote` over HTTP, `Batch` in files, `LocalModel` on this machine.
+
+    It neither repeats requests nor keeps and counts replies: that is done for it.
+    """
+
+    price: Rate | None = None  # of its requests; None where they cost nothing and no limit holds
+    paced = False  # requests hold one of the endpoint's places and keep to its limits a minute
+    whole_chats = False  # it returns the likelihood of chats, not of completions
+
+    def upper_bound(self, request: Any) -> Usage:
+        """The most that a request can use."""
+        return Usage()
+
+    async def send(self, request: Any, held: Held) -> Any:
+        """The reply; `held.used` is set where it is known and the reply does not say it. Raises as `Limits.send`."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Release the connections; the next request opens new ones."""
+
+
 class Limits:
     """What all calls through an Endpoint share, whichever model, stage or role they are for."""
 
@@ -231,7 +251,7 @@ class Limits:
         self.retries, self.budget = retries, budget
         self.dialects: dict[str, Any] = {}  # of each model's server, as far as it is found out
 
-    async def send(self, backend: Backend, request: Request, usage: Usage) -> Reply:
+    async def send(self, backend: Backend, request: Any, usage: Usage) -> Any:
         """The backend's reply to a request, within the limits; `usage` is where what it used is counted.
 
         A failed attempt is repeated where it may pass: as often as `retries` say, and for as long as a quota takes to
@@ -280,7 +300,7 @@ class Limits:
         return failure.retryable and attempts < retries and not (paced and failure.status in _TOO_FAST)
 
 
-def _used(reply: Reply) -> Usage:
+def _used(reply: Any) -> Usage:
     return Usage(1, 0, reply.prompt_tokens, reply.completion_tokens)
 
 

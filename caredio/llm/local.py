@@ -21,8 +21,7 @@ from caredio.disk import writing
 from caredio.errors import InputError
 from caredio.llm import sampling
 from caredio.llm.cache import Answer, Store, cache_dir
-from caredio.llm.limits import Held, Rate
-from caredio.llm.prices import Usage
+from caredio.llm.limits import Backend, Held
 from caredio.llm.spec import LOCAL_MODEL, Chat, Likelihood, Spec
 
 log = logging.getLogger("caredio")
@@ -95,15 +94,12 @@ def model_path() -> Path:
     return target
 
 
-class LocalModel:
+class LocalModel(Backend):
     """Answers calls in micro-batches on this machine.
 
     Sampling adds Gumbel noise seeded by the call's key, so an answer does not depend on its batch-mates (but for
     near-ties that padding can tip). Each answer is stored when it ends, not when its batch does.
     """
-
-    price: Rate | None = None
-    paced, whole_chats = False, False
 
     def __init__(self, spec: Spec, store: Store) -> None:
         """`store`: where an answer is kept the moment it ends, whether or not it is still waited for."""
@@ -111,11 +107,9 @@ class LocalModel:
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._loaded: tuple[Any, Any, Any] | None = None
-        self._thread = ThreadPoolExecutor(1)  # the same for all maps: each new thread would keep memory of its own
-
-    def upper_bound(self, request: Chat | Likelihood) -> Usage:
-        """Nothing: no limit holds here."""
-        return Usage()
+        self._thread = ThreadPoolExecutor(
+            1
+        )  # one for all stages: each would keep memory of its own
 
     async def send(self, request: Chat | Likelihood, held: Held) -> Answer:
         """The answer, computed together with those that are asked for at the same time."""
@@ -124,9 +118,6 @@ class LocalModel:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.ensure_future(self._drain())
         return await call.future
-
-    async def close(self) -> None:
-        """Nothing to release: the model stays in memory for the next stage."""
 
     async def _drain(self) -> None:
         def answered(call: _Call, answer: Answer) -> None:

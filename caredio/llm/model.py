@@ -14,16 +14,16 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from caredio.errors import InputError
 from caredio.llm.batch import Batch
 from caredio.llm.cache import Answer, Store, Vectors
 from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Held, Limits, Rate
+from caredio.llm.limits import Backend, Limits
 from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import Usage, cost
 from caredio.llm.remote import Remote
@@ -35,87 +35,29 @@ log = logging.getLogger("caredio")
 _DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
 _ANY = -1  # in the key of what holds for every draw
 _REFUSALS = (CONTENT_FILTER, PROMPT_TOO_LONG)  # of a prompt, which no other draw changes
+_LOOK = 0.1  # seconds between looks at whether whoever waits was cancelled
+WITHOUT_EFFECT = ("_LOOK",)  # on what a stage makes (fingerprints.py)
 _T = TypeVar("_T")
-
-
-class Reply(Protocol):
-    """What a backend replies: an `Answer`, or a `VectorsReply` to an `Embedding`."""
-
-    @property
-    def prompt_tokens(self) -> int: ...
-
-    @property
-    def completion_tokens(self) -> int: ...
-
-
-class Backend(Protocol):
-    """Turns a request into a reply: `Remote` over HTTP, `Batch` in files, `LocalModel` on this machine.
-
-    It neither repeats requests nor keeps and counts replies; that is the Model's. Attributes:
-        price: what sets a request's price; None where requests cost nothing and no limit holds.
-        paced: requests hold one of the endpoint's places and keep to its limits a minute.
-        whole_chats: it returns the likelihood of chats, not of completions.
-    """
-
-    @property
-    def price(self) -> Rate | None: ...
-
-    @property
-    def paced(self) -> bool: ...
-
-    @property
-    def whole_chats(self) -> bool: ...
-
-    def upper_bound(self, request: Any) -> Usage:
-        """The most that a request can use."""
-
-    async def send(self, request: Any, held: Held) -> Any:
-        """The reply; `held.used` is set where it is known and the reply does not say it. Raises as `Limits.send`."""
-
-    async def close(self) -> None:
-        """Release the connections; the next request opens new ones."""
 
 
 class Model:
     """A model with a memory. Its methods are safe to call many times at once; equal requests are made once."""
 
     def __init__(
-        self,
-        spec: Spec,
-        backend: Backend,
-        store: Store | None = None,
-        *,
-        vectors: Vectors | None = None,
-        limits: Limits | None = None,
-        seed: int = 0,
+        self, spec: Spec, backend: Backend, store: Store | Vectors, limits: Limits | None = None, seed: int = 0
     ) -> None:
         """A model behind `backend`.
 
         Args:
-            store: the answers that are known.
-            vectors: the vectors that are known, of a model that embeds.
+            store: the answers that are known, or the vectors of a model that embeds.
             limits: what its requests share with those of other models.
             seed: other seeds, other draws.
         """
-        self.spec, self.backend, self.seed = spec, backend, seed
-        self._store, self._vectors, self._limits = store, vectors, limits or Endpoint().limits
-        self.usage = Usage()
+        self.spec, self.backend, self.seed, self.usage = spec, backend, seed, Usage()
+        self.store: Any = store
+        self._limits = limits or Endpoint().limits
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
         self._closes_at_exit = False
-
-    @property
-    def store(self) -> Store:
-        """The answers that are known."""
-        if self._store is None:
-            self._store = Store()
-        return self._store
-
-    @property
-    def vectors(self) -> Vectors:
-        """The vectors that are known."""
-        if self._vectors is None:
-            self._vectors = Vectors()
-        return self._vectors
 
     @property
     def batch(self) -> bool:
@@ -216,7 +158,7 @@ class Model:
             at_exit(self.backend.close)
         reply: Any = await self._limits.send(self.backend, request, self.usage)
         if isinstance(request, Embedding):
-            self.vectors.put(request.keys, reply.vectors)
+            self.store.put(request.keys, reply.vectors)
         return reply
 
     def take_usage(self) -> Usage:
@@ -266,7 +208,7 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
         if submitted := kept.submitted():
             message = "%d submitted calls are not collected yet: --batch does; without it they are paid again"
             log.warning(message, submitted)
-    return Model(spec, backend, kept, limits=endpoint.limits, seed=seed)
+    return Model(spec, backend, kept, endpoint.limits, seed)
 
 
 # --- the event loop
@@ -356,22 +298,23 @@ class Calls:
             self._tasks.discard(task)
 
     def run(self, work: Callable[[], _T]) -> _T:
-        """The result of `work`, an async map, which brings its own event loop: in a thread where one runs (Jupyter).
+        """The result of `work`, an async map, in a thread: it brings its own loop, and one may run here (Jupyter).
 
-        However it ends, nothing is left in flight.
+        However it ends, as by an interrupt of this thread, nothing is left in flight. `asyncio.run` takes an interrupt
+        for itself and cancels the task that waits here, so that is looked for.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            try:
-                return work()
-            finally:
-                self.stop()
+        caller = None
+        with contextlib.suppress(RuntimeError):  # no loop runs here
+            caller = asyncio.current_task()
         with ThreadPoolExecutor(1) as thread:
             try:
-                return thread.submit(work).result()
+                future = thread.submit(work)
+                while caller and not wait([future], _LOOK).done:
+                    if caller.cancelling():
+                        raise asyncio.CancelledError
+                return future.result()
             finally:
-                self.stop()  # else the thread, which no interrupt reaches, would go on to the end
+                self.stop()
 
     def stop(self) -> None:
         """Cancel what is in flight and refuse what would follow; returns once nothing is left in flight."""

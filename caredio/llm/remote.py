@@ -19,7 +19,7 @@ from caredio.llm.access import Access
 from caredio.llm.cache import Answer
 from caredio.llm.dialects import Dialect
 from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Held, Rate
+from caredio.llm.limits import Backend, Held, Rate
 from caredio.llm.prices import Usage
 from caredio.llm.settings import METHOD, Endpoint
 from caredio.llm.spec import Chat, Embedding, Likelihood, Messages, Request, Spec
@@ -35,7 +35,7 @@ _TEXT_PARTS = ("text", "output_text", None)
 _MOST_TOKENS = 2**40
 
 
-class Remote:
+class Remote(Backend):
     """Asks an endpoint in requests of their own, many at a time."""
 
     paced, whole_chats = True, True
@@ -59,13 +59,11 @@ class Remote:
         return self.endpoint.limits.dialects.setdefault(self.spec.model, first)
 
     async def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
         if self._openai is not None:
             connections, self._openai = self._openai, None
             await connections.close()
 
     def upper_bound(self, request: Request) -> Usage:
-        """The most that a request can use."""
         return upper_bound(body(self.spec, request, self.dialect))
 
     async def send(self, request: Request, held: Held) -> Answer | VectorsReply:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,9 @@ def ask(
         return features.table([], Features({**dataset.features, **columns}))
     if not isinstance(model, Model):
         model = connect(Spec(model=model) if isinstance(model, str) else model)
-    settle = _Settle(model, prompt, parse, columns, schema, Failures(desc, total, max_failed))
+    form = None if schema is None else validator_for(schema)(schema)
+    failures = Failures(desc, total, max_failed)
+    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, form, failures)
     rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
 
     async def asked(start: int, count: int) -> list[dict[str, Any]]:
@@ -122,21 +124,17 @@ def ask(
     return features.beside(features.in_memory(rows), features.in_memory(found))
 
 
+@dataclass(frozen=True)
 class _Settle:
     """What becomes of a row: its columns, or nulls and a drop_reason."""
 
-    def __init__(
-        self,
-        model: Model,
-        prompt: Callable[[dict[str, Any]], Messages],
-        parse: Parse,
-        columns: Features,
-        schema: dict[str, Any] | None,
-        failures: Failures,
-    ) -> None:
-        self.model, self.prompt, self.parse, self.schema, self.failures = model, prompt, parse, schema, failures
-        self.form = None if schema is None else validator_for(schema)(schema)
-        self.nothing = dict.fromkeys(columns)
+    model: Model
+    prompt: Callable[[dict[str, Any]], Messages]
+    parse: Parse
+    nothing: dict[str, None]  # of every column
+    schema: dict[str, Any] | None
+    form: Validator | None
+    failures: Failures
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         messages = self.prompt(row)

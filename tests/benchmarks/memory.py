@@ -27,9 +27,8 @@ from llm_server import reply
 
 from caredio import cultures, synthesis, topics
 from caredio.llm.cache import Answer, Store
-from caredio.llm.limits import Held
+from caredio.llm.limits import Backend, Held
 from caredio.llm.model import Model, connect
-from caredio.llm.prices import Usage
 from caredio.llm.rows import ask
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Chat, Spec
@@ -66,21 +65,14 @@ def stage(url: str, rows: int, batches: bool = False) -> Dataset:
         )
 
 
-class AtOnce:
+class AtOnce(Backend):
     """A backend that answers at once, what the scripted endpoint would."""
-
-    price, paced, whole_chats = None, False, False
-
-    def upper_bound(self, request: Chat) -> Usage:
-        raise NotImplementedError
 
     async def send(self, request: Chat, held: Held) -> Answer:
         form = {"response_format": {"json_schema": {"schema": request.schema}}} if request.schema else {}
         text = reply({"messages": request.messages, **form})
         # some 400 characters, as long as the plan takes an answer to be
         return Answer(text if request.schema else f"{text} {text} {text}", "stop", "scripted", 100, 100)
-
-    async def close(self) -> None: ...
 
 
 def whole(per_topic: int) -> str:

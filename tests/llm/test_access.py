@@ -356,7 +356,9 @@ def test_a_page_instead_of_words_is_named():
 def test_the_key_is_taken_out_of_whatever_is_said(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     access = Access(SPEC, "")
-    inside = access.failure(CallFailed("an error instead of an answer", server_message="no money for sk-secret\x00\ud800"))
+    inside = access.failure(
+        CallFailed("an error instead of an answer", server_message="no money for sk-secret\x00\ud800")
+    )
     assert inside.server_message == "no money for [key] ?"
     with pytest.raises(EndpointError) as error:
         access.failure(faults.refusal(402, {"error": {"message": "no money for sk-secret"}}))

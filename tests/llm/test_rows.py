@@ -11,6 +11,7 @@ from llm_server import LLMServer
 
 from caredio.errors import EndpointError
 from caredio.llm.cache import Answer, Store
+from caredio.llm.limits import Backend
 from caredio.llm.model import Model, connect
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.settings import Endpoint
@@ -205,18 +206,13 @@ def test_only_the_row_of_a_text_that_no_encoding_takes_is_lost(tmp_path):
 def stored(text, finish):
     """What `ask` makes of an answer that an earlier version stored."""
 
-    class Silent:
-        price, paced, whole_chats = None, False, False
-
+    class Silent(Backend):
         async def send(self, request, held):
             return Answer(text, finish, "m", 1, 1)
 
-        async def close(self):
-            pass
-
     return ask(
         ROWS.select([0]),
-        Model(Spec(model=f"{text}/{finish}"), Silent()),
+        Model(Spec(model=f"{text}/{finish}"), Silent(), Store()),
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=lambda content, row, answer: {"said": content},
         columns=WRITES,
@@ -289,8 +285,13 @@ def test_an_endpoint_that_dies_is_one_sentence_and_what_came_is_kept(fault, rows
     assert asked["drop_reason"][:].count(None) == rows
 
 
-def test_an_interrupt_in_a_notebook_stops_what_was_still_to_be_asked():
-    """Jupyter: a loop runs in the main thread, which the interrupt reaches while the map is in another."""
+def until_complete(story):
+    asyncio.new_event_loop().run_until_complete(story)
+
+
+@pytest.mark.parametrize("runner", [until_complete, asyncio.run])
+def test_an_interrupt_in_a_notebook_stops_what_was_still_to_be_asked(runner):
+    """A loop runs in the main thread, where the interrupt is an error (Jupyter) or cancels its task (asyncio.run)."""
     table = Dataset.from_list([{"text": f"row {number}"} for number in range(2000)])
 
     async def notebook():
@@ -303,9 +304,8 @@ def test_an_interrupt_in_a_notebook_stops_what_was_still_to_be_asked():
     with LLMServer(fault=interrupts, latency=0.05) as server:
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            runner = asyncio.new_event_loop()  # as asyncio.run would take the signal itself
             with pytest.raises(KeyboardInterrupt):
-                runner.run_until_complete(notebook())
+                runner(notebook())
         finally:
             signal.signal(signal.SIGINT, handler)
         seen = len(server.seen)
@@ -332,10 +332,8 @@ def test_rows_that_wait_are_not_read_yet(tmp_path):
     rows = Dataset.from_dict({"text": [f"row {number}" for number in range(8000)]})
     prompted = 0
 
-    class Waits:
+    class Waits(Backend):
         """Answers once it has been seen how many prompts were written by then."""
-
-        price, paced, whole_chats = None, False, False
 
         def __init__(self):
             self.most, self.go = 0, None
@@ -346,9 +344,6 @@ def test_rows_that_wait_are_not_read_yet(tmp_path):
             await self.go
             self.most = self.most or prompted
             return Answer(request.messages[0]["content"].upper(), "stop", "m", 1, 1)
-
-        async def close(self):
-            pass
 
     def prompt(row):
         nonlocal prompted

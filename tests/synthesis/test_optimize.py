@@ -15,6 +15,7 @@ import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
 from caredio.llm.cache import Answer, Store
+from caredio.llm.limits import Backend
 from caredio.llm.model import Model
 from caredio.llm.spec import Chat, Spec
 from caredio.runs import Run
@@ -26,10 +27,8 @@ KNOWN = cultures.load()
 TOPICS = {"food": "Food: what people cook and eat"}
 
 
-class Script:
+class Script(Backend):
     """A backend that says what `says(messages, key)` says."""
-
-    price, paced, whole_chats = None, False, False
 
     def __init__(self, says):
         self.says, self.asked = says, []
@@ -41,9 +40,6 @@ class Script:
             return Answer(self.says(request.messages, request.key), "stop", "script", 1, 1)
         text = request.messages[0]["content"] + request.completion
         return Answer(str(-float(int(hashlib.sha256(text.encode()).hexdigest()[:2], 16))), "stop", "script", 1, 0)
-
-    async def close(self):
-        pass
 
 
 def scripted(tmp_path, says, name="answers"):
