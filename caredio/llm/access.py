@@ -36,12 +36,19 @@ class Access:
     that of the variable named for it.
     """
 
-    def __init__(self, spec: Spec, base_url: str, flag: str = "--model", api_key_variable: str = "") -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        base_url: str,
+        api_key_variable: str = "",
+        flag: str = "--model",
+        address_flag: str = "--base-url",
+    ) -> None:
         """Read the environment; nothing is sent.
 
         Args:
-            flag: what the user named the model by.
             api_key_variable: environment variable that holds the endpoint's key, instead of OpenAI's or Azure's.
+            flag, address_flag: what the user names the model and its address by.
 
         Raises:
             EndpointError: no key, or one that no request can hold, and no address of one's own.
@@ -49,7 +56,8 @@ class Access:
         """
         if api_key_variable and not re.fullmatch(r"[A-Za-z_]\w*", api_key_variable, re.ASCII):
             raise InputError("api_key_variable takes the name of an environment variable, not the key itself.")
-        self._model, self._flag, self.azure = spec.model, flag, spec.provider == "azure"
+        self._model, self._flag, self._address_flag = spec.model, flag, address_flag
+        self._key_flag, self.azure = address_flag.replace("base-url", "api-key-variable"), spec.provider == "azure"
         names = _AZURE if self.azure else _OPENAI
         in_environment = os.environ.get(names[0], "").strip()
         self.base_url = check_address(base_url) or check_address(in_environment, f"${names[0]}") or None
@@ -69,11 +77,11 @@ class Access:
         if self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} is not sent to {self.host}, which is not Azure's: name the variable that holds its"
-                " key with --api-key-variable."
+                f" key with {self._key_flag}."
             )
         return (
             f"{self._key_name} is not set, and {model} needs it: export the key, or name an endpoint of your own with"
-            " --base-url."
+            f" {self._address_flag}."
         )
 
     def open(self, connections: int, retries: int = 0, timeout: float | None = None) -> openai.AsyncOpenAI:
@@ -132,7 +140,9 @@ class Access:
     def _refusal(self, failure: CallFailed) -> str:
         words = f" and says: {self.clean(failure.server_message)}" if failure.server_message else ""
         if failure.cause:
-            return f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check --base-url."
+            return (
+                f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check {self._address_flag}."
+            )
         return (
             f"{self.host} refused the call for model {self._model!r} (status {failure.status}){words.rstrip('.')}."
             f" {self._advice(failure)}"
@@ -142,13 +152,13 @@ class Access:
         if failure.status in (401, 403) and self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} was not sent, as it may be another host's: name the variable that holds the key of"
-                f" {self.host} with --api-key-variable."
+                f" {self.host} with {self._key_flag}."
             )
         if failure.status in (404, 405) and not re.search(r"model|deployment", failure.server_message, re.IGNORECASE):
-            return f"Check --base-url: nothing answers at {self.base_url}{METHOD}, and most addresses end in /v1."
+            return f"Check {self._address_flag}: nothing answers at {self.base_url}{METHOD}, and most addresses end in /v1."
         if failure.status in (400, 422):
             return f"Check {self._flag} and --max-tokens."
-        return f"Check {self._key_name}, {self._flag} and --base-url."
+        return f"Check {self._key_name}, {self._flag} and {self._address_flag}."
 
     def clean(self, message: object, longest: int = 300) -> str:
         """A server's message in one line, short, printable, and without the key."""

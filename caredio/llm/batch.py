@@ -59,7 +59,7 @@ class Batch(Backend):
             InputError: dollars are limited and the model has no listed price.
         """
         self.spec, self.endpoint, self.store, self.price = spec, endpoint, store, Rate(spec.model, batch=True)
-        self.access = Access(spec, endpoint.base_url, api_key_variable=endpoint.api_key_variable)
+        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable)
         endpoint.budget.check(self.price)
         self.dialect = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
         self._path = METHOD if self.access.azure else f"/v1{METHOD}"

@@ -14,7 +14,7 @@ from caredio.errors import EndpointError
 from caredio.llm.cache import Vectors
 from caredio.llm.faults import CallFailed
 from caredio.llm.model import Model
-from caredio.llm.prices import Usage, cost
+from caredio.llm.prices import cost
 from caredio.llm.remote import Remote
 from caredio.llm.rows import gather
 from caredio.llm.settings import Endpoint
@@ -41,16 +41,13 @@ class Embeddings:
             InputError: the store cannot be opened, or dollars are limited and the model has no listed price.
         """
         self.model, self.provider, self.spec = model, provider, Spec(model=model, provider=provider)
-        endpoint = endpoint.for_role("embedder")
-        backend = Remote(self.spec, endpoint, "--embedder")
+        own = endpoint.for_role("embedder")
+        self.address = "--base-url" if own is endpoint else "--embedder-base-url"
         self.store = store or Vectors()
-        self._asked = Model(self.spec, backend, self.store, endpoint.limits)
-        self._at_once = min(_IN_FLIGHT, endpoint.concurrency)
-
-    @property
-    def usage(self) -> Usage:
-        """What was used."""
-        return self._asked.usage
+        backend = Remote(self.spec, own, "--embedder", self.address)
+        self._asked = Model(self.spec, backend, self.store, own.limits)
+        self.usage = self._asked.usage  # what was used
+        self._at_once = min(_IN_FLIGHT, own.concurrency)
 
     def key(self, text: str) -> str:
         """The sha256 under which a text's vector is stored."""
@@ -91,7 +88,7 @@ class Embeddings:
         if failures:
             raise EndpointError(
                 f"embedder {self.provider}:{self.model} got no answer ({failures[0].description}). Vectors that"
-                " arrived are stored; check --embedder and --base-url, and run the same command again."
+                f" arrived are stored; check --embedder and {self.address}, and run the same command again."
             )
 
 

@@ -107,9 +107,7 @@ class LocalModel(Backend):
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._loaded: tuple[Any, Any, Any] | None = None
-        self._thread = ThreadPoolExecutor(
-            1
-        )  # one for all stages: each would keep memory of its own
+        self._thread = ThreadPoolExecutor(1)  # one for all stages: each would keep memory of its own
 
     async def send(self, request: Chat | Likelihood, held: Held) -> Answer:
         """The answer, computed together with those that are asked for at the same time."""

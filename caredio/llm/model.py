@@ -154,8 +154,7 @@ class Model:
     async def _sent(self, request: Request) -> Any:
         """The reply to a request, within the limits; vectors are kept."""
         if not self._closes_at_exit:
-            self._closes_at_exit = True
-            at_exit(self.backend.close)
+            self._closes_at_exit = bool(atexit.register(self._close_at_exit))
         reply: Any = await self._limits.send(self.backend, request, self.usage)
         if isinstance(request, Embedding):
             self.store.put(request.keys, reply.vectors)
@@ -175,6 +174,10 @@ class Model:
     async def close(self) -> None:
         """Release the connections; the next call opens new ones."""
         await enter(self.backend.close())
+
+    def _close_at_exit(self) -> None:
+        with contextlib.suppress(Exception):  # connections that end with the process anyway
+            start(self.backend.close()).result(timeout=1.0)
 
 
 def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None, seed: int = 0) -> Model:
@@ -259,16 +262,6 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def at_exit(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `close()` in the loop of the models before the interpreter ends, if it takes no longer than a second."""
-
-    def close_now() -> None:
-        with contextlib.suppress(Exception):  # connections that end with the process anyway
-            start(close()).result(timeout=1.0)
-
-    atexit.register(close_now)
 
 
 class Calls:

@@ -40,15 +40,15 @@ class Remote(Backend):
 
     paced, whole_chats = True, True
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, flag: str = "--model") -> None:
-        """Read the environment; nothing is sent yet. `flag`: what the user named the model by.
+    def __init__(self, spec: Spec, endpoint: Endpoint, *flags: str) -> None:
+        """Read the environment; nothing is sent yet. `flags`: what the user named the model by, and its address.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
         self.spec, self.endpoint, self.price = spec, endpoint, Rate(spec.model)
-        self.access = Access(spec, endpoint.base_url, flag, endpoint.api_key_variable)
+        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *flags)
         endpoint.budget.check(self.price)
         self._openai: Any = None
 

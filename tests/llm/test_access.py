@@ -166,18 +166,18 @@ def test_openais_key_goes_to_no_other_address(monkeypatch):
         assert "OPENAI_API_KEY was not sent" in str(error)
         assert "--api-key-variable" in str(error)
         server.keys.clear()
-        assert keys_sent(Access(SPEC, server.url, "--model", "HOST_KEY"), server) == {"Bearer sk-host"}
-        assert "Check HOST_KEY" in str(failed(Access(SPEC, server.url, "--model", "HOST_KEY")))
+        assert keys_sent(Access(SPEC, server.url, "HOST_KEY"), server) == {"Bearer sk-host"}
+        assert "Check HOST_KEY" in str(failed(Access(SPEC, server.url, "HOST_KEY")))
         server.keys.clear()
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert keys_sent(Access(SPEC, server.url + "/"), server) == {"Bearer sk-openai"}
     with pytest.raises(EndpointError, match="NO_SUCH is not set"):
-        Access(SPEC, "http://host/v1", "--model", "NO_SUCH")
+        Access(SPEC, "http://host/v1", "NO_SUCH")
 
 
 def test_a_key_in_place_of_its_variable_is_not_repeated():
     with pytest.raises(InputError, match="the name of an environment variable") as error:
-        Access(SPEC, "http://host/v1", "--model", "sk-secret-1")
+        Access(SPEC, "http://host/v1", "sk-secret-1")
     assert "sk-secret-1" not in str(error.value)
 
 
@@ -208,7 +208,7 @@ def test_azures_key_goes_to_azure_alone(monkeypatch):
     assert Access(AZURE, "https://mine.openai.azure.com").open(1).api_key == "azure"
     with pytest.raises(EndpointError, match=r"AZURE_OPENAI_API_KEY is not sent to host\.example"):
         Access(AZURE, "https://host.example")
-    assert Access(AZURE, "https://host.example", "--model", "AZURE_OPENAI_API_KEY").open(1).api_key == "azure"
+    assert Access(AZURE, "https://host.example", "AZURE_OPENAI_API_KEY").open(1).api_key == "azure"
 
 
 # refusals, as hosts have them: of one prompt, of all, for now
