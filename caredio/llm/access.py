@@ -155,7 +155,8 @@ class Access:
                 f" {self.host} with {self._key_flag}."
             )
         if failure.status in (404, 405) and not re.search(r"model|deployment", failure.server_message, re.IGNORECASE):
-            return f"Check {self._address_flag}: nothing answers at {self.base_url}{METHOD}, and most addresses end in /v1."
+            where = f"nothing answers at {self.base_url}{METHOD}"
+            return f"Check {self._address_flag}: {where}, and most addresses end in /v1."
         if failure.status in (400, 422):
             return f"Check {self._flag} and --max-tokens."
         return f"Check {self._key_name}, {self._flag} and {self._address_flag}."
@@ -209,7 +210,17 @@ def _connection(error: BaseException) -> CallFailed:
     ):
         if found(*kinds):
             return CallFailed("no connection", retryable=True, few=True, cause=cause)
-    return CallFailed("no connection", retryable=True, cause=_last_words(chain))
+    innermost = (" ".join(str(one).split()) for one in reversed(chain))
+    return CallFailed("no connection", retryable=True, cause=next(filter(None, innermost), "")[:200])
+
+
+def unsent(error: BaseException) -> bool:
+    """Whether a failure came before any of the request was sent."""
+    import aiohttp
+
+    # aiohttp's own word: what stands over it calls a dropped connection a timeout too
+    kinds = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
+    return any(isinstance(one, kinds) for one in _underneath(error))
 
 
 def _underneath(error: BaseException | None) -> Iterator[BaseException]:
@@ -222,9 +233,3 @@ def _underneath(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(inner, BaseException) and id(inner) not in seen:
             yield inner
         error = error.__cause__ or error.__context__
-
-
-def _last_words(chain: list[BaseException]) -> str:
-    """What the innermost error says, in one line."""
-    words = (" ".join(str(one).split()) for one in reversed(chain))
-    return next((one for one in words if one), "")[:200]

@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 500  # keys of one look into the vectors
 
 
-def default_path() -> Path:
-    """`answers.sqlite` in `$CAREDIO_HOME`, else in `~/.cache/caredio`."""
-    return cache_dir() / "answers.sqlite"
-
-
 def cache_dir() -> Path:
     """Where this machine keeps what it can make again: `$CAREDIO_HOME`, else `~/.cache/caredio`."""
     return Path(os.environ.get("CAREDIO_HOME") or Path.home() / ".cache" / "caredio")
@@ -50,20 +45,25 @@ class Answer:
 class _File:
     """An SQLite file that threads of this process share."""
 
+    NAME = HOLDS = REMEDY = ""
     TABLES: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, holds: str, remedy: str) -> None:
-        self.path = path
+    def __init__(self, path: Path | str | None = None) -> None:
+        """Open or create the file, by default `NAME` in `cache_dir()`.
+
+        Raises:
+            InputError: the file cannot be opened or is something else.
+        """
+        self.path = Path(path) if path else cache_dir() / self.NAME
         self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, check_same_thread=False, timeout=60)
-            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL"):
+            tables = (f"CREATE TABLE IF NOT EXISTS {table}" for table in self.TABLES)
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", *tables):
                 self._db.execute(statement)
-            for table in self.TABLES:
-                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
         except (OSError, sqlite3.Error) as error:
-            raise InputError(f"{self.path}: cannot hold stored {holds} ({error}); {remedy}.") from None
+            raise InputError(f"{self.path}: cannot hold stored {self.HOLDS} ({error}); {self.REMEDY}.") from None
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock, writing(self.path):
@@ -82,6 +82,7 @@ class _File:
 class Store(_File):
     """Answers by call key, and the batches that are still to be collected."""
 
+    NAME, HOLDS, REMEDY = "answers.sqlite", "answers", "name another file"
     TABLES = (
         "answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, model TEXT NOT NULL,"
         " prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"
@@ -89,14 +90,6 @@ class Store(_File):
         "batches (file TEXT PRIMARY KEY, batch TEXT, since REAL)",
         "pending (key TEXT PRIMARY KEY, file TEXT NOT NULL)",
     )
-
-    def __init__(self, path: Path | str | None = None) -> None:
-        """Open or create the file.
-
-        Raises:
-            InputError: the file cannot be opened or is something else.
-        """
-        super().__init__(Path(path) if path else default_path(), "answers", "name another file")
 
     def get(self, key: str) -> Answer | None:
         columns = "text, finish_reason, model, prompt_tokens, completion_tokens"
@@ -155,15 +148,8 @@ class Store(_File):
 class Vectors(_File):
     """float32 vectors by key."""
 
+    NAME, HOLDS, REMEDY = "vectors.sqlite", "vectors", "set CAREDIO_HOME elsewhere"
     TABLES = ("vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)",)
-
-    def __init__(self, path: Path | None = None) -> None:
-        """Open or create the file, by default `vectors.sqlite` beside the stored answers.
-
-        Raises:
-            InputError: the file cannot be opened or is something else.
-        """
-        super().__init__(path or cache_dir() / "vectors.sqlite", "vectors", "set CAREDIO_HOME elsewhere")
 
     def put(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Keep float32[n, d] by key, all of them or none; the first vector of a key stays."""

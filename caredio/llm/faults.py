@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
@@ -65,36 +66,23 @@ _PAGE = re.compile(
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
+@dataclass(eq=False)
 class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
     """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
 
-    def __init__(
-        self,
-        reason: str,
-        retryable: bool = False,
-        wait: float = 0.0,
-        server_message: str = "",
-        status: int | None = None,
-        *,
-        final: str = "",
-        hopeless: bool = False,
-        few: bool = False,
-        cause: str = "",
-    ) -> None:
-        """Args:
-        reason: what happened, in a few words.
-        retryable: the same call may succeed later, in `wait` seconds if the endpoint names a time.
-        server_message: the endpoint's words.
-        status: the HTTP status, or the one that an error object holds.
-        final: the reason to drop the row for, where the endpoint will always refuse this prompt and no other.
-        hopeless: no other call can succeed either.
-        few: it passes within a few attempts or not at all.
-        cause: what lies underneath, or what an address leads to.
-        """
-        super().__init__(f"endpoint: {reason}")
-        self.retryable, self.wait, self.server_message = retryable, wait, server_message
-        self.status, self.final, self.hopeless, self.few, self.cause = status, final, hopeless, few, cause
-        self.rephrased = False  # it is known by now how to ask instead
+    reason: str  # what happened, in a few words
+    retryable: bool = False  # the same call may succeed later, in `wait` seconds if the endpoint names a time
+    wait: float = 0.0
+    server_message: str = ""
+    status: int | None = None  # of HTTP, or the one that an error object holds
+    final: str = ""  # the reason to drop the row for, where the endpoint will always refuse this prompt and no other
+    hopeless: bool = False  # no other call can succeed either
+    few: bool = False  # it passes within a few attempts or not at all
+    cause: str = ""  # what lies underneath, or what an address leads to
+    rephrased: bool = False  # it is known by now how to ask instead
+
+    def __str__(self) -> str:
+        return f"endpoint: {self.reason}"
 
     @property
     def description(self) -> str:

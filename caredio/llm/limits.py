@@ -72,7 +72,7 @@ class RateLimiter:
             self._refusals = 0
 
     def refused(self, sent_at: float, wait: float) -> bool:
-        """Whether a call that was refused for the rate may be sent again; `wait`: seconds asked for, 0 where not said.
+        """Whether a call that was refused for the rate may be sent again; `wait`: seconds asked for, 0 for none.
 
         The refusals of calls that left together are one refusal, and pause all of them.
         """
@@ -209,7 +209,7 @@ class Budget:
             "" if dollars is None else f", ${dollars:,.4f}"
         )
         if uncounted:
-            spent += f" ({uncounted:,} of them without a count from the endpoint, taken at their most)"
+            spent += f" ({uncounted:,} of them without a count from the endpoint, taken at their upper bound)"
         limits = [f"--max-cost {self.max_cost:g}"] * bool(self.max_cost)
         limits += [f"--max-total-tokens {self.max_total_tokens}"] * bool(self.max_total_tokens)
         return (
@@ -282,9 +282,10 @@ class Limits:
                         continue
                     if not self._again(failure, attempts, backend.paced):
                         raise
+                    backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
                     attempts += 1
-                    backoff = min(_FIRST_BACKOFF * 2.0 ** (attempts - 1), _LONGEST_BACKOFF)
-                    await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
+                    if backend.paced:  # else it goes into the next batch, with all others
+                        await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
                 else:
                     if backend.paced:
                         self.rate.answered(sent_at, reply.prompt_tokens + reply.completion_tokens - expected)

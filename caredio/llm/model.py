@@ -37,6 +37,7 @@ _ANY = -1  # in the key of what holds for every draw
 _REFUSALS = (CONTENT_FILTER, PROMPT_TOO_LONG)  # of a prompt, which no other draw changes
 _LOOK = 0.1  # seconds between looks at whether whoever waits was cancelled
 WITHOUT_EFFECT = ("_LOOK",)  # on what a stage makes (fingerprints.py)
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -80,7 +81,7 @@ class Model:
 
         Raises:
             CallFailed: this call got no answer.
-            EndpointError: no call will, as where the endpoint tells no log-probabilities.
+            EndpointError: no call will, as where the endpoint returns no log-probabilities.
         """
         if not completion:
             return 0.0
@@ -111,7 +112,7 @@ class Model:
             return answer
         if (flight := self._in_flight.get(request.key)) is not None:
             return await flight
-        task = asyncio.ensure_future(ordinary(self._answered(request)))
+        task = asyncio.ensure_future(ordinary(self._answered, request))
         self._in_flight[request.key] = task
         try:
             answer = await task
@@ -226,7 +227,7 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
 
     def run_on() -> None:
-        while True:  # a task that ends with one of these has told whoever waits for it, and stops the loop
+        while True:  # which also end the task that waits for them
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 loop.run_forever()
 
@@ -246,17 +247,17 @@ async def enter(coroutine: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.wrap_future(start(coroutine))
 
 
-async def ordinary(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The result of `coroutine`; what would end the loop of all others is `Stopped`, with its cause."""
+async def ordinary(call: Callable[..., Coroutine[Any, Any, _T]], *given: Any) -> _T:
+    """The result of `call`; what would end the loop of all others is `Stopped`, with its cause."""
     try:
-        return await coroutine
+        return await call(*given)
     except (KeyboardInterrupt, SystemExit) as error:
         raise Stopped from error
 
 
-async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """The results of `coroutines`, in order; the first to fail stops the others."""
-    tasks = [asyncio.ensure_future(ordinary(coroutine)) for coroutine in coroutines]
+async def together(call: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S]) -> list[_T]:
+    """The results of `call` for all items, in order; the first to fail stops the others."""
+    tasks = [asyncio.ensure_future(ordinary(call, item)) for item in items]
     try:
         return await asyncio.gather(*tasks)
     finally:

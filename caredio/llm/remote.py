@@ -15,7 +15,7 @@ import numpy as np
 
 from caredio.errors import EndpointError
 from caredio.llm import dialects, faults, marks
-from caredio.llm.access import Access
+from caredio.llm.access import Access, unsent
 from caredio.llm.cache import Answer
 from caredio.llm.dialects import Dialect
 from caredio.llm.faults import CallFailed
@@ -27,8 +27,8 @@ from caredio.llm.spec import Chat, Embedding, Likelihood, Messages, Request, Spe
 log = logging.getLogger("caredio")
 
 NO_LIKELIHOOD = (
-    "the endpoint tells no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose scores"
-    " that need none: --representativeness typicality and --distinctiveness cosine."
+    "the endpoint returns no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose"
+    " scores that need none: --representativeness typicality and --distinctiveness cosine."
 )
 _PAGE = "an HTML page"
 _TEXT_PARTS = ("text", "output_text", None)
@@ -87,7 +87,7 @@ class Remote(Backend):
                 reply = await self._openai.post(path, cast_to=httpx2.Response, body=body(self.spec, request, dialect))
             return _answer(request, parse(reply.content, reply.headers.get("content-type", "")), self.spec)
         except (CallFailed, openai.OpenAIError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if _unsent(error) or (isinstance(error, openai.APIStatusError) and faults.unbilled(error.status_code)):
+            if unsent(error) or (isinstance(error, openai.APIStatusError) and faults.unbilled(error.status_code)):
                 held.used = Usage()
             raise self._failure(error, request, dialect) from None
 
@@ -108,17 +108,6 @@ class Remote(Backend):
         if isinstance(request, Likelihood) and "prompt_logprobs" in failure.server_message:  # it knows no such word
             raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
         return failure
-
-
-def _unsent(error: BaseException | None) -> bool:
-    """Whether a failure came before any of the request was sent."""
-    import aiohttp
-
-    while error is not None:  # aiohttp's own word: what stands over it calls a dropped connection a timeout too
-        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 # --- bodies
@@ -340,7 +329,7 @@ def read_likelihood(reply: Any, spec: Spec) -> Answer:
     """log2 p of the chat that was sent, in bits, as the text of an answer.
 
     Raises:
-        EndpointError: the endpoint does not tell.
+        EndpointError: the endpoint returns none.
         CallFailed: the reply is not what was wanted.
     """
     answer = read(reply, spec)

@@ -116,7 +116,7 @@ def ask(
     rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
 
     async def asked(start: int, count: int) -> list[dict[str, Any]]:
-        return await together(map(settle, rows.slice(start, count).to_pylist()))
+        return await together(settle, rows.slice(start, count).to_pylist())
 
     # a Batch API is asked for all rows at once
     size = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
@@ -178,7 +178,7 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
             return {"bits": None}
 
     async def measured(start: int, count: int) -> list[dict[str, Any]]:
-        return await together(map(bits, calls[start : start + count]))
+        return await together(bits, calls[start : start + count])
 
     if not calls:
         return np.empty(0)
@@ -237,10 +237,15 @@ def gather(
         except Stopped as stopped:
             error = calls.failure or stopped
             raise (error.__cause__ or error) if isinstance(error, Stopped) else error from None
-        with pa.OSFile(file) as written:
-            batches = pa.ipc.open_stream(written)
-            parts = iter(lambda: list(islice(batches, _TASKS)), [])  # a piece's few rows each would cost much memory
-            return pa.concat_tables([pa.Table.from_batches(part).combine_chunks() for part in parts])
+        return _read(file)
+
+
+def _read(file: str) -> pa.Table:
+    """The table in an Arrow file, in few chunks: a piece's few rows each would cost much memory."""
+    with pa.OSFile(file) as written:
+        batches = pa.ipc.open_stream(written)
+        parts = iter(lambda: list(islice(batches, _TASKS)), [])
+        return pa.concat_tables([pa.Table.from_batches(part).combine_chunks() for part in parts])
 
 
 def _content(answer: Answer, form: Validator | None) -> Any:

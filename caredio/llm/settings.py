@@ -133,7 +133,7 @@ def check_address(text: str, name: str = "base_url") -> str:
         return ""
     shown = re.sub(r"//[^/@]*@", "//***@", address)
     try:
-        why = _wrong(address, urlsplit(address)) or _wrong_to_the_client(address)
+        why = _wrong(address, urlsplit(address))
     except ValueError as error:
         why = str(error)
     if why:
@@ -147,6 +147,8 @@ def _wrong(address: str, parts: SplitResult) -> str:
     Raises:
         ValueError: the port is none, or the host's numbers.
     """
+    import httpx2
+
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https"):
         return "it begins with neither http:// nor https://"
@@ -164,13 +166,6 @@ def _wrong(address: str, parts: SplitResult) -> str:
         host.encode("idna")  # a ValueError says what is wrong with it
     if re.fullmatch(r"\d+|0x[\da-f]*", host.removesuffix(".").rpartition(".")[2]):
         ipaddress.IPv4Address(host.removesuffix("."))  # no domain ends in a number
-    return ""
-
-
-def _wrong_to_the_client(address: str) -> str:
-    """What keeps the HTTP client from taking an address."""
-    import httpx2
-
     try:
         httpx2.URL(address)
     except httpx2.InvalidURL as error:

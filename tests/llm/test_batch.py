@@ -241,6 +241,8 @@ def stop_after_submission(server):
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         task.cancel()
+        while not model.backend._worker.done():  # else it could collect the batch yet
+            await asyncio.sleep(0.01)
         raise RuntimeError("stopped")
 
     asyncio.run(story())

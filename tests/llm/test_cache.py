@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from caredio.errors import InputError
-from caredio.llm.cache import Answer, Store, default_path
+from caredio.llm.cache import Answer, Store
 
 ANSWER = Answer("We shake hands.\n\u4f60\u597d", "stop", "m-1", 12, 5)
 
@@ -54,10 +54,10 @@ def test_a_file_that_is_something_else_is_told(tmp_path):
 
 def test_the_default_file_lies_in_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / "mine"))
-    assert default_path() == tmp_path / "mine" / "answers.sqlite"
+    assert Store().path == tmp_path / "mine" / "answers.sqlite"
     monkeypatch.delenv("CAREDIO_HOME")
-    assert default_path().parts[-3:] == (".cache", "caredio", "answers.sqlite")
-    assert os.fspath(default_path()).startswith(os.path.expanduser("~"))
+    assert Store().path.parts[-3:] == (".cache", "caredio", "answers.sqlite")
+    assert os.fspath(Store().path).startswith(os.path.expanduser("~"))
 
 
 def test_a_disk_that_is_full_is_one_sentence_and_the_same_store_goes_on(tmp_path):

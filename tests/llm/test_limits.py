@@ -162,14 +162,14 @@ def test_no_more_is_billed_than_the_cap_whatever_becomes_of_the_replies(fault):
         return fault if number % 3 else None
 
     async def story(url):
-        endpoint = Endpoint(base_url=url, max_total_tokens=6000, timeout=0.3, retries=4, concurrency=8)
+        endpoint = Endpoint(base_url=url, max_total_tokens=6000, timeout=1.5, retries=4, concurrency=8)
         model = connect(Spec(model="m", max_tokens=100), endpoint)
         ended = await asyncio.gather(
             *(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(200)), return_exceptions=True
         )
         return endpoint.budget, model, ended
 
-    with LLMServer(fault=bills, hang=1.0) as server:
+    with LLMServer(fault=bills, hang=3.0) as server:
         budget, model, ended = asyncio.run(story(server.url))
     spent = budget.spent[Rate("m")]
     if fault is not None:

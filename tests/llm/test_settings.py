@@ -85,17 +85,19 @@ def test_a_budget_holds_for_all_roles(monkeypatch):
         assert sum(used.prompt_tokens for used in endpoint.budget.spent.values()) <= 20
 
 
-def test_a_failure_names_the_role_s_flags(monkeypatch):
-    with LLMServer(fault=lambda number, body: 404) as server:
-        with pytest.raises(EndpointError, match="Check --embedder-base-url: nothing answers"):
-            Embeddings("m", Endpoint(embedder_base_url=server.url))(TEXTS)
+def test_a_failure_names_the_role_s_flags():
+    with (
+        LLMServer(fault=lambda number, body: 404) as server,
+        pytest.raises(EndpointError, match="Check --embedder-base-url: nothing answers"),
+    ):
+        Embeddings("m", Endpoint(embedder_base_url=server.url))(TEXTS)
     with pytest.raises(EndpointError, match=r"--embedder and --embedder-base-url, and run the same command again"):
         Embeddings("m", Endpoint(embedder_base_url=server.url, retries=0))(TEXTS)
     with pytest.raises(EndpointError, match=r"NO_KEY is not set.*endpoint of your own with --embedder-base-url"):
         Embeddings("m", Endpoint(embedder_api_key_variable="NO_KEY"))
 
 
-def test_vectors_of_a_role_s_server_are_read(monkeypatch):
+def test_vectors_of_a_role_s_server_are_read():
     with LLMServer() as server:
         found = Embeddings("m", Endpoint(embedder_base_url=server.url))(TEXTS)
     np.testing.assert_array_equal(found, np.array([embedding(text) for text in TEXTS], np.float32))

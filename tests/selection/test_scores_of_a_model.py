@@ -113,7 +113,7 @@ def test_an_endpoint_without_log_probabilities_is_one_sentence(tmp_path, capsys)
     assert end.value.code == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
-    assert "tells no log-probabilities of prompts" in said.strip().splitlines()[-1]
+    assert "returns no log-probabilities of prompts" in said.strip().splitlines()[-1]
 
 
 def test_the_chat_is_the_culture_s_after_what_it_is_shown():
