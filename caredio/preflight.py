@@ -31,7 +31,10 @@ def writing(config: synthesis.Config, spec: Spec, endpoint: Endpoint, pool: Sequ
         InputError: no model uses the address, or the optimisation would have nothing to choose by.
     """
     optimize = config.optimize
-    _addressed(spec, endpoint, (optimize.embed.embedder, optimize.held_out))
+    embedders = (optimize.embed.embedder, optimize.held_out)
+    _addressed(spec, endpoint, embedders)
+    if endpoint.for_role("embedder") is not endpoint and not any(name.startswith(embed.ENDPOINT) for name in embedders):
+        raise InputError("the embedder's endpoint serves no embedder; name the one it serves: --embedder openai:MODEL.")
     if not optimize.optimize_rounds:
         return
     if optimize.objective == "likelihood":

@@ -39,6 +39,13 @@ def items(folder, *countries):
     return path
 
 
+@pytest.mark.parametrize("verb", ["build", "synthesize"])
+def test_an_embedder_s_endpoint_without_its_embedder(verb, asking, server, capsys):
+    said = fails(capsys, verb, *asking, "--embedder-base-url", server.url)
+    assert said.endswith("the embedder's endpoint serves no embedder; name the one it serves: --embedder openai:MODEL.")
+    assert server.seen == []
+
+
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("flags", "sentence"),

@@ -24,7 +24,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(20)])
-WRITES = Features({"said": Value("string")})
+COLUMNS = Features({"said": Value("string")})
 
 
 def run(server, rows=ROWS, parse=lambda content, row, answer: {"said": content}, model=None, **options):
@@ -34,7 +34,7 @@ def run(server, rows=ROWS, parse=lambda content, row, answer: {"said": content},
         model,
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=parse,
-        columns=WRITES,
+        columns=COLUMNS,
         desc="asked",
         **options,
     )
@@ -80,6 +80,46 @@ def test_the_words_of_a_repair_are_part_of_stored_keys(content, finish, reason):
         {"role": "assistant", "content": content},
         {"role": "user", "content": f"That cannot be used: {reason}. Answer again, exactly as asked."},
     ]
+
+
+def test_parse_sees_the_messages_that_were_first_asked_in_a_repair_too():
+    seen = []
+
+    def parse(content, row, answer):
+        seen.append(answer.messages)
+        if content == "bad":
+            raise Unusable("not good enough")
+        return {"said": content}
+
+    with LLMServer(fault=lambda number, body: "fine" if len(body["messages"]) == 3 else "bad") as server:
+        run(server, ROWS.select([0]), parse=parse)
+        run(server, ROWS.select([0]), parse=parse)  # both stored
+    assert seen == [[{"role": "user", "content": "row 0"}]] * 4
+
+
+def test_the_reason_of_a_drop_is_not_the_sentence_that_asks_again():
+    def parse(content, row, answer):
+        raise Unusable("the text is no good", reason="no_good")
+
+    with LLMServer(fault=echo) as server:
+        asked = run(server, ROWS.select([0]), parse=parse)
+        repair = list(server.bodies.values())[1]["messages"][2]
+    assert asked["drop_reason"][0] == "no_good"
+    assert repair["content"] == "That cannot be used: the text is no good. Answer again, exactly as asked."
+
+
+@pytest.mark.parametrize("model", ["scripted", Spec(model="scripted")])
+def test_a_model_may_be_a_name_or_a_spec(model, server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    asked = ask(
+        ROWS,
+        model,
+        prompt=lambda row: [{"role": "user", "content": row["text"]}],
+        parse=lambda content, row, answer: {"said": content},
+        columns=COLUMNS,
+    )
+    assert all(asked["said"])
+    assert {body["model"] for body in server.bodies.values()} == {"scripted"}
 
 
 def test_twice_unusable_is_dropped_with_the_reason_and_the_rest_stays():
@@ -215,7 +255,7 @@ def stored(text, finish):
         Model(Spec(model=f"{text}/{finish}"), Silent(), Store()),
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=lambda content, row, answer: {"said": content},
-        columns=WRITES,
+        columns=COLUMNS,
         desc="asked",
     )[0]
 
@@ -353,7 +393,7 @@ def test_rows_that_wait_are_not_read_yet(tmp_path):
     backend = Waits()
     model = Model(Spec(model="m"), backend, Store(tmp_path / "answers.sqlite"))
     said = ask(
-        rows, model, prompt=prompt, parse=lambda content, row, answer: {"said": content}, columns=WRITES, desc="asked"
+        rows, model, prompt=prompt, parse=lambda content, row, answer: {"said": content}, columns=COLUMNS, desc="asked"
     )
     assert said["said"][:] == [text.upper() for text in rows["text"]]
     assert 1000 < backend.most <= 4096

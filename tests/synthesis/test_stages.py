@@ -381,8 +381,10 @@ def test_a_trait_may_take_up_what_its_own_culture_said_and_no_one_else(trait, re
     other = "We have a cold supper at night under the mango tree with all the neighbours."
     row = {"universal_question": "What do you eat, and when?", "language": "en", "culture": "china"}
     row["answers"] = [{"name": "China", "response": own}, {"name": "India", "response": other}]
-    assert adapt._against(trait, row, KNOWN["china"], KNOWN) == reason
-    assert adapt._against("a hot lunch at noon and a slow walk along the river", row, KNOWN["china"], KNOWN) is None
+    shown = checks.shown(adapt.prompt(row, KNOWN["china"]), row["universal_question"])
+    assert adapt._against(trait, row, shown, KNOWN["china"], KNOWN) == reason
+    own_words = "a hot lunch at noon and a slow walk along the river"
+    assert adapt._against(own_words, row, shown, KNOWN["china"], KNOWN) is None
 
 
 def test_an_answer_may_name_its_own_culture_and_no_other_where_it_is_published():
