@@ -141,13 +141,15 @@ class Batch(Backend):
         jobs = {name: await self._job(name) for name in sorted(await self._files(calls))}
         going, pause, logged = set(jobs), _FIRST_POLL, 0
         while True:
+            if all(call.future.done() for call in calls.values()):  # all who asked were stopped: a later command collects
+                return
             for name in [name for name in sorted(going) if jobs[name].status in _ENDED]:
                 going.remove(name)
                 if jobs[name].status == "failed":  # not begun
                     self._again(name, jobs, calls)
                 else:
                     self._settle(await self._collect(name, jobs[name]), calls)
-            if not going or all(call.future.done() for call in calls.values()):  # or all who asked were stopped
+            if not going:
                 return
             answered = sum(job.request_counts.completed for job in jobs.values() if job.request_counts)
             if answered != logged:
