@@ -141,7 +141,7 @@ class Batch(Backend):
         jobs = {name: await self._job(name) for name in sorted(await self._files(calls))}
         going, pause, logged = set(jobs), _FIRST_POLL, 0
         while True:
-            if all(call.future.done() for call in calls.values()):  # all who asked were stopped: a later command collects
+            if all(call.future.done() for call in calls.values()):  # all were stopped: a later command collects
                 return
             for name in [name for name in sorted(going) if jobs[name].status in _ENDED]:
                 going.remove(name)

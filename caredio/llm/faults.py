@@ -142,10 +142,8 @@ def error_object(body: Any) -> CallFailed | None:
     return CallFailed(what, server_message=words, final=failure.final, hopeless=failure.hopeless, status=400)
 
 
-def no_object(reply: Any, wanted: str) -> CallFailed | None:
-    """What JSON that is no object means where `wanted` was; None for an object."""
-    if isinstance(reply, dict):
-        return None
+def no_object(reply: Any, wanted: str) -> CallFailed:
+    """What JSON that is no object means where `wanted` was."""
     kind = {list: "list", str: "text", type(None): "null"}.get(type(reply), "number")
     return CallFailed(f"not {wanted} but a JSON {kind}", server_message=server_words(reply))
 

@@ -55,8 +55,10 @@ class Remote(Backend):
     @property
     def dialect(self) -> Dialect:
         """What the model's server takes in a request, as far as it is found out."""
-        first = dialects.start(self.access.openai, self.endpoint.system_role, self.endpoint.token_limit)
-        return self.endpoint.limits.dialects.setdefault(self.spec.model, first)
+        known, endpoint = self.endpoint.limits.dialects, self.endpoint
+        if self.spec.model not in known:
+            known[self.spec.model] = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
+        return known[self.spec.model]
 
     async def close(self) -> None:
         if self._openai is not None:
@@ -268,8 +270,8 @@ def _choice(reply: Any) -> dict[str, Any]:
     Raises:
         CallFailed: there is none; says what there is.
     """
-    if failure := faults.no_object(reply, "a chat completion"):
-        raise failure
+    if not isinstance(reply, dict):
+        raise faults.no_object(reply, "a chat completion")
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
     for holder in (reply, choice or {}):
@@ -352,8 +354,8 @@ def read_vectors(reply: Any, count: int) -> VectorsReply:
     Raises:
         CallFailed: it is something else than `count` vectors of one length; in the server's words where it says why.
     """
-    if failure := faults.no_object(reply, "embeddings"):
-        raise failure
+    if not isinstance(reply, dict):
+        raise faults.no_object(reply, "embeddings")
     stated = {"error": reply.get("error")} if reply.get("error") or "data" in reply else reply
     if failure := faults.error_object(stated):
         raise failure
