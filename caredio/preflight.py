@@ -5,7 +5,6 @@ What a setting alone decides is checked by its Config, and what a table alone de
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,8 +62,6 @@ def ranking(config: selection.Config, spec: Spec, endpoint: Endpoint, pool: Sequ
         _likelihoods(spec, endpoint, "--representativeness information", "--representativeness typicality")
     if config.distinct.distinctiveness == "information":
         _likelihoods(spec, endpoint, "--distinctiveness information", "--distinctiveness cosine")
-    if config.rank.ranking == "facility_location" and importlib.util.find_spec("apricot") is None:
-        raise InputError("facility_location needs apricot: pip install 'caredio[baselines]'.")
     if measure == "in_context":
         _in_context(config, pool)
     if config.rank.ranking != "score":

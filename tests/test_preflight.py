@@ -125,15 +125,10 @@ def test_a_budget_beyond_what_is_measured(server, asking, capsys, tmp_path):
     caredio.build(tmp_path, ["united_kingdom"], ["food"], **wanted, centers=3)
 
 
-@pytest.mark.parametrize(
-    ("package", "flags"), [("ray", ["--engine", "ray"]), ("apricot", ["--ranking", "facility_location"])]
-)
-def test_a_package_that_is_not_installed(server, asking, capsys, monkeypatch, package, flags):
+def test_an_engine_that_is_not_installed(server, asking, capsys, monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == package else found(name, *rest)
-    )
-    assert "pip install 'caredio[" in fails(capsys, "build", *asking, *flags)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ray" else found(name, *rest))
+    assert "pip install 'caredio[scale]'" in fails(capsys, "build", *asking, "--engine", "ray")
     assert server.seen == []
 
 

@@ -17,6 +17,7 @@ from datasets import Dataset, Features, Value
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.selection import facility
 from caredio.selection.embed import matrix
 
 SCORES = ("auto", "product", "sum")
@@ -92,24 +93,13 @@ def kcenter(names: list[str], responses: list[str], unit: np.ndarray, config: Co
 
 
 def facility_location(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
-    """Greedy maximum of the rows' similarity to their nearest taken row (Mirchandani and Francis, 1990), by apricot.
+    """Greedy maximum of the rows' similarity to their nearest taken row (Mirchandani and Francis, 1990).
 
-    A row's score is its gain when it was taken. Needs memory for all pairs of a culture's rows.
-
-    Raises:
-        InputError: apricot is not installed.
+    A row's score is its gain when it was taken.
     """
-    try:
-        from apricot import FacilityLocationSelection
-    except ImportError:
-        raise InputError("facility_location needs apricot: pip install 'caredio[baselines]'.") from None
-    similar = (1.0 + unit.astype(np.float64) @ unit.T.astype(np.float64)) / 2.0
-    most = min(config.budget, len(unit))
-    # apricot's lazy optimizer takes a row twice where rows are equal
-    found = FacilityLocationSelection(most, metric="precomputed", optimizer="naive").fit(similar)
     scores: list[float | None] = [None] * len(unit)
-    for row, gain in zip(found.ranking, found.gains, strict=True):
-        scores[int(row)] = float(gain)
+    for row, gain in zip(*facility.greedy(unit, config.budget), strict=True):
+        scores[row] = gain
     return scores
 
 
