@@ -69,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval"):
         logging.getLogger(library).setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # calls that were cut off need no epitaph
-    _quiet_model_loading()
     try:
         given = vars(arguments)
         _tell(given.pop("verb")(**given), given.get("out"))
@@ -82,13 +81,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_fail(disk.refusal(error, given.get("out") or "the output"), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
-
-
-def _quiet_model_loading() -> None:
-    """No progress bar for reading weights, which takes no time: the stages' own bars stay."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
 
 
 def _fail(sentence: str, code: int) -> int:

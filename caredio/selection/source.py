@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from caredio import features
+from caredio import features, packages
 from caredio.errors import InputError
 from caredio.selection import read
 
@@ -262,7 +262,6 @@ def _fetched(name: str, config: Config) -> tuple[Dataset, str]:
     Raises:
         InputError: the Hub has no such thing, or cannot be reached.
     """
-    import httpx2
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
     from huggingface_hub import HfApi
@@ -270,7 +269,7 @@ def _fetched(name: str, config: Config) -> tuple[Dataset, str]:
     try:
         commit = HfApi().dataset_info(name, revision=config.revision or None).sha
         rows = load_dataset(name, config.config or None, split=config.split, revision=commit)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, DatasetsError, httpx2.TransportError) as error:
+    except packages.unreachable(OSError, ValueError, TypeError, KeyError, RuntimeError, DatasetsError) as error:
         said = (getattr(error, "server_message", "") or str(error) or type(error).__name__).strip().splitlines()[0]
         raise InputError(
             f"{name}: neither a file nor a split that the Hub gives ({said.rstrip('.')}); check the name, --config,"

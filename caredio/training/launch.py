@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset, Features
-from safetensors import SafetensorError
 
 from caredio import checkpoints, disk, features
 from caredio.checkpoints import RECORD
 from caredio.errors import CaredioError, InputError
-from caredio.llm.local import model_path
+from caredio.llm.local import ON_HUB, model_path
 from caredio.llm.spec import EMBEDDED
 from caredio.training import template
-from caredio.training.record import EMBEDDED_ON_HUB, PACKAGES, record
+from caredio.training.record import PACKAGES, record
 
 log = logging.getLogger("caredio")
 
@@ -71,14 +70,14 @@ def main(recipe: Callable[[], object]) -> None:
         recipe()
     except CaredioError as error:
         sys.exit(_fail(str(error)))
-    except (OSError, SafetensorError) as error:
-        if not disk.refused(error):
-            raise
-        sys.exit(_fail(disk.refusal(error, "the output")))
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
             raise
         sys.exit(_fail(f"training needs {error.name}: pip install 'caredio[train]'."))
+    except Exception as error:  # an OSError, or what safetensors makes of one
+        if not disk.refused(error):
+            raise
+        sys.exit(_fail(disk.refusal(error, "the output")))
     finally:
         log.removeHandler(handler)
 
@@ -284,7 +283,7 @@ def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
         (folder / leftover).unlink(missing_ok=True)
     adapter = folder / "adapter_config.json"
     if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
-        config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": EMBEDDED_ON_HUB}
+        config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")
