@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
-from caredio.llm.prices import Usage, cost, noted
+from caredio.llm.prices import Usage, cost, price_list
 from caredio.llm.spec import EMBEDDED, Messages, Spec
 
 CHARACTERS = 4  # a token, roughly, in English
@@ -89,7 +89,7 @@ class Plan:
         if total.upper_bound > total.calls:
             every = " and questions need every round" if any(step.stage == "questions" for step in self.steps) else ""
             again = f"; at most {total.upper_bound:,} where answers that cannot be used are asked for again{every}"
-        prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
+        prices = f"{'batch' if self.batch else 'list'} prices of {price_list()}"
         if not priced:
             prices = "and no price is known for all of it: check the model's name, or see the provider's list"
         return (

@@ -111,7 +111,7 @@ def test_a_wheel_holds_templates_tasks_recipes_and_prompts(tmp_path):
     subprocess.run(build, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     wanted = """
-        caredio/cultures.yaml caredio/topics.yaml caredio/py.typed caredio/llm/prices.yaml caredio/prompts/adapt.txt
+        caredio/cultures.yaml caredio/topics.yaml caredio/py.typed caredio/prompts/adapt.txt
         caredio/dataset_card/README.md.jinja caredio/model_cards/README.md.jinja
         caredio/recipes/sft.py caredio/recipes/smollm2-135m/sft-lora.yaml
         caredio/evaluation/tasks/culturalbench/sample.csv caredio/evaluation/tasks/culturalbench/hard_china.yaml
