@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import import_module
+from importlib import import_module, metadata
 
 from caredio.errors import InputError
 
@@ -23,6 +23,11 @@ def require(step: str, extra: str, *names: str, instead: str = "") -> None:
         if importlib.util.find_spec(name) is None:
             hint = f"pip install 'caredio[{extra}]'"
             raise InputError(f"{step} needs {name}, which is not installed: {hint}{instead and f', {instead}'}.")
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Name -> version of those that are installed."""
+    return {name: metadata.version(name) for name in names if importlib.util.find_spec(name)}
 
 
 def quiet_transformers() -> None:

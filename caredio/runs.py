@@ -42,7 +42,7 @@ from datasets import Dataset, Features
 from filelock import FileLock, Timeout
 
 from caredio import cultures as culture_files
-from caredio import disk, features, fingerprints, prompts, reasons
+from caredio import disk, features, fingerprints, packages, prompts, reasons
 from caredio import topics as topic_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
@@ -457,7 +457,7 @@ class Run:
         record = {
             "caredio": version(),
             "python": platform.python_version(),
-            "packages": {name: metadata.version(name) for name in ("datasets", "transformers", "torch", "openai")},
+            "packages": packages.versions("datasets", "transformers", "torch", "openai"),
             "stages": self._standing,
             "used": self._kept_used,
             "spending": self._spending,

@@ -1,5 +1,7 @@
 """What runs where the packages of the extras are not installed, and what each step says that needs one."""
 
+import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +25,10 @@ class Without:
     def find_spec(self, name, *where):
         return None if name.partition(".")[0] in MISSING else self.finder.find_spec(name, *where)
 
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
+    def find_distributions(self, context):
+        if (context.name or "").replace("-", "_") in MISSING or not hasattr(self.finder, "find_distributions"):
+            return []
+        return self.finder.find_distributions(context)
 
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
@@ -94,6 +98,16 @@ def test_a_recipe_without_its_packages_is_one_sentence():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("training needs trl: pip install 'caredio[train]'.\n")
+
+
+def test_each_floor_is_the_version_it_was_tested_with():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    named = setup["options"]["install_requires"] + setup["options.extras_require"]["local"]
+    lowest = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?>=(.+)$", named, re.MULTILINE))
+    text = (ROOT / "constraints-floors.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^([\w-]+)==(.+)$", text, re.MULTILINE))
+    assert lowest == {name: version.removesuffix(".0") for name, version in tested.items() if name != "pandas"}
 
 
 def test_the_first_missing_package_is_named():
