@@ -66,7 +66,7 @@ def model_path() -> Path:
     Raises:
         InputError: a package is missing, or the model is neither installed nor to be had from the Hub.
     """
-    needed = ("torch", "transformers", "llguidance", "gguf")
+    needed = ("torch", "transformers", "llguidance", "gguf", "accelerate")
     packages.require("the embedded model", "local", *needed, instead="or name another model with --model")
     gguf = packaged()
     origin = gguf.parent if gguf else _from_hub()
