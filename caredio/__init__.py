@@ -9,7 +9,7 @@ The rooms are packages of their own: `synthesis`, `selection`, `training`; `feat
 """
 
 from caredio.errors import CaredioError, EndpointError, InputError
-from caredio.verbs import build, calibrate, evaluate, publish, quickstart, select, synthesize
+from caredio.verbs import build, calibrate, evaluate, publish, select, synthesize
 
 __all__ = [
     "CaredioError",
@@ -19,7 +19,6 @@ __all__ = [
     "calibrate",
     "evaluate",
     "publish",
-    "quickstart",
     "select",
     "synthesize",
 ]

@@ -46,7 +46,7 @@ _EVALUATE_EXAMPLES = """examples:
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
 """
 _QUICKSTART = """examples:
-  caredio quickstart                                  build, train, evaluate, release to runs/quickstart
+  caredio quickstart                                  rank and release to runs/quickstart
   caredio quickstart --out runs/try --push owner/name
 """
 _PUBLISH_EXAMPLES = """examples:
@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("table", nargs="?", help="as select takes it; default: the run's candidates")
     _setting_flags(calibrate, [source.Config, match.Config, embed.Config, thetas.Config, Endpoint, engine.Config])
 
-    quickstart = _command(commands, verbs.quickstart, "walk the whole road with the embedded models", _QUICKSTART)
+    quickstart = _command(commands, verbs.quickstart, "rank a packaged sample of people's answers", _QUICKSTART)
     quickstart.set_defaults(out=Path("runs/quickstart"))
     quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
     quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")

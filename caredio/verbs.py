@@ -384,11 +384,11 @@ def publish(
 
 
 def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: str = "v0.1.0") -> Path:
-    """Build, train, evaluate and publish three cultures with the embedded models, in minutes and without a key.
+    """Rank the packaged sample of people's answers in three regions, and release it to a folder; writes no text.
 
     Args:
         out: run folder; what is finished there is not done again.
-        push: `owner/name` on the Hub, if it is to go there too.
+        push: `owner/name` on the Hub, if the release is to go there too.
         version: tag of the release.
 
     Returns:
@@ -397,14 +397,12 @@ def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: 
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import preflight, walkthrough
-    from caredio.publishing import metadata
+    from caredio import preflight
+    from caredio.quickstart import run
 
     if push:
         preflight.pushing(push, Path(out) / "release", version)
-        for culture in walkthrough.CULTURES:
-            metadata.check_repo(walkthrough.repository(push, culture))
-    return walkthrough.run(Path(out), version, push)
+    return run(Path(out), version, push)
 
 
 def fields(config: Any) -> list[tuple[str, type, dataclasses.Field[Any]]]:

@@ -80,6 +80,7 @@ def dataset_card(
         ],
         license=license_,
         stated=bool(config.license),
+        attribution=config.attribution,
         terms=config.terms,
         reviewed_by=config.reviewed_by,
     )

@@ -43,6 +43,9 @@ class Config:
     license: str = field(
         default="", metadata={"help": "licence as the Hub spells it; default: other, of a table of one's own unknown"}
     )
+    attribution: str = field(
+        default="", metadata={"help": "whom the source's licence asks to name, and what was changed, for the card"}
+    )
     terms: str = field(default="", metadata={"help": "what the generator's terms ask of its output, for the card"})
     reviewed_by: str = field(default="", metadata={"help": "who reviewed the text as native speakers, for the card"})
 
