@@ -403,7 +403,7 @@ def test_a_ranking_that_cannot_be_is_told_before_anything_is_spent(endpoint, tmp
 
 
 def test_every_command_helps_with_an_example(capsys):
-    for name in ("build", "synthesize", "select"):
+    for name in ("build", "synthesize", "select", "quickstart"):
         with pytest.raises(SystemExit) as end:
             cli.main([name, "--help"])
         assert end.value.code == 0

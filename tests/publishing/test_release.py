@@ -133,12 +133,17 @@ def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
 
 def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
     folder = caredio.publish(
-        run, to=tmp_path / "r", license="cc-by-4.0", terms="Ask | first", reviewed_by="two people\n# from `Narnia`"
+        run,
+        to=tmp_path / "r",
+        license="cc-by-4.0",
+        attribution="A | survey\n# by B",
+        terms="Ask | first",
+        reviewed_by="two people\n# from `Narnia`",
     )
     page = (folder / "README.md").read_text()
     assert "license: cc-by-4.0" in page
     assert "`cc-by-4.0`: what the publisher says of the source. The generator's terms" in page
-    assert "The generator's terms: `Ask ¦ first`." in page
+    assert "The generator's terms: `Ask ¦ first`. Attribution: `A ¦ survey # by B`.\n" in page
     assert "Reviewed by native speakers: `two people # from 'Narnia'`." in page
 
 
