@@ -97,7 +97,7 @@ def _fail(sentence: str, code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from caredio import selection, synthesis
+    from caredio import quickstart, selection, synthesis
     from caredio.evaluation import results, tasks_path
     from caredio.llm.client import Endpoint
     from caredio.llm.spec import Spec
@@ -136,10 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("table", nargs="?", help="as select takes it; default: the run's candidates")
     _setting_flags(calibrate, [source.Config, match.Config, embed.Config, thetas.Config, Endpoint, engine.Config])
 
-    quickstart = _command(commands, verbs.quickstart, "rank a packaged sample of people's answers", _QUICKSTART)
-    quickstart.set_defaults(out=Path("runs/quickstart"))
-    quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
-    quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
+    first = _command(
+        commands, quickstart.quickstart, "rank a packaged sample of people's answers", _QUICKSTART, quickstart.OUT
+    )
+    first.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
+    first.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
 
     evaluate = _command(commands, verbs.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
     evaluate.add_argument("--cultures", type=_names, help="slugs, comma-separated; default: those of the run")
@@ -161,7 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, verb: Callable[..., Any], does: str, examples: str, out: Path | None = None
+) -> argparse.ArgumentParser:
+    """The sub-command of a verb; `out` is the default of its run folder, without which one has to be named."""
     parser = commands.add_parser(
         verb.__name__,
         help=does,
@@ -171,8 +175,13 @@ def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) 
         allow_abbrev=False,
     )
     parser.set_defaults(verb=verb)
+    default = f" (default: {out})" if out else ""
     parser.add_argument(
-        "--out", type=Path, required=verb is not verbs.quickstart, help="run folder; what is finished is not done again"
+        "--out",
+        type=Path,
+        required=not out,
+        default=out,
+        help=f"run folder; what is finished is not done again{default}",
     )
     return parser
 

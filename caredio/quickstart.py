@@ -14,10 +14,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import runs, verbs
+from caredio import preflight, runs, verbs
 from caredio.runs import Run
 
 SAMPLE = Path(str(resources.files("caredio"))) / "data" / "blend" / "blend_sample.parquet"
+OUT = Path("runs/quickstart")
 LICENSE = "cc-by-sa-4.0"
 ATTRIBUTION = (
     "BLEnD (Junho Myung et al., NeurIPS 2024), https://github.com/nlee0212/BLEnD, CC-BY-SA-4.0; changed: 3 of 16"
@@ -38,13 +39,13 @@ _WHY = {
 Answers = Mapping[tuple[str, str, str], int]  # (culture, question_id, response) -> annotators who gave it
 
 
-def run(out: Path, version: str, push: str = "") -> Path:
+def quickstart(out: Path | str = OUT, *, push: str = "", version: str = "v0.1.0") -> Path:
     """Rank the sample into `out`, release it, and print the best rows; what a finished run left there is not redone.
 
     Args:
         out: run folder.
-        version: tag of the release.
         push: `owner/name` on the Hub, if the release is to go there too.
+        version: tag of the release.
 
     Returns:
         The folder of the release.
@@ -52,6 +53,9 @@ def run(out: Path, version: str, push: str = "") -> Path:
     Raises:
         CaredioError: one sentence on what to mend.
     """
+    out = Path(out)
+    if push:
+        preflight.pushing(push, out / "release", version)
     sample = runs.read([SAMPLE])
     print(_opening(sample), flush=True)
     verbs.select(out, SAMPLE, **RANKING)

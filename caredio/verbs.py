@@ -383,28 +383,6 @@ def publish(
     return folder
 
 
-def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: str = "v0.1.0") -> Path:
-    """Rank the packaged sample of people's answers in three regions, and release it to a folder; writes no text.
-
-    Args:
-        out: run folder; what is finished there is not done again.
-        push: `owner/name` on the Hub, if the release is to go there too.
-        version: tag of the release.
-
-    Returns:
-        The folder of the dataset's release.
-
-    Raises:
-        CaredioError: one sentence on what to mend.
-    """
-    from caredio import preflight
-    from caredio.quickstart import run
-
-    if push:
-        preflight.pushing(push, Path(out) / "release", version)
-    return run(Path(out), version, push)
-
-
 def fields(config: Any) -> list[tuple[str, type, dataclasses.Field[Any]]]:
     """(name, type, field) of a Config class, those of the Configs it bundles included."""
     types: dict[str, Any] = get_type_hints(config)
