@@ -129,14 +129,14 @@ def test_the_quickstart_prints_the_screen_of_the_readme(empty):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", PAGES[1:])
 def test_every_block_of_a_page_runs_after_the_readme(page, reader):
     reader.reads(page)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_the_embedded_model_s_run_is_built_trained_measured_and_released(reader, tmp_path):
     run = reader.folder / "runs" / "first"
     ranked = runs.read(sorted((run / "ranked").glob("*.parquet")))
@@ -150,7 +150,7 @@ def test_the_embedded_model_s_run_is_built_trained_measured_and_released(reader,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_run_that_is_repeated_makes_nothing_anew(reader):
     run = reader.folder / "runs" / "first"
     made = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet") if "release" not in path.parts}
@@ -160,7 +160,7 @@ def test_a_run_that_is_repeated_makes_nothing_anew(reader):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_dataset_and_model_go_to_the_hub(reader, tmp_path):
     with HubServer(tmp_path / "hub") as hub:
         pushed = hub.environment(tmp_path / "home") | {"PATH": reader.environment["PATH"]}
