@@ -2,24 +2,56 @@
 
     import caredio
 
-    ranked = caredio.build("runs/first", ["china", "united_kingdom"], ["food"], per_topic=3)
-    ranked = caredio.select("runs/own", "answers.parquet", budget=200)
+    result = caredio.select("answers.parquet", budget=200)
+    result.ranked, result.pool, result.preference
 
-The rooms are packages of their own: `synthesis`, `selection`, `training`; `features` says what every column means.
+    print(caredio.plan(caredio.build, ["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini"))
+    result = caredio.build(["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini", out="runs/mexico")
+
+The rooms are packages of their own: `synthesis`, `selection`, `training`, `evaluation`, `publishing`; `features` says
+what every column means.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from caredio.errors import CaredioError, EndpointError, InputError
-from caredio.verbs import build, calibrate, evaluate, publish, quickstart, select, synthesize
+
+if TYPE_CHECKING:
+    from caredio.api import build, calibrate, evaluate, plan, publish, select, synthesize
+    from caredio.llm.rows import ask
+    from caredio.result import Result
+
+_HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result"} | dict.fromkeys(
+    ("build", "calibrate", "evaluate", "plan", "publish", "select", "synthesize"), "caredio.api"
+)
 
 __all__ = [
     "CaredioError",
     "EndpointError",
     "InputError",
+    "Result",
+    "ask",
     "build",
     "calibrate",
     "evaluate",
+    "plan",
     "publish",
-    "quickstart",
     "select",
     "synthesize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is exported is imported when it is first used: `import caredio` takes no time."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'caredio' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,26 +1,33 @@
-"""The `caredio` command: one sub-command per room, flags generated from the Config dataclasses."""
+"""The `caredio` command: one sub-command per verb, whose flags are the fields of the settings."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import logging
 import sqlite3
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import Field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from caredio import disk, verbs
-from caredio.errors import CaredioError
+from caredio import api, configuration, disk, messages
+from caredio.errors import CaredioError, InputError
+from caredio.evaluation import tasks_path
+from caredio.evaluation.settings import Settings as Evaluation
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import Spec
+from caredio.publishing.settings import Settings as Release
+from caredio.selection.settings import Settings as Selection
+from caredio.settings import kinds
 
 _BUILD_EXAMPLES = """examples:
   caredio build --cultures china,united_kingdom --topics food,respect_elders --per-topic 3 --out runs/first
   caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --dry-run
   caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --max-cost 5
   caredio build --cultures japan --model gpt-4.1-mini --out runs/japan --batch       half the price, within a day
+  caredio build --config runs/japan/build.yaml                                       the same once more
 """
 _SYNTHESIZE_EXAMPLES = """examples:
   caredio synthesize --cultures china,japan --topics food --per-topic 9 --out runs/food
@@ -33,7 +40,7 @@ _SELECT_EXAMPLES = """examples:
       --culture-column country --match-by text
   caredio select answers.csv --out runs/own --embedder openai:text-embedding-3-small
   caredio select answers.csv --out runs/own --embedder BAAI/bge-m3 --theta 0.8 --engine ray
-  caredio select owner/name --config default --split train --out runs/own --push me/ranked --license cc-by-4.0
+  caredio select owner/name --dataset-config default --split train --out runs/own --push me/ranked --license cc-by-4.0
 """
 _CALIBRATE_EXAMPLES = """examples:
   caredio calibrate --out runs/food                   on the candidates that `caredio synthesize` wrote there
@@ -46,7 +53,7 @@ _EVALUATE_EXAMPLES = """examples:
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
 """
 _QUICKSTART = """examples:
-  caredio quickstart                                  build, train, evaluate, release to runs/quickstart
+  caredio quickstart                                  rank and release to runs/quickstart
   caredio quickstart --out runs/try --push owner/name
 """
 _PUBLISH_EXAMPLES = """examples:
@@ -54,6 +61,18 @@ _PUBLISH_EXAMPLES = """examples:
   caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
   caredio publish --out runs/food --model runs/food/china-sft --version v1.0.0 --push owner/model
 """
+_PROMPTS = """examples:
+  caredio prompts                                     names of the prompts
+  caredio prompts adapt                               the text of one
+  caredio prompts --to my-prompts                     copies, to change and give to --prompts my-prompts
+"""
+_ANSWERS = """examples:
+  caredio answers --out runs/food                     one row of each stage, with its messages and what the model wrote
+  caredio answers --out runs/food --sample 3f2a9c0d11e87b52
+"""
+_EVERYDAY = "everyday settings"
+_HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release", Evaluation: "the evaluation"}
+_TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,16 +82,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack characters that tables have
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("caredio").setLevel(logging.INFO)
-    for library in ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # calls that were cut off need no epitaph
-    _quiet_model_loading()
+    given: dict[str, Any] = {}
     try:
-        given = vars(arguments)
-        _tell(given.pop("verb")(**given), given.get("out"))
+        given = _arguments(sys.argv[1:] if argv is None else list(argv))
+        messages.show(given.pop("log_level", "info"), given.pop("quiet", False))
+        made = given.pop("verb")(**given)
+        if made is not None:
+            print(made)
         sys.stdout.flush()
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
@@ -84,156 +100,221 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
 
 
-def _quiet_model_loading() -> None:
-    """No progress bar for reading weights, which takes no time: the stages' own bars stay."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-
-
 def _fail(sentence: str, code: int) -> int:
     print(f"caredio: {sentence}", file=sys.stderr)
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    from caredio import selection, synthesis
-    from caredio.evaluation import results, tasks_path
-    from caredio.llm.client import Endpoint
-    from caredio.llm.spec import Spec
-    from caredio.publishing import release
-    from caredio.selection import calibrate as thetas
-    from caredio.selection import embed, engine, match, source
+def _arguments(argv: list[str]) -> dict[str, Any]:
+    """The verb and its arguments: flags, over those of a `--config` file.
 
-    asking, writing, ranking = [Spec, Endpoint], [synthesis.Config], [selection.Config, engine.Config]
+    Raises:
+        InputError: the file, or what is missing.
+    """
+    parser = _parser()
+    given = vars(parser.parse_args(argv))
+    file = given.pop("config", None)
+    name = given.pop("command")
+    if file:
+        given = {**configuration.read(file, name, _keys(parser, name)), **given}
+    if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
+        raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
+    if given.pop("dry_run", False):
+        verb = given.pop("verb")
+        given["verb"] = lambda **arguments: api.plan(verb, **arguments)
+    return given
+
+
+def _keys(parser: argparse.ArgumentParser, command: str) -> set[str]:
+    """The arguments that a configuration file may hold for a command."""
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    flags = {action.dest for action in commands.choices[command]._actions}
+    return flags - {"help", "config", "dry_run", "quiet", "log_level"}
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="caredio", description="Small, right datasets that align models to a culture.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"caredio {metadata.version('caredio')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command", dest="command")
 
-    build = _command(commands, verbs.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
-    _synthesis_flags(build)
-    _push_flags(build)
-    _setting_flags(build, [release.Config, *asking, *writing, *ranking])
-
-    synthesize = _command(commands, verbs.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
-    _synthesis_flags(synthesize)
-    _setting_flags(synthesize, [*asking, *writing])
-
-    select = _command(commands, verbs.select, "rank candidates, or a table of your own", _SELECT_EXAMPLES)
-    select.add_argument(
-        "table",
-        nargs="?",
-        help="parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates",
-    )
-    _push_flags(select)
-    select.add_argument("--store", type=Path, help="file of stored answers, for scores that ask a model")
-    select.add_argument("--dry-run", action="store_true", help="print the calls of such scores, and spend nothing")
-    _setting_flags(select, [source.Config, *ranking, *asking, release.Config])
-
-    calibrate = _command(commands, verbs.calibrate, "find an embedder's theta", _CALIBRATE_EXAMPLES)
-    calibrate.add_argument("table", nargs="?", help="as select takes it; default: the run's candidates")
-    _setting_flags(calibrate, [source.Config, match.Config, embed.Config, thetas.Config, Endpoint, engine.Config])
-
-    quickstart = _command(commands, verbs.quickstart, "walk the whole road with the embedded models", _QUICKSTART)
-    quickstart.set_defaults(out=Path("runs/quickstart"))
-    quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
-    quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
-
-    evaluate = _command(commands, verbs.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
-    evaluate.add_argument("--cultures", type=_names, help="slugs, comma-separated; default: those of the run")
-    evaluate.add_argument("--model", default=argparse.SUPPRESS, help="base model, by name or folder")
-    evaluate.add_argument("--trained", type=Path, help="folder with an adapter a culture, or with one trained model")
-    _setting_flags(evaluate, [results.Config])
-
-    tasks = commands.add_parser(
-        "tasks-path", help="print the folder of the lm-eval tasks, for lm_eval --include_path", allow_abbrev=False
-    )
-    tasks.set_defaults(verb=tasks_path)
-
-    publish = _command(commands, verbs.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
-    publish.add_argument("--to", type=Path, help="folder of the release; default: OUT/release")
-    publish.add_argument("--model", type=Path, help="release this folder that a recipe wrote, not the dataset")
-    _push_flags(publish)
-    publish.add_argument("--cultures-file", type=Path, help="YAML of cultures that the run was not built with")
-    _setting_flags(publish, [release.Config])
+    _data_commands(commands)
+    _model_commands(commands)
+    _looking_commands(commands)
+    for name in api.VERBS:
+        _setting_flags(commands.choices[name], name)
     return parser
 
 
+def _data_commands(commands: Any) -> None:
+    """Those that make tables."""
+    build = _command(commands, api.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
+    _synthesis_flags(build)
+    _push_flags(build)
+
+    synthesize = _command(commands, api.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
+    _synthesis_flags(synthesize)
+
+    select = _command(commands, api.select, "rank candidates, or a table of your own", _SELECT_EXAMPLES)
+    select.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_TABLE)
+    _push_flags(select)
+    _path_flag(select, "--store", "file of stored answers, for scores that ask a model")
+    select.add_argument("--dry-run", action="store_true", help="print the calls of such scores, and spend nothing")
+
+    calibrate = _command(commands, api.calibrate, "find an embedder's theta", _CALIBRATE_EXAMPLES)
+    calibrate.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_TABLE)
+
+    quickstart = _command(commands, _quickstart, "rank a packaged sample of people's answers", _QUICKSTART)
+    quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
+    quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
+
+
+def _model_commands(commands: Any) -> None:
+    """Those that measure and release."""
+    evaluate = _command(commands, api.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
+    _names_flag(evaluate, "--cultures", "slugs, comma-separated; default: those of the run")
+    evaluate.add_argument("--model", default=argparse.SUPPRESS, help="base model, by name or folder")
+    _path_flag(evaluate, "--trained", "folder with an adapter a culture, or with one trained model")
+
+    publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
+    _path_flag(publish, "--to", "folder of the release; default: OUT/release")
+    _path_flag(publish, "--model", "release this folder that a recipe wrote, not the dataset")
+    _push_flags(publish)
+    _path_flag(publish, "--cultures-file", "YAML of cultures that the run was not built with")
+
+
+def _looking_commands(commands: Any) -> None:
+    """Those that change nothing."""
+    prompts = _plain_command(commands, "prompts", configuration.prompts, "print or copy the prompts", _PROMPTS)
+    prompts.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="of a prompt; default: list their names")
+    _path_flag(prompts, "--to", "folder to copy all of them to")
+    _path_flag(prompts, "--out", "run folder, whose prompts are meant")
+
+    answers = _plain_command(commands, "answers", _answers, "what a model was asked for a row, and wrote", _ANSWERS)
+    answers.add_argument("--out", type=Path, required=True, help="run folder")
+    answers.add_argument("--sample", default=argparse.SUPPRESS, help="sample_id; default: the first of each stage")
+    _path_flag(answers, "--store", "file of stored answers")
+
+    _plain_command(
+        commands, "tasks-path", tasks_path, "print the folder of the lm-eval tasks, for lm_eval --include_path", ""
+    )
+
+
+def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:
+    from caredio.quickstart import quickstart  # heavy: it ranks
+
+    quickstart(out, **arguments)
+
+
+def _answers(**arguments: Any) -> str:
+    from caredio.answers import show  # heavy: it reads tables
+
+    return show(**arguments)
+
+
 def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) -> argparse.ArgumentParser:
+    parser = _plain_command(commands, verb.__name__.lstrip("_"), verb, does, examples)
+    parser.add_argument(
+        "--out", type=Path, default=argparse.SUPPRESS, help="run folder; what is finished is not done again"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="YAML of these flags, such as a run writes; flags go over it",
+    )
+    parser.add_argument("--quiet", action="store_true", help="warnings and the result alone")
+    parser.add_argument("--log-level", default="info", choices=messages.LEVELS, help="(default: info)")
+    parser.set_defaults(needs_out=verb is not _quickstart)
+    return parser
+
+
+def _plain_command(
+    commands: Any, name: str, verb: Callable[..., Any], does: str, examples: str
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(
-        verb.__name__,
+        name,
         help=does,
         description=does,
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=f"caredio {name} [options]",
         allow_abbrev=False,
     )
     parser.set_defaults(verb=verb)
-    parser.add_argument(
-        "--out", type=Path, required=verb is not verbs.quickstart, help="run folder; what is finished is not done again"
-    )
     return parser
 
 
 def _synthesis_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cultures", type=_names, help="slugs, comma-separated; default: all 15")
-    parser.add_argument("--topics", type=_names, help="topic ids, comma-separated; default: all 38")
-    parser.add_argument("--cultures-file", type=Path, help="YAML whose cultures add to or override the shipped ones")
-    parser.add_argument("--topics-file", type=Path, help="YAML whose topics add to or override the shipped ones")
-    parser.add_argument("--store", type=Path, help="file of stored answers; default: one for all runs")
+    _names_flag(parser, "--cultures", "slugs, comma-separated; default: all 15")
+    _names_flag(parser, "--topics", "topic ids, comma-separated; default: all 38")
+    _path_flag(parser, "--cultures-file", "YAML whose cultures add to or override the shipped ones")
+    _path_flag(parser, "--topics-file", "YAML whose topics add to or override the shipped ones")
+    _path_flag(parser, "--store", "file of stored answers; default: one for all runs")
     parser.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost, and spend nothing")
 
 
 def _push_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
-    parser.add_argument("--private", action="store_true", help="make a repository that is not there yet private")
+    parser.add_argument(
+        "--push", default=argparse.SUPPRESS, metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN"
+    )
+    parser.add_argument(
+        "--private",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="make a repository that is not there yet private",
+    )
 
 
-def _setting_flags(parser: argparse.ArgumentParser, configs: Sequence[type]) -> None:
-    """A flag for each field of the Configs; a name that several share is one flag."""
-    group = parser.add_argument_group("settings")
-    settings = {name: (kind, field) for config in configs for name, kind, field in verbs.fields(config)}
-    for name, (kind, field) in settings.items():
-        choices = field.metadata.get("choices")
-        flag = f"--{name.replace('_', '-')}"
-        if kind is bool:
-            group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=field.metadata["help"])
-            continue
-        default = f" (default: {field.default})" if field.default != "" else ""
-        group.add_argument(
-            flag,
-            type=kind,
-            default=argparse.SUPPRESS,
-            choices=choices,
-            metavar=None if choices else kind.__name__.upper(),
-            help=field.metadata["help"].replace("%", "%%") + default,
-        )
+def _path_flag(parser: argparse.ArgumentParser, flag: str, does: str) -> None:
+    parser.add_argument(flag, type=Path, default=argparse.SUPPRESS, help=does)
+
+
+def _names_flag(parser: argparse.ArgumentParser, flag: str, does: str) -> None:
+    parser.add_argument(flag, type=_names, default=argparse.SUPPRESS, help=does)
+
+
+def _setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
+    """A flag for each setting of a verb, in groups: the everyday ones, then by the first stage that reads them."""
+    grouped: dict[str, list[tuple[type, Field[Any]]]] = {_EVERYDAY: []}
+    seen = {action.dest for action in parser._actions}
+    for room, one in api.settings_of(verb):
+        if one.name not in seen:
+            seen.add(one.name)
+            group = _EVERYDAY if one.metadata.get("everyday") else f"settings of {_heading(verb, room, one)}"
+            grouped.setdefault(group, []).append((room, one))
+    for name, members in grouped.items():
+        flags = parser.add_argument_group(name)
+        for room, one in members:
+            _setting_flag(flags, room, one)
+
+
+def _heading(verb: str, room: type, one: Field[Any]) -> str:
+    _, run = api.VERBS[verb]
+    stages = (stage for stage in one.metadata.get("stages", ()) if room is not Selection or stage in run)
+    return _HEADINGS.get(room) or f"stage {next(stages)}"
+
+
+def _setting_flag(group: Any, room: type, one: Field[Any]) -> None:
+    kind, choices = kinds(room)[one.name][0], one.metadata.get("choices")
+    flag, does = f"--{one.name.replace('_', '-')}", one.metadata["help"].replace("%", "%%")
+    if kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=does)
+        return
+    default = "" if one.default in ("", None) else f" (default: {one.default})"
+    group.add_argument(
+        flag,
+        type=kind,
+        default=argparse.SUPPRESS,
+        choices=choices or None,
+        metavar=None if choices else kind.__name__.upper(),
+        help=does + default,
+    )
 
 
 def _names(flag: str) -> list[str]:
     return [name.strip() for name in flag.split(",") if name.strip()]
-
-
-def _tell(made: Any, out: Path | None) -> None:
-    """What a verb made: a plan, candidates, a ranked split, results, or the path of a release."""
-    if not hasattr(made, "column_names"):
-        print(made)
-        return
-    if "benchmark" in made.column_names:
-        from caredio.evaluation.results import told
-
-        print(told(made))
-        return
-    cultures = Counter(made["culture"])
-    what = "ranked" if "rank" in made.column_names else "candidates"
-    print(f"{what}: {', '.join(f'{culture} {count}' for culture, count in sorted(cultures.items()))}")
-    if what == "ranked":
-        from caredio.cultures import slugs
-
-        config = slugs(cultures)[min(cultures)]
-        print(f"load_dataset({f'{out}/{what}'!r}, {config!r}, split='train') loads them by rank")
 
 
 if __name__ == "__main__":

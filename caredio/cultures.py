@@ -120,8 +120,8 @@ def check_names(names: list[str]) -> None:
         rows.setdefault(name, row)
     bad = {name: why for name in rows if name and (why := _wrong(name))}
     if bad:
-        told = "; ".join(f"row {rows[name]}: {_short(name)} {why}" for name, why in bad.items())
-        raise InputError(f"the table: {len(bad)} culture name{'s' if len(bad) > 1 else ''} cannot be used ({told}).")
+        reasons = "; ".join(f"row {rows[name]}: {_short(name)} {why}" for name, why in bad.items())
+        raise InputError(f"the table: {len(bad)} culture name{'s' if len(bad) > 1 else ''} cannot be used ({reasons}).")
 
 
 def warn_of_spellings(names: list[str]) -> None:

@@ -130,30 +130,31 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-def _table(names: str) -> Features:
+def columns(names: str) -> Features:
+    """The columns of these names, with spaces between."""
     return Features({name: COLUMNS[name].type for name in names.split()})
 
 
-TOPICS = _table("topic_id level topic description")
-QUESTIONS = _table("question_id topic_id level question_type language question")
-ANSWERS = _table("question_id culture persona condition draw response")
-ISOLATED = Features({**_table("target"), **ANSWERS})
-ADAPTED = _table("question_id culture language topic_id level question_type universal_question question traits")
-CANDIDATES = _table(
+TOPICS = columns("topic_id level topic description")
+QUESTIONS = columns("question_id topic_id level question_type language question")
+ANSWERS = columns("question_id culture persona condition draw response")
+ISOLATED = Features({**columns("target"), **ANSWERS})
+ADAPTED = columns("question_id culture language topic_id level question_type universal_question question traits")
+CANDIDATES = columns(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
     " isolated_response others panel traits round history generator model_revision prompt_sha"
 )
-REJECTS = _table("drop_reason unusable")  # what the rows given up hold besides
-OWN = _table("question_id question response culture")  # the least a table of one's own holds
+REJECTS = columns("drop_reason unusable")  # what the rows given up hold besides
+OWN = columns("question_id question response culture")  # the least a table of one's own holds
 # what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it
-TAKEN = _table("language topic_id level question_type universal_question generator model_revision drop_reason")
+TAKEN = columns("language topic_id level question_type universal_question generator model_revision drop_reason")
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
-SCORED = Features({**CANDIDATES, **_table(_SCORES), **_table("drop_reason")})
-RANKED = Features({**CANDIDATES, **_table(_SCORES), **_table("rank prompt completion")})
-RESULTS = _table(
+SCORED = Features({**CANDIDATES, **columns(_SCORES), **columns("drop_reason")})
+RANKED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank prompt completion")})
+RESULTS = columns(
     "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"
 )
-PREFERENCE = _table("sample_id question_id culture rank prompt chosen rejected rejected_culture")
+PREFERENCE = columns("sample_id question_id culture rank prompt chosen rejected rejected_culture")
 
 
 def vectors(dim: int) -> Features:

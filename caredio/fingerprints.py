@@ -16,12 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from caredio import packages
 from caredio.contents import of_file
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 # modules that decide when, where and at what price a model is asked, and how tables are laid out (`columns` count)
-_LLM = r"access|batch|budget|client|dialects|embeddings|faults|journal|loop|pace|plan|prices|remote|store"
-_DELIVERY = re.compile(rf"caredio\.(?:llm\.(?:{_LLM})|features|fingerprints|runs)")
+_LLM = r"access|batch|cache|dialects|embeddings|faults|journal|limits|plan|prices|remote|settings"
+_DELIVERY = re.compile(rf"caredio\.(?:llm\.(?:{_LLM})|(?:\w+\.)?settings|stages|messages|features|fingerprints|runs)")
 # what training and publishing leave beside weights, which nobody loads with them
 _RECORDS = re.compile(
     r".*\.md|training\.json|trained_on\.txt|release\.json|trainer_state\.json|training_args\.bin"
@@ -119,7 +120,6 @@ def contents(folder: Path) -> str:
 
 def _commit(name: str) -> str:
     """The commit of a model on the Hub, else the one that this machine's cache holds; empty where neither is known."""
-    import httpx2
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     ways: tuple[Callable[[], str | None], ...] = (
@@ -130,6 +130,6 @@ def _commit(name: str) -> str:
         try:
             if found := way():
                 return found
-        except (OSError, ValueError, RuntimeError, httpx2.TransportError):
+        except packages.unreachable(OSError, ValueError, RuntimeError):
             continue
     return ""

@@ -1,42 +1,51 @@
 """What can be known to fail before the first call, checked before it: in a dry run too, where no key is needed.
 
-What a setting alone decides is checked by its Config, and what a table alone decides by the stage that reads it first.
+What a setting alone decides is checked by its room's settings, and what a table alone decides by the stage that reads
+it first.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from caredio import selection, synthesis
 from caredio.errors import EndpointError, InputError
 from caredio.llm.access import Access
-from caredio.llm.client import Endpoint
 from caredio.llm.plan import Candidates, is_local
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.selection import embed, engine, represent, validation
+from caredio.selection.embedders import ENDPOINT, GIVEN
+from caredio.selection.settings import Settings as Selection
+from caredio.selection.settings import threshold
+from caredio.synthesis.settings import Settings as Synthesis
+from caredio.synthesis.settings import check_objective
 
 _FEWEST = 3  # answers of a culture that a density, or an answer foreseen after another, needs
 
 
-def writing(config: synthesis.Config, spec: Spec, endpoint: Endpoint, pool: Sequence[Candidates]) -> None:
+def writing(
+    settings: Synthesis, selection: Selection, spec: Spec, endpoint: Endpoint, pool: Sequence[Candidates]
+) -> None:
     """See that candidates can be written as the settings say.
 
     Args:
+        selection: the objective of the optimisation.
         pool: what is to be written.
 
     Raises:
         InputError: no model uses the address, or the optimisation would have nothing to choose by.
     """
-    optimize = config.optimize
-    _addressed(spec, endpoint, (optimize.embed.embedder, optimize.held_out))
-    if not optimize.optimize_rounds:
+    check_objective(settings, selection)
+    embedders = (selection.embedder, settings.held_out or "")
+    _addressed(spec, endpoint, embedders)
+    served(endpoint, embedders)
+    if not settings.optimize_rounds:
         return
-    if optimize.objective == "likelihood":
+    if settings.objective == "likelihood":
         _likelihoods(spec, endpoint, "--objective likelihood", "--objective embeddings")
-        measured = any(represent.most_references(one.rows, one.panel, represent.Config()) > (0, 0) for one in pool)
+        measured = any(represent.most_references(one.rows, one.panel, selection) > (0, 0) for one in pool)
     else:
         measured = any(one.rows * (1 + one.panel) >= _FEWEST for one in pool)
     if not measured:
@@ -46,31 +55,50 @@ def writing(config: synthesis.Config, spec: Spec, endpoint: Endpoint, pool: Sequ
         )
 
 
-def ranking(config: selection.Config, spec: Spec, endpoint: Endpoint, pool: Sequence[Candidates]) -> None:
-    """See that candidates can be scored and ranked as the settings say.
+def served(endpoint: Endpoint, embedders: Sequence[str]) -> None:
+    """See that the embedder's endpoint, where there is one, serves an embedder.
+
+    Raises:
+        InputError: it serves none.
+    """
+    if endpoint.for_role("embedder") is not endpoint and not any(name.startswith(ENDPOINT) for name in embedders):
+        raise InputError("the embedder's endpoint serves no embedder; name the one it serves: --embedder openai:MODEL.")
+
+
+def ranking(settings: Selection, spec: Spec, endpoint: Endpoint) -> None:
+    """See that candidates, whichever they are, can be scored and ranked as the settings say.
+
+    Raises:
+        InputError: no theta is known, no model uses the address, the model returns no log-probabilities, or a package
+            is missing.
+    """
+    threshold(settings)
+    measure = settings.representativeness
+    if settings.asks:
+        _addressed(spec, endpoint, (settings.embedder,))
+    if measure == "information":
+        _likelihoods(spec, endpoint, "--representativeness information", "--representativeness typicality")
+    if settings.distinctiveness == "information":
+        _likelihoods(spec, endpoint, "--distinctiveness information", "--distinctiveness cosine")
+
+
+def measuring(settings: Selection, pool: Sequence[Candidates]) -> None:
+    """See that the scores of candidates would be known.
 
     Args:
         pool: the candidates, written or to be written.
 
     Raises:
-        InputError: a score would be unknown of every row, a package is missing, the validation file is not what was
-            wanted or has nothing on a culture, or the budget is more than what is measured.
+        InputError: a score would be unknown of every row, the validation file is not what was wanted or has nothing on
+            a culture, or the budget is more than what is measured.
     """
-    measure = config.represent.representativeness
-    if config.asks:
-        _addressed(spec, endpoint, (config.embed.embedder,))
-    if measure == "information":
-        _likelihoods(spec, endpoint, "--representativeness information", "--representativeness typicality")
-    if config.distinct.distinctiveness == "information":
-        _likelihoods(spec, endpoint, "--distinctiveness information", "--distinctiveness cosine")
-    if config.rank.ranking == "facility_location" and importlib.util.find_spec("apricot") is None:
-        raise InputError("facility_location needs apricot: pip install 'caredio[baselines]'.")
+    measure = settings.representativeness
     if measure == "in_context":
-        _in_context(config, pool)
-    if config.rank.ranking != "score":
+        _in_context(settings, pool)
+    if settings.ranking != "score":
         return
     unknown = {
-        "information": all(represent.most_references(one.rows, one.panel, config.represent) == (0, 0) for one in pool),
+        "information": all(represent.most_references(one.rows, one.panel, settings) == (0, 0) for one in pool),
         "typicality": all(one.rows * (1 + one.panel) < _FEWEST for one in pool),
     }
     if unknown.get(measure):
@@ -80,20 +108,20 @@ def ranking(config: selection.Config, spec: Spec, endpoint: Endpoint, pool: Sequ
         )
 
 
-def _in_context(config: selection.Config, pool: Sequence[Candidates]) -> None:
-    shown = config.represent
-    items = validation.read(shown.validation)
+def _in_context(settings: Selection, pool: Sequence[Candidates]) -> None:
+    file = settings.validation or ""
+    items = validation.read(file)
     for one in pool:
-        validation.of(items, one.culture, shown.validation)
+        validation.of(items, one.culture, file)
     most = max((one.rows for one in pool), default=0)
-    if config.rank.ranking == "score" and min(config.rank.budget, most) > shown.centers:
+    if settings.ranking == "score" and min(settings.budget, most) > settings.centers:
         raise InputError(
-            f"in_context measures at most {shown.centers} rows a culture (--centers), and --budget asks for"
-            f" {config.rank.budget} of {most}; raise --centers or lower --budget."
+            f"in_context measures at most {settings.centers} rows a culture (--centers), and --budget asks for"
+            f" {settings.budget} of {most}; raise --centers or lower --budget."
         )
 
 
-def building(config: selection.Config, spec: Spec, endpoint: Endpoint, where: engine.Config, out: Path) -> None:
+def building(settings: Selection, spec: Spec, endpoint: Endpoint, out: Path | str | None) -> None:
     """See that what selection needs is there before candidates are paid for.
 
     An embedder that made the vectors in `out` is not loaded once more.
@@ -102,10 +130,11 @@ def building(config: selection.Config, spec: Spec, endpoint: Endpoint, where: en
         EndpointError: an endpoint needs a key.
         InputError: the embedder cannot be loaded or has no price, or Ray is not installed.
     """
-    engine.connect(where)
-    if config.embed.embedder == embed.GIVEN:
+    engine.connect(settings.engine)
+    if settings.embedder == GIVEN:
         raise InputError("embedder is given, but new candidates have no vectors yet; name one that makes them.")
-    embed.check(config.embed, endpoint, load=not is_local(spec) and not _embedded_with(out, config.embed.embedder))
+    made = out is not None and _embedded_with(Path(out), settings.embedder)
+    embed.check(settings.embedder, endpoint, load=not is_local(spec) and not made)
 
 
 def pushing(push: str, release: Path, version: str) -> None:
@@ -123,6 +152,7 @@ def pushing(push: str, release: Path, version: str) -> None:
     """
     from huggingface_hub import get_token
 
+    # the Hub's client
     from caredio.publishing import hub, metadata
     from caredio.publishing.release import RECORD
 
@@ -136,7 +166,7 @@ def pushing(push: str, release: Path, version: str) -> None:
 
 def _addressed(spec: Spec, endpoint: Endpoint, embedders: Sequence[str]) -> None:
     """See that a model uses the address; without --model, the embedded one would be asked instead."""
-    if endpoint.base_url and is_local(spec) and not any(name.startswith(embed.ENDPOINT) for name in embedders):
+    if endpoint.base_url and is_local(spec) and not any(name.startswith(ENDPOINT) for name in embedders):
         raise InputError(f"--base-url {endpoint.base_url} is given without --model; name the model that it serves.")
 
 

@@ -1,6 +1,6 @@
 """Why rows are dropped, and what to change where that leaves none.
 
-A row's `drop_reason` comes from the answer (`llm/ask.py`), a check of its text (`synthesis/checks.py`), the stage that
+A row's `drop_reason` comes from the answer (`llm/rows.py`), a check of its text (`synthesis/checks.py`), the stage that
 compares it with others, or the endpoint.
 """
 
@@ -18,7 +18,7 @@ ADVICE = (  # the first pattern that a reason matches
     (r"truncated", "answers were cut off (finish_reason length): raise --max-tokens, which thinking uses up too"),
     (r"reasoning", "thinking did not end in an answer: raise --max-tokens or turn thinking off at the endpoint"),
     (
-        r"not JSON|JSON does not fit",
+        r"(?i:not[_ ]json|json[_ ]does[_ ]not[_ ]fit)",
         "the model does not keep to the JSON schema: try --json-mode prompt or another model",
     ),
     (r"content_filter", "the endpoint's filter refuses these prompts: choose other topics or another endpoint"),

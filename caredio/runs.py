@@ -4,6 +4,7 @@
                                     cultures, topics and prompts that were used; what all commands spent
     runs/x/<stage>/*.parquet        the stage's table
     runs/x/<stage>/rejects/*.parquet   the rows it gave up, with drop_reason
+    runs/x/prompts/*.txt            the prompts that were used, for later commands; a file that is changed counts
     runs/x/.new/<stage>/            a table that waits to take the place of another
 
 A stage whose fingerprint is that of a finished entry is read, not run. The fingerprint is of what changes its result
@@ -42,13 +43,13 @@ from datasets import Dataset, Features
 from filelock import FileLock, Timeout
 
 from caredio import cultures as culture_files
-from caredio import disk, features, fingerprints, prompts, reasons
+from caredio import disk, features, fingerprints, packages, prompts, reasons
 from caredio import topics as topic_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.llm import journal
-from caredio.llm.budget import Budget
 from caredio.llm.journal import Journal
+from caredio.llm.limits import Budget
 from caredio.llm.model import Model
 from caredio.topics import Topic
 
@@ -57,6 +58,7 @@ log = logging.getLogger("caredio")
 _ROWS = 10_000  # of a row group, which is encoded at once
 _PART = 1 << 20  # bytes hashed at once
 _NEW = ".new"
+PROMPTS = "prompts"
 _SYNTHESIZED = ("questions", "answers", "adapted", "isolated", "contrasted", "candidates")
 _WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate"}  # stage -> command; else select
 
@@ -121,6 +123,7 @@ class Run:
         self._beside: dict[str, Any] = _waiting(self._new / "run.json")
         self._held: list[str] = []  # stages of this command that wait
         self._touched: set[str] = set()  # stages of this command
+        self._prompts_used: dict[str, str] = {}  # texts of the prompts of this command
         self._checked: set[tuple[Path, str]] = set()  # folders whose files were compared with their hash
         self.stages = dict(self._standing)
         self.used = dict(self._kept_used)
@@ -133,15 +136,24 @@ class Run:
             self._end_spending()
             if kind is None:
                 if self._held or self.used != self._kept_used:
-                    self._kept_used = dict(self.used)
+                    self._keep_used()
                     self._settle(self._held)
                 self._clean()
         finally:
             self._release()
 
     def charge(self, budget: Budget) -> None:
-        """Write down what `budget` spends from now on, as it happens; run.json adds up the commands on this run."""
+        """Write down what `budget` spends from now on, as it happens; run.json adds up the commands on this run.
+
+        Raises:
+            InputError: another run is charged with it at this moment.
+        """
         if self._budget is None and self._lock:
+            if budget.journal is not None:
+                raise InputError(
+                    f"{budget.journal.path.parent}: is charged with what this Endpoint spends until its command ends;"
+                    " give each run that goes on at the same time an Endpoint of its own."
+                )
             self._budget = budget
             budget.journal = Journal(journal.file_of(self._spending, self.path))
 
@@ -149,8 +161,12 @@ class Run:
         if self._budget and self._budget.journal:
             self._budget.journal.close()
             self._budget.journal = None
-        self._budget = None
+        charged, self._budget = self._budget is not None, None
         self._add_spending()
+        if charged and (models := self._spending["models"]):
+            calls, tokens, dollars = journal.totals(models)
+            cost = "" if dollars is None else f", ${dollars:,.4f}"
+            log.info("spent by all commands on this run: %s calls, %s tokens%s", f"{calls:,}", f"{tokens:,}", cost)
 
     def _add_spending(self) -> None:
         if (total := journal.added(self._spending, self.path)) != self._spending:
@@ -229,7 +245,8 @@ class Run:
         if table is not None and source is not None:
             before = self.stages["candidates"]["made_from"].get("source") or {}
             there = [(one.get("table"), one.get("place", source.get("place"))) for one in (source, before)]
-            if there[0] == there[1] or source.get("sha256", 0) == before.get("sha256", 1):
+            named = "place" in source or "commit" in source  # a table in memory is known by its content alone
+            if (named and there[0] == there[1]) or source.get("sha256", 0) == before.get("sha256", 1):
                 return
         holds = "what `caredio synthesize` wrote" if table is None else f"the candidates of {table or 'a table'}"
         raise InputError(f"{self.path}: holds {holds}, which this command would replace; name another --out.")
@@ -258,6 +275,18 @@ class Run:
         self.used["cultures"] = _plain([asdict(culture) for culture in cultures.values()])
         if topics is not None:
             self.used["topics"] = [asdict(topic) for topic in topics.values()]
+
+    def report(self) -> dict[str, Any]:
+        """Stage -> rows, what was dropped and why, seconds, usage and cost, and what else the stage reports."""
+        left_out = ("fingerprint", "made_from", "sha256", "complete")
+        return {
+            name: {key: value for key, value in entry.items() if key not in left_out}
+            for name, entry in self.stages.items()
+        }
+
+    def hashes(self) -> dict[str, str]:
+        """Stage -> the hash of its table."""
+        return {name: entry["sha256"] for name, entry in self.stages.items()}
 
     def holds(self, name: str, **made_from: Any) -> bool:
         """Whether a finished stage was made as `stage`, given the same, would make it."""
@@ -301,7 +330,7 @@ class Run:
         record, fingerprint = self._made_from(columns=columns, model=model, **made_from)
         self._touched.add(name)
         if self._holds(name, fingerprint) or self._take_up(name, fingerprint):
-            self._note(record)
+            self._note(record, made_from.get("prompts_from"))
             entry = self.stages[name]
             log.info("%-10s %6d rows, unchanged", name, entry["rows"])
             reasons.require_left(name, entry["rows"], entry["dropped"])
@@ -339,9 +368,9 @@ class Run:
             "made_from": record,
         }
         self._save_beside()
-        self._note(record)
+        self._note(record, made_from.get("prompts_from"))
         self._place(name, grows)
-        log.info("%-10s %6d rows%s in %.0f s", name, rows, _told(drops), time.monotonic() - started)
+        log.info("%-10s %6d rows%s in %.0f s", name, rows, _drops_in_words(drops), time.monotonic() - started)
         reasons.require_left(name, rows, drops)  # the rejects stand in the folder
         return read(self._files(name))
 
@@ -350,8 +379,10 @@ class Run:
         columns: Features | None = None,
         after: Sequence[str] = (),
         config: Any = None,
+        counts: Any = None,
         model: Model | None = None,
         prompt: str | Sequence[str] = (),
+        prompts_from: str | None = None,
         source: str | dict[str, Any] = "",
         code: Sequence[ModuleType] = (),
     ) -> tuple[dict[str, Any], str]:
@@ -360,13 +391,15 @@ class Run:
         Args:
             columns: the table's Features.
             after: stages whose tables it reads.
-            config: the stage's Config (or several).
+            config: its settings, for the record.
+            counts: what of them changes its result; by default all.
             model: the model it asks.
             prompt: the prompt file it uses, or several.
+            prompts_from: the folders that they are taken from first.
             source: hash of other input, alone or in a description of it.
             code: modules that compute it, whose constants count.
         """
-        asked = [prompts.load(name) for name in ([prompt] if isinstance(prompt, str) else prompt)]
+        asked = [prompts.load(name, prompts_from) for name in ([prompt] if isinstance(prompt, str) else prompt)]
         spec = {**asdict(model.spec), **({"seed": model.seed} if model.seed else {})} if model else None
         made_from = {
             "inputs": {stage: self.stages[stage]["sha256"] for stage in after},
@@ -379,23 +412,31 @@ class Run:
         known_by = source
         if isinstance(source, dict) and "sha256" in source:  # whatever the file is called, and wherever it lies
             known_by = {key: value for key, value in source.items() if key not in ("table", "place")}
-        counts = {
+        hashed = {
             **made_from,
             "source": known_by,
-            "config": fingerprints.counted(config),
+            "config": fingerprints.counted(config if counts is None else counts),
             "model": fingerprints.counted(spec),
             "columns": repr(columns),
             "constants": fingerprints.constants([*code, *_answering(model)]),
             "weights": [module.weights() for module in _answering(model) if hasattr(module, "weights")],
         }
-        fingerprint = hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
-        return made_from | {"prompts": [one.name for one in asked]}, fingerprint
+        fingerprint = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+        own = [one.name for one in asked if not one.shipped]
+        return made_from | {"prompts": [one.name for one in asked], "own_prompts": own}, fingerprint
 
-    def _note(self, record: dict[str, Any]) -> None:
+    def _note(self, record: dict[str, Any], prompts_from: str | None) -> None:
         """Keep the texts of a stage's prompts."""
-        texts = {name: prompts.load(name).text for name in record["prompts"]}
+        texts = {name: prompts.load(name, prompts_from).text for name in record["prompts"]}
         if texts:
+            self._prompts_used |= texts
             self.used["prompts"] = {**self.used.get("prompts", {}), **texts}
+
+    def _keep_used(self) -> None:
+        """Let later commands know what this one used: its prompts as files, which a user may change."""
+        self._kept_used = dict(self.used)
+        if self._prompts_used:
+            prompts.keep(self.path / PROMPTS, self._prompts_used)
 
     def _take_up(self, name: str, fingerprint: str) -> bool:
         """Take up a table that waits since a command that failed, if it is what is wanted."""
@@ -416,7 +457,7 @@ class Run:
             self._held += [] if name in self._held else [name]
             return
         if not self._kept_used:
-            self._kept_used = dict(self.used)
+            self._keep_used()
         self._settle([name])
 
     def _settle(self, stages: Iterable[str]) -> None:
@@ -457,7 +498,7 @@ class Run:
         record = {
             "caredio": version(),
             "python": platform.python_version(),
-            "packages": {name: metadata.version(name) for name in ("datasets", "transformers", "torch", "openai")},
+            "packages": packages.versions("datasets", "transformers", "torch", "openai"),
             "stages": self._standing,
             "used": self._kept_used,
             "spending": self._spending,
@@ -467,7 +508,7 @@ class Run:
 
 
 def known(
-    out: Path | str, cultures_file: Path | str | None = None, topics_file: Path | str | None = None
+    out: Path | str | None, cultures_file: Path | str | None = None, topics_file: Path | str | None = None
 ) -> tuple[dict[str, Culture], dict[str, Topic]]:
     """All cultures and topics that a synthesis into `out` knows: the shipped ones and a file's.
 
@@ -476,12 +517,18 @@ def known(
     Raises:
         InputError: a file is not what was wanted, or the run's record is damaged.
     """
-    used = _record(Path(out) / "run.json").get("used", {})
+    used = _record(Path(out) / "run.json").get("used", {}) if out is not None else {}
     cultures, topics = _cultures(used), _topics(used)
     return (
         culture_files.load(cultures_file) if cultures_file or not cultures else cultures,
         topic_files.load(topics_file) if topics_file or not topics else topics,
     )
+
+
+def prompt_folders(out: Path | str | None, given: str | None) -> str | None:
+    """Where a command on a run takes its prompts from: the folders it was given, then those of the run."""
+    own = Path(out) / PROMPTS if out is not None else None
+    return prompts.JOIN.join(filter(None, (given, str(own) if own and own.is_dir() else ""))) or None
 
 
 def _record(file: Path) -> dict[str, Any]:
@@ -497,6 +544,9 @@ def _record(file: Path) -> dict[str, Any]:
         for stage, entry in record["stages"].items():
             entry["fingerprint"], entry["complete"], entry["rows"], entry["sha256"]
             entry["made_from"]["inputs"].items()
+            if isinstance(entry["made_from"].get("source"), dict) and "config" in entry["made_from"]["source"]:
+                entry["made_from"]["source"]["dataset_config"] = entry["made_from"]["source"].pop("config")  # older
+            entry["made_from"]["config"] = _flat(entry["made_from"].get("config"))
             if stage.endswith("candidates") and (source := entry["made_from"].get("source")):
                 source.items()
         _cultures(record.get("used", {})), _topics(record.get("used", {}))
@@ -507,6 +557,25 @@ def _record(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{file}: is not a run's record; remove it or name another --out.") from None
     return record
+
+
+# groups of settings in older records
+_GROUPS = frozenset(
+    (
+        *("questions", "roleplay", "adapt", "contrast", "personas", "optimize", "checks"),
+        *("match", "embed", "cluster", "represent", "distinct", "rank"),
+    )
+)
+
+
+def _flat(config: Any) -> Any:
+    """A stage's settings by name, out of a record that has them in groups too."""
+    if not isinstance(config, dict):
+        return config
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= _flat(value) if key in _GROUPS and isinstance(value, dict) else {key: value}
+    return found
 
 
 def _waiting(file: Path) -> dict[str, Any]:
@@ -611,7 +680,7 @@ def _plain(config: Any) -> Any:
     return config
 
 
-def _told(drops: Counter[str]) -> str:
+def _drops_in_words(drops: Counter[str]) -> str:
     if not drops:
         return ""
     reasons = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())

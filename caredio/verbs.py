@@ -1,141 +1,371 @@
-"""What the command line does, as Python functions with the same names and settings.
-
-Settings are the fields of the stages' Configs, of `Spec` and of `Endpoint`: `per_topic=3`, `model="gpt-4.1-mini"`,
-`budget=200`; `caredio build --help` lists them. A name that several stages share sets all of them.
-"""
+"""What the verbs do: `Synthesizing`, `Selecting` and `Building` check their arguments, then are planned or run."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+import inspect
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any
 
+from datasets import Dataset
+
+from caredio import configuration, features, messages, preflight, runs, yamlfile
+from caredio import prompts as prompt_files
+from caredio.api import Table, settings_of
 from caredio.errors import InputError
-from caredio.llm.spec import EMBEDDED
+from caredio.evaluation.settings import Settings as Evaluation
+from caredio.llm.model import connect
+from caredio.llm.plan import Plan, is_local
+from caredio.llm.rows import likelihoods
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import LOCAL_MODEL, Spec
+from caredio.publishing import hub, release
+from caredio.publishing.settings import Settings as Release
+from caredio.result import Result
+from caredio.runs import Run
+from caredio.selection import calibrate as calibration
+from caredio.selection import engine, match, source
+from caredio.selection import plan as selection_plan
+from caredio.selection.calibrate import Calibration
+from caredio.selection.conditioning import Conditioning, probe
+from caredio.selection.embedders import ENDPOINT
+from caredio.selection.pipeline import SCORED, candidates_and_vectors, select
+from caredio.selection.settings import Settings as Selection
+from caredio.settings import fill, names, view
+from caredio.synthesis import plan as synthesis_plan
+from caredio.synthesis.pipeline import STAGES, synthesize
+from caredio.synthesis.settings import Settings as Synthesis
+from caredio.training import views
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from caredio.llm.client import Endpoint
-    from caredio.llm.plan import Plan
-    from caredio.runs import Run
-    from caredio.selection import match
-    from caredio.selection.calibrate import Calibration
+_RANKED = ("ranked", "scored", "vectors", "preference")
 
 
-def synthesize(
-    out: Path | str | Run,
-    cultures: Sequence[str] | None = None,
-    topics: Sequence[str] | None = None,
-    *,
-    cultures_file: Path | str | None = None,
-    topics_file: Path | str | None = None,
-    store: Path | str | None = None,
-    dry_run: bool = False,
-    endpoint: Endpoint | None = None,
-    **settings: Any,
-) -> Dataset | Plan:
-    """Write candidates for `cultures` on `topics` (all when None) into the run folder `out`.
+class Synthesizing:
+    """A synthesis whose arguments are checked: its plan, or its run."""
 
-    Args:
-        out: the folder, or one that is open.
-        cultures, topics: slugs and topic ids.
-        cultures_file, topics_file: YAML whose entries add to or override the shipped ones; by default those that the
-            run was built with, if it was built before.
-        store: file of stored answers; by default one for all runs of this user.
-        dry_run: return the plan of calls, tokens and cost instead, and spend nothing.
-        endpoint: how to reach models, in place of its settings; what is given one object shares its limits.
+    def __init__(
+        self,
+        cultures: Sequence[str] | None,
+        topics: Sequence[str] | None,
+        out: Path | str | None,
+        cultures_file: Path | str | None,
+        topics_file: Path | str | None,
+        store: Path | str | None,
+        endpoint: Endpoint | None,
+        given: dict[str, Any],
+    ) -> None:
 
-    Returns:
-        `features.CANDIDATES`, or the plan.
+        _check_paths(out=out, cultures_file=cultures_file, topics_file=topics_file, store=store)
+        _check_prompts(given, out, [name for stage in STAGES for name in stage.prompts])
+        self.settings, self.selection, self.spec, own_endpoint = fill([Synthesis, Selection, Spec, Endpoint], given)
+        self.out, self.store, self.endpoint = out, store, _endpoint(endpoint, own_endpoint)
+        self.files = {"cultures_file": cultures_file, "topics_file": topics_file, "store": store}
+        self.known, self.known_topics = runs.known(out, cultures_file, topics_file)
+        self.targets = yamlfile.pick(_listed(cultures, "cultures"), self.known, "culture")
+        self.topics = yamlfile.pick(_listed(topics, "topics"), self.known_topics, "topic")
+        self.planned = synthesis_plan.plan(
+            self.targets, self.topics, self.known, self.settings, self.selection, self.spec, self.endpoint.batch
+        )
+        preflight.writing(self.settings, self.selection, self.spec, self.endpoint, self.planned.candidates)
+
+    def plan(self) -> Plan:
+        return self.planned
+
+    def run(self, run: Run, probed: bool = False) -> Dataset:
+        """Its candidates.
+
+        Args:
+            probed: see first that the model returns log-probabilities, which what follows reads.
+        """
+
+        model = connect(self.spec, self.endpoint, self.store, self.settings.seed)
+        run.charge(self.endpoint.budget)
+        if probed or self.settings.reads_likelihood:
+            likelihoods([probe(Conditioning(prompts=self.settings.prompts))], model, "log-probabilities")
+        return synthesize(
+            run,
+            model,
+            self.targets,
+            self.topics,
+            self.known,
+            self.settings,
+            self.selection,
+            self.endpoint,
+            self.known_topics,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """What it was given besides settings."""
+        cultures, topics = [one.slug for one in self.targets], [one.topic_id for one in self.topics]
+        return {"cultures": cultures, "topics": topics, **self.files}
+
+    def rooms(self) -> list[Any]:
+        """Its settings."""
+        return [self.settings, self.selection, self.spec, self.endpoint]
+
+    def result(self) -> Result:
+        return _made("synthesize", self, ("candidates",))
+
+
+class Selecting:
+    """A selection whose arguments are checked: its plan, or its run."""
+
+    def __init__(
+        self,
+        data: Table | None,
+        out: Path | str | None,
+        push: str | None,
+        private: bool,
+        store: Path | str | None,
+        endpoint: Endpoint | None,
+        given: dict[str, Any],
+    ) -> None:
+
+        _check_paths(out=out, store=store)
+        if data is None and out is None:
+            raise InputError("nothing to rank: give a table, or with out= the run folder that holds candidates.")
+        _check_prompts(given, out, ())
+        self.settings, self.release, self.spec, own_endpoint = fill([Selection, Release, Spec, Endpoint], given)
+        self.out, self.push, self.private, self.store = out, push, private, store
+        self.data = data if isinstance(data, (str, Path)) else None
+        self.endpoint = _endpoint(endpoint, own_endpoint)
+        _described(self.settings, self.release, data is not None, push)
+        if push:
+            if out is None:
+                raise InputError("push needs a run folder, as the release is written there first; give out=.")
+            preflight.pushing(push, Path(out) / "release", self.release.version)
+        self.rows, self.record = _table(data, self.settings)
+        preflight.served(self.endpoint, (self.settings.embedder,))
+        preflight.ranking(self.settings, self.spec, self.endpoint)
+        self.asks = self.settings.asks or self.settings.embedder.startswith(ENDPOINT)
+        if self.settings.asks:
+            _load_prompts(SCORED.prompts, self.settings.prompts)
+        if self.asks:
+            candidates = _candidates(out, self.rows, self.settings)
+            preflight.measuring(self.settings, selection_plan.pool(candidates))
+
+    def plan(self) -> Plan:
+
+        candidates = _candidates(self.out, self.rows, self.settings, warn=True)
+        steps = selection_plan.steps(candidates, self.settings, self.spec)
+        return Plan(self.spec.model, steps, self.endpoint.batch, is_local(self.spec))
+
+    def run(self, run: Run) -> Dataset:
+        return _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
+
+    def arguments(self) -> dict[str, Any]:
+        """What it was given besides settings; a table in memory has no name to repeat it by."""
+        return {"data": self.data, "store": self.store}
+
+    def rooms(self) -> list[Any]:
+        """Its settings."""
+        return [self.settings, *([self.spec, self.endpoint] if self.asks else [])]
+
+    def result(self) -> Result:
+        made = _made("select", self, _RANKED, create=self.rows is not None)
+        if self.push and made.path:
+            publish(made.path, push=self.push, private=self.private, given=_options(self.release))
+        return made
+
+
+class Building:
+    """A synthesis and a selection whose arguments are checked: their plan, or their run."""
+
+    def __init__(
+        self,
+        cultures: Sequence[str] | None,
+        topics: Sequence[str] | None,
+        out: Path | str | None,
+        cultures_file: Path | str | None,
+        topics_file: Path | str | None,
+        push: str | None,
+        private: bool,
+        store: Path | str | None,
+        endpoint: Endpoint | None,
+        given: dict[str, Any],
+    ) -> None:
+
+        self.out, self.push, self.private = out, push, private
+        everything = [Synthesis, Selection, Spec, Endpoint, Release]
+        _, self.settings, _, own_endpoint, self.release = fill(everything, given)
+        _described(self.settings, self.release, table=False, push=push)
+        endpoint = _endpoint(endpoint, own_endpoint)
+        writing = {name: given[name] for name in given if name in names([Synthesis, Selection, Spec])}
+        self.writing = Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, writing)
+        self.settings = dataclasses.replace(self.settings, prompts=self.writing.settings.prompts)
+        preflight.ranking(self.settings, self.writing.spec, endpoint)
+        if self.settings.asks:
+            _load_prompts(SCORED.prompts, self.settings.prompts)
+        preflight.measuring(self.settings, self.writing.planned.candidates)
+
+    def plan(self) -> Plan:
+
+        planned, spec = self.writing.planned, self.writing.spec
+        probing = self.settings.measures_likelihood and not self.writing.settings.reads_likelihood
+        probe = selection_plan.probes(self.settings.prompts, spec) if probing else ()
+        steps = (*probe, *planned.steps, *selection_plan.expected(planned.candidates, self.settings, spec))
+        return dataclasses.replace(planned, steps=steps)
+
+    def run(self, run: Run) -> Dataset:
+        writing = self.writing
+        writing.run(run, self.settings.measures_likelihood)
+        return _rank(run, self.settings, writing.spec, writing.endpoint, writing.store)
+
+    def arguments(self) -> dict[str, Any]:
+        """What it was given besides settings."""
+        return self.writing.arguments()
+
+    def rooms(self) -> list[Any]:
+        """Its settings."""
+        return [self.writing.settings, self.settings, self.writing.spec, self.writing.endpoint]
+
+    def result(self) -> Result:
+
+        preflight.building(self.settings, self.writing.spec, self.writing.endpoint, self.out)
+        if self.push:
+            if self.out is None:
+                raise InputError("push needs a run folder, as the release is written there first; give out=.")
+            preflight.pushing(self.push, Path(self.out) / "release", self.release.version)
+        made = _made("build", self, ("candidates", *_RANKED))
+        if self.push and made.path:
+            publish(made.path, push=self.push, private=self.private, given=_options(self.release))
+        return made
+
+
+def plan(verb: str, given: dict[str, Any]) -> Plan:
+    """The plan of a verb with these arguments, by name.
 
     Raises:
-        CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
+        InputError: the verb asks no model, or as the verb raises.
     """
-    from caredio import preflight, runs, synthesis, yamlfile
-    from caredio.llm.client import Endpoint
-    from caredio.llm.model import connect
-    from caredio.llm.spec import Spec
-    from caredio.synthesis.plan import plan
-
-    config, spec, reached = fill([synthesis.Config, Spec, Endpoint], settings)
-    endpoint = _endpoint(endpoint, reached)
-    known, known_topics = runs.known(_path(out), cultures_file, topics_file)
-    targets = yamlfile.pick(cultures, known, "culture")
-    asked = yamlfile.pick(topics, known_topics, "topic")
-    planned = plan(targets, asked, known, config, spec, endpoint.batch)
-    preflight.writing(config, spec, endpoint, planned.candidates)
-    if dry_run:
-        return planned
-    model = connect(spec, endpoint, store, config.questions.seed)
-    with _opened(out) as run:
-        run.charge(endpoint.budget)
-        return synthesis.synthesize(run, model, targets, asked, known, config, endpoint, known_topics)
+    prepare = {"synthesize": Synthesizing, "select": Selecting, "build": Building}.get(verb)
+    if prepare is None:
+        raise InputError("only synthesize, select and build ask a model; plan takes one of them.")
+    own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}
+    return prepare(**own, given=given).plan()
 
 
-def select(
-    out: Path | str | Run,
-    table: Path | str | None = None,
-    *,
-    push: str = "",
-    private: bool = False,
-    store: Path | str | None = None,
-    dry_run: bool = False,
-    endpoint: Endpoint | None = None,
-    **settings: Any,
-) -> Dataset | Plan:
-    """Rank the candidates of the run folder `out`, or the rows of a table of one's own, within each culture.
-
-    Args:
-        out: the folder, or one that is open.
-        table: parquet, csv, json or jsonl file, or `owner/name` of a dataset on the Hub, with a question, a response
-            and a culture in each row.
-        push: `owner/name` on the Hub, to `publish` the ranked split there; empty does not.
-        private: visibility of a repository this creates.
-        store: file of stored answers, for scores that ask a model; by default one for all runs of this user.
-        dry_run: return the plan of the calls that scores make of a model instead, and spend nothing.
-        endpoint: as `synthesize` takes it.
-
-    Returns:
-        `features.RANKED`, or the plan. `out` holds it as `ranked/`, and the preference pairs as `preference/`, one
-        config a culture.
-
-    Raises:
-        CaredioError: one sentence on what to mend.
-    """
-    from caredio import preflight, selection
-    from caredio.llm.client import Endpoint
-    from caredio.llm.model import connect
-    from caredio.llm.plan import Plan, is_local
-    from caredio.llm.spec import Spec
-    from caredio.publishing import release
-    from caredio.selection import embed, engine, source
-    from caredio.selection import plan as plans
-    from caredio.training import views
-
-    reading, config, releasing, spec, reached, where = fill(
-        [source.Config, selection.Config, release.Config, Spec, Endpoint, engine.Config], settings
-    )
-    endpoint = _endpoint(endpoint, reached)
-    _described(reading, releasing, table is not None, push)
-    if push:
-        preflight.pushing(push, _path(out) / "release", releasing.version)
-    rows, record = source.run(str(table), reading) if table else (None, None)
-    if dry_run or config.asks or config.embed.embedder.startswith(embed.ENDPOINT):
-        candidates = _candidates(out, rows, config.match, warn=dry_run)
-        preflight.ranking(config, spec, endpoint, plans.pool(candidates))
-        if dry_run:
-            return Plan(spec.model, plans.steps(candidates, config, spec), endpoint.batch, is_local(spec))
-    model = connect(spec, endpoint, store, config.match.seed) if config.asks else None
+def calibrate(
+    data: Table | None, out: Path | str | None, endpoint: Endpoint | None, given: dict[str, Any]
+) -> Calibration:
+    """As `api.calibrate`."""
+    chosen, own_endpoint = fill([Selection, Endpoint], given)
+    endpoint = _endpoint(endpoint, own_endpoint)
+    rows, record = _table(data, chosen)
+    if chosen.embedder.startswith(ENDPOINT):
+        calibration.cultures(_candidates(out, rows, chosen))  # too few are known before vectors are paid for
     with _opened(out, create=rows is not None) as run:
         run.charge(endpoint.budget)
-        ranked = selection.select(run, config, rows, record, model, endpoint, where)
-        run.stage("preference", lambda: views.preference(ranked), after=["ranked"], code=[views], split_by="culture")
+        candidates, vectors = candidates_and_vectors(
+            run, chosen, rows, record, endpoint, engine.connect(chosen.engine), aside="calibration"
+        )
+        return calibration.run(candidates, vectors, view("calibrated", chosen))
+
+
+def evaluate(
+    cultures: Sequence[str] | None,
+    out: Path | str | None,
+    model: str,
+    trained: Path | str | None,
+    given: dict[str, Any],
+) -> Result:
+    """As `api.evaluate`."""
+    # lm-eval, torch and peft
+    from caredio.evaluation import ledger, results, systems
+    from caredio.llm.local import model_path
+
+    (chosen,) = fill([Evaluation], given)
+    systems.installed()
+    with _opened(out, create=out is None) as run:
+        known = run.cultures()
+        slugs, notes = ledger.cultures(run, known, _listed(cultures, "cultures"))
+    yamlfile.pick(slugs, known, "culture")
+    base = str(model_path()) if model == LOCAL_MODEL else model
+    arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
+    if trained:
+        arms.append(systems.trained(Path(trained), base, slugs))
+    asked = results.Evaluation(arms, slugs, chosen, known, notes)
+    with _opened(out) as run:  # a folder that is not there is made once all of that is right
+        found = ledger.evaluate(run, asked)
+    if out is not None:
+        _repeatable("evaluate", Path(out), {"cultures": slugs, "model": model, "trained": trained}, [chosen])
+    return Result({"results": found}, run.report(), None if out is None else Path(out))
+
+
+def publish(
+    out: Path | str | Result,
+    to: Path | str | None = None,
+    model: Path | str | None = None,
+    push: str | None = None,
+    private: bool = False,
+    cultures_file: Path | str | None = None,
+    given: dict[str, Any] | None = None,
+) -> Path:
+    """As `api.publish`."""
+    if not isinstance(out, (str, Path, Result)):
+        raise InputError(f"out is {out!r}; give a run folder, or the result of a verb that wrote one.")
+    if isinstance(out, Result):
+        out = _published(out)
+    (chosen,) = fill([Release], given or {})
+    trained = Path(model) if model else None
+    folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
+    name = push or folder.as_posix()
+    with Run(out, create=False) as run:
+        if trained:
+            measured = run.table("results") if "results" in run.stages else None
+            release.model(trained, folder, chosen, measured, name)
+        else:
+            for stage in ("ranked", "scored", "vectors"):
+                run.check(stage)  # before the folder of a release is made
+            release.dataset(run, folder, chosen, run.cultures(cultures_file), name)
     if push:
-        publish(_path(out), push=push, private=private, **dataclasses.asdict(releasing))
+        hub.push(folder, push, "model" if trained else "dataset", private)
+    return folder
+
+
+def _rank(
+    run: Run,
+    settings: Selection,
+    spec: Spec,
+    endpoint: Endpoint,
+    store: Path | str | None,
+    rows: Dataset | None = None,
+    record: dict[str, Any] | None = None,
+) -> Dataset:
+
+    model = connect(spec, endpoint, store, settings.seed) if settings.asks else None
+    run.charge(endpoint.budget)
+    ranked = select(run, settings, rows, record, model, endpoint)
+    views.STAGE.run(run, lambda: views.preference(ranked))
     return ranked
+
+
+def _made(
+    verb: str, prepared: Synthesizing | Selecting | Building, tables: Sequence[str], create: bool = True
+) -> Result:
+    """The result of a verb: of a run folder it reads the tables when they are asked for, else it holds them."""
+
+    out = prepared.out
+    with _opened(out, create) as run:
+        prepared.run(run)
+        if out is None:
+            return Result({name: run.table(name) for name in tables}, run.report(), None)
+        hashes = run.hashes()
+    _repeatable(verb, Path(out), prepared.arguments(), prepared.rooms())
+    return Result(dict.fromkeys(tables), run.report(), Path(out), hashes)
+
+
+def _repeatable(verb: str, out: Path, arguments: dict[str, Any], rooms: Sequence[Any]) -> None:
+    """Write the YAML that repeats a verb into its run folder."""
+
+    taken = {one.name for _, one in settings_of(verb)}
+    values = {name: value for room in rooms for name, value in _options(room).items() if name in taken}
+    # relative to the file, so that a folder that is moved keeps its prompts
+    pinned = {"prompts": runs.PROMPTS} if (out / runs.PROMPTS).is_dir() else {}
+    configuration.write(out, verb, {**arguments, **values, **pinned, "out": out})
 
 
 def _endpoint(given: Endpoint | None, settings: Endpoint) -> Endpoint:
@@ -146,305 +376,112 @@ def _endpoint(given: Endpoint | None, settings: Endpoint) -> Endpoint:
     """
     if given is None:
         return settings
+    if not isinstance(given, Endpoint):
+        raise InputError(f"endpoint is {given!r}; give an Endpoint, or the address alone as base_url.")
     own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     if both := [name for name, value in own.items() if value != getattr(type(settings), name)]:
         raise InputError(f"{', '.join(both)} is given beside endpoint, which holds it; give it to the Endpoint.")
     return given
 
 
-def _path(out: Path | str | Run) -> Path:
-    return Path(out) if isinstance(out, (Path, str)) else out.path
+@contextlib.contextmanager
+def _opened(out: Path | str | None, create: bool = True) -> Iterator[Run]:
+    """The run in a folder, or in one that is gone after the block."""
+
+    messages.begin()
+    with messages.only_stage_bars():
+        if out is not None:
+            with Run(out, create) as run:
+                yield run
+        else:
+            with tempfile.TemporaryDirectory(prefix="caredio-") as folder, Run(folder) as run:
+                yield run
 
 
-def _opened(out: Path | str | Run, create: bool = True) -> contextlib.AbstractContextManager[Run]:
-    """The run in a folder until the block ends, or one that whoever opened it will close."""
-    from caredio.runs import Run
+def _table(data: Table | None, settings: Selection) -> tuple[Dataset | None, dict[str, Any] | None]:
+    """The rows of a table of one's own, and their record; None where there is none."""
 
-    return Run(out, create) if isinstance(out, (Path, str)) else contextlib.nullcontext(out)
+    if data is None:
+        return None, None
+    if isinstance(data, Result):
+        data = data.candidates
+    return source.run(str(data) if isinstance(data, (str, Path)) else data, settings)
 
 
-def _candidates(out: Path | str | Run, table: Dataset | None, matching: match.Config, warn: bool = False) -> Dataset:
+def _candidates(out: Path | str | None, table: Dataset | None, settings: Selection, warn: bool = False) -> Dataset:
     """What `select` ranks: the run's candidates, or those of a table of one's own; nothing is written.
 
     Args:
         warn: log what the table's own stage would.
     """
-    from caredio import features
-    from caredio.selection import match
 
     if table is not None:
-        return features.kept(match.run(table, matching, warn))
+        return features.kept(match.run(table, settings, warn))
+    if out is None:
+        raise InputError("nothing to rank: give a table, or with out= the run folder that holds candidates.")
     with _opened(out, create=False) as run:
         return run.table("candidates")
 
 
-def calibrate(
-    out: Path | str, table: Path | str | None = None, *, endpoint: Endpoint | None = None, **settings: Any
-) -> Calibration:
-    """Find the theta that fits an embedder, on the candidates of the run folder `out` or a table of one's own.
-
-    No table of the run is replaced: vectors of another embedder are written to `out/calibration-vectors`.
-
-    Args:
-        table: as `select` takes it.
-        endpoint: as `synthesize` takes it.
-
-    Returns:
-        What clusters look like at each theta; `str` of it is a table, and its `theta` the one to give `select`.
-
-    Raises:
-        CaredioError: one sentence on what to mend.
-    """
-    from caredio import selection
-    from caredio.llm.client import Endpoint
-    from caredio.runs import Run
-    from caredio.selection import calibrate, embed, engine, match, source
-
-    configs = [source.Config, match.Config, embed.Config, calibrate.Config, Endpoint, engine.Config]
-    reading, matching, embedding, config, reached, where = fill(configs, settings)
-    endpoint = _endpoint(endpoint, reached)
-    rows, record = source.run(str(table), reading) if table else (None, None)
-    if embedding.embedder.startswith(embed.ENDPOINT):
-        calibrate.cultures(_candidates(out, rows, matching))  # too few are known before vectors are paid for
-    with Run(out, create=rows is not None) as run:
-        run.charge(endpoint.budget)
-        on = engine.connect(where)
-        candidates, vectors = selection.embedded(
-            run, matching, embedding, rows, record, endpoint, on, aside="calibration"
-        )
-        return calibrate.run(candidates, vectors, config, embedding.embedder)
-
-
-def build(
-    out: Path | str,
-    cultures: Sequence[str] | None = None,
-    topics: Sequence[str] | None = None,
-    *,
-    cultures_file: Path | str | None = None,
-    topics_file: Path | str | None = None,
-    push: str = "",
-    private: bool = False,
-    store: Path | str | None = None,
-    dry_run: bool = False,
-    endpoint: Endpoint | None = None,
-    **settings: Any,
-) -> Dataset | Plan:
-    """`synthesize`, then `select`, in one run folder; takes what both take. Limits are for both together.
-
-    Where it fails, tables that the run held before stay as they were.
-    """
-    from caredio import preflight, selection, synthesis
-    from caredio.llm.client import Endpoint
-    from caredio.llm.spec import Spec
-    from caredio.publishing import release
-    from caredio.selection import engine, source
-    from caredio.selection.plan import expected
-
-    everything = [synthesis.Config, selection.Config, engine.Config, Spec, Endpoint, source.Config, release.Config]
-    _check_names(everything, settings)
-    settings, releasing = _releasing(settings, push)
-    scoring, files = [selection.Config, engine.Config], {"cultures_file": cultures_file, "topics_file": topics_file}
-    config, where, spec, reached = fill([*scoring, Spec, Endpoint], _of([*scoring, Spec, Endpoint], settings))
-    endpoint = _endpoint(endpoint, reached)
-    ranking = _of([*scoring, Spec], settings)
-    writing = {name: settings[name] for name in settings if name not in _of([*scoring, Endpoint], settings)}
-    writing |= {**_of([synthesis.Config, Spec], settings), **files, "store": store, "endpoint": endpoint}
-    planned: Any = synthesize(out, cultures, topics, dry_run=True, **writing)
-    preflight.ranking(config, spec, endpoint, planned.candidates)
-    if dry_run:
-        steps = (*planned.steps, *expected(planned.candidates, config, spec))
-        return dataclasses.replace(planned, steps=steps)
-    preflight.building(config, spec, endpoint, where, Path(out))
-    if push:
-        preflight.pushing(push, Path(out) / "release", fill([release.Config], releasing)[0].version)
-    with _opened(out) as run:
-        synthesize(run, cultures, topics, **writing)
-        ranked = select(run, store=store, endpoint=endpoint, **ranking)
-    if push:
-        publish(out, push=push, private=private, **releasing)
-    return ranked
-
-
-def _releasing(settings: dict[str, Any], push: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of `build` apart from a table's and a release's, and those of the release.
-
-    Raises:
-        InputError: a table or a release is described, and there is none.
-    """
-    from caredio.publishing import release
-    from caredio.selection import source
-
-    reading = _of([source.Config], settings)
-    found = _of([release.Config], settings)
-    own, releasing = fill([source.Config, release.Config], {**reading, **found})
-    _described(own, releasing, table=False, push=push)
-    return {name: settings[name] for name in settings.keys() - reading.keys() - found.keys()}, found
-
-
-def _described(reading: Any, releasing: Any, table: bool, push: str) -> None:
+def _described(reading: Selection, releasing: Release, table: bool, push: str | None) -> None:
     """See that a table or a release that settings describe is there.
 
     Raises:
         InputError: it is not.
     """
-    if not table and reading != type(reading)():
-        raise InputError("a table's columns and splits are told, but no table; name the file or the Hub dataset.")
-    if not push and releasing != type(releasing)():
+
+    if not table and source.described(reading):
+        raise InputError("a table's columns and splits are given, but no table; name the file or the Hub dataset.")
+    if not push and releasing != Release():
         raise InputError("a release is described, but it is published with --push owner/name only.")
 
 
-def evaluate(
-    out: Path | str,
-    cultures: Sequence[str] | None = None,
-    *,
-    model: str = EMBEDDED,
-    trained: Path | str | None = None,
-    **settings: Any,
-) -> Dataset:
-    """Measure a model on CulturalBench: as it is, told to play the part, and trained.
-
-    What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
-
-    Args:
-        out: run folder; `results/` is written there, and the cultures of its ranked split are the default.
-        cultures: slugs.
-        model: base model, by name or folder.
-        trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
-
-    Returns:
-        `features.RESULTS` of these; `evaluation.results.told(table)` makes it readable.
+def _published(result: Result) -> Path:
+    """The folder of a result whose tables still stand there.
 
     Raises:
-        CaredioError: one sentence on what to mend.
+        InputError: it is in memory, or another command wrote them anew.
     """
-    from caredio import yamlfile
-    from caredio.evaluation import ledger, results, systems
-    from caredio.llm.local import model_path
-    from caredio.runs import Run
-
-    (config,) = fill([results.Config], settings)
-    systems.installed()
-    with Run(out, create=False) as run:
-        known = run.cultures()
-        slugs, notes = ledger.cultures(run, known, cultures)
-    yamlfile.pick(slugs, known, "culture")
-    base = str(model_path()) if model == EMBEDDED else model
-    arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
-    if trained:
-        arms.append(systems.trained(Path(trained), base, slugs))
-    asked = results.Evaluation(arms, slugs, config, known, notes)
-    with Run(out) as run:  # a folder that is not there is made once all of that is right
-        return ledger.evaluate(run, asked)
+    if result.path is None:
+        raise InputError("this result is in memory; give the verb that made it a run folder with out=, to publish.")
+    result.ranked  # noqa: B018 (which looks)
+    return result.path
 
 
-def publish(
-    out: Path | str,
-    *,
-    to: Path | str | None = None,
-    model: Path | str | None = None,
-    push: str = "",
-    private: bool = False,
-    cultures_file: Path | str | None = None,
-    **settings: Any,
-) -> Path:
-    """Release the ranked split of the run folder `out`, or a model trained on it, to a folder and to the Hub.
-
-    Args:
-        to: folder of the release; by default `out/release`, or `out/release-<model's folder>`. The same tree as on the
-            Hub: `load_dataset(to, "china")` and `from_pretrained(to)` read it.
-        model: folder a recipe wrote; None releases the dataset.
-        push: `owner/name` on the Hub; empty writes the folder only.
-        private: visibility of a repository this creates.
-        cultures_file: YAML of cultures that the run was not built with, as those of a table.
-
-    Returns:
-        The folder of the release.
+def _check_prompts(given: dict[str, Any], out: Path | str | None, used: Iterable[str]) -> None:
+    """See that the prompts that were given and those of the run that are `used` fit; `given` then names all folders.
 
     Raises:
-        CaredioError: one sentence on what to mend.
+        InputError: one does not.
     """
-    from caredio.publishing import hub, release
-    from caredio.runs import Run
-
-    (config,) = fill([release.Config], settings)
-    trained = Path(model) if model else None
-    folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
-    name = push or folder.as_posix()
-    with Run(out, create=False) as run:
-        if trained:
-            results = run.table("results") if "results" in run.stages else None
-            release.model(trained, folder, config, results, name)
-        else:
-            for stage in ("ranked", "scored", "vectors"):
-                run.check(stage)  # before the folder of a release is made
-            release.dataset(run, folder, config, run.cultures(cultures_file), name)
-    if push:
-        hub.push(folder, push, "model" if trained else "dataset", private)
-    return folder
+    prompt_files.check(given.get("prompts"))
+    given["prompts"] = runs.prompt_folders(out, given.get("prompts"))
+    _load_prompts(used, given["prompts"])
 
 
-def quickstart(out: Path | str = "runs/quickstart", *, push: str = "", version: str = "v0.1.0") -> Path:
-    """Build, train, evaluate and publish three cultures with the embedded models, in minutes and without a key.
+def _load_prompts(names: Iterable[str], folders: str | None) -> None:
+    for name in names:
+        prompt_files.load(name, folders)
 
-    Args:
-        out: run folder; what is finished there is not done again.
-        push: `owner/name` on the Hub, if it is to go there too.
-        version: tag of the release.
 
-    Returns:
-        The folder of the dataset's release.
+def _check_paths(**paths: object) -> None:
+    """See that what is to name a file or folder does.
 
     Raises:
-        CaredioError: one sentence on what to mend.
+        InputError: something is neither text nor a path.
     """
-    from caredio import preflight, walkthrough
-    from caredio.publishing import metadata
-
-    if push:
-        preflight.pushing(push, Path(out) / "release", version)
-        for culture in walkthrough.CULTURES:
-            metadata.check_repo(walkthrough.repository(push, culture))
-    return walkthrough.run(Path(out), version, push)
+    for name, value in paths.items():
+        if value is not None and not isinstance(value, (str, Path)):
+            raise InputError(f"{name} is {value!r}; give a path.")
 
 
-def fields(config: Any) -> list[tuple[str, type, dataclasses.Field[Any]]]:
-    """(name, type, field) of a Config class, those of the Configs it bundles included."""
-    types: dict[str, Any] = get_type_hints(config)
-    found: list[tuple[str, type, dataclasses.Field[Any]]] = []
-    for field in dataclasses.fields(config):
-        kind = types[field.name]
-        found += fields(kind) if dataclasses.is_dataclass(kind) else [(field.name, kind, field)]
-    return found
+def _listed(value: Sequence[str] | None, what: str) -> list[str] | None:
+    if isinstance(value, str):
+        raise InputError(f"{what} is {value!r}, one text; give a list of names, such as [{value!r}].")
+    if value is not None and not isinstance(value, Sequence):
+        raise InputError(f"{what} is {value!r}; give a list of names.")
+    return None if value is None else list(value)
 
 
-def fill(configs: Sequence[type], settings: dict[str, Any]) -> list[Any]:
-    """Each of `configs` from the settings that bear its fields' names.
-
-    Raises:
-        TypeError: a setting is none of theirs.
-    """
-    _check_names(configs, settings)
-    return [_filled(config, settings) for config in configs]
-
-
-def _check_names(configs: Sequence[type], settings: dict[str, Any]) -> None:
-    if unknown := sorted(set(settings) - set(_of(configs, settings))):
-        known = {name for config in configs for name, _, _ in fields(config)}
-        raise TypeError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-
-
-def _filled(config: type, settings: dict[str, Any]) -> Any:
-    types = get_type_hints(config)
-    values = {}
-    for field in dataclasses.fields(config):
-        if dataclasses.is_dataclass(types[field.name]):
-            values[field.name] = _filled(types[field.name], settings)
-        elif field.name in settings:
-            values[field.name] = settings[field.name]
-    return config(**values)
-
-
-def _of(configs: Sequence[type], settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of the settings that bear the names of the Configs' fields."""
-    names = {name for config in configs for name, _, _ in fields(config)}
-    return {name: value for name, value in settings.items() if name in names}
+def _options(settings: Any) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}

@@ -1,4 +1,4 @@
-"""YAML files of named entries, whose mistakes are told by line."""
+"""YAML files of named entries; messages about mistakes name the line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -34,20 +34,36 @@ class _LineLoader(yaml.SafeLoader):
         return mapping
 
 
-def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
-    """Read a YAML list of mappings.
+class Mapped(NamedTuple):
+    """A mapping of a file: key -> value, and key -> the line it stands on."""
 
-    Args:
-        path: the file.
-        types: the type of every key an entry may hold. Entries may leave keys out; the caller
-            decides which it cannot do without, and can name the entry's `__line__`.
+    values: dict[str, Any]
+    lines: dict[str, int]
+
+
+def mapping(path: Path) -> Mapped:
+    """Read a YAML file of `key: value` lines.
 
     Raises:
-        InputError: the file is missing, is not YAML, or holds an entry with an unknown key or a
-            value of another type; the message names file and line.
+        InputError: the file is missing or holds something else; the message names file and line.
     """
+    found = _loaded(path)
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise InputError(f"{path}, line 1: expected 'key: value' lines.")
+    lines = {}
+    node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    for key, _ in node.value if node else ():
+        lines[str(key.value)] = key.start_mark.line + 1
     try:
-        entries = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
+        return Mapped(_plain(found), lines)
+    except RecursionError:
+        raise InputError(f"{path}: a value of the file holds itself.") from None
+
+
+def _loaded(path: Path) -> Any:
+    """What a YAML file holds. Raises as `read` does."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
@@ -61,6 +77,21 @@ def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise InputError(f"{path}, line {line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
+
+
+def read(path: Path, types: Mapping[str, type]) -> list[dict[str, Any]]:
+    """Read a YAML list of mappings.
+
+    Args:
+        path: the file.
+        types: the type of every key an entry may hold. Entries may leave keys out; the caller
+            decides which it cannot do without, and can name the entry's `__line__`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or holds an entry with an unknown key or a
+            value of another type; the message names file and line.
+    """
+    entries = _loaded(path)
     if not isinstance(entries, list):
         raise InputError(f"{path}, line 1: expected a list of entries, each starting with '- '.")
     for number, entry in enumerate(entries, start=1):

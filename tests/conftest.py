@@ -24,10 +24,16 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(scope="session")
+def session_home() -> str:
+    """Folder where the embedded model is unpacked once for all tests of a session."""
+    return _CACHE
+
+
 @pytest.fixture
-def embedded_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def embedded_home(monkeypatch: pytest.MonkeyPatch, session_home: str) -> None:
     """The embedded model unpacked once for all tests of a session."""
-    monkeypatch.setenv("CAREDIO_HOME", _CACHE)
+    monkeypatch.setenv("CAREDIO_HOME", session_home)
 
 
 @pytest.fixture

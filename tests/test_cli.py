@@ -1,6 +1,7 @@
 """The command line: what a user types, what a user gets wrong, and what survives a kill."""
 
 import asyncio
+import inspect
 import json
 import os
 import signal
@@ -10,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from datasets import load_dataset
 from llm_server import LLMServer
 
 import caredio
-from caredio import cli, features, runs, verbs
+from caredio import api, cli, features, prompts, runs
 
 SMALL = ["--cultures", "china,brazil", "--topics", "food,power", "--per-topic", "3", "--neighbours", "2"]
 OWN = [
@@ -76,7 +78,7 @@ def test_build_makes_every_table_and_a_second_build_does_nothing(endpoint, tmp_p
 
 def test_the_ranked_folder_loads_by_culture_best_first(endpoint, tmp_path):
     out = tmp_path / "run"
-    caredio.build(out, ["china", "brazil"], ["food", "power"], model="scripted", per_topic=3, neighbours=2)
+    caredio.build(["china", "brazil"], ["food", "power"], out=out, model="scripted", per_topic=3, neighbours=2)
     china = load_dataset(str(out / "ranked"), "china", split="train", cache_dir=str(tmp_path / "cache"))
     assert china.features == features.RANKED
     assert china["rank"][:] == list(range(1, len(china) + 1))
@@ -171,8 +173,10 @@ def test_a_limit_that_cannot_be_kept_is_told_before_anything_is_asked(endpoint, 
 
 
 def test_a_plan_counts_what_an_endpoint_embeds(tmp_path):
-    wanted = {"model": "gpt-4.1-mini", "embedder": "openai:text-embedding-3-small", "dry_run": True, "batch": True}
-    plan = caredio.build(tmp_path, ["china", "brazil"], ["food"], per_topic=10, optimize_rounds=1, **wanted)
+    wanted = {"model": "gpt-4.1-mini", "embedder": "openai:text-embedding-3-small", "batch": True}
+    plan = caredio.plan(
+        caredio.build, ["china", "brazil"], ["food"], out=tmp_path, per_topic=10, optimize_rounds=1, **wanted
+    )
     steps = {step.stage: step for step in plan.steps}
     alone = steps["isolated answers"].calls
     embedded = alone - 20  # a culture's own isolated answer is not
@@ -209,9 +213,9 @@ def test_a_table_s_flags_need_a_table(tmp_path, capsys):
 
 
 def test_a_changed_table_is_ranked_anew(tmp_path):
-    caredio.select(tmp_path / "run", own_table(tmp_path))
+    caredio.select(own_table(tmp_path), out=tmp_path / "run")
     more = [*OWN, {**OWN[0], "response": "noodles in soup"}]
-    assert len(caredio.select(tmp_path / "run", own_table(tmp_path, more), theta=0.999)) == 5
+    assert len(caredio.select(own_table(tmp_path, more), out=tmp_path / "run", theta=0.999).ranked) == 5
 
 
 def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys):
@@ -231,31 +235,35 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(endpoint, tmp_path, capsys)
 
 
 def test_a_plan_in_batches_costs_half(tmp_path):
-    wanted = {"model": "gpt-4.1-mini", "dry_run": True}
-    plain, batch = (str(caredio.build(tmp_path, ["china"], **wanted, batch=batch)) for batch in (False, True))
+    wanted = {"model": "gpt-4.1-mini"}
+    plain, batch = (
+        str(caredio.plan(caredio.build, ["china"], out=tmp_path, **wanted, batch=batch)) for batch in (False, True)
+    )
     dollars = [float(text.split("total")[1].split()[3].replace(",", "")) for text in (plain, batch)]
     assert dollars[1] == pytest.approx(dollars[0] / 2, abs=0.01)
-    assert "batch prices of 2025-08-31" in batch
+    assert "batch prices of genai-prices " in batch
 
 
 def test_a_whole_cardset_is_planned_at_once(tmp_path):
     started = time.monotonic()
-    plan = caredio.synthesize(tmp_path, model="gpt-4.1-mini", dry_run=True)
+    plan = caredio.plan(caredio.synthesize, out=tmp_path, model="gpt-4.1-mini")
     assert next(step.calls for step in plan.steps if step.stage == "adapted") == 57_000
     assert time.monotonic() - started < 1
 
 
 def test_a_synthesis_within_a_running_event_loop(endpoint, tmp_path):
     async def notebook():
-        return caredio.synthesize(tmp_path / "run", ["china"], ["food"], model="scripted", per_topic=2, neighbours=1)
+        return caredio.synthesize(
+            ["china"], ["food"], out=tmp_path / "run", model="scripted", per_topic=2, neighbours=1
+        ).candidates
 
     assert len(asyncio.run(notebook())) == 2
 
 
 def test_the_plan_is_what_the_run_then_asks(endpoint, tmp_path):
     wanted = {"model": "scripted", "per_topic": 3, "neighbours": 2, "personas": 2}
-    plan = caredio.build(tmp_path / "run", ["china", "brazil"], ["food", "power"], dry_run=True, **wanted)
-    caredio.build(tmp_path / "run", ["china", "brazil"], ["food", "power"], **wanted)
+    plan = caredio.plan(caredio.build, ["china", "brazil"], ["food", "power"], out=tmp_path / "run", **wanted)
+    caredio.build(["china", "brazil"], ["food", "power"], out=tmp_path / "run", **wanted)
     assert len(endpoint.seen) == plan.total.calls
 
 
@@ -281,6 +289,11 @@ def test_a_killed_build_goes_on_and_pays_only_for_what_was_in_flight(moments, tm
     assert tables(tmp_path / "odd") == tables(tmp_path / "even")
 
 
+def interruptible():
+    """A process that a shell starts in the background ignores interrupts, and so do those that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_is_one_sentence(tmp_path):
     with LLMServer(latency=0.2) as server:
         environment = {**os.environ, "OPENAI_BASE_URL": server.url}
@@ -289,6 +302,7 @@ def test_ctrl_c_is_one_sentence(tmp_path):
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=interruptible,
         )
         while not server.seen:
             time.sleep(0.01)
@@ -320,7 +334,9 @@ def test_a_culture_of_ones_own_is_built(endpoint, tmp_path):
         "- slug: wales\n  name: Wales\n  adjective: Welsh\n  languages: [cy-GB, en-GB]\n"
         "  region: Northern Europe\n  neighbours: [united_kingdom, germany]\n"
     )
-    made = caredio.synthesize(tmp_path / "run", ["wales"], ["food"], cultures_file=path, model="scripted", per_topic=3)
+    made = caredio.synthesize(
+        ["wales"], ["food"], out=tmp_path / "run", cultures_file=path, model="scripted", per_topic=3
+    ).candidates
     assert set(made["culture"]) == {"wales"}
     assert {other["culture"] for other in made[0]["others"] if other["shown"]} == {"united_kingdom", "germany"}
 
@@ -352,7 +368,7 @@ def test_a_model_that_never_answers_as_asked(tmp_path, capsys):
         said = fails(capsys, "build", "--model", "m", "--base-url", server.url, "--out", tmp_path / "run", *SMALL)
     assert "questions: no rows" in said
     rejects = runs.read([tmp_path / "run" / "questions" / "rejects" / "questions.parquet"])
-    assert set(rejects["drop_reason"]) == {"not JSON"}
+    assert set(rejects["drop_reason"]) == {"not_json"}
 
 
 def test_select_without_candidates(tmp_path, capsys):
@@ -390,45 +406,132 @@ def test_a_table_that_is_not_there(tmp_path, capsys):
 
 
 def test_settings_out_of_range(tmp_path, capsys):
-    assert "budget must be at least 1" in fails(capsys, "select", "--budget", 0, "--out", tmp_path / "run")
+    assert "budget is 0; it must be at least 1" in fails(capsys, "select", "--budget", 0, "--out", tmp_path / "run")
     assert "per_topic" in fails(capsys, "build", "--per-topic", 0, "--out", tmp_path / "run")
 
 
 @pytest.mark.parametrize(
-    ("flags", "match"), [(["--budget", "0"], "budget must be"), (["--embedder", "mine"], "no theta is known for")]
+    ("flags", "match"),
+    [(["--budget", "0"], "budget is 0; it must be"), (["--embedder", "mine"], "no theta is known for")],
 )
 def test_a_ranking_that_cannot_be_is_told_before_anything_is_spent(endpoint, tmp_path, capsys, flags, match):
     assert match in fails(capsys, "build", "--model", "scripted", "--out", tmp_path / "run", *SMALL, *flags)
     assert endpoint.seen == []
 
 
-def test_every_command_helps_with_an_example(capsys):
-    for name in ("build", "synthesize", "select"):
-        with pytest.raises(SystemExit) as end:
-            cli.main([name, "--help"])
-        assert end.value.code == 0
-        said = capsys.readouterr().out
-        assert f"caredio {name} " in said.split("examples:")[1]
+@pytest.mark.parametrize("name", [*api.VERBS, "prompts", "answers"])
+def test_every_command_helps_with_an_example(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([name, "--help"])
+    assert end.value.code == 0
+    assert f"caredio {name} " in capsys.readouterr().out.split("examples:")[1]
 
 
-def test_every_setting_is_a_flag_and_a_keyword(capsys):
-    from caredio import selection, synthesis
-    from caredio.llm.client import Endpoint
-    from caredio.llm.spec import Spec
-    from caredio.selection import engine
+@pytest.mark.parametrize("name", api.VERBS)
+def test_every_setting_is_a_flag_and_a_keyword(name, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    said = capsys.readouterr().out
+    keywords = inspect.signature(getattr(api, name)).parameters
+    for _, field in api.settings_of(name):
+        assert f"--{field.name.replace('_', '-')}" in said
+        assert field.name in keywords
+        assert field.metadata["help"]
 
+
+def test_everyday_settings_come_first_and_others_under_their_stage(capsys):
     with pytest.raises(SystemExit):
         cli.main(["build", "--help"])
-    said = capsys.readouterr().out
-    for config in (Spec, Endpoint, synthesis.Config, selection.Config, engine.Config):
-        for name, _, field in verbs.fields(config):
-            assert f"--{name.replace('_', '-')}" in said
-            assert field.metadata["help"]
+    everyday, _, rest = capsys.readouterr().out.partition("everyday settings:")[2].partition("settings of ")
+    assert "--per-topic" in everyday
+    assert "--budget" in everyday
+    assert "--rouge-l" in rest.split("settings of ")[0]
+    assert "--question-column" not in everyday + rest  # it describes a table
+
+
+def test_a_run_writes_the_file_that_repeats_it(endpoint, tmp_path, capsys):
+    out = tmp_path / "run"
+    cli.main(["build", "--model", "scripted", "--out", str(out), "--max-total-tokens", "900000", *SMALL])
+    made, calls = tables(out), len(endpoint.seen)
+    cli.main(["build", "--config", str(out / "build.yaml")])
+    assert tables(out) == made
+    assert len(endpoint.seen) == calls
+    again = tmp_path / "again"
+    cli.main(["build", "--config", str(out / "build.yaml"), "--out", str(again)])
+    assert tables(again) == made
+    written = yaml.safe_load((out / "build.yaml").read_text())
+    assert written["cultures"] == ["china", "brazil"]
+    assert written["max_total_tokens"] == 900000
+    assert "sk-very-secret" not in (out / "build.yaml").read_text()
+    capsys.readouterr()
+    cli.main(["build", "--config", str(out / "build.yaml"), "--budget", "1"])  # a flag goes over the file
+    assert "ranked: brazil 1, china 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("out: run\nbugdet: 3\n", "line 2: caredio select has no setting 'bugdet'"),
+        ("budget: many\nout: run\n", "budget is 'many', not a whole number"),
+        ("budget: 2.5\nout: run\n", "budget is 2.5, not a whole number"),
+        ("budget: [\n", "line 2: not valid YAML"),
+        ("- budget\n", "line 1: expected 'key: value' lines"),
+        ("budget: 3\nbudget: 4\n", "key 'budget' is used twice"),
+        ("budget: 3\n", "name it with --out"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used(text, match, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    assert match in fails(capsys, "select", own_table(tmp_path), "--config", "mine.yaml")
+
+
+def test_prompts_are_listed_shown_and_copied(tmp_path, capsys):
+    cli.main(["prompts"])
+    assert "adapt" in capsys.readouterr().out.split()
+    cli.main(["prompts", "adapt"])
+    assert "$question" in capsys.readouterr().out
+    cli.main(["prompts", "--to", str(tmp_path / "mine")])
+    capsys.readouterr()
+    assert (tmp_path / "mine" / "adapt.txt").read_text() == prompts.load("adapt").text
+    assert "is there already" in fails(capsys, "prompts", "--to", tmp_path / "mine")
+    assert "no prompt is called 'nothing'" in fails(capsys, "prompts", "nothing")
+
+
+def test_a_changed_prompt_asks_again_from_its_stage_on(endpoint, tmp_path, capsys):
+    out, mine = tmp_path / "run", tmp_path / "mine"
+    cli.main(["build", "--model", "scripted", "--out", str(out), *SMALL])
+    mine.mkdir()
+    text = prompts.load("contrast").text
+    (mine / "contrast.txt").write_text(text.replace("Be concrete", "Be very concrete"))
+    before, calls = tables(out), len(endpoint.seen)
+    cli.main(["build", "--model", "scripted", "--out", str(out), "--prompts", str(mine), *SMALL])
+    assert len(endpoint.seen) - calls == 12  # contrastive answers alone
+    after = tables(out)
+    assert {name for name in before if before[name] != after[name]} >= {"candidates/candidates.parquet"}
+    assert before["isolated/isolated.parquet"] == after["isolated/isolated.parquet"]
+    assert "very concrete" in (out / "prompts" / "contrast.txt").read_text()
+    calls = len(endpoint.seen)
+    cli.main(["build", "--model", "scripted", "--out", str(out), *SMALL])  # the run's own prompts are used
+    assert len(endpoint.seen) == calls
+    assert tables(out) == after
+    cli.main(["publish", "--out", str(out)])
+    assert "`contrast.txt` was changed" in (out / "release" / "README.md").read_text()
+
+
+def test_a_prompt_that_cannot_be_used_is_found_before_anything_is_spent(endpoint, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "adapt.txt").write_text(prompts.load("adapt").text.replace("$question", "it"))
+    said = fails(
+        capsys, "build", "--model", "scripted", "--out", tmp_path / "run", "--prompts", tmp_path / "mine", *SMALL
+    )
+    assert "adapt.txt: slot $question is missing" in said
+    assert endpoint.seen == []
 
 
 def test_an_unknown_keyword_is_told(tmp_path):
-    with pytest.raises(TypeError, match="unknown setting bugdet"):
-        caredio.select(tmp_path, budget=3, bugdet=4)
+    with pytest.raises(TypeError, match="unknown setting bugdet; did you mean budget"):
+        caredio.select(own_table(tmp_path), budget=3, bugdet=4)
 
 
 @pytest.mark.parametrize(

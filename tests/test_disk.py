@@ -41,7 +41,7 @@ SELECT = ("--embedder", "given", "--theta", "0.99", "--ranking", "longest")
 
 
 def tree(folder):
-    """Every file under a folder but the lock: name on disk -> content, run times left out."""
+    """Every file under a folder but the lock: name on disk -> content, run times and the folder's own path left out."""
     found = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != ".lock":
@@ -49,6 +49,9 @@ def tree(folder):
             if file.name == "run.json":
                 stages = json.loads(content.decode("utf-8"))["stages"]
                 content = {name: entry["sha256"] for name, entry in stages.items()}
+            elif file.suffix == ".yaml":  # the arguments, of which `out` is the folder
+                assert str(folder).encode() in content
+                content = content.replace(str(folder).encode(), b"<out>")
             found[os.fsencode(file.relative_to(folder))] = content
     return found
 
@@ -135,12 +138,12 @@ def test_a_run_is_the_same_whatever_the_locale(locales, tmp_path, name):
 def test_a_program_in_another_locale_writes_the_same(locales, tmp_path):
     """There the package cannot change the mode of Python."""
     table = own_table(tmp_path)
-    caredio.select(tmp_path / "usual", table, embedder="given", theta=0.99, ranking="longest")
+    caredio.select(table, out=tmp_path / "usual", embedder="given", theta=0.99, ranking="longest")
     caredio.publish(tmp_path / "usual", to=tmp_path / "usual" / "release", version="v1.0.0")
     program = (
         "import sys, caredio; out = sys.argv[2]\n"
-        "caredio.select(out, sys.argv[1], embedder='given', theta=0.99, ranking='longest')\n"
-        "caredio.select(out, sys.argv[1], embedder='given', theta=0.99, ranking='longest')\n"
+        "caredio.select(sys.argv[1], out=out, embedder='given', theta=0.99, ranking='longest')\n"
+        "caredio.select(sys.argv[1], out=out, embedder='given', theta=0.99, ranking='longest')\n"
         "caredio.publish(out, to=out + '/release', version='v1.0.0')\n"
         "assert sys.getfilesystemencoding() != 'utf-8'\n"
     )
@@ -151,9 +154,24 @@ def test_a_program_in_another_locale_writes_the_same(locales, tmp_path):
     assert [name for name in odd if odd[name] != usual[name] and b"README.md" not in name] == [b"release/release.json"]
 
 
+@pytest.mark.parametrize("name", ALL_LOCALES)
+def test_a_program_in_another_locale_writes_the_same_into_a_folder_of_any_name(locales, tmp_path, name):
+    folder = tmp_path / "où"
+    folder.mkdir()
+    table = own_table(tmp_path)
+    caredio.select(table, out=folder / "usual", embedder="given", theta=0.99, ranking="longest")
+    program = (
+        "import sys, caredio\n"
+        "caredio.select(sys.argv[1], out=sys.argv[2], embedder='given', theta=0.99, ranking='longest')\n"
+    )
+    done = in_locale(locales, name, tmp_path, "-c", program, table, folder / "odd")
+    assert done.returncode == 0, done.stderr
+    assert tree(folder / "odd") == tree(folder / "usual")
+
+
 def test_a_command_starts_anew_in_utf_8_with_its_arguments_and_the_terminal_s_encoding(locales, tmp_path):
     """So that libraries too read what is there: recipes load a culture's rows with `load_dataset`."""
-    caredio.select(tmp_path / "usual", own_table(tmp_path), embedder="given", theta=0.99, ranking="longest")
+    caredio.select(own_table(tmp_path), out=tmp_path / "usual", embedder="given", theta=0.99, ranking="longest")
     program = (
         "import sys; from caredio import disk; disk.in_utf8()\n"
         "from datasets import load_dataset\n"

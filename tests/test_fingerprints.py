@@ -1,6 +1,7 @@
 """What counts for a stage: settings, constants, contents of files; and what does not."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import os
@@ -11,17 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from caredio import contents, cultures, features, fingerprints, runs, selection, synthesis, topics, verbs
-from caredio.evaluation import results, systems
-from caredio.llm import decode, local
-from caredio.llm.client import Endpoint
+from caredio import contents, cultures, features, fingerprints, prompts, runs, topics
+from caredio.evaluation import results
+from caredio.llm import local, sampling
 from caredio.llm.model import Model
-from caredio.llm.prices import Usage
 from caredio.llm.remote import Remote
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
-from caredio.selection import embed, engine, match
+from caredio.selection import match, source
 from caredio.selection import represent as representing
-from caredio.synthesis import adapt, checks, contrast, personas, questions, redraw, roleplay
+from caredio.selection.embedders import MINILM, identity
+from caredio.selection.embedders import folder as packaged
+from caredio.selection.pipeline import select
+from caredio.selection.settings import Settings as Selection
+from caredio.settings import counted, fill, kinds
+from caredio.synthesis import adapt, checks, personas, questions, redraw, roleplay
+from caredio.synthesis.pipeline import synthesize
+from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
 
 
@@ -51,33 +58,38 @@ def model(spec=None, seed=0):
 
 def synthesized(folder, settings, endpoint=None):
     """The fingerprints of a synthesis, and the modules of each stage."""
-    config, spec = verbs.fill([synthesis.Config, Spec], {"optimize_rounds": 1, "held_out": "other", **settings})
+    given = {"optimize_rounds": 1, "held_out": "other", **settings}
+    chosen, objective, spec = fill([Synthesis, Selection, Spec], given)
     known = cultures.load()
     targets = [known["china"], known["brazil"]]
     with Fingerprints(folder) as run:
         asked = list(topics.load().values())[:2]
-        synthesis.synthesize(run, model(spec, config.questions.seed), targets, asked, known, config, endpoint)
+        synthesize(run, model(spec, chosen.seed), targets, asked, known, chosen, objective, endpoint)
         run._held, run.used = [], run._kept_used
         return run.fingerprints(), run.code
 
 
-def selected(folder, settings, config=None, seed=0):
-    """The fingerprints of a selection from a table of one's own."""
-    (config,) = [config] if config else verbs.fill([selection.Config], settings)
+def selected(folder, settings):
+    """The fingerprints of a selection from a table of one's own, and the modules of each stage."""
+    chosen = Selection(**settings)
     with Fingerprints(folder) as run:
         rows = features.table([], features.OWN)
-        selection.select(run, config, rows, {"table": "own.csv", "sha256": "0"}, model() if config.asks else None)
-        run.stage("preference", None, after=["ranked"], code=[views])
+        record = {"table": "own.csv", "sha256": "0", **source.described(chosen)}
+        select(run, chosen, rows, record, model() if chosen.asks else None)
+        views.STAGE.run(run, None)
         run._held, run.used = [], run._kept_used
         return run.fingerprints(), run.code
 
 
-def values(field, kind):
-    """A value that is not the field's default."""
+def value(room, name):
+    """A value that is not the default of a setting."""
+    field = next(field for field in dataclasses.fields(room) if field.name == name)
+    kind, _ = kinds(room)[name]
     if choices := field.metadata.get("choices"):
         return next(choice for choice in choices if choice != field.default)
     if kind in (int, float):
-        return field.default + 1 if kind is int else field.default / 2 if field.default > 0 else 0.5
+        default = field.default or 0
+        return default + 1 if kind is int else default / 2 if default > 0 else 0.5
     return True if kind is bool else "another"
 
 
@@ -89,14 +101,17 @@ SYNTHESIS = (
     | dict.fromkeys(["compared", "personas"], "isolated")
     | dict.fromkeys(["optimize_rounds", "other_responses", "other_questions", "objective", "weight"], "candidates")
     | dict.fromkeys(["least_gain", "relevance", "embedder", "held_out", "references"], "candidates")
-    | {"batch_size": None}
+    | dict.fromkeys(["embedding_batch_size", "prompts"])
 )
+OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
+COLUMNS = ("question_column", "response_column", "culture_column", "id_column")
 SELECTION = (
-    dict.fromkeys(["compared", "seed"], "candidates")
-    | {"embedder": "vectors", "batch_size": None}
+    dict.fromkeys(["compared", "seed", *OF_A_TABLE, *COLUMNS], "candidates")
+    | {"embedder": "vectors"}
     | dict.fromkeys(["theta", "linkage", "representativeness", "references"], "scored")
     | dict.fromkeys(["validation_items", "centers", "shots"], "scored")
     | dict.fromkeys(["distinctiveness", "budget", "score", "weight", "ranking"], "scored")
+    | dict.fromkeys(["embedding_batch_size", "prompts", "lowest", "highest", "step"])
 )
 
 
@@ -111,23 +126,25 @@ def changed(before, after):
     return [name for name in before if before[name] != after.get(name)]
 
 
-@pytest.mark.parametrize(("name", "kind", "field"), verbs.fields(synthesis.Config))
-def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, kind, field, tmp_path):
+@pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"representativeness"}))
+def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
     before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1})
-    value = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2}.get(name, values(field, kind))
-    after, _ = synthesized(tmp_path / "b", {name: value})
+    other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9}
+    room = Synthesis if name in kinds(Synthesis) else Selection
+    after, _ = synthesized(tmp_path / "b", {name: other.get(name, value(room, name))})
     stages = list(before)
-    first = SYNTHESIS[name]
+    first = SYNTHESIS[name] if name in kinds(Synthesis) else SYNTHESIS.get(name)  # the others are selection's alone
     assert changed(before, after) == ([] if first is None else stages[stages.index(first) :])
 
 
-@pytest.mark.parametrize(("name", "kind", "field"), verbs.fields(selection.Config))
-def test_a_setting_of_a_selection_counts_from_its_stage_on(name, kind, field, tmp_path):
-    if name == "validation":
-        pytest.skip("its items count: test_questions_of_a_validation_file_count")
-    wanted = {"theta": 0.5, name: values(field, kind)} if name == "embedder" else {name: values(field, kind)}
-    if name == "representativeness":
-        wanted = {name: "typicality", "score": "sum"}
+@pytest.mark.parametrize("name", sorted({*kinds(Selection)} - {"validation", "engine"}))
+def test_a_setting_of_a_selection_counts_from_its_stage_on(name, tmp_path):
+    """But validation, whose items count, and engine: see below."""
+    wanted = {
+        "embedder": {"embedder": "another", "theta": 0.5},
+        "representativeness": {"representativeness": "typicality", "score": "sum"},
+        "highest": {"highest": 0.9},
+    }.get(name, {name: value(Selection, name)})
     before, _ = selected(tmp_path / "a", {"score": "sum"} if name == "representativeness" else {})
     after, _ = selected(tmp_path / "b", wanted)
     first = SELECTION[name]
@@ -144,22 +161,22 @@ def test_whole_numbers_count_the_same_as_floats(tmp_path):
     assert synthesized(tmp_path / "c", {"temperature": 1}) == synthesized(tmp_path / "d", {"temperature": 1.0})
 
 
-@pytest.mark.parametrize(("name", "kind", "field"), verbs.fields(Spec))
-def test_every_part_of_a_spec_counts_for_all_that_asks(name, kind, field, tmp_path):
+@pytest.mark.parametrize("name", kinds(Spec))
+def test_every_part_of_a_spec_counts_for_all_that_asks(name, tmp_path):
     wanted, endpoint = {"model": "m", "held_out": "openai:other"}, Endpoint(base_url="http://a/v1")
     before, _ = synthesized(tmp_path / "a", {**wanted, "embedder": "openai:one"}, endpoint)
-    after, _ = synthesized(tmp_path / "b", {**wanted, "embedder": "openai:one", name: values(field, kind)}, endpoint)
+    after, _ = synthesized(tmp_path / "b", {**wanted, "embedder": "openai:one", name: value(Spec, name)}, endpoint)
     assert changed(before, after) == list(before)
 
 
-@pytest.mark.parametrize(("name", "kind", "field"), verbs.fields(Endpoint))
-def test_how_a_model_is_reached_counts_nowhere(name, kind, field, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", kinds(Endpoint))
+def test_how_a_model_is_reached_counts_nowhere(name, tmp_path, monkeypatch):
     monkeypatch.setenv("another", "a-key")  # the variable that api_key_variable names here
-    value = "http://elsewhere/v1" if name == "base_url" else values(field, kind)
+    other = "http://elsewhere/v1" if name.endswith("base_url") else value(Endpoint, name)
     with_it = synthesized(
         tmp_path / "b",
         {"embedder": "openai:text-embedding-3-small"},
-        Endpoint(**{"base_url": "http://a/v1", name: value}),
+        Endpoint(**{"base_url": "http://a/v1", name: other}),
     )
     assert with_it == synthesized(
         tmp_path / "a", {"embedder": "openai:text-embedding-3-small"}, Endpoint(base_url="http://a/v1")
@@ -167,7 +184,8 @@ def test_how_a_model_is_reached_counts_nowhere(name, kind, field, tmp_path, monk
 
 
 def test_where_selection_runs_counts_nowhere():
-    assert fingerprints.counted(engine.Config("ray")) == fingerprints.counted(engine.Config())
+    for stage in ("candidates", "vectors", "scored", "ranked"):
+        assert counted(stage, [Selection(engine="ray")]) == counted(stage, [Selection()])
 
 
 def test_questions_of_a_validation_file_count(tmp_path):
@@ -194,14 +212,17 @@ def stage_modules(tmp_path):
     }
 
 
-# modules in which no table is made: what they hold is shown, planned or chosen before
-OUTSIDE = {"caredio.selection.plan", "caredio.synthesis.plan", "caredio.selection.calibrate"}
+# modules in which no table is made: what they hold is shown, planned, chosen before or runs the stages in turn
+OUTSIDE = {
+    *("caredio.selection.plan", "caredio.selection.calibrate", "caredio.selection.pipeline"),
+    *("caredio.synthesis.plan", "caredio.synthesis.pipeline"),
+}
 ROOMS = ("caredio.synthesis", "caredio.selection", "caredio.evaluation")
 MODULES = [
     importlib.import_module(found.name)
     for room in ROOMS
     for found in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}.")
-    if found.name not in OUTSIDE and not found.name.endswith("judgements")  # which needs lm-eval
+    if found.name not in OUTSIDE and not found.name.endswith(("judgements", "settings"))  # which needs lm-eval
 ]
 
 
@@ -216,15 +237,20 @@ def test_a_stage_s_modules_import_nothing_on_the_way_that_its_fingerprint_does_n
         used = fingerprints._used(modules)
         names = {module.__name__ for module in used} | {"caredio", "caredio.llm.local"}
         for module in used:
-            for node in ast.walk(ast.parse(inspect.getsource(module))):
+            tree = ast.parse(inspect.getsource(module))
+            typing = [part for node in ast.walk(tree) if is_for_types(node) for part in ast.walk(node)]
+            for node in ast.walk(tree):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("caredio") and node.col_offset:
-                    typing = "TYPE_CHECKING" in inspect.getsource(module).splitlines()[node.lineno - 2]
                     there = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
                     delivers = any(map(fingerprints._DELIVERY.fullmatch, there))
-                    assert typing or delivers or there & names or node.module == "caredio.synthesis", (
+                    assert node in typing or delivers or there & names or node.module == "caredio.synthesis", (
                         module,
                         ast.unparse(node),
                     )
+
+
+def is_for_types(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def test_every_constant_counts_unless_its_module_says_it_has_no_effect(tmp_path, monkeypatch):
@@ -272,7 +298,6 @@ def is_no_setting(value):
         (roleplay, "ALONE", {"condition": "isolated", "draw": 7}, "answers"),
         (adapt, "SCHEMA", {}, "adapted"),
         (personas, "AGES", ("18 to 99",), "isolated"),
-        (contrast, "_PROMPT", roleplay._PROMPT, "isolated"),
         (redraw, "FRESH", 9, "candidates"),
     ],
 )
@@ -293,11 +318,44 @@ def test_a_constant_of_a_selection_counts_from_its_stage_on(module, name, first,
     assert changed(before, after) == list(before)[list(before).index(first) :]
 
 
+def own(folder, name):
+    """A folder of prompts that holds one, which differs from the shipped one by a space."""
+    folder.mkdir()
+    (folder / f"{name}.txt").write_text(prompts.load(name).text.replace(" ", "  ", 1))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("questions", "questions"),
+        ("sensitivity", "questions"),
+        ("roleplay", "answers"),
+        ("adapt", "adapted"),
+        ("contrast", "contrasted"),
+        ("improve", "candidates"),
+        ("rewrite", "candidates"),
+        ("likelihood", "candidates"),
+    ],
+)
+def test_a_prompt_counts_from_its_stage_on(name, first, tmp_path):
+    before, _ = synthesized(tmp_path / "a", {})
+    after, _ = synthesized(tmp_path / "b", {"prompts": own(tmp_path / "own", name)})
+    assert changed(before, after) == list(before)[list(before).index(first) :]
+
+
+@pytest.mark.parametrize(("scores", "counts"), [({"distinctiveness": "information"}, True), ({}, False)])
+def test_a_prompt_of_a_selection_counts_where_it_asks(scores, counts, tmp_path):
+    before, _ = selected(tmp_path / "a", scores)
+    after, _ = selected(tmp_path / "b", {**scores, "prompts": own(tmp_path / "own", "likelihood")})
+    assert changed(before, after) == (["scored", "ranked", "preference"] if counts else [])
+
+
 def test_how_the_embedded_model_samples_counts_where_it_answers(tmp_path, monkeypatch):
     with Fingerprints(tmp_path) as run:
-        here = Model(Spec(), local.Embedded(Spec(), None, Usage()), None)
+        here = Model(Spec(), local.LocalModel(Spec(), None), None)
         before = [run._made_from(model=one)[1] for one in (here, model())]
-        monkeypatch.setattr(decode, "_REPETITION", 2.0)
+        monkeypatch.setattr(sampling, "_REPETITION", 2.0)
         after = [run._made_from(model=one)[1] for one in (here, model())]
         assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
 
@@ -311,14 +369,8 @@ def test_the_embedded_model_counts_by_its_weights(tmp_path, monkeypatch):
     for content in ("a", "a", "b"):
         file.write_text(content)
         with Fingerprints(tmp_path / "run") as run:
-            found.append(run._made_from(model=Model(Spec(), local.Embedded(Spec(), None, Usage()), None))[1])
+            found.append(run._made_from(model=Model(Spec(), local.LocalModel(Spec(), None), None))[1])
     assert found[0] == found[1] != found[2]
-
-
-def test_the_part_that_a_model_plays_counts(monkeypatch):
-    before = fingerprints.constants([results])
-    monkeypatch.setattr(systems, "ROLE_PLAY", "Be {adjective}.")
-    assert fingerprints.constants([results]) != before
 
 
 # --- files
@@ -392,8 +444,7 @@ def test_an_embedder_counts_by_its_weights(folder, tmp_path):
 
 
 def test_the_packaged_embedder_counts_by_its_contents():
-    packaged = Path(embed.folder(embed.MINILM))
-    assert embed.identity(embed.MINILM) == fingerprints.contents(packaged)
+    assert identity(MINILM) == fingerprints.contents(Path(packaged(MINILM)))
 
 
 def test_a_renamed_table_is_the_same_table(tmp_path):

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 import caredio
 from caredio import cli
+from caredio.errors import InputError
 
 SMALL = ["--cultures", "united_kingdom,mexico", "--topics", "food", "--per-topic", "3", "--neighbours", "2"]
 ITEMS = Path(__file__).parent / "data" / "blend" / "multiple_choice.csv"
@@ -37,6 +39,19 @@ def items(folder, *countries):
     lines = [f'{country},What is eaten?,"{{""A"": ""rice""}}",A' for country in countries]
     path.write_text("\n".join(["country,prompt,choices,answer_idx", *lines]))
     return path
+
+
+@pytest.mark.parametrize("verb", ["build", "synthesize"])
+def test_an_embedder_s_endpoint_without_its_embedder(verb, asking, server, capsys):
+    said = fails(capsys, verb, *asking, "--embedder-base-url", server.url)
+    assert said.endswith("the embedder's endpoint serves no embedder; name the one it serves: --embedder openai:MODEL.")
+    assert server.seen == []
+
+
+def test_a_selection_s_embedder_s_endpoint_without_its_embedder(server):
+    rows = Dataset.from_dict({"question": ["a", "a"], "response": ["b", "c"], "culture": ["d", "e"]})
+    with pytest.raises(InputError, match="the embedder's endpoint serves no embedder"):
+        caredio.select(rows, embedder_base_url=server.url)
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
@@ -120,20 +135,15 @@ def test_a_budget_beyond_what_is_measured(server, asking, capsys, tmp_path):
     said = fails(capsys, "build", *asking, *flags)
     assert "measures at most 2 rows a culture (--centers), and --budget asks for 1000 of 3" in said
     assert server.seen == []
-    wanted = {"per_topic": 3, "representativeness": "in_context", "validation": str(flags[3]), "dry_run": True}
-    caredio.build(tmp_path, ["united_kingdom"], ["food"], **wanted, centers=2, budget=2)
-    caredio.build(tmp_path, ["united_kingdom"], ["food"], **wanted, centers=3)
+    wanted = {"per_topic": 3, "representativeness": "in_context", "validation": str(flags[3])}
+    for enough in ({"centers": 2, "budget": 2}, {"centers": 3}):
+        caredio.plan(caredio.build, ["united_kingdom"], ["food"], out=tmp_path, **wanted, **enough)
 
 
-@pytest.mark.parametrize(
-    ("package", "flags"), [("ray", ["--engine", "ray"]), ("apricot", ["--ranking", "facility_location"])]
-)
-def test_a_package_that_is_not_installed(server, asking, capsys, monkeypatch, package, flags):
+def test_an_engine_that_is_not_installed(server, asking, capsys, monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == package else found(name, *rest)
-    )
-    assert "pip install 'caredio[" in fails(capsys, "build", *asking, *flags)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ray" else found(name, *rest))
+    assert "pip install 'caredio[scale]'" in fails(capsys, "build", *asking, "--engine", "ray")
     assert server.seen == []
 
 
@@ -146,8 +156,8 @@ def test_an_address_without_a_model(server, capsys, tmp_path, verb):
 
 
 def test_an_address_that_an_embedder_uses_needs_no_model(server, tmp_path):
-    wanted = {"per_topic": 3, "base_url": server.url, "embedder": "openai:m", "theta": 0.7, "dry_run": True}
-    plan = caredio.build(tmp_path, ["mexico"], ["food"], **wanted)
+    wanted = {"per_topic": 3, "base_url": server.url, "embedder": "openai:m", "theta": 0.7}
+    plan = caredio.plan(caredio.build, ["mexico"], ["food"], out=tmp_path, **wanted)
     assert [step.stage for step in plan.steps if step.model == "m"] == ["vectors"]
 
 
@@ -235,9 +245,9 @@ def test_a_release_that_cannot_go_to_the_hub(server, capsys, tmp_path, monkeypat
         said = fails(capsys, *select, "--push", name)
         assert f"{name!r} is no repository's name; write it as owner/name" in said
         assert "write it as owner/name" in fails(capsys, "build", *asked[:4], *SMALL, "--out", tmp_path, "--push", name)
-    long = "me/" + "x" * 90  # with a culture's name it has more than 96 characters
+    long = "me/" + "x" * 97
     said = fails(capsys, "quickstart", "--out", tmp_path / "run", "--push", long)
-    assert f"'{long}-united-kingdom' is no repository's name" in said
+    assert f"'{long}' is no repository's name" in said
     (tmp_path / "run" / "release").mkdir(parents=True)
     (tmp_path / "run" / "release" / "thesis.txt").write_text("mine")
     assert "is not empty and holds no release.json" in fails(capsys, *select, "--push", "me/ranked")

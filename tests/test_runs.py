@@ -15,9 +15,9 @@ from llm_server import LLMServer
 import caredio
 from caredio import features, runs
 from caredio.errors import BudgetError, InputError
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
+from caredio.llm.faults import CallFailed
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.runs import Run
 
@@ -353,7 +353,7 @@ def test_a_missing_table_is_told(tmp_path):
 
 
 def test_what_commands_spend_adds_up_stopped_and_killed_ones_included(tmp_path, monkeypatch):
-    script = "import caredio, sys; caredio.synthesize(sys.argv[1], ['china'], ['food'], **eval(sys.argv[2]))"
+    script = "import caredio, sys; caredio.synthesize(['china'], ['food'], out=sys.argv[1], **eval(sys.argv[2]))"
     wanted = {"model": "gpt-4.1-mini", "per_topic": 3, "neighbours": 1, "compared": 1, "concurrency": 2}
     victim, out = [], tmp_path / "run"
 
@@ -370,15 +370,15 @@ def test_what_commands_spend_adds_up_stopped_and_killed_ones_included(tmp_path, 
         victim[0].communicate(timeout=60)
         seen, server.fault = len(server.seen), None
         with pytest.raises(BudgetError):  # stopped by its limit
-            caredio.synthesize(out, ["china"], ["food"], **wanted, max_total_tokens=2_000)
+            caredio.synthesize(["china"], ["food"], out=out, **wanted, max_total_tokens=2_000)
         (killed,) = models()
         assert killed["calls"] >= seen
         assert killed["uncounted"] >= 1  # what was in flight, at the most it can have cost
-        caredio.synthesize(out, ["china"], ["food"], **wanted)
+        caredio.synthesize(["china"], ["food"], out=out, **wanted)
         (whole,) = models()
         assert len(server.seen) <= whole["calls"] <= len(server.seen) + 2  # two more at most had not left
         before = models()
-        caredio.synthesize(out, ["china"], ["food"], **wanted)
+        caredio.synthesize(["china"], ["food"], out=out, **wanted)
         assert models() == before  # all of it was stored
     assert not list(out.glob(".spending*"))
     assert whole["cost_usd"] == pytest.approx(

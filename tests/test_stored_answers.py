@@ -5,6 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import caredio
+from caredio.llm.spec import Spec
+from caredio.selection.conditioning import Conditioning, probe
 
 
 def keys(file, table):
@@ -12,13 +14,21 @@ def keys(file, table):
     return sorted(key for (key,) in found)
 
 
+def probe_keys():
+    """The keys of the call that sees whether the model returns log-probabilities: the chats before and after it."""
+    messages, answer = probe(Conditioning())
+    whole = [*messages, {"role": "assistant", "content": answer}]
+    spec = Spec(model="scripted")
+    return [spec.likelihood_key(*call) for call in ((messages, answer), (messages, ""), (whole, ""))]
+
+
 def test_a_build_asks_under_the_keys_it_always_had(server, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     home = Path(tmp_path, "home")
     caredio.build(
-        tmp_path / "run",
         ["china", "mexico"],
         ["food"],
+        out=tmp_path / "run",
         per_topic=4,
         neighbours=2,
         compared=2,
@@ -36,6 +46,9 @@ def test_a_build_asks_under_the_keys_it_always_had(server, monkeypatch, tmp_path
         distinctiveness="information",
     )
     answers, vectors = keys(home / "answers.sqlite", "answers"), keys(home / "vectors.sqlite", "vectors")
+    probed = set(probe_keys())  # asked before anything else, since 2026-11: whether likelihoods can be had at all
+    assert probed <= set(answers)
+    answers = [key for key in answers if key not in probed]
     assert len(answers) == 211
     assert hashlib.sha256("".join(answers).encode()).hexdigest().startswith("15ce3ce9ea14b7dd")
     assert len(vectors) == 123

@@ -200,7 +200,7 @@ def ends_well(file, embedder):
         path.write_bytes(content)
         by = "given" if kind in ("json", "parquet") else embedder
         try:
-            ranked = caredio.select(run, path, embedder=by, theta=0.9)
+            ranked = caredio.select(path, out=run, embedder=by, theta=0.9).ranked
         except InputError as error:
             sentence = str(error)
         else:

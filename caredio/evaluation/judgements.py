@@ -48,6 +48,6 @@ def score(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[st
         doc: holds `truth`, a bool a statement.
         results: (log-likelihood, greedy) of True and of False, statement by statement.
     """
-    said = [true > false for (true, _), (false, _) in zip(results[::2], results[1::2], strict=True)]
-    right = [judgement == truth for judgement, truth in zip(said, doc["truth"], strict=True)]
+    judged = [true > false for (true, _), (false, _) in zip(results[::2], results[1::2], strict=True)]
+    right = [judgement == truth for judgement, truth in zip(judged, doc["truth"], strict=True)]
     return {"acc": float(all(right)), "judgement_acc": mean(map(float, right))}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from math import sqrt
@@ -22,12 +22,12 @@ from typing import Any
 
 from datasets import Dataset, DatasetInfo
 
-from caredio import checkpoints, contents, yamlfile
+from caredio import checkpoints, contents, prompts, yamlfile
 from caredio import cultures as culture_files
 from caredio.cultures import Culture
-from caredio.errors import InputError
 from caredio.evaluation import baselines, culturalbench, systems, tasks_path
-from caredio.evaluation.systems import BENCHMARKS, ROLE_PLAY, Loader, Subject, System
+from caredio.evaluation.settings import Settings
+from caredio.evaluation.systems import BENCHMARKS, Loader, Subject, System
 from caredio.features import RESULTS
 
 _EASY, _HARD = BENCHMARKS
@@ -36,23 +36,9 @@ _IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "se
 _PACKAGES = ("lm_eval", "peft", "transformers", "torch")
 
 
-@dataclass(frozen=True)
-class Config:
-    culturalbench: str = field(
-        default="", metadata={"help": "copy of CulturalBench-Easy.csv, or 'sample'; default: fetched from the Hub"}
-    )
-    limit: int = field(default=0, metadata={"help": "questions asked about a culture, from the first on; 0 = all"})
-    batch_size: int = field(default=8, metadata={"help": "prompts the model reads at once"})
-    device: str = field(default="", metadata={"help": "cpu, cuda, ...; default: cuda where there is one"})
-
-    def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise InputError(f"limit is {self.limit}; give a number of questions, or 0 for all.")
-        if self.batch_size < 1:
-            raise InputError("batch_size must be at least 1 prompt.")
-
-
-def evaluate(systems: Sequence[System], cultures: Sequence[str] | None = None, config: Config = Config()) -> Dataset:
+def evaluate(
+    systems: Sequence[System], cultures: Sequence[str] | None = None, settings: Settings = Settings()
+) -> Dataset:
     """Ask every system the questions on every culture (slugs; all 15 when None).
 
     A model is loaded once for all systems that share it; adapters are put on and taken off.
@@ -64,7 +50,7 @@ def evaluate(systems: Sequence[System], cultures: Sequence[str] | None = None, c
     Raises:
         InputError: a culture, system, file or model is not what was wanted; known before anything is measured.
     """
-    asked = Evaluation(systems, cultures, config)
+    asked = Evaluation(systems, cultures, settings)
     rows = [*asked.constants]
     for part in asked.missing(rows):
         rows += asked.measure(part)
@@ -78,7 +64,7 @@ class Evaluation:
         self,
         given: Sequence[System],
         cultures: Sequence[str] | None,
-        config: Config,
+        settings: Settings,
         known: Mapping[str, Culture] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -87,7 +73,7 @@ class Evaluation:
         Args:
             given: the systems.
             cultures: slugs; all 15 when None.
-            config: settings.
+            settings: of the evaluation.
             known: the cultures that the slugs are of; the shipped ones when None.
             notes: what was left out before this.
 
@@ -96,11 +82,11 @@ class Evaluation:
         """
         systems.installed()
         chosen = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
-        self._file = culturalbench.path(config.culturalbench)
-        answered = {culture.slug: baselines.of(culture, self._file, config.limit) for culture in chosen}
+        self._file = culturalbench.path(settings.culturalbench or "")
+        answered = {culture.slug: baselines.of(culture, self._file, settings.limit or 0) for culture in chosen}
         self._benchmark = contents.of_file(self._file)
-        self._loader = Loader(config.device)
-        self._given, self._config = given, config
+        self._loader = Loader(settings.device or "")
+        self._given, self._chosen = given, settings
         self._subjects, left_out = systems.subjects(given, chosen)
         self.notes = [*notes, *left_out]
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash
@@ -132,7 +118,7 @@ class Evaluation:
         Raises:
             InputError: a model cannot be loaded.
         """
-        found = systems.scores(part, self._loader, self._file, self._config.limit, self._config.batch_size)
+        found = systems.scores(part, self._loader, self._file, self._chosen.limit or 0, self._chosen.batch_size)
         return [
             _row(self.identities[subject], measure, numbers[f"{measure[1]},none"], numbers["sample_len"])
             for subject in part
@@ -157,8 +143,8 @@ class Evaluation:
         return {
             "apply_chat_template": True,
             "culturalbench": {"file": self._file.name, "sha256": self._benchmark},
-            "config": asdict(self._config),
-            "role_play": ROLE_PLAY,
+            "config": asdict(self._chosen),
+            "role_play": prompts.load("systems").parts["system"],
             "systems": [asdict(system) for system in self._given],
             "left_out": self.notes,
             "settings": self._settings,
@@ -214,7 +200,7 @@ def wilson(value: float, n: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-def told(table: Dataset) -> str:
+def format_table(table: Dataset) -> str:
     """The table as text: a block per culture and one over all of them, systems as rows, the baselines last."""
     rows = list(table)
     blocks = {slug: [row for row in rows if row["culture"] == slug] for slug in dict.fromkeys(table["culture"])}

@@ -6,20 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import checkpoints
+from caredio import checkpoints, packages, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import baselines, tasks_path
 
 BENCHMARKS = ("culturalbench_easy", "culturalbench_hard")
-ROLE_PLAY = (
-    "You speak as a member of {adjective} society: you grew up in it, live in it, and know its values, norms and "
-    "customs from the inside. Answer every question as such a person would."
-)
 _PROMPT = {"role": "user", "content": "?"}
 
 
@@ -62,9 +57,8 @@ def installed() -> None:
     Raises:
         InputError: a package is missing.
     """
-    for package in ("lm_eval", "accelerate", "peft"):
-        if find_spec(package) is None:
-            raise InputError(f"evaluation needs {package}, which is not installed: pip install 'caredio[eval]'.")
+    packages.require("evaluation", "eval", "lm_eval", "accelerate", "peft")
+    packages.quiet_transformers()
 
 
 def trained(folder: Path, base: str, cultures: Sequence[str]) -> System:
@@ -147,7 +141,7 @@ def _subject(system: System, culture: Culture) -> Subject | None:
     if model is None or (system.adapter is not None and adapter is None and not one_each):
         return None
     tokenizer = adapter if adapter and checkpoints.has_tokenizer(Path(adapter)) else model
-    instruction = ROLE_PLAY.format(adjective=culture.adjective) if system.role_play else None
+    instruction = prompts.load("systems").part("system", adjective=culture.adjective) if system.role_play else None
     return Subject(system.name, culture, model, adapter, tokenizer, instruction)
 
 
@@ -236,7 +230,7 @@ def scores(
     for (model, adapter, source, instruction), group in groups.items():
         tokenizer = checkpoints.load_tokenizer(source)
         tasks = [task(benchmark, subject.culture.slug) for subject in group for benchmark in BENCHMARKS]
-        with _wearing(loader.model(model), adapter) as adapted:
+        with _with_adapter(loader.model(model), adapter) as adapted:
             numbers = _measured(adapted, tokenizer, tasks, instruction, file, limit, batch_size)
         for subject in group:
             found[subject] = {name: numbers[task(name, subject.culture.slug)] for name in BENCHMARKS}
@@ -276,7 +270,7 @@ def _measured(
 
 
 @contextmanager
-def _wearing(model: Any, adapter: str) -> Iterator[Any]:
+def _with_adapter(model: Any, adapter: str) -> Iterator[Any]:
     """The model with the adapter on, which comes off again; without one, the model.
 
     Raises:

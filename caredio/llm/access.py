@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from caredio.errors import EndpointError, InputError
 from caredio.llm import faults
 from caredio.llm.faults import CallFailed
-from caredio.llm.pace import retry_after
+from caredio.llm.limits import retry_after
+from caredio.llm.settings import METHOD, check_address
 from caredio.llm.spec import Spec
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _OPENAI = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 _AZURE = "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"
 _HOSTS = {_OPENAI: ("openai.com",), _AZURE: ("azure.com", "azure.us", "azure.cn")}  # where these keys belong
 _CONNECT = 10.0  # seconds to reach an endpoint
+_NO_PROXY = "the proxy of HTTP(S)_PROXY does not answer"
 _WORDS = 2_000  # characters of a server's words that are looked at
-_METHOD = "/chat/completions"
 
 
 class Access:
@@ -36,12 +36,19 @@ class Access:
     that of the variable named for it.
     """
 
-    def __init__(self, spec: Spec, base_url: str, flag: str = "--model", api_key_variable: str = "") -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        base_url: str,
+        api_key_variable: str = "",
+        flag: str = "--model",
+        address_flag: str = "--base-url",
+    ) -> None:
         """Read the environment; nothing is sent.
 
         Args:
-            flag: what the user named the model by.
             api_key_variable: environment variable that holds the endpoint's key, instead of OpenAI's or Azure's.
+            flag, address_flag: what the user names the model and its address by.
 
         Raises:
             EndpointError: no key, or one that no request can hold, and no address of one's own.
@@ -49,7 +56,8 @@ class Access:
         """
         if api_key_variable and not re.fullmatch(r"[A-Za-z_]\w*", api_key_variable, re.ASCII):
             raise InputError("api_key_variable takes the name of an environment variable, not the key itself.")
-        self._model, self._flag, self.azure = spec.model, flag, spec.provider == "azure"
+        self._model, self._flag, self._address_flag = spec.model, flag, address_flag
+        self._key_flag, self.azure = address_flag.replace("base-url", "api-key-variable"), spec.provider == "azure"
         names = _AZURE if self.azure else _OPENAI
         in_environment = os.environ.get(names[0], "").strip()
         self.base_url = check_address(base_url) or check_address(in_environment, f"${names[0]}") or None
@@ -69,11 +77,11 @@ class Access:
         if self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} is not sent to {self.host}, which is not Azure's: name the variable that holds its"
-                " key with --api-key-variable."
+                f" key with {self._key_flag}."
             )
         return (
             f"{self._key_name} is not set, and {model} needs it: export the key, or name an endpoint of your own with"
-            " --base-url."
+            f" {self._address_flag}."
         )
 
     def open(self, connections: int, retries: int = 0, timeout: float | None = None) -> openai.AsyncOpenAI:
@@ -121,20 +129,22 @@ class Access:
         elif isinstance(error, openai.APIStatusError):
             failure = faults.refusal(error.status_code, error.body, retry_after(error.response.headers))
         elif isinstance(error, TimeoutError):  # this package's own
-            failure = CallFailed("timeout", passing=True)
+            failure = CallFailed("timeout", retryable=True)
         elif isinstance(error, (openai.APIConnectionError, aiohttp.ClientError, OSError)):
             failure = _connection(error)
         else:
-            failure = CallFailed("not a chat completion", passing=True)
-        failure.said = self.clean(failure.said, _WORDS)
+            failure = CallFailed("not a chat completion", retryable=True)
+        failure.server_message = self.clean(failure.server_message, _WORDS)
         return failure
 
     def _refusal(self, failure: CallFailed) -> str:
-        said = f" and says: {self.clean(failure.said)}" if failure.said else ""
+        words = f" and says: {self.clean(failure.server_message)}" if failure.server_message else ""
         if failure.cause:
-            return f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check --base-url."
+            return (
+                f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check {self._address_flag}."
+            )
         return (
-            f"{self.host} refused the call for model {self._model!r} (status {failure.status}){said.rstrip('.')}."
+            f"{self.host} refused the call for model {self._model!r} (status {failure.status}){words.rstrip('.')}."
             f" {self._advice(failure)}"
         )
 
@@ -142,74 +152,19 @@ class Access:
         if failure.status in (401, 403) and self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} was not sent, as it may be another host's: name the variable that holds the key of"
-                f" {self.host} with --api-key-variable."
+                f" {self.host} with {self._key_flag}."
             )
-        if failure.status in (404, 405) and not re.search(r"model|deployment", failure.said, re.IGNORECASE):
-            return f"Check --base-url: nothing answers at {self.base_url}{_METHOD}, and most addresses end in /v1."
+        if failure.status in (404, 405) and not re.search(r"model|deployment", failure.server_message, re.IGNORECASE):
+            where = f"nothing answers at {self.base_url}{METHOD}"
+            return f"Check {self._address_flag}: {where}, and most addresses end in /v1."
         if failure.status in (400, 422):
             return f"Check {self._flag} and --max-tokens."
-        return f"Check {self._key_name}, {self._flag} and --base-url."
+        return f"Check {self._key_name}, {self._flag} and {self._address_flag}."
 
-    def clean(self, said: object, most: int = 300) -> str:
-        """What an endpoint said, in one line, short, printable, and without the key."""
-        text = str(said).replace(self._api_key, "[key]") if self._api_key else str(said)
-        return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())[:most]
-
-
-def check_address(text: str, name: str = "base_url") -> str:
-    """The address without what surrounds it (white space, a closing slash, /chat/completions); empty for an empty one.
-
-    Raises:
-        InputError: it is no address; names `name`.
-    """
-    address = text.strip().rstrip("/").removesuffix(_METHOD).rstrip("/")
-    if not address:
-        return ""
-    shown = re.sub(r"//[^/@]*@", "//***@", address)
-    try:
-        why = _wrong(address, urlsplit(address)) or _wrong_to_the_client(address)
-    except ValueError as error:
-        why = str(error)
-    if why:
-        raise InputError(f"{name} {shown!r} is no address ({why}); write it as http://host:port/v1.")
-    return address
-
-
-def _wrong(address: str, parts: SplitResult) -> str:
-    """What keeps an address from being one.
-
-    Raises:
-        ValueError: the port is none, or the host's numbers.
-    """
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https"):
-        return "it begins with neither http:// nor https://"
-    if re.search(r"[\s\x00-\x1f\x7f\\<>\"{}|^`]", address):
-        return "it holds white space or a character that no address has"
-    if parts.username is not None or parts.password is not None:
-        return "it holds a user name or password: put the key into a variable, and name that with --api-key-variable"
-    if not host or host.startswith(".") or ".." in host or "://" in parts.path or host.endswith("%"):
-        return "it names no host"
-    if parts.query or parts.fragment or address.endswith(("?", "#")):
-        return "it holds a query"
-    if parts.port == 0 or parts.netloc.endswith(":"):
-        return "it names no port after the colon"
-    if ":" not in host:
-        host.encode("idna")  # a ValueError says what is wrong with it
-    if re.fullmatch(r"\d+|0x[\da-f]*", host.removesuffix(".").rpartition(".")[2]):
-        ipaddress.IPv4Address(host.removesuffix("."))  # no domain ends in a number
-    return ""
-
-
-def _wrong_to_the_client(address: str) -> str:
-    """What keeps the HTTP client from taking an address."""
-    import httpx2
-
-    try:
-        httpx2.URL(address)
-    except httpx2.InvalidURL as error:
-        return str(error)
-    return ""
+    def clean(self, message: object, longest: int = 300) -> str:
+        """A server's message in one line, short, printable, and without the key."""
+        text = str(message).replace(self._api_key, "[key]") if self._api_key else str(message)
+        return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())[:longest]
 
 
 def _key(variable: str) -> str:
@@ -244,17 +199,28 @@ def _connection(error: BaseException) -> CallFailed:
         why = re.search(r"certificate verify failed: ([^(\]]*)", words)
         detail = why[1].strip() if why else "verification failed"
         return CallFailed("no connection", cause=f"its certificate is not trusted: {detail}", hopeless=True)
-    if found(aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError):
-        return CallFailed("no connection", passing=True, few=True, cause="the proxy of HTTP(S)_PROXY does not answer")
-    if found(socket.gaierror, aiohttp.ClientConnectorDNSError):
-        return CallFailed("no connection", passing=True, few=True, cause="host name not found")
     if found(ssl.SSLError, aiohttp.ClientConnectorSSLError) and re.search("wrong version|record layer", words, re.I):
         return CallFailed("no connection", cause="no TLS at this port; http:// may be meant", hopeless=True)
-    if found(ConnectionRefusedError):
-        return CallFailed("no connection", passing=True, few=True, cause="connection refused")
     if found(aiohttp.InvalidURL):
         return CallFailed("no connection", cause="no address", hopeless=True)
-    return CallFailed("no connection", passing=True, cause=_last_words(chain))
+    for kinds, cause in (
+        ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), _NO_PROXY),
+        ((socket.gaierror, aiohttp.ClientConnectorDNSError), "host name not found"),
+        ((ConnectionRefusedError,), "connection refused"),
+    ):
+        if found(*kinds):
+            return CallFailed("no connection", retryable=True, few=True, cause=cause)
+    innermost = (" ".join(str(one).split()) for one in reversed(chain))
+    return CallFailed("no connection", retryable=True, cause=next(filter(None, innermost), "")[:200])
+
+
+def unsent(error: BaseException) -> bool:
+    """Whether a failure came before any of the request was sent."""
+    import aiohttp
+
+    # aiohttp's own word: what stands over it calls a dropped connection a timeout too
+    kinds = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
+    return any(isinstance(one, kinds) for one in _underneath(error))
 
 
 def _underneath(error: BaseException | None) -> Iterator[BaseException]:
@@ -267,9 +233,3 @@ def _underneath(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(inner, BaseException) and id(inner) not in seen:
             yield inner
         error = error.__cause__ or error.__context__
-
-
-def _last_words(chain: list[BaseException]) -> str:
-    """What the innermost error says, in one line."""
-    words = (" ".join(str(one).split()) for one in reversed(chain))
-    return next((one for one in words if one), "")[:200]

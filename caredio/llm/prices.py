@@ -1,13 +1,17 @@
-"""What calls use, and what that costs by the dated list in `prices.yaml`."""
+"""What calls use, and what that costs by the list prices in the `genai-prices` package, which asks no network.
+
+Models are found by name: OpenAI's, whoever serves them, or one that carries its maker's name, as claude-... does; what
+has any other name has no price. Prompts count in full, so where an endpoint takes less for cached ones the bill is
+lower.
+"""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any
+from importlib import metadata
 
-import yaml
+_BATCH = 0.5  # share of the list price that a Batch API takes
 
 
 @dataclass
@@ -31,20 +35,32 @@ class Usage:
             setattr(self, name, getattr(self, name) + sign * value)
 
 
-@functools.cache
-def _list() -> dict[str, Any]:
-    return yaml.safe_load(resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8"))
-
-
-def noted() -> str:
-    """The day the prices were written down."""
-    return str(_list()["noted"])
+def price_list() -> str:
+    """The list that costs are computed by: its package and version, which has been current on one day."""
+    return f"genai-prices {metadata.version('genai-prices')}"
 
 
 def cost(model: str, usage: Usage, batch: bool = False) -> float | None:
     """US dollars for the calls made (through the Batch API?); None where the model has no listed price."""
-    price = _list()["models"].get(model)
-    if price is None:
+    prices = _prices(model)
+    if prices is None:
         return None
-    dollars = (usage.prompt_tokens * price["input"] + usage.completion_tokens * price["output"]) / 1e6
-    return dollars * _list()["batch"] if batch else dollars
+    dollars = (usage.prompt_tokens * prices[0] + usage.completion_tokens * prices[1]) / 1e6
+    return dollars * _BATCH if batch else dollars
+
+
+@functools.cache
+def _prices(model: str) -> tuple[float, float] | None:
+    """US dollars for a million tokens of prompts, and of answers."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    sample = Tokens(input_tokens=1000, output_tokens=1000)  # as one short call, since long ones may cost more a token
+    for provider in ("openai", None):  # None: the maker that the name shows
+        try:
+            found = calc_price(sample, model, provider_id=provider)
+        except LookupError:
+            continue
+        if found.input_price:  # what is not paid by tokens has no price here
+            return float(found.input_price * 1000), float(found.output_price * 1000)
+    return None

@@ -1,98 +1,372 @@
-"""A model behind an endpoint: its answers, and how likely it finds texts; each stored as it arrives."""
+"""OpenAI-compatible endpoints: the body of a request, its way there, and what stands in the reply."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import base64
+import json
+import logging
+import math
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from caredio.errors import EndpointError
-from caredio.llm import chat, dialects
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Client, Endpoint
+from caredio.llm import dialects, faults, marks
+from caredio.llm.access import Access, unsent
+from caredio.llm.cache import Answer
 from caredio.llm.dialects import Dialect
+from caredio.llm.faults import CallFailed
+from caredio.llm.limits import Backend, Held, Rate
 from caredio.llm.prices import Usage
-from caredio.llm.spec import Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.settings import METHOD, Endpoint
+from caredio.llm.spec import Chat, Embedding, Likelihood, Messages, Request, Spec
 
-Read = Callable[[Any, Spec], Answer]  # a reply, and who was asked
+log = logging.getLogger("caredio")
+
+NO_LIKELIHOOD = (
+    "the endpoint returns no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose"
+    " scores that need none: --representativeness typicality and --distinctiveness cosine."
+)
+_PAGE = "an HTML page"
+_TEXT_PARTS = ("text", "output_text", None)
+_MOST_TOKENS = 2**40
 
 
-class Remote:
-    """Asks in calls of their own, many at a time."""
+class Remote(Backend):
+    """Asks an endpoint in requests of their own, many at a time."""
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, store: Store, usage: Usage) -> None:
-        """Read the environment; nothing is sent yet. `usage`: where what is used is counted.
+    paced, whole_chats = True, True
+
+    def __init__(self, spec: Spec, endpoint: Endpoint, *flags: str) -> None:
+        """Read the environment; nothing is sent yet. `flags`: what the user named the model by, and its address.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
-        self.spec, self.store, self.client = spec, store, Client(spec, endpoint, usage)
-        self._prefixes: dict[str, asyncio.Task[Answer]] = {}  # chats whose own likelihood is being asked for
+        self.spec, self.endpoint, self.price = spec, endpoint, Rate(spec.model)
+        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *flags)
+        endpoint.budget.check(self.price)
+        self._openai: Any = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the model's server takes in a request, as far as it is found out."""
+        known, endpoint = self.endpoint.limits.dialects, self.endpoint
+        if self.spec.model not in known:
+            known[self.spec.model] = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
+        return known[self.spec.model]
 
     async def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        await self.client.close()
+        if self._openai is not None:
+            connections, self._openai = self._openai, None
+            await connections.close()
 
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        """Ask, store the answer under `key`, and return it.
+    def upper_bound(self, request: Request) -> Usage:
+        return upper_bound(body(self.spec, request, self.dialect))
 
-        Raises:
-            BudgetError, CallFailed, EndpointError: as `Client.post`.
-        """
-        return await self._ask(key, lambda dialect: dialects.request(self.spec, messages, schema, dialect), chat.read)
-
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
-        """Store and return log2 p(completion | messages), from the endpoint's log-probabilities of prompts (vLLM).
-
-        It is the difference of two texts' likelihoods: the chat that ends with the completion, and the chat that ends
-        where it would begin. The second is asked for once and stored too, so that each further completion costs one
-        call.
+    async def send(self, request: Request, held: Held) -> Answer | VectorsReply:
+        """The reply to one request; of one that was not sent or costs nothing, `held.used` says so.
 
         Raises:
-            BudgetError, CallFailed, EndpointError: as `Client.post`; the endpoint tells no log-probabilities of
-                prompts.
+            CallFailed: there is no answer; `rephrased` where it is known by now how the server wants to be asked.
+            EndpointError: no call can succeed.
         """
-        before = await self._prefix(messages)
-        whole = [*messages, {"role": "assistant", "content": completion}]
-        whole_key = self.spec.likelihood_key(whole, "")
-        after = await self._measured(whole_key, whole)
-        answer = replace(after, text=f"{float(after.text) - float(before.text):.3f}")
-        self.store.put({key: answer})
-        return answer
+        import aiohttp
+        import httpx2
+        import openai
 
-    async def _prefix(self, messages: Messages) -> Answer:
-        """log2 p of the chat up to where a completion would begin."""
-        key = self.spec.likelihood_key(messages, "")
-        if (known := self.store.get(key)) is not None:
-            return known
-        asking = self._prefixes.get(key)
-        if asking is not None:
-            return await asking
-        asking = asyncio.ensure_future(self._measured(key, messages))
-        self._prefixes[key] = asking
+        if self._openai is None:
+            self._openai = self.access.open(self.endpoint.concurrency)
+        dialect = self.dialect
+        path = "/embeddings" if isinstance(request, Embedding) else METHOD
         try:
-            return await asking
-        finally:
-            self._prefixes.pop(key, None)
+            async with asyncio.timeout(self.endpoint.timeout):
+                # the package's own way around its typed replies, which cost more time than the rest of a call
+                reply = await self._openai.post(path, cast_to=httpx2.Response, body=body(self.spec, request, dialect))
+            return _answer(request, parse(reply.content, reply.headers.get("content-type", "")), self.spec)
+        except (CallFailed, openai.OpenAIError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if unsent(error) or (isinstance(error, openai.APIStatusError) and faults.unbilled(error.status_code)):
+                held.used = Usage()
+            raise self._failure(error, request, dialect) from None
 
-    async def _measured(self, key: str, messages: Messages) -> Answer:
-        """log2 p of a chat's own text."""
-        return await self._ask(
-            key, lambda dialect: dialects.measure(self.spec, messages, dialect), chat.read_likelihood
-        )
+    def _failure(self, error: Exception, request: Request, dialect: Dialect) -> CallFailed:
+        """What an error means for its call; what the server refused of how it was asked is learnt.
 
-    async def _ask(self, key: str, request: Callable[[Dialect], dict[str, Any]], read: Read) -> Answer:
-        """Send a request, and store what `read` makes of the reply under `key`; a lasting refusal of it likewise."""
-        try:
-            answer = await self.client.post("/chat/completions", request, lambda reply: read(reply, self.spec))
-        except CallFailed as failure:
-            if "prompt_logprobs" in failure.said:  # it does not know the word
-                raise EndpointError(chat.NO_LIKELIHOOD.format(model=self.spec.model)) from None
-            if not failure.final or read is not chat.read:
-                raise
-            answer = Answer("", failure.final, self.spec.model, 0, 0)
-        self.store.put({key: answer})
-        return answer
+        Raises:
+            EndpointError: no call can succeed.
+        """
+        failure = self.access.describe(error)
+        if self.dialect == dialect and (other := dialects.learn(dialect, failure.status, failure.server_message)):
+            self.endpoint.limits.dialects[self.spec.model] = other
+            log.info("%s: %s", self.access.host, failure.server_message)
+        failure.rephrased = self.dialect != dialect
+        if failure.rephrased:
+            return failure
+        failure = self.access.failure(failure)
+        if isinstance(request, Likelihood) and "prompt_logprobs" in failure.server_message:  # it knows no such word
+            raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
+        return failure
+
+
+# --- bodies
+
+
+def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
+    """The body of a request."""
+    if isinstance(request, Chat):
+        return chat_body(spec, request.messages, request.schema, dialect)
+    if isinstance(request, Likelihood):
+        return likelihood_body(spec, request.messages, dialect)
+    return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}  # a quarter of numbers' length
+
+
+def chat_body(spec: Spec, messages: Messages, schema: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any]:
+    """The body that asks for the next turn of a chat."""
+    body: dict[str, Any] = {"model": spec.model, "messages": _turns(messages, dialect)}
+    body[dialect.token_limit] = spec.max_tokens
+    if spec.temperature >= 0 and dialect.temperature:
+        body["temperature"] = spec.temperature
+    if spec.top_p > 0 and dialect.top_p:
+        body["top_p"] = spec.top_p
+    mode = dialect.response_format or spec.json_mode
+    if schema is None:
+        return body
+    if mode == "json_schema":
+        form = {"name": "answer", "schema": schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+        return body
+    if mode == "json_object":
+        beside = {"schema": schema} if dialect.schema_beside else {}
+        body["response_format"] = {"type": "json_object", **beside}
+    ask = f"\n\nAnswer with JSON alone, fitting this JSON schema: {json.dumps(schema)}"
+    last = body["messages"][-1]
+    body["messages"] = [*body["messages"][:-1], {**last, "content": last["content"] + ask}]
+    return body
+
+
+def likelihood_body(spec: Spec, messages: Messages, dialect: Dialect) -> dict[str, Any]:
+    """The body that asks vLLM how likely a chat's own text is, up to its last turn or to where the next would begin."""
+    ends = messages[-1]["role"] == "assistant"
+    turn = {"add_generation_prompt": False, "continue_final_message": True} if ends else {"add_generation_prompt": True}
+    return {
+        "model": spec.model,
+        "messages": _turns(messages, dialect),
+        dialect.token_limit: 1,
+        "prompt_logprobs": 0,
+        **turn,
+    }
+
+
+def _turns(messages: Messages, dialect: Dialect) -> Messages:
+    """`messages`, the system text as the beginning of the first user turn where the server knows no system role."""
+    if dialect.system_role or messages[0]["role"] != "system":
+        return messages
+    system, *rest = messages
+    if not rest or rest[0]["role"] != "user":
+        return [{"role": "user", "content": system["content"]}, *rest]
+    return [{"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
+
+
+def upper_bound(body: dict[str, Any]) -> Usage:
+    """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
+    if "input" in body:
+        return Usage(1, 0, sum(len(text.encode()) for text in body["input"]), 0)
+    answer = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    return Usage(1, 0, len(json.dumps(body, ensure_ascii=False).encode()), answer)
+
+
+# --- replies
+
+
+class VectorsReply(NamedTuple):
+    """A reply: float32[n, d] in the order of the texts."""
+
+    vectors: np.ndarray
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+
+def _answer(request: Request, reply: Any, spec: Spec) -> Answer | VectorsReply:
+    """What a reply says to a request. Raises as its reader does."""
+    if isinstance(request, Chat):
+        return read(reply, spec)
+    return read_likelihood(reply, spec) if isinstance(request, Likelihood) else read_vectors(reply, len(request.texts))
+
+
+def parse(body: bytes | str, content_type: str = "") -> Any:
+    """The JSON of a reply of status 200. Bytes that are no UTF-8 become lone surrogates, which `read` finds.
+
+    Raises:
+        CallFailed: it is something else, which the error names.
+    """
+    text = body if isinstance(body, str) else body.decode("utf-8", "surrogateescape")
+    text = text.lstrip("\ufeff").strip()
+    if not text:
+        raise CallFailed("an empty reply", retryable=True, few=True)
+    begins = text[0]
+    if begins not in "{[":
+        if found := faults.page(text):
+            raise CallFailed(_PAGE, cause=f"{found.removeprefix(_PAGE).strip()} behind --base-url".strip())
+        if "event-stream" in content_type or re.match(r"(?:data|event|id|retry)?:", text):
+            raise CallFailed("an event stream", server_message=_first_event(text))
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if begins in "{[" and text[-1] not in "}]":
+            raise CallFailed("JSON that breaks off", retryable=True) from None
+        raise CallFailed("text that is no JSON", server_message=text) from None
+
+
+def _first_event(text: str) -> str:
+    """What the first event of a stream says is wrong."""
+    try:
+        return faults.server_words(json.loads(text.split("data:", 1)[1].splitlines()[0]))
+    except (IndexError, ValueError, RecursionError):
+        return ""
+
+
+def read(reply: Any, spec: Spec) -> Answer:
+    """The answer in a reply: a finish_reason of `marks.REASONS`, and text that can be encoded and holds no thinking.
+
+    Raises:
+        CallFailed: it is no chat completion, or one that broke off.
+    """
+    choice = _choice(reply)
+    message, finish = choice["message"], marks.finish_of(choice.get("finish_reason"))
+    if finish == marks.BROKEN:
+        raise CallFailed("the reply broke off", retryable=True, server_message=faults.server_words(choice.get("error")))
+    text, refused = _text(message)
+    if finish == marks.TOOL:
+        text, finish = "", marks.STOP
+    if refused:
+        text, finish = refused, marks.REFUSAL
+    try:
+        text = marks.visible(text)
+    except marks.OnlyThinking:
+        text, finish = "", marks.REASONING if finish == marks.STOP else finish
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if finish == marks.STOP and not text.strip() and thought:
+        finish = marks.REASONING
+    if not marks.is_text(text):
+        text, finish = _encodable(text), marks.NOT_TEXT if finish == marks.STOP else finish
+    usage, model = reply.get("usage"), reply.get("model")
+    prompt_tokens, completion_tokens = _tokens(usage if isinstance(usage, dict) else {}, text)
+    return Answer(
+        text=text,
+        finish_reason=finish,
+        model=_encodable(model) if isinstance(model, str) and model else spec.model,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+    )
+
+
+def _choice(reply: Any) -> dict[str, Any]:
+    """The first choice of a reply, with a message.
+
+    Raises:
+        CallFailed: there is none; says what there is.
+    """
+    if not isinstance(reply, dict):
+        raise faults.no_object(reply, "a chat completion")
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    for holder in (reply, choice or {}):
+        if holder.get("error") and (failure := faults.error_object({"error": holder["error"]})):
+            raise failure
+    if choice is not None and isinstance(choice.get("message"), dict):
+        return choice
+    if choice is None and (failure := faults.error_object(reply)):
+        raise failure
+    # a list without choices can be a host's slip; something else is another interface
+    raise CallFailed("not a chat completion", retryable="choices" in reply, few=True)
+
+
+def _text(message: dict[str, Any]) -> tuple[str, str]:
+    """(text, refusal) of a message; of content in parts, the text parts in their order."""
+    content = message.get("content")
+    texts: list[Any] = []
+    refusals: list[Any] = [message.get("refusal")]
+    for part in content if isinstance(content, list) else [content]:
+        if not isinstance(part, dict):
+            texts.append(part)
+        elif part.get("type") == "refusal":
+            refusals.append(part.get("refusal"))
+        elif part.get("type") in _TEXT_PARTS:
+            texts.append(part.get("text"))
+    return _joined(texts), _joined(refusals)
+
+
+def _joined(found: list[Any]) -> str:
+    return "".join(one for one in found if isinstance(one, str))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _tokens(usage: dict[str, Any], text: str) -> tuple[int, int]:
+    """Tokens of the prompt and of the answer; 0 and 0 where the server's count is not whole.
+
+    What the total holds beyond both are the answer's: some servers count thinking there alone.
+    """
+    prompt, answer, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    answer = max(answer, total - prompt)
+    return (prompt, answer) if prompt and (answer or not text) else (0, 0)
+
+
+def _count(value: Any) -> int:
+    """A number of tokens as hosts write it (also 12.0 or "12"); 0 where it is none."""
+    try:
+        number = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return number if 0 < number < _MOST_TOKENS else 0
+
+
+def read_likelihood(reply: Any, spec: Spec) -> Answer:
+    """log2 p of the chat that was sent, in bits, as the text of an answer.
+
+    Raises:
+        EndpointError: the endpoint returns none.
+        CallFailed: the reply is not what was wanted.
+    """
+    answer = read(reply, spec)
+    log_probabilities = reply.get("prompt_logprobs")
+    if not log_probabilities:
+        raise EndpointError(NO_LIKELIHOOD.format(model=spec.model))
+    try:
+        first_has_none = (next(iter(token.values())) for token in log_probabilities if token)
+        nats = sum(float(token["logprob"]) for token in first_has_none)
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError, OverflowError):
+        nats = math.nan
+    if not math.isfinite(nats):
+        raise CallFailed("no log-probabilities", retryable=True)
+    return replace(answer, text=repr(nats / math.log(2)))
+
+
+def read_vectors(reply: Any, count: int) -> VectorsReply:
+    """A reply's vectors, base64 of little-endian float32 or lists of numbers (not every server knows base64).
+
+    Raises:
+        CallFailed: it is something else than `count` vectors of one length; in the server's words where it says why.
+    """
+    if not isinstance(reply, dict):
+        raise faults.no_object(reply, "embeddings")
+    stated = {"error": reply.get("error")} if reply.get("error") or "data" in reply else reply
+    if failure := faults.error_object(stated):
+        raise failure
+    try:
+        found = [one["embedding"] for one in sorted(reply["data"], key=lambda one: one["index"])]
+        rows = [np.frombuffer(base64.b64decode(one), "<f4") if isinstance(one, str) else one for one in found]
+        vectors = np.array(rows, np.float32)
+        tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # a list without embeddings can be a host's slip; something else is another interface
+        raise CallFailed("something else than embeddings", retryable="data" in reply) from None
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.size or not np.isfinite(vectors).all():
+        raise CallFailed("something else than one embedding a text", retryable=True)
+    return VectorsReply(vectors, tokens)

@@ -1,50 +1,73 @@
-"""What makes two model calls the same call."""
+"""What is asked of a model, and what makes two calls the same call."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from caredio.errors import InputError
+from caredio.settings import Settings, setting
 
-EMBEDDED = "SmolLM2-135M-Instruct"
+LOCAL_MODEL = "SmolLM2-135M-Instruct"
 JSON_MODES = ("json_schema", "json_object", "prompt")
 
 Messages = list[dict[str, str]]
 
 
+class Chat(NamedTuple):
+    """Asks for the model's next turn, constrained to a JSON `schema` where there is one."""
+
+    key: str
+    messages: Messages
+    schema: dict[str, Any] | None = None
+
+
+class Likelihood(NamedTuple):
+    """Asks for log2 p(completion | messages); of an empty completion, for log2 p of the chat itself."""
+
+    key: str
+    messages: Messages
+    completion: str
+
+
+class Embedding(NamedTuple):
+    """Asks for a vector of each text, stored under its own key."""
+
+    keys: tuple[str, ...]
+    texts: list[str]
+
+
+Request = Chat | Likelihood | Embedding
+
+
 @dataclass(frozen=True)
-class Spec:
+class Spec(Settings):
     """A model and how it is sampled. Holds no secret and no address, so it may stand in keys, tables and cards."""
 
-    model: str = field(
-        default=EMBEDDED, metadata={"help": "the endpoint's name of the model; the default runs on this machine"}
+    model: str = setting(
+        LOCAL_MODEL, "the endpoint's name of the model; the default runs on this machine", everyday=True
     )
-    provider: str = field(
-        default="", metadata={"help": "label of who serves it: kept answers are shared under one label, not across"}
-    )
-    model_revision: str = field(default="", metadata={"help": "the model's revision, where the provider has one"})
-    temperature: float = field(default=0.7, metadata={"help": "sampling temperature; -1 leaves it to the endpoint"})
-    top_p: float = field(default=0.95, metadata={"help": "nucleus of the sampling; -1 leaves it to the endpoint"})
-    max_tokens: int = field(default=512, metadata={"help": "longest answer, in tokens"})
-    json_mode: str = field(
-        default="json_schema",
-        metadata={"help": "how the endpoint takes a JSON schema", "choices": JSON_MODES},
-    )
+    provider: str = setting("", "label of who serves it: kept answers are shared under one label, not across")
+    model_revision: str = setting("", "the model's revision, where the provider has one")
+    temperature: float = setting(0.7, "sampling temperature; -1 leaves it to the endpoint", everyday=True)
+    top_p: float = setting(0.95, "nucleus of the sampling; -1 leaves it to the endpoint")
+    max_tokens: int = setting(512, "longest answer, in tokens")
+    json_mode: str = setting("json_schema", "how the endpoint takes a JSON schema", choices=JSON_MODES)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model.strip():
+            raise InputError("model is empty; name the endpoint's model, or leave it out for the one of this machine.")
         if not self.provider:
-            object.__setattr__(self, "provider", "embedded" if self.model == EMBEDDED else "openai")
+            object.__setattr__(self, "provider", "embedded" if self.model == LOCAL_MODEL else "openai")
         if self.temperature > 2:
             raise InputError(f"temperature is {self.temperature}; use 0 to 2, or -1 for the endpoint's own.")
         if self.top_p > 1 or self.top_p == 0:
             raise InputError(f"top_p is {self.top_p}; use a share above 0 up to 1, or -1 for the endpoint's own.")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is {self.max_tokens}; an answer needs at least 1.")
-        if self.json_mode not in JSON_MODES:
-            raise InputError(f"json_mode is {self.json_mode!r}; use {', '.join(JSON_MODES)}.")
 
     def key(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> str:
         """The sha256 under which the answer to this call is stored.
@@ -68,6 +91,14 @@ class Spec:
     def likelihood_key(self, messages: Messages, completion: str) -> str:
         """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
         return _hash({"kind": "likelihood", **self._identity(), "messages": messages, "completion": completion})
+
+    def embedding_key(self, text: str) -> str:
+        """The sha256 under which a text's vector is stored.
+
+        A deployment of Azure's bears a name that its owner chose, so its vectors are not shared with OpenAI's model.
+        """
+        model = self.model if self.provider == "openai" else f"{self.provider}:{self.model}"
+        return hashlib.sha256(json.dumps(["embedding", model, text]).encode()).hexdigest()
 
     def _identity(self) -> dict[str, str]:
         """Who answers, in a key. Keys are written out field by field: a field that is added or renamed changes none."""

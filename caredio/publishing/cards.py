@@ -10,26 +10,26 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
+from datasets import Dataset
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from caredio.publishing.release import Config
-    from caredio.runs import Run
-
-from caredio import disk, selection, synthesis
+from caredio import disk
 from caredio.cultures import Culture
-from caredio.llm.spec import EMBEDDED
+from caredio.llm.spec import LOCAL_MODEL
 from caredio.markdown import code
 from caredio.publishing import metadata
+from caredio.publishing.settings import Settings
+from caredio.publishing.split import is_test
+from caredio.runs import Run, config
+from caredio.selection import pipeline as selection_pipeline
+from caredio.synthesis import pipeline as synthesis_pipeline
 
 
 def dataset_card(
     run: Run,
-    config: Config,
+    settings: Settings,
     folder: Path,
     splits: dict[str, dict[str, int]],
     slugs: dict[str, str],
@@ -49,7 +49,7 @@ def dataset_card(
     stages = _behind(run.stages, "ranked")
     source = stages["candidates"]["made_from"]["source"]  # of a table of one's own; nothing where we wrote it
     languages = metadata.languages(ranked["language"]) or ([] if source else ["en"])
-    license_ = config.license or ("unknown" if source else "other")
+    license_ = settings.license or ("unknown" if source else "other")
     head = {
         "license": license_,
         **({"language": languages} if languages else {}),
@@ -62,30 +62,31 @@ def dataset_card(
         "caredio.dataset_card",
         head=_head(head),
         name=name,
-        version=config.version,
+        version=settings.version,
         **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
         views={view for slug in slugs.values() for view in _VIEWS if f"{slug}-{view}" in splits},
-        order=selection.describe_order(stages),
-        parts=_parts(ranked, splits["all"], config.test_share),
+        order=selection_pipeline.describe_order(stages),
+        parts=_parts(ranked, splits["all"], settings.test_share),
         cultures=_cultures(ranked, pool, splits, slugs, known),
         caredio=", ".join(sorted({entry["made_from"]["version"] for entry in stages.values()})),
         source=source,
         **_writers(ranked, bool(source)),
-        method=[*([] if source else synthesis.describe(stages)), *selection.describe(stages)],
-        limits=selection.describe_limits(stages),
+        method=[*([] if source else synthesis_pipeline.describe(stages)), *selection_pipeline.describe(stages)],
+        limits=selection_pipeline.describe_limits(stages),
         stages=[
             {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
             for stage, entry in stages.items()
             if stage != "vectors"
         ],
         license=license_,
-        stated=bool(config.license),
-        terms=config.terms,
-        reviewed_by=config.reviewed_by,
+        stated=bool(settings.license),
+        attribution=settings.attribution,
+        terms=settings.terms,
+        reviewed_by=settings.reviewed_by,
     )
 
 
-def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[str, Any]] | None, name: str) -> str:
+def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dict[str, Any]] | None, name: str) -> str:
     """The README.md of a model release.
 
     Args:
@@ -96,7 +97,7 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
     adapter = record["method"] != "full"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     head = {
-        "license": config.license or "other",
+        "license": settings.license or "other",
         **({"base_model": record["base_model"]} if _on_hub(record["base_model"]) else {}),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
@@ -107,7 +108,7 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
         "caredio.model_cards",
         head=_head(head),
         name=name,
-        version=config.version,
+        version=settings.version,
         base=record["base_model"],
         cultures=cultures,
         method=f"{record['recipe']} ({record['method']})",
@@ -116,9 +117,9 @@ def model_card(record: dict[str, Any], config: Config, results: Iterable[dict[st
         adapter=adapter,
         facts=facts,
         results=[row for row in results or [] if row["culture"] in cultures or not cultures],
-        license=config.license or "other",
-        terms=config.terms,
-        reviewed_by=config.reviewed_by,
+        license=settings.license or "other",
+        terms=settings.terms,
+        reviewed_by=settings.reviewed_by,
     )
 
 
@@ -154,8 +155,6 @@ def _head(values: dict[str, Any]) -> str:
 
 
 def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
-    from caredio.runs import config
-
     entry = config(name, {split: disk.named(folder, name) / f"{split}.parquet" for split in splits})
     for file in entry["data_files"]:
         file["path"] = f"{name}/{file['path']}"
@@ -191,8 +190,6 @@ def _example(splits: dict[str, dict[str, int]], slugs: list[str], name: str) -> 
 
 def _parts(ranked: Dataset, splits: dict[str, int], share: float) -> str:
     """What the splits hold, as the rows were split."""
-    from caredio.publishing.release import is_test
-
     if len(splits) == 1:
         return f"Every ranked row is in `{next(iter(splits))}`."
     questions = set(ranked["question_id"])
@@ -230,7 +227,7 @@ def _writers(ranked: Dataset, own: bool) -> dict[str, Any]:
     """Who the rows say wrote them; `small` where the embedded model did, in this build."""
     generators = _values(ranked["generator"])
     revisions = [revision for revision in _values(ranked["model_revision"]) if revision not in generators]
-    return {"generators": generators, "revisions": revisions, "small": EMBEDDED in generators and not own}
+    return {"generators": generators, "revisions": revisions, "small": LOCAL_MODEL in generators and not own}
 
 
 def _values(column: Any) -> list[str]:

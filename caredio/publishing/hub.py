@@ -13,9 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
-from caredio import disk
+from caredio import disk, packages
 from caredio.errors import EndpointError, InputError
 from caredio.publishing import metadata
 from caredio.publishing.release import RECORD
@@ -59,8 +57,8 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
         except json.JSONDecodeError:
             trouble = "an answer that is no JSON"
         except (OSError, RuntimeError) as error:  # an upload's error is the cause of a RuntimeError
-            trouble = _passing(api, repo_id, error)
-        except httpx2.TransportError as error:
+            trouble = _retryable(api, repo_id, error)
+        except packages.unreachable() as error:
             trouble = type(error).__name__
         log.info("%s: %s, attempt %d of %d", repo_id, trouble, attempt + 1, ATTEMPTS)
         time.sleep(_PAUSE * 2**attempt)
@@ -113,14 +111,14 @@ def _asked(api: Any, path: str) -> dict[str, Any]:
     try:
         answer = get_session().get(f"{api.endpoint}/api/{path}", headers=build_hf_headers(), timeout=_PATIENCE)
         found = answer.json() if answer.status_code == 200 else {}
-    except (httpx2.TransportError, OSError, ValueError):
+    except packages.unreachable(OSError, ValueError):
         return {}
     if path == "whoami-v2" and answer.status_code == 401:
         raise EndpointError(f"{api.endpoint} does not know the token of the Hub (status 401); check HF_TOKEN.")
     return found if isinstance(found, dict) else {}
 
 
-def _passing(api: Any, repo_id: str, error: Exception) -> str:
+def _retryable(api: Any, repo_id: str, error: Exception) -> str:
     """What went wrong, where another attempt may go well.
 
     Raises:
@@ -131,7 +129,7 @@ def _passing(api: Any, repo_id: str, error: Exception) -> str:
     http = next((one for one in (error, error.__cause__) if isinstance(one, HfHubHTTPError)), None)
     if http is None:
         cause = error.__cause__ or error
-        if isinstance(error, RuntimeError) and not isinstance(cause, (OSError, httpx2.TransportError)):
+        if isinstance(error, RuntimeError) and not isinstance(cause, packages.unreachable(OSError)):
             raise error
         return type(cause).__name__
     status, words = http.response.status_code, _reason(http)

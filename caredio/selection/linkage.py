@@ -8,6 +8,7 @@ out, <a, b> <= <a1, b1> + |a2| |b2|, and the rest are multiplied out. Merging th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -68,10 +69,10 @@ def average(unit: np.ndarray, theta: float) -> np.ndarray:
     the pair of lowest first members, so that the order of the rows decides them and nothing else.
     """
     sums, sizes, labels = _start(unit, theta)
-    reached = None
-    while reached != theta:
-        pairs, reached = _above(sums, sizes, theta)
-        into = _merge(pairs, sums, sizes, reached)
+    level = None
+    while level != theta:
+        pairs, level = _above(sums, sizes, theta)
+        into = _merge(pairs, sums, sizes, level)
         alive = into == np.arange(len(into))
         labels = (np.cumsum(alive) - 1)[into][labels]
         sums, sizes = sums[alive], sizes[alive]
@@ -189,19 +190,16 @@ def _products(rows: Any, left: Any, right: Any) -> Any:
 
 
 class _Search:
-    """Finds the pairs of clusters above a threshold, on a GPU where there is one."""
+    """Finds the pairs of clusters above a threshold, on a GPU where torch is there and finds one."""
 
     def __init__(self, sums: np.ndarray, sizes: np.ndarray) -> None:
-        import torch
-
         self.sums, self.sizes = sums, sizes
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.means = torch.from_numpy((sums / sizes[:, None]).astype(np.float32)).to(device)
+        means = (sums / sizes[:, None]).astype(np.float32)
         # a float32 product of d terms is off by less than this
-        self.slack = (self.means.shape[1] + 8) * 2.0**-23 if len(sums) else 0.0
-        inside = self.means @ _axes(self.means)
-        rest = (self.means.square().sum(1) - inside.square().sum(1)).clamp(min=0).sqrt()
-        self.bound = torch.cat([inside, rest[:, None]], dim=1)
+        self.slack = (means.shape[1] + 8) * 2.0**-23 if len(sums) else 0.0
+        inside = means @ _axes(means)
+        rest = np.sqrt(np.maximum((means**2).sum(1) - (inside**2).sum(1), 0))
+        self.means, self.bound = (_on_gpu(array) for array in (means, np.column_stack([inside, rest])))
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """(first row, first column) of the blocks on and above the diagonal."""
@@ -212,23 +210,27 @@ class _Search:
         """The pairs of a block that are strictly above `theta`, in the order of their rows."""
         rows, columns = slice(row, row + _BLOCK), slice(column, column + _BLOCK)
         near = self.bound[rows] @ self.bound[columns].T > theta - self.slack
-        if near.count_nonzero() > _DENSE * near.numel():
+        if near.sum() > _DENSE * near.shape[0] * near.shape[1]:
             near = self.means[rows] @ self.means[columns].T > theta - self.slack
-        if row == column:
-            near.triu_(1)
-        left, right = (found.cpu().numpy() for found in near.nonzero(as_tuple=True))
+        left, right = np.nonzero(near if isinstance(near, np.ndarray) else near.cpu().numpy())
         left, right = left + row, right + column
+        if row == column:
+            left, right = left[left < right], right[left < right]
         pairs = Pairs(left, right, _products(self.sums, left, right))
         return pairs.above(theta, self.sizes)
 
 
-def _axes(means: Any) -> Any:
-    """float32[d, k]: orthonormal axes near the leading ones of a sample of the rows, by subspace iteration."""
-    import torch
+def _on_gpu(array: np.ndarray) -> Any:
+    """The array as a tensor on a GPU, or as it is; torch is not loaded where nothing else needed it."""
+    torch = sys.modules.get("torch")
+    return torch.from_numpy(array).cuda() if torch is not None and torch.cuda.is_available() else array
 
+
+def _axes(means: np.ndarray) -> np.ndarray:
+    """float32[d, k]: orthonormal axes near the leading ones of a sample of the rows, by subspace iteration."""
     sample = means[:: max(1, len(means) // 4096)]
-    start = torch.Generator().manual_seed(0)
-    axes = torch.randn(means.shape[1], min(_AXES, means.shape[1]), generator=start).to(means.device)
+    start = np.random.default_rng(0)
+    axes = start.standard_normal((means.shape[1], min(_AXES, means.shape[1])), np.float32)
     for _ in range(3):
-        axes = torch.linalg.qr(sample.T @ (sample @ axes)).Q
+        axes = np.linalg.qr(sample.T @ (sample @ axes)).Q
     return axes

@@ -11,7 +11,6 @@ import logging
 import random
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -21,9 +20,12 @@ from datasets import Dataset, Features, Value
 from caredio import cultures, features
 from caredio.errors import InputError
 from caredio.selection import read, source
+from caredio.selection.settings import Settings
+from caredio.stages import Stage
 
 log = logging.getLogger("caredio")
 
+STAGE = Stage("candidates", {}, features.CANDIDATES, modules=(__name__, source.__name__))
 _PANEL = 8  # answers of its own culture that a row keeps
 _ANSWERS = 8  # answers of each other culture
 _REASON = 60  # characters of a table's own drop_reason
@@ -33,17 +35,7 @@ _BLANK = frozenset(
 )  # fillers of Hangul, and Braille's blank: letters and symbols to Unicode
 
 
-@dataclass(frozen=True)
-class Config:
-    compared: int = field(default=4, metadata={"help": "other cultures whose answers distinctiveness compares"})
-    seed: int = field(default=0, metadata={"help": "seed of every draw"})
-
-    def __post_init__(self) -> None:
-        if self.compared < 1:
-            raise InputError("compared must be at least 1: distinctiveness needs another culture.")
-
-
-def run(table: Dataset, config: Config, warn: bool = True) -> Dataset:
+def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
     """Make candidates of rows with `question`, `response` and `culture`.
 
     Args:
@@ -52,6 +44,8 @@ def run(table: Dataset, config: Config, warn: bool = True) -> Dataset:
             row with a `drop_reason` is dropped for it; the rest is left.
         warn: log what is merged and what is left out.
 
+    A table that is `features.CANDIDATES` already, as `synthesize` returns it, is taken as it is.
+
     Returns:
         `features.CANDIDATES` and `drop_reason` (empty, duplicate, or the table's own). Rows of a question that no other
         culture answered have no others: `report` counts them, distinct.py gives them no score.
@@ -59,6 +53,8 @@ def run(table: Dataset, config: Config, warn: bool = True) -> Dataset:
     Raises:
         InputError: a column is missing, culture names cannot be used, or there is no row.
     """
+    if all(table.features.get(name) == kind for name, kind in features.CANDIDATES.items()):
+        return features.require(table, features.CANDIDATES, "the table").select_columns(list(features.CANDIDATES))
     needed = [name for name in features.OWN if name != "question_id"]
     if missing := [name for name in needed if name not in table.column_names]:
         found = ", ".join(table.column_names)
@@ -75,7 +71,7 @@ def run(table: Dataset, config: Config, warn: bool = True) -> Dataset:
     names = sample_ids(cells)
     reasons = _reasons(cells, names, taken.pop("drop_reason", [None] * len(table)))
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    met, panels = _met(cells, names, reasons, config)
+    met, panels = _met(cells, names, reasons, settings)
     made = {**taken, **cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
     arrays = [pa.array(made.get(kind.name, [None] * len(table)), kind.type) for kind in columns.arrow_schema]
     return features.in_memory(pa.table(arrays, schema=columns.arrow_schema))
@@ -178,21 +174,23 @@ def _reasons(cells: dict[str, list[str]], names: list[str], dropped: list[str | 
 
 
 def _met(
-    cells: dict[str, list[str]], names: list[str], reasons: list[str | None], config: Config
+    cells: dict[str, list[str]], names: list[str], reasons: list[str | None], settings: Settings
 ) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
     """The `others` and the `panel` of every row; empty where it is dropped."""
-    said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    given: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for reason, name, question_id, culture, response in zip(
         reasons, names, cells["question_id"], cells["culture"], cells["response"], strict=True
     ):
         if reason is None:
-            said[question_id][culture].append((name, response))
-    for answers in said.values():
+            given[question_id][culture].append((name, response))
+    for answers in given.values():
         for several in answers.values():
             several.sort()
     rows = list(zip(reasons, names, cells["question_id"], cells["culture"], strict=True))
-    met = [others(said[asked], name, culture, config) if not reason else [] for reason, name, asked, culture in rows]
-    panels = [panel(said[asked][culture], name, config) if not reason else [] for reason, name, asked, culture in rows]
+    met = [others(given[asked], name, culture, settings) if not reason else [] for reason, name, asked, culture in rows]
+    panels = [
+        panel(given[asked][culture], name, settings) if not reason else [] for reason, name, asked, culture in rows
+    ]
     return met, panels
 
 
@@ -213,26 +211,28 @@ def _taken(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
     return taken
 
 
-def others(said: dict[str, list[tuple[str, str]]], name: str, culture: str, config: Config) -> list[dict[str, Any]]:
-    """The answers of up to `config.compared` other cultures, out of culture -> sorted [(sample_id, response)].
+def others(
+    given: dict[str, list[tuple[str, str]]], name: str, culture: str, settings: Settings
+) -> list[dict[str, Any]]:
+    """The answers of up to `settings.compared` other cultures, out of culture -> sorted [(sample_id, response)].
 
     The draw depends on the seed and the row (`name` is its sample_id) alone, not on the order of the table.
     """
-    draw = random.Random(f"{config.seed}/{name}")
-    rest = sorted(other for other in said if other != culture)
+    draw = random.Random(f"{settings.seed}/{name}")
+    rest = sorted(other for other in given if other != culture)
     found = []
-    for other in draw.sample(rest, min(config.compared, len(rest))):
-        for sample_id, response in draw.sample(said[other], min(_ANSWERS, len(said[other]))):
+    for other in draw.sample(rest, min(settings.compared, len(rest))):
+        for sample_id, response in draw.sample(given[other], min(_ANSWERS, len(given[other]))):
             found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
     return found
 
 
-def panel(said: list[tuple[str, str]], name: str, config: Config) -> list[dict[str, Any]]:
+def panel(given: list[tuple[str, str]], name: str, settings: Settings) -> list[dict[str, Any]]:
     """Up to `_PANEL` other answers of the row's culture, out of sorted [(sample_id, response)].
 
     Drawn, as the others are: each of a survey's answers with all the rest would be a table of their square.
     """
-    draw = random.Random(f"{config.seed}/{name}/panel")
-    picked = draw.sample(said, min(_PANEL + 1, len(said)))  # one more, in case the row itself is among them
+    draw = random.Random(f"{settings.seed}/{name}/panel")
+    picked = draw.sample(given, min(_PANEL + 1, len(given)))  # one more, in case the row itself is among them
     rest = [answer for answer in picked if answer[0] != name][:_PANEL]
     return [{"persona": None, "sample_id": sample_id, "response": response} for sample_id, response in rest]

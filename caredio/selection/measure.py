@@ -1,4 +1,4 @@
-"""r and d of candidates by answers that are given once: what synthesis/optimize.py climbs.
+"""r and d of candidates by answers that are given once: the objective of synthesis/optimize.py.
 
 The formulas are those of represent.py and distinct.py; the answers they are read on do not change with the candidates.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 from datasets import Dataset
 
-from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.llm.rows import Call, likelihoods
 from caredio.selection import distinct, represent
+from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import Encoder
-from caredio.selection.voice import turns
+from caredio.selection.settings import Settings
 
 _HASHED = 1024  # numbers of a vector of hashed character n-grams
 _EQUAL = 1e-12  # a spread below is none, as in rank.py
@@ -32,11 +32,11 @@ class Measure(Protocol):
 class ByEmbeddings:
     """r = `represent.typicality`, d = `distinct.cosine`, among answers that are given once."""
 
-    def __init__(self, said: dict[str, dict[str, str]], encode: Encoder, compared: distinct.Config) -> None:
+    def __init__(self, answers: dict[str, dict[str, str]], encode: Encoder, compared: int) -> None:
         """`said`: culture -> name -> answer. A slot's own bears its question_id, and does not count for the slot."""
         self.encode, self.compared = encode, compared
-        self.place = {culture: {name: row for row, name in enumerate(told)} for culture, told in said.items()}
-        self.among = {culture: unit(encode, list(told.values())) for culture, told in said.items()}
+        self.place = {culture: {name: row for row, name in enumerate(own)} for culture, own in answers.items()}
+        self.among = {culture: unit(encode, list(own.values())) for culture, own in answers.items()}
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         against = [distinct.compared_to(row, self.compared) for row in rows]
@@ -66,48 +66,49 @@ class ByLikelihood:
         self,
         start: Dataset,
         model: Model,
-        config: represent.Config,
-        compared: distinct.Config,
-        names: Mapping[str, str] = MappingProxyType({}),
+        settings: Settings,
+        conditioning: Conditioning = Conditioning(),
     ) -> None:
-        """`names`: of cultures by slug, where they are not the shipped ones."""
-        self.model, self.compared, self.names = model, compared, names
+        """`conditioning`: how the model is asked."""
+        self.model, self.compared, self.conditioning = model, settings.compared, conditioning
         start = represent.apart(start)
-        kin = represent.Kin(start)
-        self.told: dict[tuple[str, str], list[dict[str, str]]] = {}
+        index = represent.CultureIndex(start)
+        self.references: dict[tuple[str, str], list[dict[str, str]]] = {}
         calls: list[Call] = []
         for row in start:
-            placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
-            told = represent.references(row, placebo, kin, config) if placebo else []
-            self.told[_slot(row)] = told
-            calls += [self._after(placebo, row["culture"], other) for other in told if placebo]
+            placebo = index.on_another_question(row, random.Random(f"{settings.seed}/placebo/{row['sample_id']}"))
+            references = represent.references(row, placebo, index, settings) if placebo else []
+            self.references[_slot(row)] = references
+            calls += [self._after(placebo, row["culture"], other) for other in references if placebo]
         bits = iter(likelihoods(calls, model, "information without the sample"))
-        self.without = {slot: np.array([next(bits) for _ in told]) for slot, told in self.told.items()}
+        self.without = {
+            slot: np.array([next(bits) for _ in references]) for slot, references in self.references.items()
+        }
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         calls: list[Call] = []
         spans = []
         for row in rows:
-            told = self.told[_slot(row)]
+            references = self.references[_slot(row)]
             others = [culture[0]["culture"] for culture in distinct.compared_to(row, self.compared)]
-            spans.append((len(calls), len(told), len(others)))
-            calls += [self._after(row, row["culture"], other) for other in told]
+            spans.append((len(calls), len(references), len(others)))
+            calls += [self._after(row, row["culture"], other) for other in references]
             calls += [
-                (turns(culture, [], row["question"], self.names), row["response"])
+                (self.conditioning.chat(culture, [], row["question"]), row["response"])
                 for culture in (row["culture"], *others)
             ]
         bits = likelihoods(calls, self.model, "information")
         found = []
-        for row, (start, told_n, others_n) in zip(rows, spans, strict=True):
-            lengths = np.array([len(other["response"].encode()) for other in self.told[_slot(row)]])
-            own = start + told_n
+        for row, (start, references_n, others_n) in zip(rows, spans, strict=True):
+            lengths = np.array([len(other["response"].encode()) for other in self.references[_slot(row)]])
+            own = start + references_n
             r = represent.informed(bits[start:own], self.without[_slot(row)], lengths)
             d = distinct.information(bits[own], bits[own + 1 : own + 1 + others_n], len(row["response"].encode()))
             found.append((r, d))
         return np.array(found, np.float64).reshape(-1, 2)
 
     def _after(self, shown: Mapping[str, Any], culture: str, other: dict[str, str]) -> Call:
-        return turns(culture, [shown], other["question"], self.names), other["response"]
+        return self.conditioning.chat(culture, [shown], other["question"]), other["response"]
 
 
 def scales(cultures: Sequence[str], found: np.ndarray) -> dict[str, np.ndarray]:

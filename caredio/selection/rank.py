@@ -9,44 +9,18 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, Value
 
 from caredio import features
-from caredio.errors import InputError
+from caredio.selection import facility
 from caredio.selection.embed import matrix
+from caredio.selection.settings import Settings
+from caredio.stages import Stage
 
-SCORES = ("auto", "product", "sum")
-
-
-@dataclass(frozen=True)
-class Config:
-    budget: int = field(default=1000, metadata={"help": "most rows a culture keeps"})
-    score: str = field(
-        default="auto",
-        metadata={"help": "how r and d combine; auto: product of size or in_context with cosine, else sum of z-scores"}
-        | {"choices": SCORES},
-    )
-    weight: float = field(default=1.0, metadata={"help": "weight of distinctiveness in the sum"})
-    ranking: str = field(
-        default="score",
-        metadata={"help": "what rows are ranked by: the score, or a baseline over all rows that can be compared"}
-        | {"choices": ("score", "random", "longest", "kcenter", "facility_location")},
-    )
-    seed: int = field(default=0, metadata={"help": "seed of every draw"})
-
-    def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise InputError("budget must be at least 1 row a culture.")
-        if self.score not in SCORES:
-            raise InputError(f"score is {self.score!r}; use {', '.join(SCORES)}.")
-        if self.ranking != "score" and self.ranking not in BASELINES:
-            raise InputError(f"ranking is {self.ranking!r}; use score, {', '.join(BASELINES)}.")
-        if not 0 <= self.weight < math.inf:
-            raise InputError(f"weight is {self.weight}; use a number from 0 on.")
+STAGE = Stage("ranked", {"scored": " ".join(features.SCORED)}, features.RANKED, modules=(__name__,), split_by="culture")
 
 
 def product(r: Sequence[float], d: Sequence[float]) -> list[float]:
@@ -65,17 +39,17 @@ def z(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / spread if spread > 1e-12 else np.zeros(len(values))
 
 
-def random_order(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+def random_order(names: list[str], responses: list[str], unit: np.ndarray, settings: Settings) -> list[float | None]:
     """Rows by chance: a number of the seed and the sample_id."""
-    return [random.Random(f"{config.seed}/{name}").random() for name in names]
+    return [random.Random(f"{settings.seed}/{name}").random() for name in names]
 
 
-def longest(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+def longest(names: list[str], responses: list[str], unit: np.ndarray, settings: Settings) -> list[float | None]:
     """Rows by the length of their response, in characters."""
     return [float(len(response)) for response in responses]
 
 
-def kcenter(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
+def kcenter(names: list[str], responses: list[str], unit: np.ndarray, settings: Settings) -> list[float | None]:
     """Farthest-first traversal (Gonzalez, 1985): each next row is the one farthest from those taken, by cosine.
 
     It starts with the row nearest to the mean; a row's score is its distance when it was taken.
@@ -83,7 +57,7 @@ def kcenter(names: list[str], responses: list[str], unit: np.ndarray, config: Co
     scores: list[float | None] = [None] * len(unit)
     to_taken = np.full(len(unit), 2.0)  # the largest cosine distance
     row = int((unit @ unit.mean(axis=0)).argmax())
-    for _ in range(min(config.budget, len(unit))):
+    for _ in range(min(settings.budget, len(unit))):
         scores[row] = float(to_taken[row])
         to_taken = np.minimum(to_taken, 1.0 - unit @ unit[row])
         to_taken[row] = -1.0
@@ -91,29 +65,20 @@ def kcenter(names: list[str], responses: list[str], unit: np.ndarray, config: Co
     return scores
 
 
-def facility_location(names: list[str], responses: list[str], unit: np.ndarray, config: Config) -> list[float | None]:
-    """Greedy maximum of the rows' similarity to their nearest taken row (Mirchandani and Francis, 1990), by apricot.
+def facility_location(
+    names: list[str], responses: list[str], unit: np.ndarray, settings: Settings
+) -> list[float | None]:
+    """Greedy maximum of the rows' similarity to their nearest taken row (Mirchandani and Francis, 1990).
 
-    A row's score is its gain when it was taken. Needs memory for all pairs of a culture's rows.
-
-    Raises:
-        InputError: apricot is not installed.
+    A row's score is its gain when it was taken.
     """
-    try:
-        from apricot import FacilityLocationSelection
-    except ImportError:
-        raise InputError("facility_location needs apricot: pip install 'caredio[baselines]'.") from None
-    similar = (1.0 + unit.astype(np.float64) @ unit.T.astype(np.float64)) / 2.0
-    most = min(config.budget, len(unit))
-    # apricot's lazy optimizer takes a row twice where rows are equal
-    found = FacilityLocationSelection(most, metric="precomputed", optimizer="naive").fit(similar)
     scores: list[float | None] = [None] * len(unit)
-    for row, gain in zip(found.ranking, found.gains, strict=True):
-        scores[int(row)] = float(gain)
+    for row, gain in zip(*facility.greedy(unit, settings.budget), strict=True):
+        scores[row] = gain
     return scores
 
 
-BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Config], list[float | None]]] = {
+BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Settings], list[float | None]]] = {
     "random": random_order,
     "longest": longest,
     "kcenter": kcenter,
@@ -121,7 +86,7 @@ BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Config], list[f
 }
 
 
-_ORDERS = {  # what comes first by each
+ORDERS = {  # what comes first by each
     "random": "by chance",
     "longest": "the response of most characters first",
     "kcenter": "each next row is the farthest from those taken (farthest-first traversal)",
@@ -129,22 +94,19 @@ _ORDERS = {  # what comes first by each
 }
 
 
-def score(scored: Dataset, vectors: Dataset, config: Config, combine: str) -> Dataset:
+def score(scored: Dataset, vectors: Dataset, settings: Settings) -> Dataset:
     """Add `score` and `drop_reason`; the pool a culture's ranked split is taken from.
 
     drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (r or d is
     unknown), over_budget. A baseline ranks all rows that another culture's can be compared with, cluster centres or
     not: the rows that the score could have ranked.
-
-    Args:
-        combine: `product` or `sum`.
     """
     columns = "sample_id culture response representativeness distinctiveness compared is_center"
     needed = Features({name: features.SCORED[name] for name in columns.split()})
     scored = features.require(scored, needed, "scored candidates")
     r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
     reasons: list[str | None] = [None] * len(scored)
-    by_score = config.ranking == "score"
+    by_score = settings.ranking == "score"
     for row, is_center in enumerate(scored["is_center"]):
         if by_score and not is_center:
             reasons[row] = "redundant"
@@ -158,15 +120,15 @@ def score(scored: Dataset, vectors: Dataset, config: Config, combine: str) -> Da
         if by_score:
             of_r, of_d = [r[row] for row in rows], [d[row] for row in rows]
             found: Sequence[float | None] = (
-                product(of_r, of_d) if combine == "product" else sum_of_z(of_r, of_d, config.weight)
+                product(of_r, of_d) if settings.combine == "product" else sum_of_z(of_r, of_d, settings.weight)
             )
         else:
             own = [names[row] for row in rows]
             unit = matrix(vectors, "sample_embedding", own)
-            found = BASELINES[config.ranking](own, [responses[row] for row in rows], unit, config)
+            found = BASELINES[settings.ranking](own, [responses[row] for row in rows], unit, settings)
         for row, value in zip(rows, found, strict=True):
             scores[row] = value
-        for row in sorted(rows, key=lambda row: _order(scores[row], names[row]))[config.budget :]:
+        for row in sorted(rows, key=lambda row: _order(scores[row], names[row]))[settings.budget :]:
             reasons[row] = "over_budget"
     added = {"score": scores, "drop_reason": reasons}
     kinds = Features({"score": features.SCORED["score"], "drop_reason": Value("string")})
@@ -196,7 +158,7 @@ def run(pool: Dataset) -> Dataset:
 
 
 def describe(settings: Mapping[str, Any], combine: str) -> str:
-    """Sentences for the card on what the rank follows: `Config` as run.json holds it, and how r and d combined."""
+    """Sentences for the card on what the rank follows: settings as run.json holds them, and how r and d combined."""
     ranking, budget = settings["ranking"], settings["budget"]
     if ranking == "score":
         how = {
@@ -207,7 +169,7 @@ def describe(settings: Mapping[str, Any], combine: str) -> str:
         rule = f"Rank: by `score`, {how}. Only the centre of a cluster is ranked"
     else:
         rule = (
-            f"Rank: `{ranking}`, a baseline: {_ORDERS[ranking]}. Representativeness and distinctiveness are in the"
+            f"Rank: `{ranking}`, a baseline: {ORDERS[ranking]}. Representativeness and distinctiveness are in the"
             " rows, but decided nothing. Rows are ranked whether or not they are the centre of a cluster"
         )
     most = f"{budget} row{'s' if budget > 1 else ''}"
@@ -215,13 +177,13 @@ def describe(settings: Mapping[str, Any], combine: str) -> str:
 
 
 def describe_order(settings: Mapping[str, Any]) -> str:
-    """In which order ranked rows come, for the card: `Config` as run.json holds it."""
+    """In which order ranked rows come, for the card: settings as run.json holds them."""
     ranking = settings["ranking"]
     return "**best first**, by their score" if ranking == "score" else f"in the order of the baseline `{ranking}`"
 
 
 def describe_limits(settings: Mapping[str, Any], combine: str) -> list[str]:
-    """Sentences for the card on what a rank does not mean: `Config` as run.json holds it, and how r and d combined."""
+    """Sentences for the card on what a rank does not mean: settings of run.json, and how r and d combined."""
     if settings["ranking"] != "score" or (combine == "sum" and not settings["weight"]):
         return []
     return ["Distinctive does not mean typical: rows were preferred for differing from other cultures' answers."]

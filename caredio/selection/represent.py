@@ -9,9 +9,7 @@ import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,51 +17,20 @@ from datasets import Dataset, Features, List, Value
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.ask import FAILED, ask
-from caredio.llm.likelihood import Call, likelihoods
 from caredio.llm.model import Model
+from caredio.llm.rows import FAILED, Call, ask, likelihoods
 from caredio.llm.spec import Messages
 from caredio.markdown import code
 from caredio.selection import validation
+from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
-from caredio.selection.voice import turns
+from caredio.selection.settings import Settings
 
-MEASURES = ("size", "in_context", "information", "typicality")
-ASKING = ("in_context", "information")  # those that ask a model
 # concentration of typicality's kernel, the inverse of its squared bandwidth; from 20 to 60 BLEnD tells no difference
 KAPPA = 20.0
 _BLOCK = 1024  # responses compared at once
 _FEWEST = 2  # other answers that a density needs
 WITHOUT_EFFECT = ("_BLOCK",)
-
-
-@dataclass(frozen=True)
-class Config:
-    representativeness: str = field(
-        default="size", metadata={"help": "how a sample's centrality is measured", "choices": MEASURES}
-    )
-    references: int = field(default=8, metadata={"help": "information: other answers of the culture it is read on"})
-    validation: str = field(
-        default="",
-        metadata={
-            "help": "in_context: multiple-choice questions, a csv file as BLEnD's",
-            "counts": False,
-        },  # its items do
-    )
-    validation_items: int = field(default=50, metadata={"help": "in_context: most questions a culture is asked"})
-    centers: int = field(
-        default=200, metadata={"help": "in_context: most centres a culture has measured, largest first"}
-    )
-    shots: int = field(default=3, metadata={"help": "in_context: samples of the cluster that are shown"})
-    seed: int = field(default=0, metadata={"help": "seed of every draw"})
-
-    def __post_init__(self) -> None:
-        if self.representativeness not in MEASURES:
-            raise InputError(f"representativeness is {self.representativeness!r}; use {', '.join(MEASURES)}.")
-        if min(self.references, self.validation_items, self.centers, self.shots) < 1:
-            raise InputError("references, validation_items, centers and shots must be at least 1.")
-        if self.representativeness == "in_context" and not self.validation:
-            raise InputError("in_context needs questions with known answers: name a file with --validation.")
 
 
 def size(rows: list[dict[str, Any]]) -> list[float]:
@@ -102,9 +69,9 @@ def informed(after_sample: np.ndarray, after_placebo: np.ndarray, lengths: np.nd
 def run(
     clustered: Dataset,
     vectors: Dataset,
-    config: Config,
+    settings: Settings,
     model: Model | None = None,
-    names: Mapping[str, str] = MappingProxyType({}),
+    conditioning: Conditioning = Conditioning(),
 ) -> Dataset:
     """Add `representativeness` to the centres of clustered candidates; other rows have null.
 
@@ -112,7 +79,7 @@ def run(
         clustered: `features.CANDIDATES` with cluster, cluster_size and is_center.
         vectors: `features.vectors`, whose response_embedding typicality compares.
         model: who is asked for in_context and information.
-        names: of cultures by slug, where they are not the shipped ones.
+        conditioning: how the model is asked.
 
     Raises:
         InputError: the validation file is not what was wanted, or has nothing on a culture.
@@ -121,22 +88,22 @@ def run(
     needed = Features({name: features.SCORED[name] for name in ("cluster", "cluster_size", "is_center")})
     clustered = features.require(clustered, needed, "clustered candidates")
     rows = [row for row in clustered if row["is_center"]]
-    if config.representativeness == "size":
+    if settings.representativeness == "size":
         scores: list[float | None] = list(size(rows))
-    elif config.representativeness == "typicality":
-        scores = _typical(rows, Kin(clustered), vectors)
+    elif settings.representativeness == "typicality":
+        scores = _typical(rows, CultureIndex(clustered), vectors)
     else:
         if model is None:
-            raise InputError(f"{config.representativeness} asks a model, and none was given.")
-        measure = _informed if config.representativeness == "information" else _in_context
-        scores = measure(rows, Kin(clustered), config, model, names)
-    told = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
-    column = {"representativeness": [told.get(name) for name in clustered["sample_id"]]}
+            raise InputError(f"{settings.representativeness} asks a model, and none was given.")
+        measure = _informed if settings.representativeness == "information" else _in_context
+        scores = measure(rows, CultureIndex(clustered), settings, model, conditioning)
+    by_id = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
+    column = {"representativeness": [by_id.get(name) for name in clustered["sample_id"]]}
     return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
 
 
 def describe(settings: Mapping[str, Any], model: str) -> str:
-    """A sentence for the card on what r was: `Config` as run.json holds it, and who was asked."""
+    """A sentence for the card on what r was: settings as run.json holds them, and who was asked."""
     measure = settings["representativeness"]
     how = {
         "size": "how many samples a centre's cluster holds",
@@ -145,14 +112,14 @@ def describe(settings: Mapping[str, Any], model: str) -> str:
         "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
         " the culture to be shown the sample",
         "in_context": f"the share of up to {settings['validation_items']} questions a culture"
-        f" ({code(Path(settings['validation']).name)}) that {code(model)} answers right when shown up to"
+        f" ({code(Path(settings['validation'] or '').name)}) that {code(model)} answers right when shown up to"
         f" {settings['shots']} samples of a cluster, for the {settings['centers']} largest clusters of a culture",
     }[measure]
     return f"Representativeness: `{measure}`, {how}."
 
 
-class Kin:
-    """Who else of its culture speaks, and to what a sample speaks: its panel and its cluster mates."""
+class CultureIndex:
+    """Index of a culture's other answers: a sample's panel, its cluster mates, and the rest."""
 
     def __init__(self, clustered: Dataset) -> None:
         self.samples: dict[str, dict[str, str]] = {}
@@ -177,10 +144,10 @@ class Kin:
                 self.spans[slot] = self.spans.get(slot, (place, place))[0], place + 1
         self.panels: dict[str, set[str]] = defaultdict(set)
         for culture, panel in zip(clustered["culture"][:], clustered["panel"][:], strict=True):
-            self.panels[culture].update(told["sample_id"] for told in panel)
+            self.panels[culture].update(one["sample_id"] for one in panel)
 
-    def said(self, culture: str) -> list[str]:
-        """sample_ids of all that a culture said: its samples, and what their panels answered."""
+    def answers(self, culture: str) -> list[str]:
+        """sample_ids of all answers of a culture: its samples, and its panels' answers."""
         return sorted(self.panels[culture].union(self.cultures[culture]))
 
     def mates(self, row: dict[str, Any]) -> list[str]:
@@ -190,10 +157,10 @@ class Kin:
     def near(self, row: dict[str, Any]) -> list[dict[str, str]]:
         """sample_id, question and response of the panel's answers and of the cluster mates, each once."""
         panel = [
-            {"sample_id": told["sample_id"], "question": row["question"], "response": told["response"]}
-            for told in row["panel"]
+            {"sample_id": one["sample_id"], "question": row["question"], "response": one["response"]}
+            for one in row["panel"]
         ]
-        found = {told["sample_id"]: told for told in (*panel, *(self.samples[name] for name in self.mates(row)))}
+        found = {one["sample_id"]: one for one in (*panel, *(self.samples[name] for name in self.mates(row)))}
         found.pop(row["sample_id"], None)
         return [found[name] for name in sorted(found)]
 
@@ -220,41 +187,43 @@ class Kin:
         return [self.samples[names[number + bisect_right(before, number)]] for number in numbers]
 
 
-def _typical(rows: list[dict[str, Any]], kin: Kin, vectors: Dataset) -> list[float | None]:
+def _typical(rows: list[dict[str, Any]], index: CultureIndex, vectors: Dataset) -> list[float | None]:
     """`typicality` of every row among all that its culture's samples and their panels say."""
     scores: dict[str, float | None] = {}
     for culture in sorted({row["culture"] for row in rows}):
         own = [row["sample_id"] for row in rows if row["culture"] == culture]
-        said = kin.said(culture)
-        place = {name: number for number, name in enumerate(said)}
-        among = matrix(vectors, "response_embedding", said)
+        answers = index.answers(culture)
+        place = {name: number for number, name in enumerate(answers)}
+        among = matrix(vectors, "response_embedding", answers)
         places = np.array([place[name] for name in own])
         density = typicality(among[places], among, places)
         scores |= {name: None if np.isnan(value) else float(value) for name, value in zip(own, density, strict=True)}
     return [scores[row["sample_id"]] for row in rows]
 
 
-def references(row: dict[str, Any], placebo: dict[str, str], kin: Kin, config: Config) -> list[dict[str, str]]:
-    """Up to `config.references` other answers of the culture: near ones first, then any, drawn by seed.
+def references(
+    row: dict[str, Any], placebo: dict[str, str], index: CultureIndex, settings: Settings
+) -> list[dict[str, str]]:
+    """Up to `settings.references` other answers of the culture: near ones first, then any, drawn by seed.
 
     Never the sample, nor its placebo: an answer that is shown needs no guessing.
     """
-    draw = random.Random(f"{config.seed}/{row['sample_id']}")
-    near = [told for told in kin.near(row) if told["sample_id"] != placebo["sample_id"]]
-    chosen = draw.sample(near, min(config.references, len(near)))
-    known = {told["sample_id"] for told in (*near, row, placebo)}
-    return chosen + kin.any_but(known, row["culture"], config.references - len(chosen), draw)
+    draw = random.Random(f"{settings.seed}/{row['sample_id']}")
+    near = [one for one in index.near(row) if one["sample_id"] != placebo["sample_id"]]
+    chosen = draw.sample(near, min(settings.references, len(near)))
+    known = {one["sample_id"] for one in (*near, row, placebo)}
+    return chosen + index.any_but(known, row["culture"], settings.references - len(chosen), draw)
 
 
-def most_references(samples: int, panel: int, config: Config) -> tuple[int, int]:
+def most_references(samples: int, panel: int, settings: Settings) -> tuple[int, int]:
     """How many `references` a row has at most: (answers of its panel, other samples of its culture).
 
     Args:
         samples: of the culture, each on a question of its own; with a single one there is no placebo.
         panel: answers of the culture to each question besides.
     """
-    near = min(config.references, panel) if samples > 1 else 0
-    return near, max(0, min(config.references - near, samples - 2))
+    near = min(settings.references, panel) if samples > 1 else 0
+    return near, max(0, min(settings.references - near, samples - 2))
 
 
 def apart(candidates: Dataset) -> Dataset:
@@ -264,7 +233,7 @@ def apart(candidates: Dataset) -> Dataset:
 
 
 def calls(
-    rows: Iterable[dict[str, Any]], kin: Kin, config: Config, names: Mapping[str, str] = MappingProxyType({})
+    rows: Iterable[dict[str, Any]], index: CultureIndex, settings: Settings, conditioning: Conditioning = Conditioning()
 ) -> list[list[Call]]:
     """For each row, the calls that `informed` is read from: its references after it, then after its placebo.
 
@@ -272,13 +241,13 @@ def calls(
     """
     asked = []
     for row in rows:
-        placebo = kin.on_another_question(row, random.Random(f"{config.seed}/placebo/{row['sample_id']}"))
-        told = references(row, placebo, kin, config) if placebo else []
+        placebo = index.on_another_question(row, random.Random(f"{settings.seed}/placebo/{row['sample_id']}"))
+        chosen = references(row, placebo, index, settings) if placebo else []
         asked.append(
             [
-                (turns(row["culture"], [shown], other["question"], names), other["response"])
+                (conditioning.chat(row["culture"], [shown], other["question"]), other["response"])
                 for shown in (row, placebo)
-                for other in told
+                for other in chosen
                 if shown
             ]
         )
@@ -286,10 +255,10 @@ def calls(
 
 
 def _informed(
-    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+    rows: list[dict[str, Any]], index: CultureIndex, settings: Settings, model: Model, conditioning: Conditioning
 ) -> list[float | None]:
     """`informed` of every row; None where it has no calls."""
-    asked = calls(rows, kin, config, names)
+    asked = calls(rows, index, settings, conditioning)
     bits = iter(likelihoods([call for row in asked for call in row], model, "information"))
     scores = []
     for row in asked:
@@ -299,20 +268,20 @@ def _informed(
     return scores
 
 
-def in_context_prompt(row: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> Messages:
+def in_context_prompt(row: dict[str, Any], conditioning: Conditioning = Conditioning()) -> Messages:
     """Row of culture, shots (question and response of samples) and a validation question -> messages."""
-    return turns(row["culture"], row["shots"], row["asked"], names)
+    return conditioning.chat(row["culture"], row["shots"], row["asked"])
 
 
 def _in_context(
-    rows: list[dict[str, Any]], kin: Kin, config: Config, model: Model, names: Mapping[str, str]
+    rows: list[dict[str, Any]], index: CultureIndex, settings: Settings, model: Model, conditioning: Conditioning
 ) -> list[float | None]:
     """The share of validation questions answered right when shown samples of the cluster (seed 001, 3.3).
 
-    Centres beyond the largest `config.centers` of a culture are not measured and have None.
+    Centres beyond the largest `settings.centers` of a culture are not measured and have None.
     """
-    items = validation.read(config.validation)
-    asked = list(_questions(rows, kin, config, items))
+    items = validation.read(settings.validation or "", conditioning.prompts)
+    asked = list(_questions(rows, index, settings, items))
     text = Value("string")
     columns = Features(
         {"sample_id": text, "culture": text, "shots": List({"question": text, "response": text}), "asked": text}
@@ -321,9 +290,9 @@ def _in_context(
     answered = ask(
         features.table(asked, columns),
         model,
-        prompt=lambda row: in_context_prompt(row, names),
+        prompt=lambda row: in_context_prompt(row, conditioning),
         parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
-        writes=Features({"right": Value("bool")}),
+        columns=Features({"right": Value("bool")}),
         schema=validation.SCHEMA,
         desc="in context",
     )
@@ -335,17 +304,17 @@ def _in_context(
 
 
 def _questions(
-    rows: list[dict[str, Any]], kin: Kin, config: Config, items: dict[str, list[validation.Item]]
+    rows: list[dict[str, Any]], index: CultureIndex, settings: Settings, items: dict[str, list[validation.Item]]
 ) -> Iterator[dict[str, Any]]:
     """The calls of `_in_context`: each measured centre with each of its culture's questions."""
     largest = sorted(rows, key=lambda row: (-row["cluster_size"], row["sample_id"]))
     for row, number in zip(largest, features.count_within(row["culture"] for row in largest), strict=True):
-        if number > config.centers:
+        if number > settings.centers:
             continue
-        known = validation.of(items, row["culture"], config.validation)
-        draw = random.Random(f"{config.seed}/{row['culture']}")
-        chosen = draw.sample(known, min(config.validation_items, len(known)))
-        shots = [row, *(kin.samples[name] for name in kin.mates(row)[: config.shots - 1])]
+        known = validation.of(items, row["culture"], settings.validation or "")
+        draw = random.Random(f"{settings.seed}/{row['culture']}")
+        chosen = draw.sample(known, min(settings.validation_items, len(known)))
+        shots = [row, *(index.samples[name] for name in index.mates(row)[: settings.shots - 1])]
         shown = [{"question": shot["question"], "response": shot["response"]} for shot in shots]
         for item in chosen:
             yield {

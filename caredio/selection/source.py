@@ -12,8 +12,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from caredio import features
+from caredio import features, packages
 from caredio.errors import InputError
 from caredio.selection import read
+from caredio.selection.settings import Settings
+from caredio.settings import of_stage
 
 log = logging.getLogger("caredio")
 
@@ -41,64 +42,106 @@ _ROLES = {"user": "user", "human": "user", "prompter": "user"} | dict.fromkeys(
 )
 _VECTORS = ("sample_embedding", "response_embedding")
 _SHOWN = 20  # column names in a message
-_BY = ("id", "text")
 
 
-@dataclass(frozen=True)
-class Config:
-    config: str = field(default="", metadata={"help": "of a Hub dataset: the config, where it has several"})
-    split: str = field(default="train", metadata={"help": "of a Hub dataset: the split"})
-    revision: str = field(default="", metadata={"help": "of a Hub dataset: branch, tag or commit"})
-    question_column: str = field(
-        default="", metadata={"help": "text or chat messages; default: question, prompt, messages or conversations"}
-    )
-    response_column: str = field(
-        default="", metadata={"help": "text or chat messages; default: response, completion, messages or conversations"}
-    )
-    culture_column: str = field(default="", metadata={"help": "default: culture"})
-    id_column: str = field(default="", metadata={"help": "question ids; default: question_id"})
-    match_by: str = field(
-        default="",
-        metadata={
-            "help": "what makes two questions the same: their id or their text; default: the id where there is one",
-            "choices": _BY,
-        },
-    )
+def run(data: Dataset | Any | str, settings: Settings) -> tuple[Dataset, dict[str, Any]]:
+    """The rows of a table, and what they are, for run.json and the card.
 
-    def __post_init__(self) -> None:
-        if self.match_by not in ("", *_BY):
-            raise InputError(f"match_by is {self.match_by!r}; use {' or '.join(_BY)}.")
-        if self.match_by == "text" and self.id_column:
-            raise InputError("id_column says to match by id and match_by by text; give one of them.")
-
-
-def run(name: str, config: Config) -> tuple[Dataset, dict[str, Any]]:
-    """The rows of the file or Hub dataset `name`, and what they are, for run.json and the card.
+    Args:
+        data: a Dataset, a pandas DataFrame, or the name of a file or of a Hub dataset.
 
     Returns:
         Rows as `renamed` makes them. The record holds the table's name, its hash (sha256 of the file, commit of the
-        Hub), the Config, and under `columns_left` why each of the other columns was left.
+        Hub), the settings, and under `columns_left` why each of the other columns was left.
 
     Raises:
         InputError: there is no such table, or a column is missing or holds no text.
     """
+    if not isinstance(data, str):
+        return _in_memory(data, settings)
+    name = data
     if Path(name).suffix.lower() in read.READERS or _exists(name) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         table, sha256 = read.table(Path(name))
         place = hashlib.sha256(os.fsencode(Path(name).resolve())).hexdigest()[:16]  # no path goes into a record
         record: dict[str, Any] = {"table": Path(name).name, "place": place, "sha256": sha256}
     else:
-        rows, commit = _fetched(name, config)
+        rows, commit = _fetched(name, settings)
         table = read.of(rows, name)
         record = {"table": name, "commit": commit}
-    asked = {key: value for key, value in asdict(config).items() if value != getattr(Config, key)}
-    made, left = renamed(table, config)
+    asked = described(settings)
+    made, left = renamed(table, settings)
     if left:
         log.info("%s: %s", name, "; ".join(f"column {column} {why}" for column, why in list(left.items())[:_SHOWN]))
     return made, {**record, **asked, **({"columns_left": left} if left else {})}
 
 
-def renamed(table: read.Table, config: Config) -> tuple[Dataset, dict[str, str]]:
-    """`table` with question, response, culture and question_id out of the columns that the Config, or custom, names.
+def _in_memory(data: Any, settings: Settings) -> tuple[Dataset, dict[str, Any]]:
+    """As `run`, of a table that the caller holds, which is known by the hash of what is read of it."""
+    if hasattr(data, "to_parquet") and hasattr(data, "iloc"):  # a DataFrame, without importing pandas
+        data = _of_frame(data, settings)
+    if not isinstance(data, Dataset):
+        held = f", holding {', '.join(map(str, data))}; give one of its splits" if isinstance(data, dict) else ""
+        raise InputError(
+            f"the table is a {type(data).__name__}{held}, where a Dataset, a DataFrame or a name was wanted."
+        )
+    if not len(data):
+        raise InputError("the table holds no rows.")
+    made, left = _candidates(data) or renamed(read.of(data, "the table"), settings)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, made.features.arrow_schema) as stream:
+        stream.write_table(made.with_format("arrow")[:])
+    record = {"table": "a table in memory", "sha256": hashlib.sha256(sink.getvalue()).hexdigest()}
+    return made, {**record, **described(settings), **({"columns_left": left} if left else {})}
+
+
+def _of_frame(frame: Any, settings: Settings) -> Dataset:
+    """The columns of a DataFrame that may be read, as text where they mix kinds of scalars.
+
+    Raises:
+        InputError: two of them have one name, or one holds what no table can.
+    """
+    named = {getattr(settings, f"{what}_column") for what in _USUAL}
+    wanted = {*named, *(name for names in _USUAL.values() for name in names), *_VECTORS, *features.TAKEN}
+    columns: dict[str, pa.Array] = {}
+    for place, name in enumerate(map(str, frame.columns)):
+        if name not in wanted and name not in features.CANDIDATES:
+            continue
+        if name in columns:
+            raise InputError(f"the table: two columns are called {read.shown(name)}; rename one of them.")
+        cells = frame.iloc[:, place]
+        try:
+            columns[name] = pa.array(cells, from_pandas=True)
+        except (pa.ArrowException, ValueError, TypeError, NotImplementedError):
+            columns[name] = _scalars(cells, name)
+    if not columns:
+        found = [read.shown(str(name)) for name in frame.columns[:_SHOWN]]
+        raise InputError(f"the table: no column that is read; found {', '.join(found)}.")
+    return Dataset(pa.table(columns))
+
+
+def _scalars(cells: Iterable[Any], name: str) -> pa.Array:
+    """Cells of several kinds of scalars as text."""
+    try:
+        return pa.array([None if cell is None or cell != cell else str(cell) for cell in cells], pa.string())
+    except (UnicodeError, ValueError, TypeError, pa.ArrowException):
+        raise InputError(f"the table: column {read.shown(name)} holds what no table can; make it text.") from None
+
+
+def _candidates(data: Dataset) -> tuple[Dataset, dict[str, str]] | None:
+    """The table as `features.CANDIDATES`, where it has their columns with their types."""
+    if any(data.features.get(name) != kind for name, kind in features.CANDIDATES.items()):
+        return None
+    return features.conform(data, features.CANDIDATES), {}
+
+
+def described(settings: Settings) -> dict[str, Any]:
+    """The settings that describe a table, where they are not the defaults."""
+    names = [one.name for one in of_stage("table", settings) if getattr(settings, one.name) != one.default]
+    return {name: getattr(settings, name) for name in names}
+
+
+def renamed(table: read.Table, settings: Settings) -> tuple[Dataset, dict[str, str]]:
+    """`table` with question, response, culture and question_id out of the columns that the settings, or custom, name.
 
     Returns:
         These columns as text, question_id only where questions do not match by their text; those of `features.TAKEN`
@@ -108,9 +151,9 @@ def renamed(table: read.Table, config: Config) -> tuple[Dataset, dict[str, str]]
         InputError: a column is not there, or holds neither text nor chat messages.
     """
     whats = {"question": "question", "response": "response", "culture": "culture"}
-    if config.match_by == "id" or config.id_column or (not config.match_by and _USUAL["id"][0] in table.names):
+    if settings.match_by == "id" or settings.id_column or (not settings.match_by and _USUAL["id"][0] in table.names):
         whats["question_id"] = "id"
-    names = {own: _column(table, what, config) for own, what in whats.items()}
+    names = {own: _column(table, what, settings) for own, what in whats.items()}
     chats = names["question"] == names["response"]
     columns: dict[str, pa.Array] = {
         own: text(table, names[own], _SPEAKER.get(own, ""), chats) for own in ("question", "response")
@@ -137,14 +180,14 @@ def turn(messages: Any, role: str) -> str | None:
 
     None where the conversation has no such turn, or stops before it.
     """
-    said: str | None = None
+    answer: str | None = None
     for speaker, content in _turns(messages):
         who = _ROLES.get(speaker.lower())
         if who == role:
-            said = content or said  # a call of a tool has no content
+            answer = content or answer  # a call of a tool has no content
         elif who == "user":
-            said = None  # a question after it: that was the answer to another one
-    return said
+            answer = None  # a question after it: that was the answer to another one
+    return answer
 
 
 def _turns(messages: Any) -> list[tuple[str, str | None]]:
@@ -164,11 +207,11 @@ def _turns(messages: Any) -> list[tuple[str, str | None]]:
         content = message.get("content") if message.get("content") is not None else message.get("value")
         if not isinstance(role, str):
             raise TypeError
-        turns.append((role, _said(content)))
+        turns.append((role, _text_of(content)))
     return turns
 
 
-def _said(content: Any) -> str | None:
+def _text_of(content: Any) -> str | None:
     """A message's text; of content in parts, its text parts."""
     if content is None or isinstance(content, str):
         return content
@@ -186,8 +229,8 @@ def _said(content: Any) -> str | None:
     return "".join(parts)
 
 
-def _column(table: read.Table, what: str, config: Config) -> str:
-    given = getattr(config, f"{what}_column")
+def _column(table: read.Table, what: str, settings: Settings) -> str:
+    given = getattr(settings, f"{what}_column")
     names = (given,) if given else _USUAL[what]
     for name in names:
         if name in table.names:
@@ -256,26 +299,25 @@ def _exists(name: str) -> bool:
         return False
 
 
-def _fetched(name: str, config: Config) -> tuple[Dataset, str]:
+def _fetched(name: str, settings: Settings) -> tuple[Dataset, str]:
     """A split of a Hub dataset, and the commit it is of.
 
     Raises:
         InputError: the Hub has no such thing, or cannot be reached.
     """
-    import httpx2
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
     from huggingface_hub import HfApi
 
     try:
-        commit = HfApi().dataset_info(name, revision=config.revision or None).sha
-        rows = load_dataset(name, config.config or None, split=config.split, revision=commit)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, DatasetsError, httpx2.TransportError) as error:
-        said = (getattr(error, "server_message", "") or str(error) or type(error).__name__).strip().splitlines()[0]
+        commit = HfApi().dataset_info(name, revision=settings.revision).sha
+        rows = load_dataset(name, settings.dataset_config, split=settings.split, revision=commit)
+    except packages.unreachable(OSError, ValueError, TypeError, KeyError, RuntimeError, DatasetsError) as error:
+        answer = (getattr(error, "server_message", "") or str(error) or type(error).__name__).strip().splitlines()[0]
         raise InputError(
-            f"{name}: neither a file nor a split that the Hub gives ({said.rstrip('.')}); check the name, --config,"
-            " --split and --revision, and HF_TOKEN where it is private."
+            f"{name}: neither a file nor a split that the Hub gives ({answer.rstrip('.')}); check the name,"
+            " --dataset-config, --split and --revision, and HF_TOKEN where it is private."
         ) from None
     if not len(rows):
-        raise InputError(f"{name}: split {config.split} holds no rows.")
+        raise InputError(f"{name}: split {settings.split} holds no rows.")
     return rows, str(commit)

@@ -13,8 +13,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import cultures
+from caredio import cultures, prompts
 from caredio.errors import InputError
+from caredio.prompts import Prompt
 
 _COLUMNS = ("country", "prompt", "choices", "answer_idx")
 _SHORT = {"united_kingdom": "uk", "united_states": "us"}
@@ -31,13 +32,14 @@ class Item(NamedTuple):
     key: str  # the letter of the right option
 
 
-def read(path: Path | str) -> dict[str, list[Item]]:
-    """The items of a file by country, as a slug.
+def read(path: Path | str, folders: str | None = None) -> dict[str, list[Item]]:
+    """The items of a file by country, as a slug, asked as the prompt of the `folders`, or the shipped one, does.
 
     Raises:
         InputError: names the file, and the row and column of a mistake; there is no row.
     """
     items: dict[str, list[Item]] = defaultdict(list)
+    template = prompts.load("validation", folders)
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark first
             reader = csv.DictReader(file)
@@ -45,7 +47,9 @@ def read(path: Path | str) -> dict[str, list[Item]]:
             if missing:
                 raise InputError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}.")
             for number, row in enumerate(reader, start=1):
-                items[cultures.slug((row["country"] or "").strip())].append(_item(row, f"{path}, row {number}"))
+                items[cultures.slug((row["country"] or "").strip())].append(
+                    _item(row, f"{path}, row {number}", template)
+                )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
@@ -57,9 +61,9 @@ def read(path: Path | str) -> dict[str, list[Item]]:
     return dict(items)
 
 
-def digest(path: Path | str) -> str:
+def digest(path: Path | str, folders: str | None = None) -> str:
     """The hash of a file's items, by which a changed file is known. Raises as `read` does."""
-    return hashlib.sha256(json.dumps(read(path), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(read(path, folders), sort_keys=True).encode()).hexdigest()
 
 
 def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
@@ -75,7 +79,7 @@ def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
     return found
 
 
-def _item(row: dict[str, Any], where: str) -> Item:
+def _item(row: dict[str, Any], where: str, template: Prompt) -> Item:
     try:
         choices = json.loads(row["choices"])
         options = [f"{letter}. {text}" for letter, text in choices.items()]
@@ -86,4 +90,4 @@ def _item(row: dict[str, Any], where: str) -> Item:
         raise InputError(f"{where}: prompt is empty.")
     if row["answer_idx"] not in choices or not set(choices) <= set(SCHEMA["properties"]["answer"]["enum"]):
         raise InputError(f"{where}: answer_idx {row['answer_idx']!r} is none of the choices {', '.join(choices)}.")
-    return Item("\n".join([question, *options, 'Answer with JSON: {"answer": letter}']), row["answer_idx"])
+    return Item(template.part("user", question=question, options="\n".join(options)), row["answer_idx"])

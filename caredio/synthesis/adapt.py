@@ -7,23 +7,32 @@ then rewrites the question; the comparison comes first, as its chain of thought.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.errors import InputError
-from caredio.llm.ask import Unusable, ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
-from caredio.synthesis import checks, languages
+from caredio.prompts import Prompt
+from caredio.stages import Stage
+from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.questions import QUESTION, clean
+from caredio.synthesis.settings import Settings
 
-LANGUAGES = ("en", "own")
-_PROMPT = prompts.load("adapt")
+STAGE = Stage(
+    "adapted",
+    {
+        "questions": "question_id topic_id level question_type question",
+        "answers": "question_id culture condition response",
+    },
+    features.ADAPTED,
+    modules=(__name__,),
+    prompts=("adapt",),
+)
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -36,28 +45,8 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
-    neighbours: int = field(default=4, metadata={"help": "neighbours whose answers are shown for contrast"})
-    language: str = field(
-        default="en",
-        metadata={
-            "help": "language of adapted questions and answers: English, or the culture's first",
-            "choices": LANGUAGES,
-        },
-    )
-
-    checks: checks.Config = checks.Config()
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise InputError("neighbours must be at least 1: without another culture there is nothing to compare.")
-        if self.language not in LANGUAGES:
-            raise InputError(f"language is {self.language!r}; use {' or '.join(LANGUAGES)}.")
-
-
 def describe(settings: Mapping[str, Any]) -> str:
-    """Sentences for the card on the adaptation: `Config` as run.json holds it."""
+    """Sentences for the card on the adaptation: settings as run.json holds them."""
     language = {"en": "`en`, English", "own": "`own`, the first one of each culture"}[settings["language"]]
     count = settings["neighbours"]
     return (
@@ -66,20 +55,15 @@ def describe(settings: Mapping[str, Any]) -> str:
     )
 
 
-def shown(culture: Culture, config: Config) -> tuple[str, ...]:
-    """Slugs of the neighbours that stand in the culture's prompts, nearest first."""
-    return culture.neighbours[: config.neighbours]
-
-
-def language(culture: Culture, config: Config) -> str:
+def language(culture: Culture, settings: Settings) -> str:
     """BCP-47 tag of what is written for the culture (its own language: seed 003, 5.2)."""
-    return culture.languages[0] if config.language == "own" else "en"
+    return culture.languages[0] if settings.language == "own" else "en"
 
 
-def prompt(row: dict[str, Any], culture: Culture) -> Messages:
+def prompt(row: dict[str, Any], culture: Culture, template: Prompt) -> Messages:
     """Row of universal_question, language and answers (list of {name, response}) -> messages."""
     answers = "\n".join(f"- {answer['name']}: {prompts.quote(answer['response'])}" for answer in row["answers"])
-    return _PROMPT.messages(
+    return template.messages(
         name=culture.name,
         adjective=culture.adjective,
         question=row["universal_question"],
@@ -89,7 +73,11 @@ def prompt(row: dict[str, Any], culture: Culture) -> Messages:
 
 
 def parse(
-    content: dict[str, Any], row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], config: Config
+    content: dict[str, Any],
+    row: dict[str, Any],
+    answer: Answer,
+    cultures: dict[str, Culture],
+    settings: Settings,
 ) -> dict[str, Any]:
     """The rewritten question and the traits, checked; `Unusable` says what is wrong with them.
 
@@ -104,10 +92,10 @@ def parse(
     if not traits:
         raise Unusable("no trait is named")
     left_out: list[dict[str, str]] = []
-    if config.checks.on:
-        told = checks.shown(prompt(row, culture), row["universal_question"])
-        checks.usable("question", question, row["language"], told, culture, cultures)
-        found = {trait: _against(trait, row, culture, cultures) for trait in traits}
+    if checks.on(settings):
+        shown_text = checks.shown(answer.messages, row["universal_question"])
+        checks.usable("question", question, row["language"], shown_text, culture, cultures)
+        found = {trait: _against(trait, row, shown_text, culture, cultures) for trait in traits}
         left_out = [{"trait": trait, "reason": reason} for trait, reason in found.items() if reason]
         traits = [trait for trait, reason in found.items() if not reason]
         if not traits:
@@ -115,19 +103,20 @@ def parse(
     return {"question": question, "traits": traits, "left_out": left_out}
 
 
-def _against(trait: str, row: dict[str, Any], culture: Culture, cultures: dict[str, Culture]) -> str | None:
+def _against(
+    trait: str, row: dict[str, Any], shown_text: str, culture: Culture, cultures: dict[str, Culture]
+) -> str | None:
     """The reason against a trait, which may take up the culture's own answer: that is what it describes."""
-    told = checks.shown(prompt(row, culture), row["universal_question"])
     for answer in row["answers"]:
         if answer["name"] == culture.name:
-            told = told.replace(prompts.quote(answer["response"]), "\n")
-    return checks.against("traits", trait, "en", told, culture, cultures)
+            shown_text = shown_text.replace(prompts.quote(answer["response"]), "\n")
+    return checks.against("traits", trait, "en", shown_text, culture, cultures)
 
 
 def run(
     questions: Dataset,
     answers: Dataset,
-    config: Config,
+    settings: Settings,
     model: Model,
     cultures: dict[str, Culture],
     targets: list[Culture],
@@ -144,25 +133,28 @@ def run(
         `features.ADAPTED` and `drop_reason` (also: no_answer, where the target or all neighbours gave none). A trait
         that was left out is a dropped row of its own, without a question.
     """
-    questions = features.require(questions, features.QUESTIONS, "questions")
-    answers = features.require(answers, features.ANSWERS, "answers")
-    said = {(row["question_id"], row["culture"]): row["response"] for row in answers if row["condition"] == "isolated"}
+    questions = STAGE.table(questions, "questions")
+    answers = STAGE.table(answers, "answers")
+    responses = {
+        (row["question_id"], row["culture"]): row["response"] for row in answers if row["condition"] == "isolated"
+    }
     rows: list[dict[str, Any]] = []
     missing: list[dict[str, Any]] = []
     for row in questions:
         for target in targets:
-            speakers = [target.slug, *shown(target, config)]
-            heard = [slug for slug in speakers if (row["question_id"], slug) in said]
+            speakers = [target.slug, *panel.neighbours(target, settings)]
+            answering = [slug for slug in speakers if (row["question_id"], slug) in responses]
             record = {
                 **{name: row[name] for name in ("question_id", "topic_id", "level", "question_type")},
-                "language": language(target, config),
+                "language": language(target, settings),
                 "culture": target.slug,
                 "universal_question": row["question"],
                 "answers": [
-                    {"name": cultures[slug].name, "response": said[row["question_id"], slug]} for slug in heard
+                    {"name": cultures[slug].name, "response": responses[row["question_id"], slug]} for slug in answering
                 ],
             }
-            (rows if target.slug in heard and len(heard) > 1 else missing).append(record)
+            (rows if target.slug in answering and len(answering) > 1 else missing).append(record)
+    template = prompts.load("adapt", settings.prompts)
     added = Features({"question": features.COLUMNS["question"].type, "traits": features.COLUMNS["traits"].type})
     text = features.COLUMNS["question"].type
     columns = Features({name: kind for name, kind in features.ADAPTED.items() if name not in added})
@@ -171,9 +163,9 @@ def run(
     adapted = ask(
         features.table(rows, columns),
         model,
-        prompt=lambda row: prompt(row, cultures[row["culture"]]),
-        parse=lambda content, row, answer: parse(content, row, answer, cultures, config),
-        writes=Features({**added, "left_out": features.List({"trait": text, "reason": text})}),
+        prompt=lambda row: prompt(row, cultures[row["culture"]], template),
+        parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
+        columns=Features({**added, "left_out": features.List({"trait": text, "reason": text})}),
         schema=SCHEMA,
         desc="adapted",
     )

@@ -13,19 +13,17 @@ import logging
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from caredio import features
 from caredio.cultures import Culture
-from caredio.errors import InputError
-from caredio.llm.ask import Unusable
+from caredio.llm.rows import Unusable
 from caredio.llm.spec import Messages
 from caredio.synthesis import languages
+from caredio.synthesis.settings import Settings
 
 log = logging.getLogger("caredio")
 
-CHECKS = ("all", "none")
 _LEAK = 50  # letters in a row, of the prompt's own, that no answer holds by chance
 _ENOUGH = 40  # bytes from which a language shows: 2 of 17,000 longer texts of BLEnD and CARE are mistaken
 _KIN = {"en": ("pcm",), "zh": ("yue", "wuu")}  # spoken forms that count as the language
@@ -98,29 +96,13 @@ _NO_SPACES = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts whose words
 _LETTER = r"[\w\u0900-\u0dff]"  # Indic vowel signs are no \w
 
 
-@dataclass(frozen=True)
-class Config:
-    """Part of the Config of every stage that writes text."""
-
-    checks: str = field(
-        default="all",
-        metadata={
-            "help": "text that fails a check is dropped; none is for models too small to pass",
-            "choices": CHECKS,
-        },
-    )
-
-    def __post_init__(self) -> None:
-        if self.checks not in CHECKS:
-            raise InputError(f"checks is {self.checks!r}; use {' or '.join(CHECKS)}.")
-
-    @property
-    def on(self) -> bool:
-        return self.checks == "all"
+def on(settings: Settings) -> bool:
+    """Whether text is checked."""
+    return settings.checks == "all"
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """A sentence for the card on the checks: `Config` as run.json holds it."""
+    """A sentence for the card on the checks: settings as run.json holds them."""
     if settings["checks"] != "all":
         return f"Checks of the text: `{settings['checks']}`."
     return "Checks of the text: `all`; what failed was asked for once more, then dropped with its reason."
@@ -206,11 +188,11 @@ def shown(messages: Messages, question: str | None = None) -> str:
 
 def leaks(text: str, prompt: str) -> bool:
     """Whether a stretch of the prompt, the answers shown in it included, stands in the text word by word."""
-    said, told = (" ".join(re.findall(r"\w+", part.lower())) for part in (text, prompt))
+    words, prompt_words = (" ".join(re.findall(r"\w+", part.lower())) for part in (text, prompt))
     half = _LEAK // 2  # a leak holds one of the halves that the text falls into: most texts end here
-    if not any(said[start : start + half] in told for start in range(0, len(said), half)):
+    if not any(words[start : start + half] in prompt_words for start in range(0, len(words), half)):
         return False
-    return any(said[start : start + _LEAK] in told for start in range(len(said) - _LEAK + 1))
+    return any(words[start : start + _LEAK] in prompt_words for start in range(len(words) - _LEAK + 1))
 
 
 def is_other_language(text: str, language: str) -> bool:

@@ -6,75 +6,60 @@ were not shown are what distinctiveness compares with.
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset, Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.errors import InputError
-from caredio.llm.ask import ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
-from caredio.synthesis import adapt, checks, languages, roleplay
+from caredio.prompts import Prompt
+from caredio.selection.settings import Settings as Selection
+from caredio.stages import Stage
+from caredio.synthesis import checks, languages, panel
+from caredio.synthesis.settings import Settings
 
-_PROMPT = prompts.load("contrast")
-
-
-@dataclass(frozen=True)
-class Config:
-    compared: int = field(default=4, metadata={"help": "cultures not shown, whose answers distinctiveness compares"})
-    seed: int = field(default=0, metadata={"help": "seed of every draw"})
-
-    def __post_init__(self) -> None:
-        if self.compared < 1:
-            raise InputError("compared must be at least 1: distinctiveness needs another culture.")
+STAGE = Stage(
+    "contrasted",
+    {
+        "adapted": " ".join(features.ADAPTED),
+        "isolated": "target question_id culture persona response",
+    },
+    features.CANDIDATES,
+    modules=(__name__,),
+    prompts=("contrast",),
+)
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """A sentence for the card on the contrast: `Config` as run.json holds it."""
+    """A sentence for the card on the contrast: settings as run.json holds them."""
     return (
         "Contrast: each culture answers its question again, shown the neighbours' answers; up to"
         f" {settings['compared']} cultures that were not shown answer it too."
     )
 
 
-def compared(
-    culture: Culture, question_id: str, cultures: dict[str, Culture], config: Config, shown: tuple[str, ...]
-) -> list[str]:
-    """Slugs of the cultures drawn by seed for this question from those that are not shown."""
-    rest = sorted(set(cultures) - {culture.slug, *shown})
-    draw = random.Random(f"{config.seed}/{culture.slug}/{question_id}")
-    return draw.sample(rest, min(config.compared, len(rest)))
-
-
-def others(
-    culture: Culture, question_id: str, cultures: dict[str, Culture], config: Config, neighbours: adapt.Config
-) -> dict[str, bool]:
-    """Who answers the culture's question besides: slug -> whether the answer is shown, in the order asked."""
-    near = adapt.shown(culture, neighbours)
-    return {slug: slug in near for slug in (*near, *compared(culture, question_id, cultures, config, near))}
-
-
-def prompt(row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], config: roleplay.Config) -> Messages:
+def prompt(
+    row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], settings: Settings, template: Prompt
+) -> Messages:
     """Row of question, language and others -> messages that have `culture` answer after reading the shown others."""
-    return _PROMPT.messages(
+    return template.messages(
         name=culture.name,
         adjective=culture.adjective,
         question=row["question"],
-        answers=told(row, cultures),
-        sentences=config.sentences,
+        answers=shown_answers(row, cultures),
+        sentences=settings.sentences,
         language=languages.name(row["language"]),
-        register=config.register,
+        register=settings.register,
     )
 
 
-def told(row: dict[str, Any], cultures: dict[str, Culture]) -> str:
+def shown_answers(row: dict[str, Any], cultures: dict[str, Culture]) -> str:
     """The shown others' answers to a candidate's question, a line each."""
     return "\n".join(
         f"- {cultures[other['culture']].name}: {prompts.quote(other['response'])}"
@@ -84,12 +69,16 @@ def told(row: dict[str, Any], cultures: dict[str, Culture]) -> str:
 
 
 def parse(
-    content: str, row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], config: roleplay.Config
+    content: str,
+    row: dict[str, Any],
+    answer: Answer,
+    cultures: dict[str, Culture],
+    settings: Settings,
 ) -> dict[str, Any]:
     """The response, checked, with what is known of its making; `Unusable` says why it is none."""
     culture = cultures[row["culture"]]
-    if config.checks.on:
-        seen = checks.shown(prompt(row, culture, cultures, config), row["question"])
+    if checks.on(settings):
+        seen = checks.shown(answer.messages, row["question"])
         checks.usable("response", content, row["language"], seen, culture, cultures)
     return {
         "response": content,
@@ -101,67 +90,66 @@ def parse(
 def run(
     adapted: Dataset,
     isolated: Dataset,
-    config: Config,
+    settings: Settings,
+    selection: Selection,
     model: Model,
     cultures: dict[str, Culture],
-    style: roleplay.Config,
-    neighbours: adapt.Config,
 ) -> Dataset:
     """Answer each adapted question as its culture, in contrast to others.
 
     Args:
         adapted: `features.ADAPTED`.
         isolated: `features.ISOLATED`, of these questions.
+        selection: how many cultures, beside those shown, an answer is compared with.
         cultures: all known, by slug: the others are drawn from them.
-        style: length and wording of the answers.
-        neighbours: how many neighbours are shown.
 
     Returns:
         `features.CANDIDATES` and `drop_reason` (also: no_isolated_answer, no_other_answer).
     """
-    adapted = features.require(adapted, features.ADAPTED, "adapted").select_columns(list(features.ADAPTED))
-    isolated = features.require(isolated, features.ISOLATED, "isolated")
-    said: dict[tuple[str, str], list[int]] = defaultdict(list)  # rows, not texts: a large set has a million
+    adapted = STAGE.table(adapted, "adapted").select_columns(list(features.ADAPTED))
+    isolated = STAGE.table(isolated, "isolated")
+    template = prompts.load("contrast", settings.prompts)
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)  # rows, not texts: a large set has a million
     for place, slot in enumerate(zip(isolated["target"], isolated["question_id"], strict=True)):
-        said[slot].append(place)
+        places[slot].append(place)
     added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
 
-    def heard(row: dict[str, Any]) -> dict[str, Any]:
-        told = isolated[said[row["culture"], row["question_id"]]]  # by column
-        answers = [dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True)]
+    def with_answers(row: dict[str, Any]) -> dict[str, Any]:
+        found = isolated[places[row["culture"], row["question_id"]]]  # by column
+        answers = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
         return {
             **row,
-            **_heard(row, answers, cultures, config, neighbours),
+            **_beside(row, answers, cultures, settings, selection),
             "round": 0,
             "history": [],
             "generator": model.spec.model,
-            "prompt_sha": _PROMPT.sha,
+            "prompt_sha": template.sha,
         }
 
-    asked = features.table(map(heard, adapted), Features({**columns, "drop_reason": Value("string")}))
+    asked = features.table(map(with_answers, adapted), Features({**columns, "drop_reason": Value("string")}))
     candidates = ask(
         features.kept(asked),
         model,
-        prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, style),
-        parse=lambda content, row, answer: parse(content, row, answer, cultures, style),
-        writes=added,
+        prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, settings, template),
+        parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
+        columns=added,
         desc="contrastive answers",
     )
     return features.stack(candidates, list(features.rejected(asked)))
 
 
-def _heard(
+def _beside(
     row: dict[str, Any],
     answers: list[dict[str, Any]],
     cultures: dict[str, Culture],
-    config: Config,
-    neighbours: adapt.Config,
+    settings: Settings,
+    selection: Selection,
 ) -> dict[str, Any]:
     """The isolated answers to an adapted question as a candidate's isolated_response, others, panel and drop_reason."""
     mine = [answer for answer in answers if answer["culture"] == row["culture"]]
     theirs = {answer["culture"]: answer["response"] for answer in answers if answer["culture"] != row["culture"]}
-    asked = others(cultures[row["culture"]], row["question_id"], cultures, config, neighbours)
+    asked = panel.others(cultures[row["culture"]], row["question_id"], cultures, settings, selection)
     isolated = next((answer["response"] for answer in mine if answer["persona"] is None), None)
     no_other = not any(slug in theirs for slug, shown in asked.items() if shown)
     return {

@@ -6,7 +6,7 @@ compares, and what representativeness asks a culture's panel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from datasets import Dataset
@@ -14,53 +14,50 @@ from datasets import Dataset
 from caredio import features
 from caredio.cultures import Culture
 from caredio.llm.model import Model
-from caredio.synthesis import adapt, contrast, personas, roleplay
+from caredio.selection.settings import Settings as Selection
+from caredio.stages import Stage
+from caredio.synthesis import panel, personas, roleplay
+from caredio.synthesis.settings import Settings
+
+STAGE = Stage(
+    "isolated",
+    {"adapted": "question_id culture language question"},
+    features.ISOLATED,
+    modules=(__name__,),
+    prompts=("roleplay",),
+)
 
 
 def speakers(
-    target: Culture,
-    question_id: str,
-    config: contrast.Config,
-    people: personas.Config,
-    cultures: dict[str, Culture],
-    neighbours: adapt.Config,
+    culture: Culture, question_id: str, cultures: Mapping[str, Culture], settings: Settings, selection: Selection
 ) -> list[tuple[str, str | None]]:
-    """(culture, persona) of all who answer a question adapted to `target`: the culture, the others, the panel."""
-    others = contrast.others(target, question_id, cultures, config, neighbours)
-    panel = personas.panel(target, question_id, people)
-    return [*((slug, None) for slug in (target.slug, *others)), *((target.slug, persona) for persona in panel)]
+    """(culture, persona) of all who answer a question adapted to a culture: it, the others, its people."""
+    alone = (culture.slug, *panel.others(culture, question_id, cultures, settings, selection))
+    people = personas.draw(culture, question_id, settings)
+    return [*((slug, None) for slug in alone), *((culture.slug, person) for person in people)]
 
 
 def run(
-    adapted: Dataset,
-    config: contrast.Config,
-    people: personas.Config,
-    model: Model,
-    cultures: dict[str, Culture],
-    style: roleplay.Config,
-    neighbours: adapt.Config,
+    adapted: Dataset, settings: Settings, selection: Selection, model: Model, cultures: dict[str, Culture]
 ) -> Dataset:
     """Answer each adapted question as its culture, the others and the panel.
 
     Args:
         adapted: `features.ADAPTED`.
-        config: how many cultures answer beside the neighbours.
-        people: size of the panel.
+        selection: how many cultures answer beside the neighbours.
         cultures: all known, by slug.
-        style: length and wording of the answers.
-        neighbours: how many neighbours answer.
 
     Returns:
         `features.ISOLATED` and `drop_reason`: of each question first the culture's own answer, by nobody in particular,
         then the others', then the panel's.
     """
-    adapted = features.require(adapted, features.ADAPTED, "adapted")
+    adapted = STAGE.table(adapted, "adapted")
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in adapted.select_columns(["question_id", "culture", "question", "language"]):
             target = cultures[row["culture"]]
             question = {**row, **roleplay.ALONE, "target": target.slug}
-            for slug, persona in speakers(target, row["question_id"], config, people, cultures, neighbours):
+            for slug, persona in speakers(target, row["question_id"], cultures, settings, selection):
                 yield {**question, "culture": slug, "persona": persona}
 
-    return roleplay.answer(rows(), features.ISOLATED, style, model, cultures, "isolated answers", published=True)
+    return roleplay.answer(rows(), features.ISOLATED, settings, model, cultures, "isolated answers", published=True)

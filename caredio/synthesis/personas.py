@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from caredio.cultures import Culture
-from caredio.errors import InputError
+from caredio.synthesis.settings import Settings
 
 GENDERS = ("a woman", "a man")
 AGES = ("18 to 29", "30 to 44", "45 to 59", "60 to 79")
@@ -41,35 +40,25 @@ OCCUPATIONS = {  # -> the ages it is dealt to
 }
 
 
-@dataclass(frozen=True)
-class Config:
-    personas: int = field(default=0, metadata={"help": "people of the culture who answer each adapted question too"})
-    seed: int = field(default=0, metadata={"help": "seed of every draw"})
-
-    def __post_init__(self) -> None:
-        if self.personas < 0:
-            raise InputError("personas must be 0 (nobody in particular answers) or more.")
-
-
 def describe(settings: Mapping[str, Any]) -> str:
-    """A sentence for the card on who answers: `Config` as run.json holds it."""
+    """A sentence for the card on who answers: settings as run.json holds them."""
     count = settings["personas"]
     if not count:
         return "Personas: none; each culture answers as nobody in particular."
     return f"Personas: {count} {'people' if count > 1 else 'person'} of each culture, drawn by seed, answered besides."
 
 
-def panel(culture: Culture, question_id: str, config: Config) -> list[str]:
-    """`config.personas` people of the culture, drawn by seed for this question.
+def draw(culture: Culture, question_id: str, settings: Settings) -> list[str]:
+    """`settings.personas` people of the culture, drawn by seed for this question.
 
     Each attribute is dealt like a shuffled pack (Latin hypercube sampling; McKay et al., 1979), so that its values are
     as equally frequent in a panel as the panel's size allows.
     """
-    draw = random.Random(f"{config.seed}/{culture.slug}/{question_id}/panel")
-    size = config.personas
-    genders, ages, settlements = (_deal(pack, size, draw) for pack in (GENDERS, AGES, SETTLEMENTS))
-    places = _deal(culture.places or PARTS, size, draw)
-    people, jobs = [], _deal(tuple(OCCUPATIONS), len(OCCUPATIONS) * (size + 1), draw)
+    chance = random.Random(f"{settings.seed}/{culture.slug}/{question_id}/panel")
+    size = settings.personas
+    genders, ages, settlements = (_deal(pack, size, chance) for pack in (GENDERS, AGES, SETTLEMENTS))
+    places = _deal(culture.places or PARTS, size, chance)
+    people, jobs = [], _deal(tuple(OCCUPATIONS), len(OCCUPATIONS) * (size + 1), chance)
     for gender, age, settlement, place in zip(genders, ages, settlements, places, strict=True):
         job = next(job for job in jobs if age in OCCUPATIONS[job])
         jobs.remove(job)
@@ -78,9 +67,9 @@ def panel(culture: Culture, question_id: str, config: Config) -> list[str]:
     return people
 
 
-def _deal(pack: Sequence[str], count: int, draw: random.Random) -> list[str]:
+def _deal(pack: Sequence[str], count: int, chance: random.Random) -> list[str]:
     """`count` values from the top of shuffled packs, one pack after the other."""
     dealt: list[str] = []
     while len(dealt) < count:
-        dealt += draw.sample(pack, len(pack))
+        dealt += chance.sample(pack, len(pack))
     return dealt[:count]

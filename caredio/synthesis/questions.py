@@ -10,7 +10,6 @@ import logging
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,21 +19,19 @@ from rapidfuzz.distance import LCSseq
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.errors import InputError
-from caredio.llm.ask import Unusable, ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
+from caredio.prompts import Prompt
+from caredio.stages import Stage
 from caredio.synthesis import checks
+from caredio.synthesis.settings import Settings
 
 log = logging.getLogger("caredio")
 
-KINDS = {  # question_type -> what the prompt asks for (seed 001, 3.2 names the three)
-    "scenario": "Each one describes a concrete everyday situation and asks what the person would do in it.",
-    "value": "Each one asks what the person finds right or important, and why.",
-    "open": "Each one asks openly how something is usually done or seen where the person lives.",
-}
-_PROMPT, _JUDGE = prompts.load("questions"), prompts.load("sensitivity")
+STAGE = Stage("questions", {}, features.QUESTIONS, modules=(__name__,), prompts=("questions", "sensitivity"))
+TYPES = ("scenario", "value", "open")  # question_type (seed 001, 3.2), each a part of the prompt file
 QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n?？؟]{10,300}[?？؟]$"}
 JUDGEMENT: dict[str, Any] = {
     "type": "object",
@@ -44,47 +41,30 @@ JUDGEMENT: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
-    per_topic: int = field(default=100, metadata={"help": "questions a topic, over the three types"})
-    rounds: int = field(default=8, metadata={"help": "rounds of Self-Instruct at most"})
-    per_call: int = field(default=5, metadata={"help": "questions asked for in one call"})
-    demonstrations: int = field(default=6, metadata={"help": "earlier questions shown in a prompt"})
-    rouge_l: float = field(default=0.7, metadata={"help": "ROUGE-L from which a question is a near-duplicate"})
-    checks: checks.Config = checks.Config()
-    seed: int = field(default=0, metadata={"help": "seed of every draw"})
-
-    def __post_init__(self) -> None:
-        if min(self.per_topic, self.rounds, self.per_call) < 1 or self.demonstrations < 0:
-            raise InputError("per_topic, rounds and per_call must be at least 1, demonstrations at least 0.")
-        if not 0 < self.rouge_l <= 1:
-            raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
-
-
 def quota(per_topic: int) -> dict[str, int]:
     """How many of a topic's questions are of each type: equal shares, the first types taking what is left over."""
-    return {kind: per_topic // 3 + (position < per_topic % 3) for position, kind in enumerate(KINDS)}
+    return {kind: per_topic // 3 + (position < per_topic % 3) for position, kind in enumerate(TYPES)}
 
 
-def asked(missing: int, config: Config) -> list[int]:
+def asked(missing: int, settings: Settings) -> list[int]:
     """The questions that each call of a round asks for: half of what lacks in all, so that the pool grows between."""
-    return [min(config.per_call, missing)] * -(-missing // (2 * config.per_call))
+    return [min(settings.per_call, missing)] * -(-missing // (2 * settings.per_call))
 
 
-def expected(config: Config) -> tuple[int, int]:
+def expected(settings: Settings) -> tuple[int, int]:
     """(calls, questions) of a topic whose answers all hold the questions they are asked for, and none is dropped."""
-    calls, lacks = 0, list(quota(config.per_topic).values())
-    for _ in range(config.rounds):
-        counts = [asked(missing, config) for missing in lacks]
+    calls, lacks = 0, list(quota(settings.per_topic).values())
+    for _ in range(settings.rounds):
+        counts = [asked(missing, settings) for missing in lacks]
         calls += sum(map(len, counts))
         lacks = [missing - sum(written) for missing, written in zip(lacks, counts, strict=True)]
-    return calls, config.per_topic - sum(lacks)
+    return calls, settings.per_topic - sum(lacks)
 
 
-def most(config: Config) -> tuple[int, int]:
+def most(settings: Settings) -> tuple[int, int]:
     """(calls, questions written) of a topic at most: each round drops everything, so the next asks for all of it."""
-    counts = [asked(missing, config) for missing in quota(config.per_topic).values()]
-    return config.rounds * sum(map(len, counts)), config.rounds * sum(map(sum, counts))
+    counts = [asked(missing, settings) for missing in quota(settings.per_topic).values()]
+    return settings.rounds * sum(map(len, counts)), settings.rounds * sum(map(sum, counts))
 
 
 def schema(count: int) -> dict[str, Any]:
@@ -98,15 +78,16 @@ def schema(count: int) -> dict[str, Any]:
     }
 
 
-def prompt(row: dict[str, Any]) -> Messages:
+def prompt(row: dict[str, Any], template: Prompt) -> Messages:
     """Row of topic, description, question_type, count, examples -> messages."""
-    examples = "".join(f"\n- {prompts.quote(example)}" for example in row["examples"])
-    return _PROMPT.messages(
+    questions = "\n".join(f"- {prompts.quote(example)}" for example in row["examples"])
+    taken = f"\n{template.part('taken', questions=questions)}\n" if questions else ""
+    return template.messages(
         topic=row["topic"],
         description=row["description"],
         count=row["count"],
-        kind=KINDS[row["question_type"]],
-        examples=examples and f"\nQuestions already taken, so write others:{examples}\n",
+        kind=template.part(row["question_type"]),
+        examples=taken,
     )
 
 
@@ -125,9 +106,9 @@ def clean(text: str) -> str:
     return text if re.search(QUESTION["pattern"], text) else ""
 
 
-def judge_prompt(row: dict[str, Any]) -> Messages:
+def judge_prompt(row: dict[str, Any], template: Prompt) -> Messages:
     """Row of question -> messages that ask whether cultures would answer it differently."""
-    return _JUDGE.messages(question=prompts.quote(row["question"]))
+    return template.messages(question=prompts.quote(row["question"]))
 
 
 def judged(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
@@ -163,7 +144,7 @@ class Known:
 
 
 def describe(settings: Mapping[str, Any], topics: int) -> str:
-    """A sentence for the card on the questions: `Config` as run.json holds it."""
+    """A sentence for the card on the questions: settings as run.json holds them."""
     return (
         f"Questions: up to {settings['per_topic']} on each of {topics} topic{'s' if topics > 1 else ''}, by"
         f" Self-Instruct in at most {settings['rounds']} rounds; of those with a ROUGE-L of {settings['rouge_l']:g} or"
@@ -171,8 +152,8 @@ def describe(settings: Mapping[str, Any], topics: int) -> str:
     )
 
 
-def run(topics: Dataset, config: Config, model: Model, cultures: dict[str, Culture] | None = None) -> Dataset:
-    """Write `config.per_topic` questions for each topic.
+def run(topics: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture] | None = None) -> Dataset:
+    """Write `settings.per_topic` questions for each topic.
 
     Args:
         topics: `features.TOPICS`.
@@ -183,15 +164,15 @@ def run(topics: Dataset, config: Config, model: Model, cultures: dict[str, Cultu
         could not be used). A warning says which topics got fewer questions than asked for.
     """
     topics = features.require(topics, features.TOPICS, "topics")
-    wanted = {(topic["topic_id"], kind): n for topic in topics for kind, n in quota(config.per_topic).items()}
+    wanted = {(topic["topic_id"], kind): n for topic in topics for kind, n in quota(settings.per_topic).items()}
     pool: dict[tuple[str, str], list[str]] = {slot: [] for slot in wanted}
-    known = {topic["topic_id"]: Known(config.rouge_l) for topic in topics}
+    known = {topic["topic_id"]: Known(settings.rouge_l) for topic in topics}
     dropped = []
-    for number in range(config.rounds):
-        calls = _calls(topics, wanted, pool, number, config)
+    for number in range(settings.rounds):
+        calls = _calls(topics, wanted, pool, number, settings)
         if not calls:
             break
-        for row in _write(calls, known, number, config, model, cultures or {}):
+        for row in _write(calls, known, number, settings, model, cultures or {}):
             slot = row["topic_id"], row["question_type"]
             if row["drop_reason"]:
                 dropped.append(row)
@@ -199,11 +180,11 @@ def run(topics: Dataset, config: Config, model: Model, cultures: dict[str, Cultu
                 pool[slot].append(row["question"])
     short = {"/".join(slot): f"{len(pool[slot])} of {n}" for slot, n in wanted.items() if len(pool[slot]) < n}
     if short:
-        log.warning("questions: fewer than asked for after %d rounds: %s", config.rounds, short)
+        log.warning("questions: fewer than asked for after %d rounds: %s", settings.rounds, short)
     taken = [
         _record({**topic, "question_type": kind}, text, number=number)
         for topic in topics
-        for kind in KINDS
+        for kind in TYPES
         for number, text in enumerate(pool[topic["topic_id"], kind])
     ]
     columns = Features({**features.QUESTIONS, "drop_reason": Value("string")})
@@ -214,18 +195,19 @@ def _write(
     calls: list[dict[str, Any]],
     known: dict[str, Known],
     number: int,
-    config: Config,
+    settings: Settings,
     model: Model,
     cultures: dict[str, Culture],
 ) -> list[dict[str, Any]]:
     """A round: what the calls wrote, checked, compared with the known and judged; all of it, drop_reason or not."""
+    template, judge = (prompts.load(name, settings.prompts) for name in ("questions", "sensitivity"))
     answered = ask(
         Dataset.from_list(calls),
         model,
-        prompt=prompt,
+        prompt=lambda row: prompt(row, template),
         parse=parse,
-        writes=Features({"written": List(Value("string"))}),
-        schema=schema(config.per_call),
+        columns=Features({"written": List(Value("string"))}),
+        schema=schema(settings.per_call),
         desc=f"questions, round {number + 1}",
     )
     fresh: list[dict[str, Any]] = []
@@ -233,22 +215,22 @@ def _write(
     for row in answered:
         if row["drop_reason"]:
             dropped.append(_record(row, row["unusable"] or "", drop_reason=row["drop_reason"]))
-        told = checks.shown(prompt({**row, "examples": []}))  # near the examples are near-duplicates
+        shown_text = checks.shown(prompt({**row, "examples": []}, template))  # near the examples are near-duplicates
         for text in row["written"] or []:
             known_before = not known[row["topic_id"]].take(text)
             wrong = None
-            if config.checks.on:
-                wrong = checks.against("universal_question", text, "en", told, None, cultures)
+            if checks.on(settings):
+                wrong = checks.against("universal_question", text, "en", shown_text, None, cultures)
             reason = "near_duplicate" if known_before else wrong
             (dropped if reason else fresh).append(_record(row, text, drop_reason=reason))
-    if not config.checks.on or not fresh:
+    if not checks.on(settings) or not fresh:
         return dropped + fresh
     judgements = ask(
         features.table(fresh, features.QUESTIONS),
         model,
-        prompt=judge_prompt,
+        prompt=lambda row: judge_prompt(row, judge),
         parse=judged,
-        writes=Features({"differs": Value("bool")}),
+        columns=Features({"differs": Value("bool")}),
         schema=JUDGEMENT,
         desc=f"sensitivity, round {number + 1}",
     )
@@ -258,23 +240,23 @@ def _write(
 
 
 def _calls(
-    topics: Dataset, wanted: dict[Any, int], pool: dict[Any, list[str]], number: int, config: Config
+    topics: Dataset, wanted: dict[Any, int], pool: dict[Any, list[str]], number: int, settings: Settings
 ) -> list[dict[str, Any]]:
     """The calls of a round."""
     calls = []
     for topic in topics:
         known = [text for (topic_id, _), texts in pool.items() if topic_id == topic["topic_id"] for text in texts]
-        for kind in KINDS:
+        for kind in TYPES:
             slot = topic["topic_id"], kind
             missing = wanted[slot] - len(pool[slot])
-            for call, count in enumerate(asked(missing, config)):
-                draw = random.Random(f"{config.seed}/{slot}/{number}/{call}")
+            for call, count in enumerate(asked(missing, settings)):
+                draw = random.Random(f"{settings.seed}/{slot}/{number}/{call}")
                 calls.append(
                     {
                         **topic,
                         "question_type": kind,
                         "count": count,
-                        "examples": draw.sample(known, min(config.demonstrations, len(known))),
+                        "examples": draw.sample(known, min(settings.demonstrations, len(known))),
                         "draw": number * 1000 + call,
                     }
                 )

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datasets import Dataset, Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.llm.ask import Unusable, ask
+from caredio.llm.cache import Answer
 from caredio.llm.model import Model
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
-from caredio.llm.store import Answer
-from caredio.synthesis import adapt, checks, contrast, isolated, languages, roleplay
+from caredio.prompts import Prompt
+from caredio.selection.settings import Settings as Selection
+from caredio.synthesis import checks, contrast, isolated, languages, roleplay
 from caredio.synthesis.questions import QUESTION, clean
-
-if TYPE_CHECKING:
-    from caredio.synthesis import Config
+from caredio.synthesis.settings import Settings
 
 Drawn = list[tuple[int, dict[str, Any]]]  # (which of the candidates, what may take its place)
 
@@ -33,36 +33,39 @@ SCHEMA: dict[str, Any] = {
     "required": ["change", "question"],
     "additionalProperties": False,
 }
-_IMPROVE, _REWRITE = prompts.load("improve"), prompts.load("rewrite")
 
 
 def answer_prompt(
-    row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], style: roleplay.Config
+    row: dict[str, Any], culture: Culture, cultures: dict[str, Culture], settings: Settings, template: Prompt
 ) -> Messages:
     """Candidate with its scores (typical, distinct: in standard deviations) -> messages that ask for another answer."""
-    return _IMPROVE.messages(
+    return template.messages(
         name=culture.name,
         adjective=culture.adjective,
         question=row["question"],
-        answers=contrast.told(row, cultures),
+        answers=contrast.shown_answers(row, cultures),
         response=prompts.quote(row["response"]),
         typical=f"{row['typical']:+.1f}",
         distinct=f"{row['distinct']:+.1f}",
-        sentences=style.sentences,
+        sentences=settings.sentences,
         language=languages.name(row["language"]),
-        register=style.register,
+        register=settings.register,
     )
 
 
 def parse_answer(
-    content: str, row: dict[str, Any], answer: Answer, cultures: dict[str, Culture], style: roleplay.Config
+    content: str,
+    row: dict[str, Any],
+    answer: Answer,
+    cultures: dict[str, Culture],
+    settings: Settings,
 ) -> dict[str, Any]:
     """The response, checked as in contrast.py; it may take up the candidate's own. `Unusable` says why it is none."""
     culture = cultures[row["culture"]]
-    if style.checks.on:
-        told = checks.shown(answer_prompt(row, culture, cultures, style), row["question"])
-        told = told.replace(prompts.quote(row["response"]), "\n")
-        checks.usable("response", content, row["language"], told, culture, cultures)
+    if checks.on(settings):
+        shown_text = checks.shown(answer.messages, row["question"])
+        shown_text = shown_text.replace(prompts.quote(row["response"]), "\n")
+        checks.usable("response", content, row["language"], shown_text, culture, cultures)
     return {
         "response": content,
         "model_revision": answer.model,
@@ -70,9 +73,9 @@ def parse_answer(
     }
 
 
-def question_prompt(row: dict[str, Any], culture: Culture, topic: str) -> Messages:
+def question_prompt(row: dict[str, Any], culture: Culture, topic: str, template: Prompt) -> Messages:
     """Candidate with its scores, and its topic in a sentence -> messages that ask for another question."""
-    return _REWRITE.messages(
+    return template.messages(
         name=culture.name,
         topic=topic,
         universal=prompts.quote(row["universal_question"]),
@@ -85,57 +88,78 @@ def question_prompt(row: dict[str, Any], culture: Culture, topic: str) -> Messag
 
 
 def parse_question(
-    content: dict[str, Any], row: dict[str, Any], topic: str, cultures: dict[str, Culture], style: adapt.Config
+    content: dict[str, Any],
+    row: dict[str, Any],
+    answer: Answer,
+    cultures: dict[str, Culture],
+    settings: Settings,
 ) -> dict[str, Any]:
     """The question, checked as in adapt.py; it may take up the earlier ones. `Unusable` says what is wrong with it."""
     culture, question = cultures[row["culture"]], clean(content["question"])
     if not question:
         raise Unusable("the rewritten question is no question")
-    if style.checks.on:
-        told = checks.shown(question_prompt(row, culture, topic), prompts.quote(row["question"]))
-        told = told.replace(prompts.quote(row["universal_question"]), "\n")
-        checks.usable("question", question, row["language"], told, culture, cultures)
+    if checks.on(settings):
+        shown_text = checks.shown(answer.messages, prompts.quote(row["question"]))
+        shown_text = shown_text.replace(prompts.quote(row["universal_question"]), "\n")
+        checks.usable("question", question, row["language"], shown_text, culture, cultures)
     return {"question": question}
 
 
 class Writer:
     """Draws from one model. `dropped` counts, by reason, the draws that cannot be used."""
 
-    def __init__(self, config: Config, model: Model, cultures: dict[str, Culture], topics: dict[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        selection: Selection,
+        model: Model,
+        cultures: dict[str, Culture],
+        topics: dict[str, str],
+    ) -> None:
         """`topics`: topic_id -> the topic in a sentence."""
-        self.config, self.model, self.cultures, self.topics = config, model, cultures, topics
+        self.settings, self.selection, self.model, self.cultures = settings, selection, model, cultures
+        self.topics = topics
+        self.improve, self.rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
         self.dropped: Counter[str] = Counter()
 
     def responses(self, best: Sequence[dict[str, Any]], draws: range) -> Drawn:
         """Other answers to the questions of `best`, one a draw."""
-        style = self.config.roleplay
-        told = self._ask(
+        drawn = self._ask(
             _calls(len(best), draws),
             prompt=lambda call: answer_prompt(
-                best[call["slot"]], self.cultures[best[call["slot"]]["culture"]], self.cultures, style
+                best[call["slot"]],
+                self.cultures[best[call["slot"]]["culture"]],
+                self.cultures,
+                self.settings,
+                self.improve,
             ),
-            parse=lambda content, call, answer: parse_answer(content, best[call["slot"]], answer, self.cultures, style),
-            writes=["response", "model_revision", "sample_id"],
+            parse=lambda content, call, answer: parse_answer(
+                content, best[call["slot"]], answer, self.cultures, self.settings
+            ),
+            columns=["response", "model_revision", "sample_id"],
             desc="other answers",
         )
-        made = {"generator": self.model.spec.model, "prompt_sha": _IMPROVE.sha}
-        return [(row["slot"], {**best[row["slot"]], **made, **row}) for row in told]
+        made = {"generator": self.model.spec.model, "prompt_sha": self.improve.sha}
+        return [(row["slot"], {**best[row["slot"]], **made, **row}) for row in drawn]
 
     def questions(self, best: Sequence[dict[str, Any]], draws: range) -> list[tuple[int, str]]:
         """Other questions in place of those of `best`, one a draw."""
-        told = self._ask(
+        drawn = self._ask(
             _calls(len(best), draws),
             prompt=lambda call: question_prompt(
-                best[call["slot"]], self.cultures[best[call["slot"]]["culture"]], self._topic(best[call["slot"]])
+                best[call["slot"]],
+                self.cultures[best[call["slot"]]["culture"]],
+                self._topic(best[call["slot"]]),
+                self.rewrite,
             ),
             parse=lambda content, call, answer: parse_question(
-                content, best[call["slot"]], self._topic(best[call["slot"]]), self.cultures, self.config.adapt
+                content, best[call["slot"]], answer, self.cultures, self.settings
             ),
-            writes=["question"],
+            columns=["question"],
             desc="other questions",
             schema=SCHEMA,
         )
-        return list(zip(told["slot"], told["question"], strict=True))
+        return list(zip(drawn["slot"], drawn["question"], strict=True))
 
     def answered(self, best: Sequence[dict[str, Any]], asked: list[tuple[int, str]]) -> Drawn:
         """The candidates that other questions make: answered in isolation by all who answered the first, then anew."""
@@ -162,35 +186,35 @@ class Writer:
             }
             for row, speaker in rows
         }
-        told = roleplay.answer(
+        answered = roleplay.answer(
             list(calls.values()),
             features.ISOLATED,
-            self.config.roleplay,
+            self.settings,
             self.model,
             self.cultures,
             "held-out answers",
         )
-        said = zip(calls, told["response"], strict=True)
-        return {key: response for key, response in said if response is not None}
+        pairs = zip(calls, answered["response"], strict=True)
+        return {key: response for key, response in pairs if response is not None}
 
     def _answered(self, rows: dict[int, dict[str, Any]]) -> Drawn:
-        config, adapted = self.config, features.table(list(rows.values()), features.ADAPTED)
-        common = (self.model, self.cultures, config.roleplay, config.adapt)
-        alone = isolated.run(adapted, config.contrast, config.personas, *common)
+        adapted = features.table(list(rows.values()), features.ADAPTED)
+        asked = (self.settings, self.selection, self.model, self.cultures)
+        alone = isolated.run(adapted, *asked)
         self.dropped.update(features.rejected(alone)["drop_reason"])
         if not len(features.kept(alone)):
             self.dropped["no_isolated_answer"] += len(rows)
             return []
-        made = self._kept(contrast.run(adapted, alone, config.contrast, *common))
+        made = self._kept(contrast.run(adapted, alone, *asked))
         slots = {(row["culture"], row["question_id"]): slot for slot, row in rows.items()}
         return [(slots[row["culture"], row["question_id"]], row) for row in made]
 
     def _topic(self, row: dict[str, Any]) -> str:
         return self.topics[row["topic_id"]]
 
-    def _ask(self, calls: Dataset, *, writes: list[str], **asked: Any) -> Dataset:
-        columns = Features({name: features.COLUMNS[name].type for name in writes})
-        return self._kept(ask(calls, self.model, writes=columns, **asked))
+    def _ask(self, calls: Dataset, *, columns: list[str], **asked: Any) -> Dataset:
+        types = Features({name: features.COLUMNS[name].type for name in columns})
+        return self._kept(ask(calls, self.model, columns=types, **asked))
 
     def _kept(self, table: Dataset) -> Dataset:
         self.dropped.update(features.rejected(table)["drop_reason"])

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset, Features
-from safetensors import SafetensorError
 
 from caredio import checkpoints, disk, features
 from caredio.checkpoints import RECORD
 from caredio.errors import CaredioError, InputError
-from caredio.llm.local import model_path
-from caredio.llm.spec import EMBEDDED
+from caredio.llm.local import ON_HUB, model_path
+from caredio.llm.spec import LOCAL_MODEL
 from caredio.training import template
-from caredio.training.record import EMBEDDED_ON_HUB, PACKAGES, record
+from caredio.training.record import PACKAGES, record
 
 log = logging.getLogger("caredio")
 
@@ -71,14 +70,14 @@ def main(recipe: Callable[[], object]) -> None:
         recipe()
     except CaredioError as error:
         sys.exit(_fail(str(error)))
-    except (OSError, SafetensorError) as error:
-        if not disk.refused(error):
-            raise
-        sys.exit(_fail(disk.refusal(error, "the output")))
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
             raise
         sys.exit(_fail(f"training needs {error.name}: pip install 'caredio[train]'."))
+    except Exception as error:  # an OSError, or what safetensors makes of one
+        if not disk.refused(error):
+            raise
+        sys.exit(_fail(disk.refusal(error, "the output")))
     finally:
         log.removeHandler(handler)
 
@@ -216,7 +215,7 @@ def base(settings: Settings) -> tuple[str, dict[str, Any], Any]:
 
     wanted, training, adapter = settings.model, settings.training, settings.recipe.adapter
     name = wanted.model_name_or_path
-    source = str(model_path()) if name == EMBEDDED else name
+    source = str(model_path()) if name == LOCAL_MODEL else name
     origin = {"revision": wanted.model_revision, "trust_remote_code": training.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(source, **origin)
@@ -283,8 +282,8 @@ def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
     for leftover in ("README.md", "training_args.bin"):  # a draft card, and a pickle with this machine's paths
         (folder / leftover).unlink(missing_ok=True)
     adapter = folder / "adapter_config.json"
-    if adapter.exists() and settings.model.model_name_or_path == EMBEDDED:  # PEFT wrote this machine's cache folder
-        config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": EMBEDDED_ON_HUB}
+    if adapter.exists() and settings.model.model_name_or_path == LOCAL_MODEL:  # PEFT wrote this machine's cache folder
+        config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")

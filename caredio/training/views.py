@@ -9,10 +9,13 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import features
+from caredio import features, prompts
 from caredio.errors import InputError
+from caredio.stages import Stage
 
-SYSTEM = "You answer as someone who lives in {name} would."
+STAGE = Stage(
+    "preference", {"ranked": " ".join(features.RANKED)}, features.PREFERENCE, modules=(__name__,), split_by="culture"
+)
 
 
 def sft(ranked: Dataset, budget: int | None = None) -> Dataset:
@@ -52,10 +55,11 @@ def interleaved(ranked: Dataset, names: dict[str, str]) -> Dataset:
     Returns:
         `features.RANKED`.
     """
+    template = prompts.load("views")
     order = sorted(range(len(ranked)), key=list(zip(ranked["rank"], ranked["culture"], strict=True)).__getitem__)
 
     def with_system(row: dict[str, Any]) -> dict[str, Any]:
-        system = {"role": "system", "content": SYSTEM.format(name=names.get(row["culture"], row["culture"]))}
+        system = {"role": "system", "content": template.part("system", name=names.get(row["culture"], row["culture"]))}
         return {"prompt": [system, *row["prompt"]]}
 
     if not len(ranked):

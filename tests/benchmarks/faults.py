@@ -16,9 +16,9 @@ from pathlib import Path
 from datasets import Dataset, Features, Value
 from endpoint import counts, served
 
-from caredio.llm.ask import ask
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.rows import ask
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 SCHEMA = {
@@ -37,7 +37,7 @@ def answers(url: str, rows: int, folder: Path, **endpoint: float) -> Dataset:
         model,
         prompt=lambda row: [{"role": "user", "content": row["question"]}],
         parse=lambda content, row, answer: {"response": content["answer"]},
-        writes=Features({"response": Value("string")}),
+        columns=Features({"response": Value("string")}),
         schema=SCHEMA,
         desc="asked",
     )

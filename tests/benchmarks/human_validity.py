@@ -32,11 +32,12 @@ import numpy as np
 from datasets import Dataset, Features
 from scipy.stats import rankdata, spearmanr
 
-from caredio import features, selection
+from caredio import features
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 from caredio.runs import Run
 from caredio.selection import cluster, distinct, embed, match, rank, represent
+from caredio.selection.settings import Settings, threshold
 
 DRAWS = 2000
 _KEY = ("culture", "question_id", "response")
@@ -169,8 +170,8 @@ def part_b(people: People, vectors: Dataset, informed: Callable[[Dataset], np.nd
         # what a region is compared with: the rest of its half, told apart from the half that says what is shared
         seen = [place for place, row in enumerate(people.rows) if row["culture"] in own]
         table = Dataset.from_list([{name: people.rows[place][name] for name in features.OWN} for place in seen])
-        candidates = features.kept(match.run(table, match.Config()))
-        scored = distinct.run(candidates, vectors, distinct.Config())
+        candidates = features.kept(match.run(table, Settings()))
+        scored = distinct.run(candidates, vectors, Settings())
         cosine, met = scored["distinctiveness"][:], scored["others"][:]
         information = informed(candidates) if informed else np.full(len(candidates), np.nan)
         place_of = {row["sample_id"]: place for place, row in enumerate(people.rows)}
@@ -221,19 +222,17 @@ def part_c(people: People, candidates: Dataset, vectors: Dataset) -> None:
     budget = round(len(people.rows) / len(regions) / 10)
     place_of = {row["sample_id"]: place for place, row in enumerate(people.rows)}
     chosen: dict[str, list[int]] = {}
-    rankings = {name: {"rank": rank.Config(budget=budget, ranking=name)} for name in rank.BASELINES}
-    rankings["size x cosine"] = {"rank": rank.Config(budget=budget)}
+    rankings = {name: Settings(budget=budget, ranking=name) for name in rank.BASELINES}
+    rankings["size x cosine"] = Settings(budget=budget)
     for weight in (0.5, 1.0):
-        rankings[f"typicality + {weight:g} cosine"] = {
-            "rank": rank.Config(budget=budget, weight=weight),
-            "represent": represent.Config(representativeness="typicality"),
-        }
-    clustered = cluster.run(candidates, vectors, cluster.Config(), embed.MINILM)
+        rankings[f"typicality + {weight:g} cosine"] = Settings(
+            budget=budget, weight=weight, representativeness="typicality"
+        )
+    clustered = cluster.run(candidates, vectors, Settings(), threshold(Settings()))
     for name, settings in rankings.items():
-        config = selection.Config(**settings)
-        pool = represent.run(clustered, vectors, config.represent)
-        pool = distinct.run(pool, vectors, config.distinct)
-        pool = rank.score(pool, vectors, config.rank, config.combine)
+        pool = represent.run(clustered, vectors, settings)
+        pool = distinct.run(pool, vectors, settings)
+        pool = rank.score(pool, vectors, settings)
         chosen[name] = [place_of[name] for name in features.kept(pool)["sample_id"]]
     print(f"  budget {budget} a region")
     for what, values in (("annotator share", people.share), ("region-only share", alone.astype(float))):
@@ -273,10 +272,8 @@ def main() -> None:
     given = parser.parse_args()
     table, share = answers(given.annotations, given.half)
     with Run(given.out / given.half) as run:
-        candidates = run.stage("candidates", lambda: match.run(table, match.Config()), columns=features.CANDIDATES)
-        vectors = run.stage(
-            "vectors", lambda: embed.run(candidates, embed.Config()), after=["candidates"], config=embed.Config()
-        )
+        candidates = run.stage("candidates", lambda: match.run(table, Settings()), columns=features.CANDIDATES)
+        vectors = embed.STAGE.run(run, lambda: embed.run(candidates, Settings()), [Settings()])
     model = None
     if given.information:
         model = connect(Spec(model=given.model))
@@ -285,11 +282,11 @@ def main() -> None:
         candidates = candidates.filter(lambda row: row["question_id"] in kept)
     people = People(candidates, share)
     print(f"{given.half} half: {len(people.rows)} answers to {len(set(people.questions))} questions")
-    clustered = every_row(cluster.run(candidates, vectors, cluster.Config(), embed.MINILM))
+    clustered = every_row(cluster.run(candidates, vectors, Settings(), threshold(Settings())))
 
     def measured(measure: str) -> np.ndarray:
-        config = represent.Config(representativeness=measure, references=4)
-        found = represent.run(clustered, vectors, config, model)["representativeness"][:]
+        settings = Settings(representativeness=measure, references=4)
+        found = represent.run(clustered, vectors, settings, model)["representativeness"][:]
         return np.array(found, dtype=np.float64)
 
     chance = np.array([random.Random(row["sample_id"]).random() for row in people.rows])
@@ -299,8 +296,8 @@ def main() -> None:
         scores["information"] = measured("information")
 
         def informed(candidates: Dataset) -> np.ndarray:
-            config = distinct.Config(distinctiveness="information")
-            return np.array(distinct.run(candidates, vectors, config, model)["distinctiveness"][:], dtype=np.float64)
+            settings = Settings(distinctiveness="information")
+            return np.array(distinct.run(candidates, vectors, settings, model)["distinctiveness"][:], dtype=np.float64)
 
     part_a(people, scores)
     part_b(people, vectors, informed)

@@ -25,14 +25,16 @@ from datasets import Dataset, Features, Value
 from endpoint import served
 from llm_server import reply
 
-from caredio import cultures, synthesis, topics
-from caredio.llm.ask import ask
-from caredio.llm.client import Endpoint
+from caredio import cultures, topics
+from caredio.llm.cache import Answer, Store
+from caredio.llm.limits import Backend, Held
 from caredio.llm.model import Model, connect
-from caredio.llm.spec import Messages, Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.rows import ask
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import Chat, Spec
 from caredio.runs import Run
-from caredio.synthesis import checks, personas, questions
+from caredio.synthesis.pipeline import synthesize
+from caredio.synthesis.settings import Settings
 
 ANSWER = "We usually sit down together after the evening meal and talk about the day that was. " * 5
 
@@ -59,42 +61,28 @@ def stage(url: str, rows: int, batches: bool = False) -> Dataset:
             connect(Spec(model="m"), endpoint, Path(folder, "answers.sqlite")),
             prompt=prompt,
             parse=lambda content, row, answer: {"response": content},
-            writes=Features({"response": Value("string")}),
+            columns=Features({"response": Value("string")}),
             desc="asked",
         )
 
 
-class AtOnce:
-    """A backend that answers at once, what the scripted endpoint would."""
+class AtOnce(Backend):
+    """Replies without waiting, and with texts of the usual length."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    async def generate(self, key: str, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        form = {"response_format": {"json_schema": {"schema": schema}}} if schema else {}
-        text = reply({"messages": messages, **form})
-        # some 400 characters, as long as the plan takes an answer to be
-        answer = Answer(text if schema else f"{text} {text} {text}", "stop", "scripted", 100, 100)
-        self.store.put({key: answer})
-        return answer
-
-    async def likelihood(self, key: str, messages: Messages, completion: str) -> Answer:
-        raise NotImplementedError
-
-    async def close(self) -> None: ...
+    async def send(self, request: Chat, held: Held) -> Answer:
+        form = {"response_format": {"json_schema": {"schema": request.schema}}} if request.schema else {}
+        text = reply({"messages": request.messages, **form})
+        return Answer(text if request.schema else f"{text} {text} {text}", "stop", "scripted", 100, 100)
 
 
 def whole(per_topic: int) -> str:
     """Synthesize all cultures on all topics; what came out."""
-    config = synthesis.Config(
-        questions=questions.Config(per_topic=per_topic, rouge_l=1.0, checks=checks.Config("none")),
-        personas=personas.Config(3),
-    )
+    settings = Settings(per_topic=per_topic, rouge_l=1.0, checks="none", personas=3)
     known = cultures.load()
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder, "run")) as run:
         store = Store(Path(folder, "answers.sqlite"))
-        model = Model(Spec(model="m"), AtOnce(store), store)
-        made = synthesis.synthesize(run, model, list(known.values()), list(topics.load().values()), known, config)
+        model = Model(Spec(model="m"), AtOnce(), store)
+        made = synthesize(run, model, list(known.values()), list(topics.load().values()), known, settings)
         return f"{len(made)} candidates of {len(store)} answers"
 
 

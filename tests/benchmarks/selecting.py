@@ -67,7 +67,7 @@ def main() -> None:
         import caredio
 
         settings = {"embedder": "given", "theta": THETA, "budget": 200, "engine": given.engine}
-        ranked = caredio.select(out, path, **settings)
+        ranked = caredio.select(path, out=out, **settings).ranked
         whole = time.monotonic() - started
         stages = json.loads((out / "run.json").read_text())["stages"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -35,9 +35,9 @@ def ours(url: str, rows: int) -> dict[str, float]:
     import openai  # noqa: F401
     from datasets import Dataset, Features, Value
 
-    from caredio.llm.ask import ask
-    from caredio.llm.client import Endpoint
     from caredio.llm.model import connect
+    from caredio.llm.rows import ask
+    from caredio.llm.settings import Endpoint
     from caredio.llm.spec import Spec
 
     dataset = Dataset.from_dict({"question": texts(rows)})
@@ -51,7 +51,7 @@ def ours(url: str, rows: int) -> dict[str, float]:
                 model,
                 prompt=lambda row: [{"role": "user", "content": row["question"]}],
                 parse=lambda content, row, answer: {"response": content},
-                writes=Features({"response": Value("string")}),
+                columns=Features({"response": Value("string")}),
                 desc="asked",
             )
             assert all(table["response"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from datasets import Dataset, Features, Value
 from transformers import AutoModelForCausalLM
 
 import caredio
-from caredio import checkpoints, features
+from caredio import checkpoints, features, prompts
 from caredio.errors import InputError
 from caredio.evaluation import baselines
 from caredio.runs import Run, read
@@ -21,7 +22,8 @@ from caredio.runs import Run, read
 
 def measure(out: Path, model: Path, trained: Path | None = None, **more: Any) -> Dataset:
     settings: dict[str, Any] = {"culturalbench": "sample", "limit": 4, "device": "cpu", **more}
-    return caredio.evaluate(out, settings.pop("cultures", ["china"]), model=str(model), trained=trained, **settings)
+    cultures = settings.pop("cultures", ["china"])
+    return caredio.evaluate(cultures, out=out, model=str(model), trained=trained, **settings).results
 
 
 def numbers(table: Dataset, system: str = "trained") -> list[float]:
@@ -154,6 +156,24 @@ def test_what_changes_the_numbers_is_measured_beside_the_old(
     assert {row["system"] for row in after[len(before) :]} == anew
 
 
+def test_another_part_to_play_is_measured_beside_the_old(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, load = measure(tmp_path / "run", tiny), prompts.load
+
+    def other(name: str, folders: str | None = None) -> prompts.Prompt:
+        return dataclasses.replace(load(name, folders), parts={"system": "Be $adjective."})
+
+    monkeypatch.setattr(prompts, "load", other)
+    after = measure(tmp_path / "run", tiny)
+    kept = read(sorted((tmp_path / "run" / "results").glob("*.parquet"))).to_list()
+    assert kept[: len(before)] == before.to_list()
+    assert {row["system"] for row in kept[len(before) :]} == {"role-play"}
+    assert numbers(after, "raw") == numbers(before, "raw")
+    made = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["results"]["measured"]
+    assert [record["role_play"][:6] for record in made] == ["You sp", "Be $ad"]
+
+
 def test_a_culture_more_is_measured_alone(tiny: Path, tmp_path: Path) -> None:
     first = measure(tmp_path / "run", tiny)
     both = measure(tmp_path / "run", tiny, cultures=["china", "japan"])
@@ -216,7 +236,7 @@ def test_cultures_of_the_run_without_questions_are_left_out(tiny: Path, tmp_path
     ]
     file = tmp_path / "own.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    caredio.select(tmp_path / "run", file)
+    caredio.select(file, out=tmp_path / "run")
     table = measure(tmp_path / "run", tiny, cultures=None)
     assert set(table["culture"]) == {"china"}
 

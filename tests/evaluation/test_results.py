@@ -9,9 +9,10 @@ from datasets import Dataset
 from caredio import checkpoints, cultures
 from caredio.errors import InputError
 from caredio.evaluation import baselines, results, systems
-from caredio.evaluation.results import Config, System, evaluate, told, wilson
+from caredio.evaluation.results import System, evaluate, format_table, wilson
+from caredio.evaluation.settings import Settings
 
-SAMPLE = Config(culturalbench="sample", limit=2, device="cpu")
+SAMPLE = Settings(culturalbench="sample", limit=2, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def test_role_and_adapter_reach_the_model(tiny: Path, adapter: Path) -> None:
     model, tokenizer = systems.Loader("cpu").model(str(tiny)), checkpoints.load_tokenizer(str(tiny))
     inputs = tokenizer("What is eaten?", return_tensors="pt")
     before = model(**inputs).logits
-    with systems._wearing(model, str(adapter)) as adapted:
+    with systems._with_adapter(model, str(adapter)) as adapted:
         assert (adapted(**inputs).logits - before).abs().max() > 1e-3
     assert (model(**inputs).logits == before).all()
 
@@ -88,7 +89,7 @@ def test_told() -> None:
         for measure in results._MEASURES
         if system != "always False" or measure[0] == "culturalbench_hard"
     ]
-    assert told(Dataset.from_list(rows[:-1], features=results.RESULTS)) == "\n".join(
+    assert format_table(Dataset.from_list(rows[:-1], features=results.RESULTS)) == "\n".join(
         [
             "china             Easy                        Hard                        Hard, judgements",
             "  raw             50.0 [15.0, 85.0] n=4       50.0 [15.0, 85.0] n=4       50.0 [15.0, 85.0] n=4",
@@ -118,13 +119,13 @@ def test_told() -> None:
         ({"cultures": ["atlantis"]}, "unknown culture 'atlantis'; known are united_kingdom, "),
         ({"systems": []}, "no system was given"),
         ({"systems": [System("a", "m"), System("a", "n")]}, "two systems are called 'a'"),
-        ({"config": Config(culturalbench="nowhere.csv")}, r"nowhere\.csv: cannot be read"),
+        ({"settings": Settings(culturalbench="nowhere.csv")}, r"nowhere\.csv: cannot be read"),
         ({"systems": [System("a", "no/such/folder")]}, "model 'no/such/folder' cannot be loaded"),
     ],
 )
 def test_bad_input_is_one_sentence(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        evaluate(**{"systems": [System("a", "m")], "cultures": ["china"], "config": SAMPLE, **given})
+        evaluate(**{"systems": [System("a", "m")], "cultures": ["china"], "settings": SAMPLE, **given})
     assert "\n" not in str(caught.value)
 
 
@@ -134,12 +135,13 @@ def test_a_wrong_system_or_setting_is_one_sentence(tmp_path: Path) -> None:
             System(name, "m")
     with pytest.raises(InputError, match=r"holds no adapter_config\.json, so it is no adapter for 'china'"):
         System("trained", "m", adapter={"china": str(tmp_path)})
-    with pytest.raises(InputError, match="limit is -1"):
-        Config(limit=-1)
+    for limit in (-1, 0):
+        with pytest.raises(InputError, match=f"limit is {limit}"):
+            Settings(limit=limit)
     with pytest.raises(InputError, match="batch_size must be at least 1"):
-        Config(batch_size=0)
+        Settings(batch_size=0)
     with pytest.raises(InputError, match="device is 'abacus', which cannot be used"):
-        evaluate([System("a", "m")], ["china"], Config(culturalbench="sample", device="abacus"))
+        evaluate([System("a", "m")], ["china"], Settings(culturalbench="sample", device="abacus"))
 
 
 @pytest.mark.slow
@@ -151,6 +153,6 @@ def test_the_embedded_model() -> None:
     table = evaluate([System("raw", model), System("role-play", model, role_play=True)], ["nigeria"], SAMPLE)
     assert [name for name in table["system"] if name not in baselines.MEANINGS] == ["raw"] * 3 + ["role-play"] * 3
     assert set(table["n"]) == {2}
-    text = told(table)
+    text = format_table(table)
     assert "role-play" in text
     assert "n=2" in text

@@ -16,10 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 import caredio
 from caredio import checkpoints
 from caredio.errors import InputError
-from caredio.evaluation.results import Config, evaluate, told
+from caredio.evaluation.results import evaluate, format_table
+from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import System
 
-SAMPLE = Config(culturalbench="sample", limit=2, device="cpu")
+SAMPLE = Settings(culturalbench="sample", limit=2, device="cpu")
 NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
@@ -50,7 +51,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(out: Path, model: Path, trained: Path | None = None, cultures: tuple[str, ...] = ("china",)) -> Any:
     settings: dict[str, Any] = {"culturalbench": "sample", "limit": 2, "device": "cpu"}
-    return caredio.evaluate(out, cultures, model=str(model), trained=trained, **settings)
+    return caredio.evaluate(cultures, out=out, model=str(model), trained=trained, **settings).results
 
 
 @pytest.mark.parametrize("template", [NO_SYSTEM, "{{ messages[-1].content }}"], ids=["refuses", "leaves out"])
@@ -66,7 +67,7 @@ def test_a_template_without_system_leaves_role_play_out(
     note = f"role-play: left out: the chat template of {str(model)!r} takes no system message, so it cannot role-play."
     messages = [record.message for record in caplog.records]
     assert messages.index(note) < next(n for n, line in enumerate(messages) if line.startswith("results"))
-    assert told(table).splitlines()[-1] == note
+    assert format_table(table).splitlines()[-1] == note
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["stages"]["results"]["measured"][0]["left_out"] == [note]
 
@@ -241,7 +242,7 @@ def test_cultures_without_an_adapter_are_left_out_of_the_arm(tiny: Path, adapter
     table = measure(tmp_path / "run", tiny, tmp_path / "trained", ("china", "japan"))
     assert {row["culture"] for row in table if row["system"] == "trained"} == {"china"}
     assert {row["culture"] for row in table if row["system"] == "raw"} == {"china", "japan"}
-    assert told(table).splitlines()[-1] == "trained: left out for japan: no model for the culture was given."
+    assert format_table(table).splitlines()[-1] == "trained: left out for japan: no model for the culture was given."
 
 
 def test_one_adapter_or_a_full_model_a_culture_is_measured(tiny: Path, adapter: Path, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from llm_server import LLMServer
 from caredio.errors import CaredioError, EndpointError, InputError
 from caredio.llm import faults
 from caredio.llm.access import Access, check_address
-from caredio.llm.chat import CallFailed
-from caredio.llm.client import Endpoint
+from caredio.llm.faults import CallFailed
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 SPEC = Spec(model="m")
@@ -166,18 +166,18 @@ def test_openais_key_goes_to_no_other_address(monkeypatch):
         assert "OPENAI_API_KEY was not sent" in str(error)
         assert "--api-key-variable" in str(error)
         server.keys.clear()
-        assert keys_sent(Access(SPEC, server.url, "--model", "HOST_KEY"), server) == {"Bearer sk-host"}
-        assert "Check HOST_KEY" in str(failed(Access(SPEC, server.url, "--model", "HOST_KEY")))
+        assert keys_sent(Access(SPEC, server.url, "HOST_KEY"), server) == {"Bearer sk-host"}
+        assert "Check HOST_KEY" in str(failed(Access(SPEC, server.url, "HOST_KEY")))
         server.keys.clear()
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert keys_sent(Access(SPEC, server.url + "/"), server) == {"Bearer sk-openai"}
     with pytest.raises(EndpointError, match="NO_SUCH is not set"):
-        Access(SPEC, "http://host/v1", "--model", "NO_SUCH")
+        Access(SPEC, "http://host/v1", "NO_SUCH")
 
 
 def test_a_key_in_place_of_its_variable_is_not_repeated():
     with pytest.raises(InputError, match="the name of an environment variable") as error:
-        Access(SPEC, "http://host/v1", "--model", "sk-secret-1")
+        Access(SPEC, "http://host/v1", "sk-secret-1")
     assert "sk-secret-1" not in str(error.value)
 
 
@@ -208,7 +208,7 @@ def test_azures_key_goes_to_azure_alone(monkeypatch):
     assert Access(AZURE, "https://mine.openai.azure.com").open(1).api_key == "azure"
     with pytest.raises(EndpointError, match=r"AZURE_OPENAI_API_KEY is not sent to host\.example"):
         Access(AZURE, "https://host.example")
-    assert Access(AZURE, "https://host.example", "--model", "AZURE_OPENAI_API_KEY").open(1).api_key == "azure"
+    assert Access(AZURE, "https://host.example", "AZURE_OPENAI_API_KEY").open(1).api_key == "azure"
 
 
 # refusals, as hosts have them: of one prompt, of all, for now
@@ -274,13 +274,13 @@ TOO_LONG = [
 @pytest.mark.parametrize(("status", "body"), FILTERED)
 def test_a_prompt_that_a_filter_refuses_is_refused_for_good(status, body):
     found = outcome(status, body)
-    assert (found.final, found.passing, found.hopeless, found.status) == ("content_filter", False, False, status)
+    assert (found.final, found.retryable, found.hopeless, found.status) == ("content_filter", False, False, status)
 
 
 @pytest.mark.parametrize(("status", "body"), TOO_LONG)
 def test_a_prompt_that_is_too_long_is_refused_for_good(status, body):
     found = outcome(status, body)
-    assert (found.final, found.passing, found.hopeless) == ("prompt_too_long", False, False)
+    assert (found.final, found.retryable, found.hopeless) == ("prompt_too_long", False, False)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_prompt_that_is_too_long_is_refused_for_good(status, body):
 )
 def test_a_refusal_of_all_calls_is_hopeless(status, body):
     found = outcome(status, body)
-    assert (found.final, found.passing, found.hopeless) == ("", False, True)
+    assert (found.final, found.retryable, found.hopeless) == ("", False, True)
 
 
 @pytest.mark.parametrize(
@@ -315,18 +315,18 @@ def test_a_refusal_of_all_calls_is_hopeless(status, body):
 )
 def test_what_can_pass_is_neither_final_nor_hopeless(status, body):
     found = outcome(status, body)
-    assert (found.final, found.passing, found.hopeless) == ("", True, False)
+    assert (found.final, found.retryable, found.hopeless) == ("", True, False)
 
 
 def test_a_refused_request_is_one_rows_failure():
     found = outcome(400, {"error": {"message": "messages: at least one message is required"}})
-    assert (found.final, found.passing, found.hopeless) == ("", False, False)
-    assert found.told == "endpoint: status 400, which says: messages: at least one message is required"
+    assert (found.final, found.retryable, found.hopeless) == ("", False, False)
+    assert found.description == "endpoint: status 400, which says: messages: at least one message is required"
 
 
 def test_payment_required_for_a_while_is_waited_out():
     found = outcome(402, {"error": {"message": "in-flight budget", "code": 402}}, {"Retry-After": "3"})
-    assert (found.passing, found.wait, found.hopeless) == (True, 3.0, False)
+    assert (found.retryable, found.wait, found.hopeless) == (True, 3.0, False)
 
 
 @pytest.mark.parametrize(
@@ -350,14 +350,16 @@ def test_a_page_instead_of_words_is_named():
     page = "<!DOCTYPE html>\n<html><head><title>502 Bad\nGateway</title></head><body>x</body></html>"
     with LLMServer(fault=lambda number, _: {"status": 502, "body": page}) as server:
         error = failed(Access(SPEC, server.url))
-    assert error.told == "endpoint: status 502, which says: an HTML page titled '502 Bad Gateway'"
+    assert error.description == "endpoint: status 502, which says: an HTML page titled '502 Bad Gateway'"
 
 
 def test_the_key_is_taken_out_of_whatever_is_said(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     access = Access(SPEC, "")
-    inside = access.failure(CallFailed("an error instead of an answer", said="no money for sk-secret\x00\ud800"))
-    assert inside.said == "no money for [key] ?"
+    inside = access.failure(
+        CallFailed("an error instead of an answer", server_message="no money for sk-secret\x00\ud800")
+    )
+    assert inside.server_message == "no money for [key] ?"
     with pytest.raises(EndpointError) as error:
         access.failure(faults.refusal(402, {"error": {"message": "no money for sk-secret"}}))
     assert "sk-secret" not in str(error.value)
@@ -406,14 +408,14 @@ def test_nobody_at_the_port_may_pass_soon():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     error = failed(Access(SPEC, f"http://127.0.0.1:{port}/v1"))
-    assert error.told == "endpoint: no connection (connection refused)"
-    assert (error.passing, error.few) == (True, True)
+    assert error.description == "endpoint: no connection (connection refused)"
+    assert (error.retryable, error.few) == (True, True)
 
 
 def test_a_name_that_is_not_found_may_pass_soon():
     error = failed(Access(SPEC, "http://no-such-host.invalid/v1"))
-    assert error.told == "endpoint: no connection (host name not found)"
-    assert (error.passing, error.few) == (True, True)
+    assert error.description == "endpoint: no connection (host name not found)"
+    assert (error.retryable, error.few) == (True, True)
 
 
 def test_a_proxy_that_does_not_answer_is_named(monkeypatch):
@@ -421,20 +423,20 @@ def test_a_proxy_that_does_not_answer_is_named(monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
-    assert "proxy" in failed(Access(SPEC, "http://no-such-host.invalid/v1")).told
+    assert "proxy" in failed(Access(SPEC, "http://no-such-host.invalid/v1")).description
 
 
 def test_a_connection_that_is_closed_may_pass():
     with LLMServer(fault=lambda number, body: "drop") as server:
         error = failed(Access(SPEC, server.url))
     assert str(error) == "endpoint: no connection"
-    assert (error.passing, error.few) == (True, False)
+    assert (error.retryable, error.few) == (True, False)
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ValueError("x"), json.JSONDecodeError("x", "y", 0), OSError("x")])
 def test_other_errors_are_failed_calls(error):
     access = Access(SPEC, "http://host/v1")
     try:
-        assert access.failure(error).passing
+        assert access.failure(error).retryable
     except CaredioError:
         pytest.fail("no call of many would fail for it")

@@ -10,12 +10,12 @@ from llm_server import LLMServer
 
 import caredio
 from caredio.errors import CaredioError
-from caredio.llm import client, pace
-from caredio.llm.ask import ask
-from caredio.llm.client import Endpoint
+from caredio.llm import limits
+from caredio.llm.cache import Store
 from caredio.llm.model import connect
+from caredio.llm.rows import ask
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
-from caredio.llm.store import Store
 
 SCHEMA = {
     "type": "object",
@@ -65,10 +65,10 @@ faults = st.one_of(
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(client, "_FIRST_BACKOFF", 0.001)
-    monkeypatch.setattr(pace, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(pace, "_LONGEST_PAUSE", 0.004)
-    monkeypatch.setattr(pace, "_QUOTA", 0.02)
+    monkeypatch.setattr(limits, "_FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr(limits, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(limits, "_LONGEST_PAUSE", 0.004)
+    monkeypatch.setattr(limits, "_QUOTA", 0.02)
 
 
 def in_one_sentence(error):
@@ -90,7 +90,7 @@ def check_a_stage(plan, structured, tmp_path_factory):
                 model,
                 prompt=lambda row: [{"role": "user", "content": row["question"]}],
                 parse=lambda content, row, answer: {"response": content["answer"] if structured else content},
-                writes=Features({"response": Value("string")}),
+                columns=Features({"response": Value("string")}),
                 schema=SCHEMA if structured else None,
                 desc="asked",
                 max_failed=0.3,
@@ -101,7 +101,7 @@ def check_a_stage(plan, structured, tmp_path_factory):
             for row in asked:
                 assert (row["response"] is None) == (row["drop_reason"] is not None)
                 assert not row["response"] or row["response"].encode()
-        assert not any(vars(usage)["calls"] for usage in model.backend.client.endpoint.budget._held.values())
+        assert not any(vars(usage)["calls"] for usage in model.backend.endpoint.budget._held.values())
     Store(store).close()
 
 
@@ -122,12 +122,13 @@ def check_a_synthesis(plan, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with LLMServer(fault=lambda number, body: plan[number % len(plan)]) as server:
         wanted = {"per_topic": 2, "neighbours": 1, "compared": 1, "model": "m", "retries": 1, "timeout": 1.0}
+        reached = {"store": out / "s", "base_url": server.url}
         try:
-            made = caredio.synthesize(out / "run", ["china"], ["food"], store=out / "s", base_url=server.url, **wanted)
+            made = caredio.synthesize(["china"], ["food"], out=out / "run", **reached, **wanted)
         except CaredioError as error:
             in_one_sentence(error)
         else:
-            assert len(made)
+            assert len(made.candidates)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

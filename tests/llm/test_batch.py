@@ -15,10 +15,10 @@ from datasets import Dataset, Features, Value
 import caredio
 from caredio.errors import BudgetError, EndpointError
 from caredio.llm import batch
-from caredio.llm.ask import Unusable, ask
-from caredio.llm.budget import Rate
-from caredio.llm.client import Endpoint
+from caredio.llm.limits import Rate
 from caredio.llm.model import connect
+from caredio.llm.rows import Unusable, ask
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(30)])
@@ -44,7 +44,7 @@ def run(model, rows=ROWS, parse=lambda content, row, answer: {"said": content}, 
         model,
         prompt=lambda row: [{"role": "user", "content": row["text"]}],
         parse=parse,
-        writes=Features({"said": Value("string")}),
+        columns=Features({"said": Value("string")}),
         desc="asked",
         **options,
     )
@@ -241,6 +241,8 @@ def stop_after_submission(server):
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         task.cancel()
+        while not model.backend._worker.done():  # else it could collect the batch yet
+            await asyncio.sleep(0.01)
         raise RuntimeError("stopped")
 
     asyncio.run(story())
@@ -254,7 +256,7 @@ def test_a_synthesis_in_batches_makes_the_same_tables(server, tmp_path, monkeypa
             monkeypatch.setenv("OPENAI_BASE_URL", peer.url)
             monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / peer.url.split(":")[-1][:5]))
             out = tmp_path / f"run-{len(tables)}"
-            caredio.synthesize(out, ["china"], ["food"], **wanted, **options)
+            caredio.synthesize(["china"], ["food"], out=out, **wanted, **options)
             tables.append((out / "candidates" / "candidates.parquet").read_bytes())
         assert len(batches.batches) < len(batches.seen)
     assert tables[0] == tables[1]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from caredio.llm import dialects, faults
-from caredio.llm.dialects import Dialect, learn, measure, request, start
+from caredio.llm.dialects import Dialect, learn, start
+from caredio.llm.remote import chat_body, likelihood_body
 from caredio.llm.spec import Spec
 
 SPEC = Spec(model="m")
@@ -16,7 +17,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 
 
 def words(body):
-    return faults.refusal(400, body).said
+    return faults.refusal(400, body).server_message
 
 
 NO_SYSTEM = [
@@ -99,7 +100,7 @@ def test_a_refused_system_role_is_learnt_and_its_text_begins_the_first_turn(body
     learnt = learn(Dialect(), 500 if isinstance(body, str) else 400, words(body))
     assert learnt == Dialect(system_role=False)
     assert learn(learnt, 400, words(body)) is None
-    sent = request(SPEC, MESSAGES, None, learnt)
+    sent = chat_body(SPEC, MESSAGES, None, learnt)
     assert sent["messages"] == [{"role": "user", "content": "You are from Japan.\n\nWhat do you eat?"}]
     assert MESSAGES == [SYSTEM, USER]
 
@@ -107,11 +108,11 @@ def test_a_refused_system_role_is_learnt_and_its_text_begins_the_first_turn(body
 def test_a_repair_keeps_its_turns_and_a_chat_without_a_user_its_text():
     folded = Dialect(system_role=False)
     turns = [*MESSAGES, {"role": "assistant", "content": "Rice."}, {"role": "user", "content": "Again."}]
-    roles = [turn["role"] for turn in request(SPEC, turns, SCHEMA, folded)["messages"]]
+    roles = [turn["role"] for turn in chat_body(SPEC, turns, SCHEMA, folded)["messages"]]
     assert roles == ["user", "assistant", "user"]
-    assert request(SPEC, [SYSTEM], None, folded)["messages"] == [{**SYSTEM, "role": "user"}]
-    assert request(SPEC, [USER], None, folded)["messages"] == [USER]
-    assert measure(SPEC, turns[:3], folded)["messages"][0]["content"].startswith("You are from Japan.\n\n")
+    assert chat_body(SPEC, [SYSTEM], None, folded)["messages"] == [{**SYSTEM, "role": "user"}]
+    assert chat_body(SPEC, [USER], None, folded)["messages"] == [USER]
+    assert likelihood_body(SPEC, turns[:3], folded)["messages"][0]["content"].startswith("You are from Japan.\n\n")
 
 
 def test_the_name_of_the_token_limit_is_learnt_either_way():
@@ -120,21 +121,21 @@ def test_the_name_of_the_token_limit_is_learnt_either_way():
         learnt = learn(start(True), 422, words(body))
         assert learnt is not None
         assert learnt.token_limit == "max_tokens"
-    assert request(SPEC, MESSAGES, None, start(True))["max_completion_tokens"] == 512
-    assert "max_tokens" not in request(SPEC, MESSAGES, None, start(True))
-    assert measure(SPEC, MESSAGES, start(False))["max_tokens"] == 1
+    assert chat_body(SPEC, MESSAGES, None, start(True))["max_completion_tokens"] == 512
+    assert "max_tokens" not in chat_body(SPEC, MESSAGES, None, start(True))
+    assert likelihood_body(SPEC, MESSAGES, start(False))["max_tokens"] == 1
 
 
 @pytest.mark.parametrize("text", NO_TEMPERATURE)
 def test_a_refused_temperature_is_left_to_the_endpoint(text):
     assert learn(Dialect(), 400, text) == Dialect(temperature=False)
-    assert "temperature" not in request(SPEC, MESSAGES, None, Dialect(temperature=False))
+    assert "temperature" not in chat_body(SPEC, MESSAGES, None, Dialect(temperature=False))
 
 
 @pytest.mark.parametrize("text", NO_TOP_P)
 def test_a_refused_top_p_is_left_to_the_endpoint(text):
     assert learn(Dialect(), 400, text) == Dialect(top_p=False)
-    sent = request(SPEC, MESSAGES, None, Dialect(top_p=False))
+    sent = chat_body(SPEC, MESSAGES, None, Dialect(top_p=False))
     assert "top_p" not in sent
     assert sent["temperature"] == 0.7
 
@@ -147,7 +148,7 @@ def test_a_refused_response_format_ends_in_the_prompt_alone(text):
         seen.append(dialect.response_format)
     assert seen[-1] == "prompt"
     assert len(seen) <= 3
-    sent = request(SPEC, MESSAGES, SCHEMA, dialect)
+    sent = chat_body(SPEC, MESSAGES, SCHEMA, dialect)
     assert "response_format" not in sent
     assert json.dumps(SCHEMA) in sent["messages"][-1]["content"]
 
@@ -161,7 +162,7 @@ def test_a_refused_schema_is_asked_for_as_any_json_first(text):
 def test_a_server_that_wants_a_schema_alone_is_given_one():
     learnt = learn(Dialect(), 400, NO_FORMAT[2])
     assert learnt is not None
-    sent = request(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, learnt)
+    sent = chat_body(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, learnt)
     assert sent["response_format"]["type"] == "json_schema"
 
 
@@ -225,5 +226,5 @@ def test_each_point_can_be_set():
 def test_a_dialect_enters_no_key():
     spec = Spec(model="m")
     key = spec.key(MESSAGES, SCHEMA)
-    request(spec, MESSAGES, SCHEMA, Dialect(False, dialects.MAX_COMPLETION_TOKENS, False, False, "prompt"))
+    chat_body(spec, MESSAGES, SCHEMA, Dialect(False, dialects.MAX_COMPLETION_TOKENS, False, False, "prompt"))
     assert spec.key(MESSAGES, SCHEMA) == key

@@ -14,9 +14,9 @@ from llm_server import LLMServer, embedding
 
 from caredio.errors import BudgetError, EndpointError, InputError
 from caredio.llm import embeddings
-from caredio.llm.client import Endpoint
 from caredio.llm.embeddings import Embeddings, Vectors
 from caredio.llm.prices import Usage
+from caredio.llm.settings import Endpoint
 from caredio.selection import embed
 
 TEXTS = [f"text {number}" for number in range(10)]
@@ -154,7 +154,7 @@ def test_a_deployment_of_azures_embeds(server, version, path, monkeypatch):
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-secret")
     if version:
         monkeypatch.setenv("OPENAI_API_VERSION", version)
-    encode = embed.encoder(embed.Config(embedder="azure:mine"))
+    encode = embed.encoder("azure:mine")
     np.testing.assert_array_equal(encode(TEXTS), expected(TEXTS))
     assert server.paths == [path]
     assert server.keys == ({"azure-secret"} if version else {"Bearer azure-secret"})
@@ -251,7 +251,7 @@ def test_a_killed_process_pays_only_for_what_was_in_flight():
     script = """
         import sys
         from caredio.llm import embeddings
-        from caredio.llm.client import Endpoint
+        from caredio.llm.settings import Endpoint
         embeddings.TEXTS = 1
         made = embeddings.Embeddings("m", Endpoint(base_url=sys.argv[1], concurrency=2))
         made([f"text {number}" for number in range(30)])

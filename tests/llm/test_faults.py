@@ -9,9 +9,9 @@ from pathlib import Path
 from datasets import Dataset, Features, Value
 from llm_server import LLMServer, reply
 
-from caredio.llm.ask import ask
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.rows import ask
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 SCHEMA = {
@@ -29,7 +29,7 @@ def asked(server, store):
         connect(Spec(model="m"), Endpoint(base_url=server.url, timeout=1.0, retries=3), store),
         prompt=lambda row: [{"role": "user", "content": row["question"]}],
         parse=lambda content, row, answer: {"response": content["answer"]},
-        writes=Features({"response": Value("string")}),
+        columns=Features({"response": Value("string")}),
         schema=SCHEMA,
         desc="asked",
     )

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from llm_server import LLMServer
 
 from caredio.errors import InputError
 from caredio.llm import journal
-from caredio.llm.budget import Budget, Rate
 from caredio.llm.journal import Journal
+from caredio.llm.limits import Budget, Rate
 from caredio.llm.prices import Usage
 
 CHAT, VECTORS = Rate("gpt-4.1-mini"), Rate("text-embedding-3-small", batch=True)
@@ -52,8 +53,9 @@ def test_a_killed_process_has_spent_nothing_in_secret(tmp_path):
     """Every request that the endpoint saw stands in the journal, at what it cost or at the most it can have."""
     script = """
 import asyncio, sys
+from importlib import metadata
 from pathlib import Path
-from caredio.llm.client import Endpoint
+from caredio.llm.settings import Endpoint
 from caredio.llm.journal import Journal
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
@@ -120,6 +122,7 @@ def test_commands_add_up_each_journal_once_even_where_a_process_was_killed_betwe
                 "cost_usd": pytest.approx((60 * 0.40 + 40 * 1.60) / 1e6),
             }
         ],
+        "prices": f"genai-prices {metadata.version('genai-prices')}",
     }
     assert journal.added(first, tmp_path) == first  # killed before its journal was removed
     spends(first, Usage(1, 0, 6, 4))
@@ -128,3 +131,5 @@ def test_commands_add_up_each_journal_once_even_where_a_process_was_killed_betwe
     journal.remove(second, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert journal.added(second, tmp_path) == second
+    older = {"next": 2, "models": [{**second["models"][0], "cost_usd": 1.0}]}  # by a list that knew other prices
+    assert journal.added(older, tmp_path) == older

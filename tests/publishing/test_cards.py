@@ -14,8 +14,9 @@ import yaml
 from datasets import Dataset
 
 import caredio
-from caredio.publishing.release import is_test
+from caredio.publishing.split import is_test
 from caredio.selection import rank
+from caredio.selection.settings import Settings as Selection
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
 R = ("size", "typicality", "information", "in_context")
@@ -84,7 +85,7 @@ def own(folder, generator):
 
 def test_every_baseline_has_a_sentence_of_its_own():
     said = {
-        ranking: rank.describe(dataclasses.asdict(rank.Config(7, ranking=ranking)), "product")
+        ranking: rank.describe(dataclasses.asdict(Selection(budget=7, ranking=ranking)), "product")
         for ranking in rank.BASELINES
     }
     for ranking, text in said.items():
@@ -179,7 +180,7 @@ def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
     table = own(tmp_path, one["generator"])
     asking = {"model": "scripted", "base_url": server.url, "retries": 0, "validation": known_answers(tmp_path)}
     shown = {"validation_items": 2} | asking
-    caredio.select(tmp_path / "run", table, **settings, **shown)
+    caredio.select(table, out=tmp_path / "run", **settings, **shown)
     folder = caredio.publish(tmp_path / "run", test_share=one["test_share"])
     head, body, tables = released(folder)
     shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
@@ -220,7 +221,7 @@ WRITTEN_GRID = pairwise(
 @pytest.mark.parametrize("one", WRITTEN_GRID, ids=lambda one: "-".join(str(value) for value in one.values()))
 def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
     asking = {"model": "scripted", "base_url": server.url, "retries": 0, "embedder": "openai:scripted-embedder"}
-    caredio.build(tmp_path / "run", ["china", "brazil"], ["food"], **one, **asking, theta=0.5)
+    caredio.build(["china", "brazil"], ["food"], out=tmp_path / "run", **one, **asking, theta=0.5)
     head, body, tables = released(caredio.publish(tmp_path / "run"))
     for slug in ("china", "brazil"):
         panel = {other["sample_id"] for row in tables[f"{slug}-pool"]["train"] for other in row["panel"]}

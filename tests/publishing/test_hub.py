@@ -19,7 +19,7 @@ import caredio
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    caredio.select(folder, table(folder), theta=0.99)
+    caredio.select(table(folder), out=folder, theta=0.99)
     return folder
 
 
@@ -77,7 +77,7 @@ def test_a_release_is_one_commit_and_a_tag_and_old_ones_stay(hub, run, tmp_path)
     before = python(hub, tmp_path / "fresh", loading.format(revision="v1.0.0"))
     other = tmp_path / "other"
     other.mkdir()
-    caredio.select(other, table(other, ("noodles", "crumpets", "stew")), theta=0.99)
+    caredio.select(table(other, ("noodles", "crumpets", "stew")), out=other, theta=0.99)
     publish(hub, other, home, "--to", tmp_path / "r2", "--version", "v1.1.0", "--push", "caredio/cardset")
     commits, tags = state(hub, home)
     assert len(commits) == 3  # the Hub's own first one, and one a release
@@ -150,7 +150,7 @@ def test_the_code_of_a_card_runs_for_every_culture_s_name(hub, tmp_path):
     ]
     own = tmp_path / "own.jsonl"
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    caredio.select(tmp_path / "run", own, theta=0.99, compared=7)
+    caredio.select(own, out=tmp_path / "run", theta=0.99, compared=7)
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--test-share", 0, "--push", "caredio/cardset")
     publish(hub, tmp_path / "run", tmp_path / "home", *arguments)
     page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
@@ -184,7 +184,7 @@ def test_what_a_release_lacks_is_deleted_in_its_commit(hub, run, tmp_path):
     few.mkdir()
     rows = [line for line in table(few).read_text().splitlines() if "narnia" not in line]
     (few / "own.jsonl").write_text("\n".join(rows))
-    caredio.select(few, few / "own.jsonl", theta=0.99)
+    caredio.select(few / "own.jsonl", out=few, theta=0.99)
     publish(hub, few, tmp_path / "home", "--to", tmp_path / "r2", "--version", "v2.0.0", "--push", "caredio/cardset")
     files = python(
         hub,
@@ -247,7 +247,7 @@ def test_languages_go_to_the_hub_as_iso_639(hub, tmp_path):
     spoken = {"china": "zh-Hant-TW", "united_kingdom": "English", "narnia": "und"}
     tagged = tmp_path / "tagged.jsonl"
     tagged.write_text("".join(json.dumps(row | {"language": spoken[row["culture"]]}) + "\n" for row in rows))
-    caredio.select(tmp_path / "run", tagged, theta=0.99)
+    caredio.select(tagged, out=tmp_path / "run", theta=0.99)
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
     publish(hub, tmp_path / "run", tmp_path / "home", *arguments)
     page = (tmp_path / "r" / "README.md").read_text()
@@ -339,7 +339,7 @@ def test_a_hub_dataset_is_selected_from_and_published_in_one_command(hub, tmp_pa
         Dataset.from_json({str(table(tmp_path))!r}, cache_dir={str(tmp_path)!r}).push_to_hub("people/said", "feasts")
         """,
     )
-    verb = ("select", "people/said", "--config", "feasts", "--theta", 0.99)
+    verb = ("select", "people/said", "--dataset-config", "feasts", "--theta", 0.99)
     arguments = ("--version", "v1.0.0", "--push", "caredio/chosen", "--license", "cc-by-sa-4.0")
     publish(hub, tmp_path / "run", tmp_path / "home", *arguments, verb=verb)
     before = state(hub, tmp_path / "home", repo="caredio/chosen")
@@ -380,7 +380,7 @@ def test_a_build_publishes_what_it_ranked(hub, tmp_path):
 
 def test_a_release_is_described_only_where_there_is_one(tmp_path):
     with pytest.raises(caredio.InputError, match="--push"):
-        caredio.select(tmp_path / "run", table(tmp_path), license="mit")
+        caredio.select(table(tmp_path), out=tmp_path / "run", license="mit")
     assert not (tmp_path / "run").exists()
 
 

@@ -10,8 +10,9 @@ from datasets import load_dataset
 import caredio
 from caredio import features, runs
 from caredio.errors import InputError
-from caredio.publishing import cards, release
-from caredio.publishing.release import Config
+from caredio.publishing import cards
+from caredio.publishing.settings import Settings
+from caredio.publishing.split import is_test
 
 CULTURES = ("china", "united_kingdom", "narnia")
 
@@ -35,7 +36,7 @@ def table(folder, answers=("rice", "toast", "roast turnips")):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    caredio.select(folder, table(folder), theta=0.99)
+    caredio.select(table(folder), out=folder, theta=0.99)
     return folder
 
 
@@ -56,7 +57,7 @@ def test_a_culture_loads_best_first_with_its_questions_held_out(run, released, t
     assert len(train) + len(test) == len(ranked)
     assert train["rank"][:] == list(range(1, len(train) + 1))
     assert train["score"][:] == sorted(train["score"], reverse=True)
-    held_out = {name for name in ranked["question_id"] if release.is_test(name, 0.2)}
+    held_out = {name for name in ranked["question_id"] if is_test(name, 0.2)}
     assert set(test["question_id"]) == held_out
     assert held_out
     assert not held_out & set(train["question_id"])
@@ -133,12 +134,17 @@ def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
 
 def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
     folder = caredio.publish(
-        run, to=tmp_path / "r", license="cc-by-4.0", terms="Ask | first", reviewed_by="two people\n# from `Narnia`"
+        run,
+        to=tmp_path / "r",
+        license="cc-by-4.0",
+        attribution="A | survey\n# by B",
+        terms="Ask | first",
+        reviewed_by="two people\n# from `Narnia`",
     )
     page = (folder / "README.md").read_text()
     assert "license: cc-by-4.0" in page
     assert "`cc-by-4.0`: what the publisher says of the source. The generator's terms" in page
-    assert "The generator's terms: `Ask ¦ first`." in page
+    assert "The generator's terms: `Ask ¦ first`. Attribution: `A ¦ survey # by B`.\n" in page
     assert "Reviewed by native speakers: `two people # from 'Narnia'`." in page
 
 
@@ -181,7 +187,7 @@ def test_no_name_of_a_culture_loses_rows(tmp_path, name):
     ]
     own = tmp_path / "own.jsonl"
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    caredio.select(tmp_path / "run", own, theta=0.99)
+    caredio.select(own, out=tmp_path / "run", theta=0.99)
     folder = caredio.publish(tmp_path / "run", test_share=0)
     cultures = {"mexico", "egypt", name} - {"MEXICO "}  # the same as mexico
     ranked = runs.read(sorted((tmp_path / "run" / "ranked").glob("*.parquet")))
@@ -220,7 +226,7 @@ def test_an_unfinished_run_is_told(tmp_path):
 )
 def test_settings_that_cannot_be_are_told(settings, match):
     with pytest.raises(InputError, match=match):
-        Config(**settings)
+        Settings(**settings)
 
 
 def trained(folder, method="lora"):
@@ -261,7 +267,7 @@ def test_a_model_card_tells_its_results(run, tmp_path):
     record = json.loads((trained(tmp_path / "m", "full") / "training.json").read_text())
     row = {"system": "trained", "culture": "china", "benchmark": "hard", "metric": "acc", "n": 8}
     results = [{**row, "value": 0.25, "low": 0.0714, "high": 0.5907, "benchmark_sha256": "0123456789abcdef"}]
-    page = cards.model_card(record, Config(), results, "caredio/model")
+    page = cards.model_card(record, Settings(), results, "caredio/model")
     assert "| `trained` | `hard` | `acc` | 8 | 0.250 | 0.071 to 0.591 | `china` | `0123456789ab` |" in page
     assert 'AutoModelForCausalLM.from_pretrained("caredio/model", revision="v0.1.0")' in page
 

@@ -45,7 +45,7 @@ def hub(tmp_path):
     """A Hub that holds caredio/cardset v1.0.0."""
     run = tmp_path / "run"
     run.mkdir()
-    caredio.select(run, table(run), theta=0.99)
+    caredio.select(table(run), out=run, theta=0.99)
     with HubServer(tmp_path / "hub") as hub:
         publish(hub, run, tmp_path / "home", "--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
         hub.run = run
@@ -111,7 +111,7 @@ def test_a_wheel_holds_templates_tasks_recipes_and_prompts(tmp_path):
     subprocess.run(build, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     wanted = """
-        caredio/cultures.yaml caredio/topics.yaml caredio/py.typed caredio/llm/prices.yaml caredio/prompts/adapt.txt
+        caredio/cultures.yaml caredio/topics.yaml caredio/py.typed caredio/prompts/adapt.txt
         caredio/dataset_card/README.md.jinja caredio/model_cards/README.md.jinja
         caredio/recipes/sft.py caredio/recipes/smollm2-135m/sft-lora.yaml
         caredio/evaluation/tasks/culturalbench/sample.csv caredio/evaluation/tasks/culturalbench/hard_china.yaml

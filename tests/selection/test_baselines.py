@@ -1,13 +1,15 @@
 """What a culture's rows can be ranked by instead of their score, against brute-force readings of the papers."""
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 from datasets import Dataset, concatenate_datasets
 
 from caredio import features
-from caredio.selection import rank
+from caredio.selection import facility, rank
+from caredio.selection.settings import Settings
 
 NAMES = [f"{number:02}" for number in range(24)]
 
@@ -20,8 +22,8 @@ def unit(rows, dim=5, seed=0):
 def order(ranking, vectors, budget=24, seed=0):
     """Rows best first, as the baseline scores them."""
     responses = ["word " * (row % 7) for row in range(len(vectors))]
-    config = rank.Config(budget, seed=seed, ranking=ranking)
-    scores = rank.BASELINES[ranking](NAMES[: len(vectors)], responses, vectors, config)
+    settings = Settings(budget=budget, seed=seed, ranking=ranking)
+    scores = rank.BASELINES[ranking](NAMES[: len(vectors)], responses, vectors, settings)
     taken = [row for row, score in enumerate(scores) if score is not None]
     return sorted(taken, key=lambda row: (-scores[row], row))
 
@@ -57,7 +59,7 @@ def test_random_is_a_matter_of_the_seed_and_the_id_alone():
 
 
 def test_longest_is_by_characters():
-    scores = rank.longest(["a", "b", "c"], ["四个汉字", "words", ""], unit(3), rank.Config())
+    scores = rank.longest(["a", "b", "c"], ["四个汉字", "words", ""], unit(3), Settings())
     assert scores == [4.0, 5.0, 0.0]
 
 
@@ -102,8 +104,8 @@ VECTORS = Dataset.from_list(
 @pytest.mark.parametrize("ranking", rank.BASELINES)
 @pytest.mark.parametrize("budget", [1, 5, 100])
 def test_a_baseline_ranks_every_row_that_can_be_compared_up_to_the_budget_whatever_the_row_order(ranking, budget):
-    config = rank.Config(budget, ranking=ranking)
-    pool = rank.score(table(), VECTORS, config, "product")
+    settings = Settings(budget=budget, ranking=ranking)
+    pool = rank.score(table(), VECTORS, settings)
     ranked = rank.run(pool)
     for culture, rows in (("china", 2), ("japan", 10)):  # without those of `compared` 0
         ranks = [row["rank"] for row in ranked if row["culture"] == culture]
@@ -113,15 +115,61 @@ def test_a_baseline_ranks_every_row_that_can_be_compared_up_to_the_budget_whatev
     assert alone == {NAMES[row] for row in (0, 7, 14)}
     for seed in range(3):
         shuffled = table().select(random.Random(seed).sample(range(15), 15))
-        assert rank.run(rank.score(shuffled, VECTORS, config, "product")).to_list() == ranked.to_list()
+        assert rank.run(rank.score(shuffled, VECTORS, settings)).to_list() == ranked.to_list()
 
 
 @pytest.mark.parametrize("ranking", rank.BASELINES)
 def test_a_culture_s_ranks_do_not_depend_on_other_cultures(ranking):
-    config = rank.Config(5, ranking=ranking)
+    settings = Settings(budget=5, ranking=ranking)
     apart = [
-        rank.run(rank.score(table().filter(lambda row, of=of: row["culture"] == of), VECTORS, config, "product"))
+        rank.run(rank.score(table().filter(lambda row, of=of: row["culture"] == of), VECTORS, settings))
         for of in ("china", "japan")
     ]
-    together = rank.run(rank.score(table(), VECTORS, config, "product"))
+    together = rank.run(rank.score(table(), VECTORS, settings))
     assert together.to_list() == concatenate_datasets(apart).to_list()
+
+
+# (rows, numbers a row, seed) -> the first twelve rows, and the gains of eleven, by apricot-select 0.6.1, naive
+APRICOT = {
+    (24, 5, 0): (
+        [14, 16, 22, 1, 23, 12, 18, 5, 0, 2, 7, 10],
+        [14.14554, 3.881097, 1.265726, 1.0283, 0.577636, 0.430856, 0.3371, 0.290533, 0.255042, 0.232539, 0.232507],
+    ),
+    (40, 16, 1): (
+        [13, 30, 37, 7, 0, 24, 22, 9, 34, 5, 11, 12],
+        [21.260212, 3.39197, 1.774735, 1.184469, 1.043903, 0.771955, 0.666855, 0.657584, 0.603742, 0.579509, 0.466944],
+    ),
+    (60, 3, 2): (
+        [48, 15, 56, 22, 2, 32, 13, 35, 12, 52, 0, 6],
+        [31.369248, 14.014797, 4.427318, 2.487146, 1.384248, 1.171882, 0.776261, 0.57505, 0.570514, 0.401534, 0.29152],
+    ),
+}
+
+
+@pytest.mark.parametrize("drawn", APRICOT)
+@pytest.mark.parametrize("block", [5, 512])
+def test_facility_location_is_apricot_s(monkeypatch, drawn, block):
+    monkeypatch.setattr(facility, "_BLOCK", block)
+    rows, gains = facility.greedy(unit(*drawn), 12)
+    assert rows == APRICOT[drawn][0]
+    assert gains[:11] == pytest.approx(APRICOT[drawn][1], abs=1e-6)
+
+
+def test_facility_location_breaks_ties_by_the_order_of_rows():
+    square = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]], np.float32)
+    # similarities are 1 to itself, 1/2 to a neighbour, 0 to the opposite: each row gains 2, then each of the rest 1
+    # (the opposite by itself, a neighbour by half of itself and half of the opposite), then each of the last two 1/2
+    assert facility.greedy(square, 4) == ([0, 1, 2, 3], [2.0, 1.0, 0.5, 0.5])
+    turned = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [1, 0]], np.float32)
+    assert facility.greedy(turned, 5) == ([0, 1, 2, 3, 4], [4.0, 1.0, 0.0, 0.0, 0.0])
+
+
+def test_facility_location_holds_no_matrix_of_all_pairs():
+    vectors = unit(5000, dim=8)  # all pairs are 200 MB
+    tracemalloc.start()
+    taken, gains = facility.greedy(vectors, 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(taken)) == 20
+    assert gains == sorted(gains, reverse=True)
+    assert peak < 100e6

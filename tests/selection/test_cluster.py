@@ -10,7 +10,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from caredio import features
 from caredio.errors import InputError
 from caredio.selection import cluster, linkage
-from caredio.selection.embed import MINILM
+from caredio.selection.embedders import MINILM
+from caredio.selection.settings import Settings, threshold
 
 
 def unit(vectors):
@@ -80,7 +81,7 @@ FAN = [[np.cos(angle), np.sin(angle)] for angle in np.radians([0, 90, 80, 100, 1
 
 def test_run_numbers_clusters_from_the_largest():
     candidates, vectors = tables(list("abcdef"), FAN)
-    clustered = cluster.run(candidates, vectors, cluster.Config(theta=0.9), MINILM)
+    clustered = cluster.run(candidates, vectors, Settings(), 0.9)
     numbers = {name: value[:2] for name, value in found(clustered).items()}
     assert numbers == {"b": (0, 3), "c": (0, 3), "d": (0, 3), "a": (1, 2), "f": (1, 2), "e": (2, 1)}
     centers = {name for name, value in found(clustered).items() if value[2]}
@@ -95,14 +96,14 @@ def test_run_numbers_clusters_from_the_largest():
 
 def test_of_a_pair_run_takes_the_lower_sample_id():
     candidates, vectors = tables(["f", "a"], [FAN[5], FAN[0]])
-    clustered = cluster.run(candidates, vectors, cluster.Config(theta=0.9), MINILM)
+    clustered = cluster.run(candidates, vectors, Settings(), 0.9)
     assert found(clustered) == {"a": (0, 2, True), "f": (0, 2, False)}
 
 
 def test_run_keeps_cultures_apart():
     cultures = ["japan", "japan", "china", "japan", "china", "china"]
     candidates, vectors = tables(list("abcdef"), [FAN[1]] * 6, cultures)
-    clustered = cluster.run(candidates, vectors, cluster.Config(theta=0.9), MINILM)
+    clustered = cluster.run(candidates, vectors, Settings(), 0.9)
     assert found(clustered) == {
         "a": (0, 3, True),
         "b": (0, 3, False),
@@ -123,7 +124,7 @@ def test_row_order_changes_nothing_even_with_ties():
         order = rng.permutation(60)
         candidates, vectors = tables([names[row] for row in order], rows[order], [cultures[row] for row in order])
         shuffled = vectors.select(rng.permutation(60))
-        again = found(cluster.run(candidates, shuffled, cluster.Config(theta=0.4), MINILM))
+        again = found(cluster.run(candidates, shuffled, Settings(), 0.4))
         first = first or again
         assert again == first
     assert len({value[0] for value in first.values()}) > 3
@@ -132,36 +133,39 @@ def test_row_order_changes_nothing_even_with_ties():
 def test_run_leaves_dropped_rows_and_replaces_old_clusters():
     candidates, vectors = tables(list("abc"), FAN[:3])
     candidates = candidates.add_column("drop_reason", [None, "empty", None]).add_column("cluster", [9, 9, 9])
-    clustered = cluster.run(candidates, vectors, cluster.Config(theta=0.9), MINILM)
+    clustered = cluster.run(candidates, vectors, Settings(), 0.9)
     assert found(clustered) == {"a": (0, 1, True), "c": (1, 1, True)}
 
 
 def test_run_takes_the_embedder_s_theta():
     # 0.72: above the theta of text-embedding-3, below MiniLM's
     candidates, vectors = tables(["a", "b"], [[1, 0], [0.72, (1 - 0.72**2) ** 0.5]])
-    assert found(cluster.run(candidates, vectors, cluster.Config(), "openai:text-embedding-3-small"))["a"][1] == 2
-    assert found(cluster.run(candidates, vectors, cluster.Config(), MINILM))["a"][1] == 1
+    sizes = {}
+    for embedder in ("openai:text-embedding-3-small", MINILM):
+        settings = Settings(embedder=embedder)
+        sizes[embedder] = found(cluster.run(candidates, vectors, settings, threshold(settings)))["a"][1]
+    assert sizes == {"openai:text-embedding-3-small": 2, MINILM: 1}
 
 
 def test_run_names_a_candidate_without_a_vector():
     candidates, vectors = tables(["a", "b"], FAN[:2])
     with pytest.raises(InputError, match="sample_embedding for 1 samples, such as b"):
-        cluster.run(candidates, vectors.select([0]), cluster.Config(), MINILM)
+        cluster.run(candidates, vectors.select([0]), Settings(), 0.9)
 
 
-def test_theta_is_the_config_s_or_the_embedder_s():
-    assert cluster.theta(cluster.Config(), "openai:text-embedding-3-small") == 0.7
-    assert cluster.theta(cluster.Config(), MINILM) == 0.75
-    assert cluster.theta(cluster.Config(theta=0.6), MINILM) == 0.6
-    assert cluster.theta(cluster.Config(theta=0.0), "mine") == 0.0
+def test_theta_is_the_settings_or_the_embedder_s():
+    assert threshold(Settings(embedder="openai:text-embedding-3-small")) == 0.7
+    assert threshold(Settings(embedder=MINILM)) == 0.75
+    assert threshold(Settings(theta=0.6, embedder=MINILM)) == 0.6
+    assert threshold(Settings(theta=0.0, embedder="mine")) == 0.0
     with pytest.raises(InputError, match=r"'mine'.*--theta"):
-        cluster.theta(cluster.Config(), "mine")
+        threshold(Settings(embedder="mine"))
 
 
 @pytest.mark.parametrize("theta", [1.01, -1.01, 70, float("nan")])
 def test_theta_is_a_cosine(theta):
     with pytest.raises(InputError, match="theta is"):
-        cluster.Config(theta=theta)
+        Settings(theta=theta)
 
 
 def clustered(**sizes):
@@ -198,12 +202,12 @@ def test_report_warns_of_a_theta_that_does_not_fit(caplog, sizes, words):
     assert all(message.startswith(word) for message, word in zip(messages, words, strict=True))
 
 
-def test_the_linkage_is_the_config_s():
+def test_the_linkage_is_the_settings():
     candidates, vectors = tables(list("abc"), [[np.cos(angle), np.sin(angle)] for angle in np.radians([0, 50, 100])])
     sizes = {
-        name: sorted(cluster.run(candidates, vectors, cluster.Config(0.6, name), MINILM)["cluster_size"])
+        name: sorted(cluster.run(candidates, vectors, Settings(linkage=name), 0.6)["cluster_size"])
         for name in cluster.LINKAGES
     }
     assert sizes == {"average": [1, 2, 2], "single": [3, 3, 3]}
-    with pytest.raises(InputError, match="average or single"):
-        cluster.Config(linkage="ward")
+    with pytest.raises(InputError, match=r"^linkage is 'ward'; use average, single\.$"):
+        Settings(linkage="ward")

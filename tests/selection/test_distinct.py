@@ -10,6 +10,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from caredio import features
 from caredio.errors import InputError
 from caredio.selection import distinct
+from caredio.selection.settings import Settings
 
 
 def tables(others, vectors):
@@ -38,7 +39,7 @@ def tables(others, vectors):
 
 
 def scores(others, vectors, compared=4):
-    table = distinct.run(*tables(others, vectors), distinct.Config(compared))
+    table = distinct.run(*tables(others, vectors), Settings(compared=compared))
     return {row["sample_id"]: (row["distinctiveness"], row["compared"]) for row in table}
 
 
@@ -91,7 +92,7 @@ def test_cosine_is_the_mean_over_rows():
 
 
 def compared(others, most):
-    found = distinct.compared_to({"others": others}, distinct.Config(most))
+    found = distinct.compared_to({"others": others}, most)
     return ["+".join(other["sample_id"] for other in culture) for culture in found]
 
 
@@ -116,7 +117,7 @@ def test_a_shown_answer_counts_only_when_others_are_too_few():
 
 def test_a_row_without_others_is_null_beside_rows_that_have_some():
     candidates, vectors = tables({"a": "right", "near": ""}, PLANE)
-    table = distinct.run(candidates, vectors, distinct.Config())
+    table = distinct.run(candidates, vectors, Settings())
     assert table["distinctiveness"][:] == [1.0, None]
     assert table["compared"][:] == [1, 0]
     for name in ("distinctiveness", "compared"):
@@ -127,12 +128,12 @@ def test_a_row_without_others_is_null_beside_rows_that_have_some():
 def test_no_row_with_others_is_an_error_that_names_questions():
     candidates, vectors = tables({"a": "", "near": "", "far": "", "right": ""}, PLANE)
     with pytest.raises(InputError, match=r"q-a, q-near, q-far\).*same question_id"):
-        distinct.run(candidates, vectors, distinct.Config())
+        distinct.run(candidates, vectors, Settings())
 
 
 def test_dropped_rows_are_not_scored():
     candidates, vectors = tables({"a": "right", "nowhere": "right"}, PLANE)
-    table = distinct.run(candidates.add_column("drop_reason", [None, "empty"]), vectors, distinct.Config())
+    table = distinct.run(candidates.add_column("drop_reason", [None, "empty"]), vectors, Settings())
     assert table["sample_id"][:] == ["a"]
 
 
@@ -143,7 +144,7 @@ def test_an_answer_that_was_not_embedded_is_named():
 
 def test_compared_is_positive():
     with pytest.raises(InputError, match="compared"):
-        distinct.Config(compared=0)
+        Settings(compared=0)
 
 
 @pytest.mark.parametrize(

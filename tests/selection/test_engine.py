@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from caredio import selection
 from caredio.errors import CaredioError, InputError
 from caredio.runs import Run
 from caredio.selection import engine, source
-from caredio.selection.engine import Config
+from caredio.selection.pipeline import select
+from caredio.selection.settings import Settings
 
 BLEND = Path(__file__).parents[1] / "data" / "blend"
 
@@ -80,7 +80,7 @@ def blend(folder):
         for answer in one["en_answers"][:1]
     ]
     (folder / "blend.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return source.run(str(folder / "blend.jsonl"), source.Config())
+    return source.run(str(folder / "blend.jsonl"), Settings())
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_people_s_answers_are_ranked_alike_on_two_workers(two_workers, tmp_path)
     pools = []
     for name in ("local", "ray"):
         with Run(tmp_path / name) as run:
-            ranked = selection.select(run, table=table, source=record, where=Config(name))
+            ranked = select(run, Settings(engine=name), table, record)
             pools.append((ranked, run.table("scored"), run.stages["scored"]["fingerprint"]))
     assert len(pools[0][1]) > 300
     for one, other in zip(pools[0][:2], pools[1][:2], strict=True):
@@ -106,9 +106,9 @@ def test_people_s_answers_are_ranked_alike_on_two_workers(two_workers, tmp_path)
 def test_ray_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'caredio\[scale\]'"):
-        engine.connect(Config("ray"))
+        engine.connect("ray")
 
 
 def test_another_engine_is_told():
-    with pytest.raises(InputError, match="use local or ray"):
-        Config("spark")
+    with pytest.raises(InputError, match=r"^engine is 'spark'; use local, ray\.$"):
+        Settings(engine="spark")

@@ -9,6 +9,7 @@ from datasets import Dataset, Features, Value
 from caredio import features
 from caredio.errors import InputError
 from caredio.selection import match
+from caredio.selection.settings import Settings
 
 CULTURES = ("brazil", "china", "egypt", "india", "japan", "mexico", "nigeria", "turkey")
 
@@ -42,7 +43,7 @@ def many(questions=20):
 
 
 def test_rows_become_candidates():
-    candidates = match.run(table("q1 japan rice", "q1 china noodles"), match.Config())
+    candidates = match.run(table("q1 japan rice", "q1 china noodles"), Settings())
     assert candidates.features == Features({**features.CANDIDATES, "drop_reason": Value("string")})
     first, second = candidates
     assert first["sample_id"] == features.sample_id("japan", "Question q1?", "rice")
@@ -59,7 +60,7 @@ def test_rows_become_candidates():
 def test_others_are_of_other_cultures_and_of_the_same_question():
     source = many()
     said = {(row["question_id"], row["culture"], row["response"]) for row in source}
-    for row in match.run(source, match.Config(compared=5)):
+    for row in match.run(source, Settings(compared=5)):
         cultures = {one["culture"] for one in row["others"]}
         assert len(cultures) == 5
         assert row["culture"] not in cultures
@@ -70,7 +71,7 @@ def test_others_are_of_other_cultures_and_of_the_same_question():
 
 def test_the_panel_is_what_the_own_culture_said_besides_to_the_same_question():
     rows = table("q1 japan rice", "q1 japan soup", "q1 japan rice", "q1 china noodles", "q2 japan tea", "q1 japan fish")
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     said = [{(one["persona"], one["response"]) for one in row["panel"]} for row in candidates]
     assert said == [
         {(None, "soup"), (None, "fish")},
@@ -87,7 +88,7 @@ def test_the_panel_is_what_the_own_culture_said_besides_to_the_same_question():
 def test_a_panel_is_bounded_and_does_not_depend_on_the_row_order():
     rows = table(*(f"q1 japan answer {number}" for number in range(30)))
     panels = [
-        {row["sample_id"]: row["panel"] for row in match.run(rows.select(order), match.Config())}
+        {row["sample_id"]: row["panel"] for row in match.run(rows.select(order), Settings())}
         for order in (range(30), range(29, -1, -1))
     ]
     assert panels[0] == panels[1]
@@ -97,34 +98,34 @@ def test_a_panel_is_bounded_and_does_not_depend_on_the_row_order():
 @pytest.mark.parametrize("compared", [1, 2, 4, 9])
 def test_as_many_others_as_asked_for_or_as_there_are(compared):
     rows = table("q1 japan a", "q1 china b", "q1 india c", "q2 japan d", "q2 china e", "q3 japan f", "q3 japan g")
-    counts = [len(row["others"]) for row in match.run(rows, match.Config(compared))]
+    counts = [len(row["others"]) for row in match.run(rows, Settings(compared=compared))]
     assert counts == [min(compared, there) for there in (2, 2, 2, 1, 1, 0, 0)]
 
 
 def test_row_order_changes_no_draw():
     source = many()
-    first = others(match.run(source, match.Config()))
+    first = others(match.run(source, Settings()))
     for seed in range(3):
         order = random.Random(seed).sample(range(len(source)), len(source))
-        assert others(match.run(source.select(order), match.Config())) == first
+        assert others(match.run(source.select(order), Settings())) == first
 
 
 def test_the_seed_changes_the_draw_and_repeats_it():
-    first, again, second = (others(match.run(many(), match.Config(seed=seed))) for seed in (0, 0, 1))
+    first, again, second = (others(match.run(many(), Settings(seed=seed))) for seed in (0, 0, 1))
     assert first == again
     assert sum(first[name] != second[name] for name in first) > len(first) / 2
 
 
 def test_every_culture_is_drawn_about_equally_often():
     source = table(*(f"q{question} {culture} yes" for question in range(60) for culture in CULTURES))
-    drawn = Counter(one["culture"] for row in match.run(source, match.Config()) for one in row["others"])
+    drawn = Counter(one["culture"] for row in match.run(source, Settings()) for one in row["others"])
     assert drawn.total() == 4 * len(source)
     assert all(0.85 * len(source) / 2 < drawn[culture] < 1.15 * len(source) / 2 for culture in CULTURES)
 
 
 def test_a_culture_brings_its_answers_up_to_a_bound_each_about_equally_often():
     source = table(*(f"q1 china tea{row}" for row in range(16)), *(f"q1 japan rice {row}" for row in range(200)))
-    japanese = [row for row in match.run(source, match.Config()) if row["culture"] == "japan"]
+    japanese = [row for row in match.run(source, Settings()) if row["culture"] == "japan"]
     assert {len(row["others"]) for row in japanese} == {match._ANSWERS}
     drawn = Counter(one["response"] for row in japanese for one in row["others"])
     assert len(drawn) == 16
@@ -142,7 +143,7 @@ def others_of(row):
 def test_a_row_with_an_empty_cell_is_dropped_and_nobody_meets_it(column, empty):
     rows = table("q1 japan rice", "q1 china noodles", "q1 india bread").to_dict()
     rows[column][1] = empty
-    candidates = match.run(Dataset.from_dict(rows), match.Config())
+    candidates = match.run(Dataset.from_dict(rows), Settings())
     assert candidates["drop_reason"][:] == [None, "empty", None]
     assert [[one["culture"] for one in row["others"]] for row in candidates] == [["india"], [], ["japan"]]
 
@@ -158,14 +159,14 @@ def test_an_empty_row_hides_no_full_one(order):
             "response": ["rice", "rice", "noodles"],
         }
     )
-    candidates = match.run(rows.select(order), match.Config())
+    candidates = match.run(rows.select(order), Settings())
     reasons = dict(zip(order, candidates["drop_reason"], strict=True))
     assert reasons == {0: "empty", 1: None, 2: None}
 
 
 def test_the_second_of_equal_rows_is_dropped():
     rows = table("q1 japan rice", "q1 china noodles", "q1 japan rice ", "q1 japan Rice", "q1 india rice")
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert candidates["drop_reason"][:] == [None, None, "duplicate", None, None]
     assert candidates["others"][2] == []
 
@@ -173,7 +174,7 @@ def test_the_second_of_equal_rows_is_dropped():
 def test_the_copy_that_is_kept_does_not_depend_on_the_row_order():
     rows = table("q1 japan rice", "q1 china noodles", "q2 japan rice", "q2 india bread")
     rows = rows.map(lambda row: {"question": "Same text?"})
-    candidates = [match.run(rows.select(order), match.Config()) for order in ([0, 1, 2, 3], [2, 3, 0, 1])]
+    candidates = [match.run(rows.select(order), Settings()) for order in ([0, 1, 2, 3], [2, 3, 0, 1])]
     first, second = (
         {row["question_id"]: others_of(row) for row in each if row["drop_reason"] is None and row["culture"] == "japan"}
         for each in candidates
@@ -190,7 +191,7 @@ def test_space_around_text_does_not_count():
             "response": ["rice", "\tnoodles"],
         }
     )
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert candidates["culture"][:] == ["japan", "china"]
     assert candidates["question"][:] == ["Why?", "Why?"]
     assert candidates["response"][:] == ["rice", "noodles"]
@@ -201,23 +202,23 @@ def test_without_question_ids_the_same_text_is_the_same_question():
     rows = Dataset.from_dict(
         {"question": ["A?", "B?", "A?"], "culture": ["japan", "china", "india"], "response": ["x", "y", "z"]}
     )
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     ids = candidates["question_id"][:]
     assert ids[0] == ids[2] != ids[1]
     assert [[one["culture"] for one in row["others"]] for row in candidates] == [["india"], [], ["japan"]]
-    assert match.run(rows.select([2]), match.Config())["question_id"][:] == ids[2:]
+    assert match.run(rows.select([2]), Settings())["question_id"][:] == ids[2:]
 
 
 def test_without_question_ids_space_around_the_text_does_not_count():
     rows = Dataset.from_dict({"question": ["A? ", "A?"], "culture": ["japan", "china"], "response": ["x", "y"]})
-    assert [len(row["others"]) for row in match.run(rows, match.Config())] == [1, 1]
+    assert [len(row["others"]) for row in match.run(rows, Settings())] == [1, 1]
 
 
 def test_other_columns_of_candidates_are_kept_and_the_rest_is_left():
     rows = table(
         "q1 japan rice", "q1 china noodles", level=["customs", "customs"], note=["x", "y"], language=["ja", None]
     )
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert candidates["level"][:] == ["customs", "customs"]
     assert candidates["language"][:] == ["ja", None]
     assert "note" not in candidates.column_names
@@ -225,14 +226,14 @@ def test_other_columns_of_candidates_are_kept_and_the_rest_is_left():
 
 def test_numbers_as_ids_are_text():
     rows = table("q1 japan rice", "q1 china noodles").remove_columns("question_id").add_column("question_id", [7, 7])
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert candidates["question_id"][:] == ["7", "7"]
     assert [len(row["others"]) for row in candidates] == [1, 1]
 
 
 def test_rows_that_the_table_drops_are_dropped_for_its_reason_and_nobody_meets_them():
     rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", drop_reason=[None, " re-\nfused ", None])
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert candidates["drop_reason"][:] == [None, "re- fused", None]
     assert others_of(candidates[0]) == [("india", "bread")]
     assert others_of(candidates[2]) == [("japan", "rice")]
@@ -241,7 +242,7 @@ def test_rows_that_the_table_drops_are_dropped_for_its_reason_and_nobody_meets_t
 def test_an_empty_drop_reason_is_none():
     """A csv file has no null: of a column with reasons, every other cell is empty text."""
     rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", drop_reason=["", " ", "\u200b"])
-    assert match.run(rows, match.Config())["drop_reason"][:] == [None] * 3
+    assert match.run(rows, Settings())["drop_reason"][:] == [None] * 3
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_text_that_shows_nothing_is_empty(text, seen):
         if column == "culture" and seen:
             continue  # a culture's name has rules of its own
         rows[column][1] = text
-        candidates = match.run(Dataset.from_dict(rows), match.Config())
+        candidates = match.run(Dataset.from_dict(rows), Settings())
         assert candidates["drop_reason"][:] == [None, None if seen else "empty", None]
         if seen:
             assert candidates[column][1] == text
@@ -286,7 +287,7 @@ def test_text_that_shows_nothing_is_empty(text, seen):
 )
 def test_missing_columns_are_named(columns, missing):
     with pytest.raises(InputError, match=f"the table: column {missing} is missing; found"):
-        match.run(table("q1 japan rice").select_columns(columns), match.Config())
+        match.run(table("q1 japan rice").select_columns(columns), Settings())
 
 
 @pytest.mark.parametrize(
@@ -307,34 +308,34 @@ def test_missing_columns_are_named(columns, missing):
 )
 def test_a_column_that_is_called_as_an_internal_one_means_nothing(column, value):
     """A table of one's own may well have a column called `history`, or rounds of a survey."""
-    plain = match.run(table("q1 japan rice", "q1 china noodles"), match.Config())
+    plain = match.run(table("q1 japan rice", "q1 china noodles"), Settings())
     rows = table("q1 japan rice", "q1 china noodles", **{column: [value, value]})
-    assert match.run(rows, match.Config()).to_list() == plain.to_list()
+    assert match.run(rows, Settings()).to_list() == plain.to_list()
 
 
 @pytest.mark.parametrize("column", ["level", "language", "topic_id", "generator", "drop_reason"])
 @pytest.mark.parametrize("value", [["customs"], {"a": 1}, True])
 def test_a_column_that_could_be_taken_over_and_holds_no_text_is_left_out_and_named(column, value, caplog):
-    plain = match.run(table("q1 japan rice", "q1 china noodles"), match.Config())
+    plain = match.run(table("q1 japan rice", "q1 china noodles"), Settings())
     rows = table("q1 japan rice", "q1 china noodles", **{column: [value, value]})
-    assert match.run(rows, match.Config()).to_list() == plain.to_list()
+    assert match.run(rows, Settings()).to_list() == plain.to_list()
     assert column in caplog.text
 
 
 def test_text_columns_that_hold_lists_are_named():
     rows = table("q1 japan rice").remove_columns("response").add_column("response", [["rice", "soup"]])
     with pytest.raises(InputError, match="response"):
-        match.run(rows, match.Config())
+        match.run(rows, Settings())
 
 
 def test_no_rows_is_an_error():
     with pytest.raises(InputError, match="the table: no rows"):
-        match.run(table("q1 japan rice").select([]), match.Config())
+        match.run(table("q1 japan rice").select([]), Settings())
 
 
 def test_compared_is_positive():
     with pytest.raises(InputError, match="compared"):
-        match.Config(compared=0)
+        Settings(compared=0)
 
 
 @pytest.mark.parametrize(
@@ -349,14 +350,14 @@ def test_compared_is_positive():
 )
 def test_texts_are_the_same_but_for_white_space_and_composition(one, other, same):
     rows = Dataset.from_dict({"question": [one, other], "culture": ["japan", "china"], "response": ["x", "y"]})
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert [bool(row["others"]) for row in candidates] == [same, same]
     assert candidates["question"][:] == [one, other]  # what is trained on stays as it was typed
 
 
 def test_a_culture_and_an_id_are_the_same_however_their_accents_are_typed():
     rows = table("caf\u00e9 M\u00e9xico a", "cafe\u0301 Me\u0301xico b", "cafe\u0301 Peru c")
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert [one["culture"] for one in candidates[2]["others"]] == ["M\u00e9xico"] * 2
     assert [[one["culture"] for one in row["others"]] for row in candidates][:2] == [["Peru"], ["Peru"]]
 
@@ -365,12 +366,12 @@ def test_names_that_cannot_be_used_are_named_all_at_once_with_their_rows():
     rows = table("q1 japan rice", "q1 .. x", "q1 \u2026 y")
     rows = rows.remove_columns("culture").add_column("culture", ["japan", "..", "a\nb"])
     with pytest.raises(InputError, match=r"2 culture names cannot be used \(row 2: '\.\.' .*; row 3: 'a\\nb' "):
-        match.run(rows, match.Config())
+        match.run(rows, Settings())
 
 
 def test_a_culture_spelled_in_two_cases_is_one_and_a_warning(caplog):
     rows = table("q1 japan a", "q1 Japan b", "q2 Japan c", "q1 china d")
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert candidates["culture"][:] == ["Japan", "Japan", "Japan", "china"]
     assert [one["culture"] for one in candidates[0]["others"]] == ["china"]
     assert caplog.messages == ["culture 'Japan' is also spelled 'japan'; its rows are one culture."]
@@ -378,7 +379,7 @@ def test_a_culture_spelled_in_two_cases_is_one_and_a_warning(caplog):
 
 def test_what_cannot_be_compared_is_counted_and_told(caplog):
     rows = table("q1 japan a", "q1 china b", "q2 japan c", "q2 japan d", "q3 japan e", "q4 japan f", "q5 japan g")
-    candidates = match.run(rows, match.Config())
+    candidates = match.run(rows, Settings())
     assert match.report(candidates) == {
         "china": {"rows": 1, "alone": 0, "share": 0.0, "questions": []},
         "japan": {"rows": 6, "alone": 5, "share": 0.8333, "questions": ["q2", "q3", "q4"]},
@@ -389,6 +390,6 @@ def test_what_cannot_be_compared_is_counted_and_told(caplog):
 
 
 def test_a_table_in_which_nothing_can_be_compared_is_told():
-    candidates = match.run(table("q1 japan a", "q2 china b"), match.Config())
+    candidates = match.run(table("q1 japan a", "q2 china b"), Settings())
     with pytest.raises(InputError, match="no question was answered by two cultures"):
         match.report(candidates)

@@ -15,6 +15,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from caredio import features
 from caredio.selection import cluster, distinct, embed, match, rank, represent
+from caredio.selection.settings import Settings
 
 THETA = 0.75
 BUDGET = 3
@@ -51,11 +52,12 @@ def synthetic(seed):
 
 
 def selected(table, budget=BUDGET, seed=0, encode=encode):
-    candidates = match.run(table, match.Config(seed=seed))
-    vectors = embed.run(candidates, embed.Config(), encode)
-    pool = cluster.run(candidates, vectors, cluster.Config(theta=THETA), embed.MINILM)
-    pool = distinct.run(represent.run(pool, vectors, represent.Config()), vectors, distinct.Config())
-    pool = rank.score(pool, vectors, rank.Config(budget), "product")
+    settings = Settings(budget=budget, seed=seed)
+    candidates = match.run(table, settings)
+    vectors = embed.run(candidates, settings, encode)
+    pool = cluster.run(candidates, vectors, settings, THETA)
+    pool = distinct.run(represent.run(pool, vectors, settings), vectors, settings)
+    pool = rank.score(pool, vectors, settings)
     return candidates, pool, rank.run(pool)
 
 

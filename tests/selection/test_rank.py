@@ -5,9 +5,10 @@ import pytest
 from datasets import Dataset
 from scipy.stats import zscore
 
-from caredio import features, selection
+from caredio import features
 from caredio.errors import InputError
-from caredio.selection import distinct, rank, represent
+from caredio.selection import rank
+from caredio.selection.settings import DISTINCTIVENESS, REPRESENTATIVENESS, Settings
 
 
 def scored(rows):
@@ -55,8 +56,8 @@ BEST_FIRST = [
 ]
 
 
-def score(table, config=rank.Config(), combine="product"):
-    return rank.score(table, NO_VECTORS, config, combine)
+def score(table, settings=Settings()):
+    return rank.score(table, NO_VECTORS, settings)
 
 
 def by_id(table, column):
@@ -88,7 +89,7 @@ def test_a_row_that_could_not_be_measured_says_so(unknown):
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 4, 100])
 def test_the_budget_takes_a_culture_s_best(budget):
-    pool = score(scored(ROWS), rank.Config(budget))
+    pool = score(scored(ROWS), Settings(budget=budget))
     ranked = rank.run(pool)
     expected = [
         one for culture in ("china", "japan") for one in [row for row in BEST_FIRST if row[0] == culture][:budget]
@@ -99,12 +100,12 @@ def test_the_budget_takes_a_culture_s_best(budget):
 
 
 def test_ranks_count_from_1_within_a_culture():
-    ranked = rank.run(score(scored(ROWS), rank.Config(3)))
+    ranked = rank.run(score(scored(ROWS), Settings(budget=3)))
     assert ranked["rank"][:] == [1, 2, 3, 1, 2, 3]
 
 
 def test_ranked_rows_are_chat_messages_and_hold_no_drop_reason():
-    ranked = rank.run(score(scored(ROWS), rank.Config(1)))
+    ranked = rank.run(score(scored(ROWS), Settings(budget=1)))
     assert ranked.features == features.RANKED
     assert ranked["prompt"][:] == [[{"role": "user", "content": f"Why {name}?"}] for name in "fb"]
     assert ranked["completion"][:] == [[{"role": "assistant", "content": f"Because {name}."}] for name in "fb"]
@@ -113,12 +114,12 @@ def test_ranked_rows_are_chat_messages_and_hold_no_drop_reason():
 def test_ties_break_on_sample_id_whatever_the_row_order():
     rows = [(name, "japan", 2.0, 0.5) for name in "dbeac"] + [("z", "japan", 1.0, 1.0)]
     for order in (rows, rows[::-1], rows[2:] + rows[:2]):
-        ranked = rank.run(score(scored(order), rank.Config(4)))
+        ranked = rank.run(score(scored(order), Settings(budget=4)))
         assert ranked["sample_id"][:] == list("abcd")
 
 
 def test_scoring_again_forgets_the_old_budget():
-    pool = score(scored(ROWS).add_column("score", [9.0] * len(ROWS)), rank.Config(1))
+    pool = score(scored(ROWS).add_column("score", [9.0] * len(ROWS)), Settings(budget=1))
     assert by_id(pool, "score")["a"] == 1.0
 
 
@@ -140,7 +141,7 @@ def test_run_names_missing_columns():
 
 def test_budget_is_positive():
     with pytest.raises(InputError, match="budget"):
-        rank.Config(budget=0)
+        Settings(budget=0)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
@@ -155,39 +156,35 @@ def test_equal_values_are_no_deviations_from_their_mean(equal):
 
 
 def test_the_sum_is_over_a_culture_s_selectable_rows():
-    pool = score(scored(ROWS), rank.Config(weight=0.5), "sum")
+    pool = score(scored(ROWS), Settings(weight=0.5, score="sum"))
     japan = zscore([2.0, 3.0, 5.0]) + 0.5 * zscore([0.5, 0.9, 0.1])
     china = zscore([1.0, 8.0, 1.0, 2.0]) + 0.5 * zscore([0.7, 0.2, 0.0, -0.1])
     expected = dict(zip("abgcfij", [*japan, *china], strict=True))
     assert by_id(pool, "score") == pytest.approx({**expected, "d": None, "e": None, "h": None})
 
 
-MEASURES = [(r, d) for r in represent.MEASURES for d in distinct.MEASURES]
+MEASURES = [(r, d) for r in REPRESENTATIVENESS for d in DISTINCTIVENESS]
 
 
-def config(r, d, **ranking):
-    return selection.Config(
-        represent=represent.Config(representativeness=r, validation="items.csv"),
-        distinct=distinct.Config(distinctiveness=d),
-        rank=rank.Config(**ranking),
-    )
+def measured(r, d, **ranking):
+    return Settings(representativeness=r, validation="items.csv", distinctiveness=d, **ranking)
 
 
 @pytest.mark.parametrize(("r", "d"), MEASURES)
 def test_scores_multiply_where_neither_can_be_negative(r, d):
     shares = (r, d) in {("size", "cosine"), ("in_context", "cosine")}
-    assert config(r, d).combine == ("product" if shares else "sum")
-    assert config(r, d, score="sum").combine == "sum"
+    assert measured(r, d).combine == ("product" if shares else "sum")
+    assert measured(r, d, score="sum").combine == "sum"
     if shares:
-        assert config(r, d, score="product").combine == "product"
+        assert measured(r, d, score="product").combine == "product"
     else:
         with pytest.raises(InputError, match=r"^a product of scores that can be negative ranks nothing; .*\.$"):
-            config(r, d, score="product")
+            measured(r, d, score="product")
 
 
 @pytest.mark.parametrize(("r", "d"), MEASURES)
 def test_a_model_is_asked_where_the_measure_needs_one(r, d):
-    assert config(r, d).asks == (r in ("in_context", "information") or d == "information")
+    assert measured(r, d).asks == (r in ("in_context", "information") or d == "information")
 
 
 @pytest.mark.parametrize(
@@ -195,4 +192,4 @@ def test_a_model_is_asked_where_the_measure_needs_one(r, d):
 )
 def test_settings_that_cannot_be_are_told(setting, value):
     with pytest.raises(InputError, match=f"{setting} is"):
-        rank.Config(**{setting: value})
+        Settings(**{setting: value})

@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from caredio import features
 from caredio.errors import InputError
 from caredio.selection import represent
+from caredio.selection.settings import Settings
 
 
 def clustered(rows):
@@ -26,7 +27,7 @@ def clustered(rows):
 
 
 def sized(table):
-    return represent.run(table, NO_VECTORS, represent.Config())
+    return represent.run(table, NO_VECTORS, Settings())
 
 
 NO_VECTORS = features.table([], features.vectors(2))
@@ -131,7 +132,7 @@ def kin(shuffle=3):
         for place, name in enumerate("abcdefghijz")
     ]
     random.Random(shuffle).shuffle(rows)
-    return {row["sample_id"]: row for row in clustered(rows)}, represent.Kin(clustered(rows))
+    return {row["sample_id"]: row for row in clustered(rows)}, represent.CultureIndex(clustered(rows))
 
 
 def names(told):
@@ -145,7 +146,7 @@ def test_references_are_near_ones_first_then_others_of_the_culture():
         for seed in range(5):
             placebo = known.on_another_question(row, random.Random(seed))
             assert placebo["question_id"] != row["question_id"]
-            found = names(represent.references(row, placebo, known, represent.Config(references=6, seed=seed)))
+            found = names(represent.references(row, placebo, known, Settings(references=6, seed=seed)))
             free = near - {placebo["sample_id"]}
             assert len(set(found)) == 6
             assert set(found[: len(free)]) == free
@@ -156,7 +157,7 @@ def test_references_are_drawn_by_the_seed():
     rows, known = kin()
     placebo = known.samples["i"]
     drawn = {
-        tuple(names(represent.references(rows["a"], placebo, known, represent.Config(references=6, seed=seed))))
+        tuple(names(represent.references(rows["a"], placebo, known, Settings(references=6, seed=seed))))
         for seed in (0, 0, 1, 2)
     }
     assert len(drawn) == 3
@@ -171,7 +172,7 @@ def test_placebo_and_references_do_not_depend_on_the_order_of_the_table():
     def drawn(shuffle):
         rows, known = kin(shuffle)
         placebo = {name: known.on_another_question(rows[name], random.Random(name)) for name in "abcdefghij"}
-        wanted = represent.Config(references=5)
+        wanted = Settings(references=5)
         return placebo, {name: represent.references(rows[name], placebo[name], known, wanted) for name in placebo}
 
     assert drawn(1) == drawn(2) == drawn(3)
@@ -222,9 +223,9 @@ def test_a_row_s_draws_read_a_few_samples_and_not_the_whole_culture():
         }
         for number in range(2000)
     ]
-    known = represent.Kin(clustered(rows))
+    known = represent.CultureIndex(clustered(rows))
     known.cultures["japan"] = Counting(known.cultures["japan"])
     for row in rows[::100]:
         placebo = known.on_another_question(row, random.Random(row["sample_id"]))
-        assert len(represent.references(row, placebo, known, represent.Config(references=8))) == 8
+        assert len(represent.references(row, placebo, known, Settings(references=8))) == 8
     assert Counting.reads == 20 * (1 + 8)

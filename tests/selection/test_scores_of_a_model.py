@@ -7,8 +7,8 @@ import pytest
 from llm_server import LLMServer
 
 from caredio import cli, prompts, runs
-from caredio.llm import likelihood
-from caredio.selection import voice
+from caredio.llm import rows
+from caredio.selection.conditioning import Conditioning
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
 ASKED = ("What is eaten first?", "Who pays at dinner?", "When do shops close?")
@@ -88,7 +88,7 @@ def test_every_baseline_ranks_all_rows(server, tmp_path, ranking):
 
 
 def test_a_score_whose_call_failed_is_asked_for_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(likelihood, "MAX_FAILED", 0.5)  # of a table as small as this one
+    monkeypatch.setattr(rows, "MAX_FAILED", 0.5)  # of a table as small as this one
     failing = True
 
     def fault(number, body):
@@ -113,13 +113,13 @@ def test_an_endpoint_without_log_probabilities_is_one_sentence(tmp_path, capsys)
     assert end.value.code == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
-    assert "tells no log-probabilities of prompts" in said.strip().splitlines()[-1]
+    assert "returns no log-probabilities of prompts" in said.strip().splitlines()[-1]
 
 
 def test_the_chat_is_the_culture_s_after_what_it_is_shown():
     system, question = prompts.load("likelihood").messages(name="the United Kingdom", question="Who pays?")
-    system["content"] = system["content"].replace("the United Kingdom", voice.name("uk"))
+    system["content"] = system["content"].replace("the United Kingdom", Conditioning().name("uk"))
     shown = [{"question": "What first?", "response": "toast"}]
     chat = [system, {"role": "user", "content": "What first?"}, {"role": "assistant", "content": "toast"}, question]
-    assert voice.turns("uk", shown, "Who pays?") == chat
-    assert [voice.name(slug) for slug in ("uk", "west_java")] == ["UK", "West Java"]
+    assert Conditioning().chat("uk", shown, "Who pays?") == chat
+    assert [Conditioning().name(slug) for slug in ("uk", "west_java")] == ["UK", "West Java"]

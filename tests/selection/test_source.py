@@ -7,6 +7,7 @@ import textwrap
 from datetime import date
 from decimal import Decimal
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ import caredio
 from caredio import features, runs
 from caredio.errors import InputError
 from caredio.selection import read, source
-from caredio.selection.source import Config
+from caredio.selection.settings import Settings
 
 
 def user(text):
@@ -29,13 +30,13 @@ def assistant(text):
 
 
 def renamed(columns, **settings):
-    return source.renamed(read.of(Dataset.from_dict(columns), "t.csv"), Config(**settings))[0]
+    return source.renamed(read.of(Dataset.from_dict(columns), "t.csv"), Settings(**settings))[0]
 
 
 def listed(columns, **settings):
     """As `renamed`, of cells that Arrow need not be able to hold, as JSON has them."""
     table = read.Table("t.json", list(columns), columns.__getitem__)
-    return source.renamed(table, Config(**settings))
+    return source.renamed(table, Settings(**settings))
 
 
 PLAIN = {"question": ["Why?"], "response": ["So."], "culture": ["japan"]}
@@ -80,7 +81,7 @@ def test_what_is_left_stands_in_run_json_and_makes_no_other_candidates(tmp_path,
     for keys in (set(rows[0]), set(rows[0]) - {"note"}):
         path = tmp_path / "own.jsonl"
         path.write_text("".join(json.dumps({k: row[k] for k in row if k in keys}) + "\n" for row in rows))
-        caredio.select(tmp_path / f"run{len(keys)}", path, embedder="given", theta=0.99)
+        caredio.select(path, out=tmp_path / f"run{len(keys)}", embedder="given", theta=0.99)
         run = tmp_path / f"run{len(keys)}"
         records.append(json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]["candidates"])
     assert records[0]["columns_left"] == {"note": "is not read"}
@@ -93,8 +94,8 @@ def test_rows_that_the_table_drops_are_counted_in_run_json(tmp_path):
     path = tmp_path / "own.csv"
     lines = [f"Question {n}?,{c} {n},{c},{'spam' if n == 1 else ''}" for c in ("japan", "china") for n in (1, 2, 3)]
     path.write_text("\n".join(["question,response,culture,drop_reason", *lines]), encoding="utf-8")
-    ranked = caredio.select(tmp_path / "run", path, theta=0.99, ranking="longest")
-    assert len(ranked) == 4
+    made = caredio.select(path, out=tmp_path / "run", theta=0.99, ranking="longest")
+    assert len(made.ranked) == 4
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert record["stages"]["candidates"]["dropped"] == {"spam": 2}
 
@@ -177,7 +178,7 @@ def test_chats_in_every_kind_of_list_that_arrow_has(tmp_path):
     for kind in (pa.list_(message), pa.large_list(message), pa.list_(message, 2)):
         chats = pa.array([[user("Why?"), assistant("So.")]], kind)
         pq.write_table(pa.table({"messages": chats, "culture": ["japan"]}), tmp_path / "rows.parquet")
-        rows, _ = source.run(str(tmp_path / "rows.parquet"), Config())
+        rows, _ = source.run(str(tmp_path / "rows.parquet"), Settings())
         assert rows.to_list() == [{"question": "Why?", "response": "So.", "culture": "japan"}]
 
 
@@ -226,7 +227,7 @@ def test_labels_are_their_names():
     kinds = Features({"culture": ClassLabel(names=["china", "japan"]), "n": Value("int64")})
     rows = Dataset.from_dict({"culture": [1, 0, None], "n": [1, 2, 3]}, features=kinds)
     rows = rows.add_column("question", ["a", "b", "c"]).add_column("response", [1.5, 2.0, 3.0])
-    made, _ = source.renamed(read.of(rows, "t"), Config(id_column="n"))
+    made, _ = source.renamed(read.of(rows, "t"), Settings(id_column="n"))
     assert made["culture"][:] == ["japan", "china", None]
     assert made["question_id"][:] == ["1", "2", "3"]
     assert made["response"][0] == "1.5"
@@ -275,12 +276,12 @@ def test_a_column_that_is_missing_or_holds_no_text_is_told(columns, settings, sa
 @pytest.mark.parametrize("settings", [{"match_by": "guess"}, {"match_by": "text", "id_column": "qid"}])
 def test_settings_that_cannot_be_are_told(settings):
     with pytest.raises(InputError, match="match_by"):
-        Config(**settings)
+        Settings(**settings)
 
 
 def test_a_file_is_known_by_its_name_and_hash(tmp_path):
     (tmp_path / "own.jsonl").write_text(json.dumps({name: value[0] for name, value in PLAIN.items()}) + "\n")
-    _, record = source.run(str(tmp_path / "own.jsonl"), Config(match_by="text"))
+    _, record = source.run(str(tmp_path / "own.jsonl"), Settings(match_by="text"))
     assert set(record) == {"table", "place", "sha256", "match_by"}
     assert record["table"] == "own.jsonl"
     assert str(tmp_path) not in json.dumps(record)
@@ -290,7 +291,7 @@ def test_a_file_is_known_by_its_name_and_hash(tmp_path):
 def test_what_can_be_no_hub_dataset_is_looked_for_among_files(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"unknown kind of table|cannot be read"):
-        source.run(name, Config())
+        source.run(name, Settings())
 
 
 ROWS = """
@@ -316,6 +317,7 @@ Dataset.from_dict(shared).push_to_hub("people/shared")
 roles = [[{"role": "narrator", "content": "x"}, {"role": "user", "content": f"What {n}?"}] for n in range(6)]
 Dataset.from_dict({"messages": roles, "culture": ["china", "kenya"] * 3}).push_to_hub("people/narrated")
 """
+FEASTS = ("people/said", "--dataset-config", "feasts")
 NAMED = ("--culture-column", "country", "--id-column", "number", "--theta", "0.99")
 
 
@@ -340,14 +342,14 @@ def select(hub, folder, *arguments):
 
 
 def test_a_hub_dataset_is_ranked_at_the_commit_that_its_revision_names(hub, tmp_path):
-    asked = ("people/said", "--config", "feasts", "--split", "asked", *NAMED)
+    asked = (*FEASTS, "--split", "asked", *NAMED)
     for revision, first in ((("--revision", "v1"), "rice with dish"), ((), "noodles with dish")):
         done = select(hub, tmp_path, *asked, *revision)
         assert done.returncode == 0, done.stderr
         assert "ranked: china 6, kenya 6" in done.stdout
         stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
         record = stages["candidates"]["made_from"]["source"]
-        assert (record["table"], record["config"], record["split"]) == ("people/said", "feasts", "asked")
+        assert (record["table"], record["dataset_config"], record["split"]) == ("people/said", "feasts", "asked")
         assert record["commit"] in {path.stem for path in hub.store.repos.rglob("people/said/commits/*.json")}
         china = runs.read([tmp_path / "run" / "ranked" / "china.parquet"])
         assert all(response.startswith(first) for response in china["response"])
@@ -368,9 +370,12 @@ def test_chats_of_a_hub_dataset_are_understood(hub, tmp_path):
         (("people/narrated",), "no turn of the assistant in column messages; roles found are narrator, user."),
         (("nobody/said",), "nobody/said: neither a file nor a split that the Hub gives ("),
         (("people/said", "--split", "asked"), "Config name is missing"),
-        (("people/said", "--config", "feasts"), 'Unknown split "train"'),
-        (("people/said", "--config", "feasts", "--split", "asked", "--revision", "v9"), "Invalid rev id"),
-        (("people/said", "--config", "feasts", "--split", "asked"), "no column culture; found prompt, completion"),
+        (("people/said", "--dataset-config", "feasts"), 'Unknown split "train"'),
+        (("people/said", "--dataset-config", "feasts", "--split", "asked", "--revision", "v9"), "Invalid rev id"),
+        (
+            ("people/said", "--dataset-config", "feasts", "--split", "asked"),
+            "no column culture; found prompt, completion",
+        ),
     ],
 )
 def test_what_the_hub_does_not_have_is_one_sentence(hub, tmp_path, arguments, said):
@@ -388,3 +393,34 @@ def test_a_hub_that_is_not_there_is_told(tmp_path):
     done = select(gone, tmp_path, "people/said")
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("caredio: people/said: neither a file nor a split")
+
+
+def frame(**columns):
+    base = {"question": ["a?"] * 4, "response": ["w", "x", "y", "z"], "culture": ["c", "d"] * 2}
+    return pd.DataFrame({**base, **columns})
+
+
+def test_a_frame_s_columns_that_are_not_read_stop_nothing():
+    rows, record = source.run(frame(junk=[object()] * 4, mixed=[1, "a", None, b"b"]), Settings())
+    assert rows["response"][:] == ["w", "x", "y", "z"]
+    assert record["table"] == "a table in memory"
+
+
+def test_scalars_of_several_kinds_are_text():
+    rows, _ = source.run(frame(response=[1, "a", 2.0, None]), Settings())
+    assert rows["response"][:] == ["1", "a", "2.0", None]
+
+
+def test_a_frame_that_cannot_be_read_is_one_sentence():
+    twice = frame()
+    twice.insert(0, "response", "q", allow_duplicates=True)
+    surrogate = frame()
+    surrogate["response"] = pd.Series(["a\ud800", "b", "c", "d"], dtype=object)
+    for table, match in (
+        (twice, "two columns are called response"),
+        (surrogate, "column response holds what no table can"),
+        (pd.DataFrame({"x": [1]}), "no column that is read; found x"),
+        (frame(question=[["x"]] * 4), "column question holds a list|no turn of the user|holds"),
+    ):
+        with pytest.raises(InputError, match=match):
+            source.run(table, Settings())

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from caredio import cultures, features
 from caredio.errors import InputError
-from caredio.llm.ask import Unusable
+from caredio.llm.rows import Unusable
 from caredio.synthesis import checks
 from caredio.synthesis.checks import reason
+from caredio.synthesis.settings import Settings
 
 KNOWN = cultures.load()
 SLUGS = st.sampled_from([*KNOWN, None])
@@ -296,7 +297,7 @@ def test_names_in_the_culture_s_own_language(text, slug, language, found):
 
 def test_a_setting_that_cannot_be_is_told():
     with pytest.raises(InputError, match="checks is 'some'"):
-        checks.Config("some")
+        Settings(checks="some")
 
 
 TEXTS = st.text(st.characters(), max_size=200) | st.lists(  # any character, halves of surrogate pairs too

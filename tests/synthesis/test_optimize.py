@@ -14,51 +14,44 @@ from llm_server import LLMServer
 import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
+from caredio.llm.cache import Answer, Store
+from caredio.llm.limits import Backend
 from caredio.llm.model import Model
-from caredio.llm.spec import Spec
-from caredio.llm.store import Answer, Store
+from caredio.llm.spec import Chat, Spec
 from caredio.runs import Run
-from caredio.selection import distinct
+from caredio.selection.embedders import MINILM
 from caredio.selection.measure import ByEmbeddings, hashed, scales, unit, z
-from caredio.synthesis import Config, checks, optimize, redraw
+from caredio.selection.settings import Settings as Selection
+from caredio.synthesis import optimize, redraw
+from caredio.synthesis.settings import Settings, check_objective
 
 KNOWN = cultures.load()
 TOPICS = {"food": "Food: what people cook and eat"}
 
 
-class Script:
-    """A backend that says what `says(messages, draw)` says; like the others, it stores what it answers."""
+class Script(Backend):
+    """A backend that says what `says(messages, key)` says."""
 
-    def __init__(self, spec, store, says):
-        self.spec, self.store, self.says, self.asked = spec, store, says, []
+    def __init__(self, says):
+        self.says, self.asked = says, []
 
-    async def generate(self, key, messages, schema):
+    async def send(self, request, held):
         await asyncio.sleep(0)
-        self.asked.append(messages)
-        answer = Answer(self.says(messages, key), "stop", "script", 1, 1)
-        self.store.put({key: answer})
-        return answer
-
-    async def likelihood(self, key, messages, completion):
-        bits = -float(int(hashlib.sha256((messages[0]["content"] + completion).encode()).hexdigest()[:2], 16))
-        self.asked.append(messages)
-        answer = Answer(str(bits), "stop", "script", 1, 0)
-        self.store.put({key: answer})
-        return answer
-
-    async def close(self):
-        pass
+        self.asked.append(request.messages)
+        if isinstance(request, Chat):
+            return Answer(self.says(request.messages, request.key), "stop", "script", 1, 1)
+        text = request.messages[0]["content"] + request.completion
+        return Answer(str(-float(int(hashlib.sha256(text.encode()).hexdigest()[:2], 16))), "stop", "script", 1, 0)
 
 
 def scripted(tmp_path, says, name="answers"):
-    spec, store = Spec(model="scripted"), Store(tmp_path / f"{name}.sqlite")
-    return Model(spec, Script(spec, store, says), store)
+    return Model(Spec(model="scripted"), Script(says), Store(tmp_path / f"{name}.sqlite"))
 
 
 def candidate(culture, number, response, others=("one", "two", "three", "four")):
     question = f"Question number {number} about food?"
     elsewhere = zip(("united_kingdom", "brazil", "nigeria", "germany"), others, strict=True)
-    said = [("japan", "shown words", True), *((slug, text, False) for slug, text in elsewhere)]
+    answers = [("japan", "shown words", True), *((slug, text, False) for slug, text in elsewhere)]
     return {
         "sample_id": features.sample_id(culture, question, response),
         "question_id": f"food-{number}",
@@ -71,7 +64,7 @@ def candidate(culture, number, response, others=("one", "two", "three", "four"))
         "isolated_response": response,
         "others": [
             {"culture": slug, "sample_id": f"{slug}{number}", "response": text, "shown": shown}
-            for slug, text, shown in said
+            for slug, text, shown in answers
         ],
         "panel": [],
         "traits": ["t"],
@@ -93,18 +86,14 @@ def encode(texts):
 
 def settings(**changes):
     defaults = {"optimize_rounds": 2, "other_responses": 3, "other_questions": 2, "relevance": -1.0}
-    return Config(
-        roleplay=Config().roleplay.__class__(checks=checks.Config("none")),
-        adapt=Config().adapt.__class__(neighbours=1, checks=checks.Config("none")),
-        optimize=optimize.Config(**defaults | changes),
-    )
+    return Settings(**{"neighbours": 1, "checks": "none"} | defaults | changes)
 
 
-def climbed(rows, model, config, measure=None):
-    said = optimize._said(rows)
-    hill = optimize.Hill(rows, measure or ByEmbeddings(said, encode, distinct.Config()), config.optimize.weight)
-    writer = redraw.Writer(config, model, KNOWN, TOPICS)
-    return optimize.climb(hill, writer, config.optimize, encode), writer
+def climbed(rows, model, chosen, measure=None):
+    answers, selection = optimize._answers(rows), Selection()
+    objective = optimize.Objective(rows, measure or ByEmbeddings(answers, encode, selection.compared), selection.weight)
+    writer = redraw.Writer(chosen, selection, model, KNOWN, TOPICS)
+    return optimize.optimize(objective, writer, chosen, encode), writer
 
 
 def chatter(seed):
@@ -131,8 +120,8 @@ def pool(seed=0, count=5, slugs=("china", "mexico")):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_accepted_objective_never_falls_and_a_round_gains_more_than_asked(tmp_path, seed):
-    config = settings(optimize_rounds=4, least_gain=0.3)
-    paths, _ = climbed(pool(seed), scripted(tmp_path, chatter(seed)), config)
+    chosen = settings(optimize_rounds=4, least_gain=0.3)
+    paths, _ = climbed(pool(seed), scripted(tmp_path, chatter(seed)), chosen)
     rises = 0
     for path in paths:
         objectives = [step.objective for step in path]
@@ -145,15 +134,15 @@ def test_the_accepted_objective_never_falls_and_a_round_gains_more_than_asked(tm
     assert rises > 3
 
 
-def only(said, question="What about [0 0 1]?"):
-    """Says the next of `said` to whoever improves an answer; other questions are always the same."""
+def only(answers, question="What about [0 0 1]?"):
+    """Says the next of `answers` to whoever improves an answer; other questions are always the same."""
 
     def says(messages, key):
         text = messages[1]["content"]
         if "change" in text:
             return json.dumps({"change": "c", "question": question})
         if "Your own answer so far" in text:
-            return said[int(key, 16) % len(said)]
+            return answers[int(key, 16) % len(answers)]
         return "elsewhere [0.1 -1 0]"
 
     return says
@@ -161,14 +150,14 @@ def only(said, question="What about [0 0 1]?"):
 
 def near_the_others():
     """A culture that says about (1, 0, 0), a little on the side of the others, who say (0, 1, 0)."""
-    said = ["1 0.3 0", "1 0.2 0.2", "1 0.25 -0.2", "1 0.3 0.1"]
-    return [candidate("china", n, f"at first {n} [{text}]", ["they [0 1 0]"] * 4) for n, text in enumerate(said)]
+    answers = ["1 0.3 0", "1 0.2 0.2", "1 0.25 -0.2", "1 0.3 0.1"]
+    return [candidate("china", n, f"at first {n} [{text}]", ["they [0 1 0]"] * 4) for n, text in enumerate(answers)]
 
 
 def test_the_known_best_answer_is_found(tmp_path):
     rows = near_the_others()
-    said = [f"worse {n} [0.1 1 {n / 9}]" for n in range(7)] + ["the best [1 0 0]"]
-    model = scripted(tmp_path, only(said))
+    answers = [f"worse {n} [0.1 1 {n / 9}]" for n in range(7)] + ["the best [1 0 0]"]
+    model = scripted(tmp_path, only(answers))
     paths, _ = climbed(rows, model, settings(other_responses=40, other_questions=0, optimize_rounds=1))
     assert [path[-1].row["response"] for path in paths] == ["the best [1 0 0]"] * 4
 
@@ -186,23 +175,23 @@ def test_an_off_topic_question_does_not_compete_however_high_its_answers_score(t
 
     found = {}
     for floor in (-1.0, 0.5):
-        config = settings(other_responses=0, other_questions=1, optimize_rounds=1, relevance=floor)
-        hill = optimize.Hill(rows, ByEmbeddings(optimize._said(rows), encode, distinct.Config()), 1.0)
-        writer = redraw.Writer(config, scripted(tmp_path, says), KNOWN, topics)
-        paths = optimize.climb(hill, writer, config.optimize, encode)
+        chosen = settings(other_responses=0, other_questions=1, optimize_rounds=1, relevance=floor)
+        objective = optimize.Objective(rows, ByEmbeddings(optimize._answers(rows), encode, 4), 1.0)
+        writer = redraw.Writer(chosen, Selection(), scripted(tmp_path, says), KNOWN, topics)
+        paths = optimize.optimize(objective, writer, chosen, encode)
         found[floor] = {path[-1].row["question"] for path in paths}, writer.dropped["off_topic"]
     assert found == {-1.0: ({"What about the stars [0 0 1]?"}, 0), 0.5: ({"near [1 0 0]?"}, 4)}
 
 
 def test_a_score_does_not_depend_on_what_becomes_of_other_rows(tmp_path):
     rows = pool(3)
-    config = settings(other_questions=0, optimize_rounds=1)
-    free, _ = climbed(rows, scripted(tmp_path, chatter(1)), config)
+    chosen = settings(other_questions=0, optimize_rounds=1)
+    free, _ = climbed(rows, scripted(tmp_path, chatter(1)), chosen)
 
     def stubborn(messages, key):
         return "same" if "Question number 0" not in messages[1]["content"] else chatter(1)(messages, key)
 
-    held, _ = climbed(rows, scripted(tmp_path, stubborn, "held"), config)
+    held, _ = climbed(rows, scripted(tmp_path, stubborn, "held"), chosen)
     assert sum(len(path) > 1 for path in free) > sum(len(path) > 1 for path in held)
     for one, other in zip(free, held, strict=True):
         if one[0].row["question_id"] == "food-0":
@@ -219,14 +208,14 @@ def test_z_is_of_the_culture_at_the_start():
 
 def run_once(tmp_path, rows, name, says=chatter(2), **changes):
     model = scripted(tmp_path, says, name)
-    config = settings(**changes)
-    table, report = optimize.run(features.table(rows, features.CANDIDATES), config, model, KNOWN, TOPICS)
+    candidates = features.table(rows, features.CANDIDATES)
+    table, report = optimize.run(candidates, settings(**changes), Selection(), model, KNOWN, TOPICS)
     return table, report, model
 
 
 @pytest.fixture
 def toy_embedder(monkeypatch):
-    monkeypatch.setattr(optimize.embed, "encoder", lambda config, endpoint=None: encode)
+    monkeypatch.setattr(optimize.embed, "encoder", lambda embedder, batch_size, endpoint=None: encode)
 
 
 def test_the_row_follows_the_accepted_text(tmp_path, toy_embedder):
@@ -299,7 +288,7 @@ def test_by_likelihood(tmp_path, toy_embedder):
 
 
 def test_the_held_out_report_by_hand(tmp_path):
-    # what is said once more: china (1, 0) to its three first questions in turn (1, 0), (0, 1), (1, 0); others (0, 1)
+    # what is answers once more: china (1, 0) to its three first questions in turn (1, 0), (0, 1), (1, 0); others (0, 1)
     rows = [candidate("china", n, f"r{n} [{r}]", ["x"] * 4) for n, r in enumerate(["0 1 0", "1 0 0", "0 1 0"])]
     after = [{**rows[0], "response": "new [1 0 0]"}, *rows[1:]]
 
@@ -308,11 +297,11 @@ def test_the_held_out_report_by_hand(tmp_path):
             return "[0 1 0]"
         return "[0 1 0]" if "number 1" in messages[1]["content"] else "[1 0 0]"
 
-    writer = redraw.Writer(settings(), scripted(tmp_path, says), KNOWN, TOPICS)
-    report = optimize.held_out(rows, after, writer, encode, distinct.Config(), 2.0)
+    writer = redraw.Writer(settings(), Selection(), scripted(tmp_path, says), KNOWN, TOPICS)
+    report = optimize.held_out(rows, after, writer, encode, Selection(weight=2.0))
     far = math.exp(-20.0)  # of answers at right angles, by kappa 20
     r = [math.log2((1 + far) / 2), math.log2((1 + 1) / 2), math.log2((1 + far) / 2)]
-    became = math.log2((1 + far) / 2)  # the other two said (0, 1) and (1, 0)
+    became = math.log2((1 + far) / 2)  # the other two answers (0, 1) and (1, 0)
     assert report["n"] == 3
     assert report["representativeness"] == pytest.approx([np.mean(r), np.mean([became, *r[1:]])], abs=1e-4)
     assert report["distinctiveness"] == pytest.approx([1 / 3, 2 / 3], abs=1e-4)
@@ -337,30 +326,47 @@ def test_hashed_n_grams_tell_like_texts_from_unlike_ones():
         {"objective": "guess"},
         {"relevance": 2.0},
         {"least_gain": -1.0},
-        {"references": 0},
-        {"optimize_rounds": 1, "embed": optimize.embed.Config("given")},
-        {"held_out": optimize.embed.MINILM},
+        {"held_out": 1},
     ],
 )
 def test_settings_that_cannot_be_are_told(wrong):
-    with pytest.raises(InputError):
-        optimize.Config(**wrong)
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Settings(**wrong)
 
 
-SMALL = {"per_topic": 3, "neighbours": 1, "model": "scripted", "relevance": -1.0, "held_out": ""}
+@pytest.mark.parametrize("wrong", [{"references": 0}, {"weight": -1.0}])
+def test_an_objective_that_cannot_be_is_told(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Selection(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "selection", "told"),
+    [
+        ({"optimize_rounds": 1}, {"embedder": "given"}, "embedder is given"),
+        ({"optimize_rounds": 1, "held_out": MINILM}, {}, "held_out is the embedder of the optimisation"),
+        ({"optimize_rounds": 1, "held_out": "mine"}, {"embedder": "mine"}, "held_out is the embedder"),
+    ],
+)
+def test_an_optimisation_needs_one_embedder_and_its_report_another(settings, selection, told):
+    with pytest.raises(InputError, match=told):
+        check_objective(Settings(**settings), Selection(**selection))
+
+
+SMALL = {"per_topic": 3, "neighbours": 1, "model": "scripted", "relevance": -1.0}
 
 
 def test_in_a_run_selection_reads_the_optimised(tmp_path):
     with LLMServer() as server:
         common = {**SMALL, "base_url": server.url}
-        plain = caredio.synthesize(tmp_path / "plain", ["china", "brazil"], ["food"], **common)
+        plain = caredio.synthesize(["china", "brazil"], ["food"], out=tmp_path / "plain", **common).candidates
         calls = len(server.seen)
         more = {**common, "optimize_rounds": 1, "other_responses": 2, "other_questions": 1}
-        plan = caredio.synthesize(tmp_path / "none", ["china", "brazil"], ["food"], dry_run=True, **more)
-        made = caredio.synthesize(tmp_path / "run", ["china", "brazil"], ["food"], **more)
+        plan = caredio.plan(caredio.synthesize, ["china", "brazil"], ["food"], out=tmp_path / "none", **more)
+        made = caredio.synthesize(["china", "brazil"], ["food"], out=tmp_path / "run", **more).candidates
         assert calls < len(server.seen) <= plan.total.calls
         calls = len(server.seen)
-        caredio.synthesize(tmp_path / "again", ["china", "brazil"], ["food"], **more)
+        caredio.synthesize(["china", "brazil"], ["food"], out=tmp_path / "again", **more)
         assert len(server.seen) == calls
     with Run(tmp_path / "run") as run, Run(tmp_path / "plain") as before:
         assert "contrasted" not in before.stages
@@ -369,7 +375,7 @@ def test_in_a_run_selection_reads_the_optimised(tmp_path):
         assert run.table("contrasted").to_list() == plain.to_list()
         assert run.table("candidates").to_list() == made.to_list() != plain.to_list()
         assert run.stages["contrasted"]["fingerprint"] == before.stages["candidates"]["fingerprint"]
-    ranked = caredio.select(tmp_path / "run")
+    ranked = caredio.select(out=tmp_path / "run").ranked
     assert set(ranked["sample_id"]) <= set(made["sample_id"])
 
 
@@ -379,7 +385,7 @@ def test_others_answers_to_another_question_that_fail_are_counted_by_reason(tmp_
             return "I'm sorry, but I can't speak about that."
         return f"We begin with soup number {len(str(messages))}."
 
-    writer = redraw.Writer(Config(), scripted(tmp_path, says), KNOWN, TOPICS)
+    writer = redraw.Writer(Settings(), Selection(), scripted(tmp_path, says), KNOWN, TOPICS)
     drawn = writer.answered([candidate("china", 1, "Rice.")], [(0, "Who cooks at home on most days?")])
     assert [slot for slot, _ in drawn] == [0]
     assert "japan" not in {other["culture"] for other in drawn[0][1]["others"]}

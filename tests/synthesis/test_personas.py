@@ -7,8 +7,8 @@ import pytest
 
 from caredio import cultures
 from caredio.errors import InputError
-from caredio.synthesis import personas
-from caredio.synthesis.personas import AGES, GENDERS, OCCUPATIONS, PARTS, SETTLEMENTS, Config, panel
+from caredio.synthesis.personas import AGES, GENDERS, OCCUPATIONS, PARTS, SETTLEMENTS, draw
+from caredio.synthesis.settings import Settings
 
 KNOWN = cultures.load()
 FORM = re.compile(r"(a woman|a man) aged (\d\d to \d\d), (.+), living in (.+?) in (.+) of the country")
@@ -16,7 +16,8 @@ FORM = re.compile(r"(a woman|a man) aged (\d\d to \d\d), (.+), living in (.+?) i
 
 def people(size, questions=1, culture="brazil", seed=0):
     """(gender, age, occupation, settlement, part) of each persona, panel by panel."""
-    drawn = [panel(KNOWN[culture], f"food-open-{number:03d}", Config(size, seed)) for number in range(questions)]
+    settings = Settings(personas=size, seed=seed)
+    drawn = [draw(KNOWN[culture], f"food-open-{number:03d}", settings) for number in range(questions)]
     return [[FORM.fullmatch(person).groups() for person in one] for one in drawn]
 
 
@@ -54,14 +55,14 @@ def test_the_seed_the_question_and_the_culture_decide():
 
 def test_a_culture_with_places_of_its_own_lives_in_them():
     assert KNOWN["singapore"].places
-    drawn = panel(KNOWN["singapore"], "q", Config(5))
+    drawn = draw(KNOWN["singapore"], "q", Settings(personas=5))
     assert {person.split(", living in ")[1] for person in drawn} == set(KNOWN["singapore"].places)
 
 
 def test_no_panel_by_default():
-    assert panel(KNOWN["china"], "q", Config()) == []
+    assert draw(KNOWN["china"], "q", Settings()) == []
 
 
 def test_a_negative_panel_is_told():
     with pytest.raises(InputError, match="personas"):
-        personas.Config(-1)
+        Settings(personas=-1)

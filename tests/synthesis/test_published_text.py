@@ -152,8 +152,8 @@ def made(tmp_path, what, **settings):
         size = {"per_topic": 9, "neighbours": 2, "compared": 1, "personas": 1}
         rise = {"optimize_rounds": rounds, "other_responses": 1, "other_questions": 1, "relevance": -1.0}
         folder = tmp_path / "run"
-        caredio.synthesize(folder, ["china"], ["food"], **common, **size, **rise, **settings)
-        ranked = caredio.select(folder, embedder="openai:scripted", base_url=server.url, theta=0.99)
+        caredio.synthesize(["china"], ["food"], out=folder, **common, **size, **rise, **settings)
+        ranked = caredio.select(out=folder, embedder="openai:scripted", base_url=server.url, theta=0.99).ranked
     with Run(folder) as run:
         tables = [run.table("candidates"), run.table("scored"), run.table("ranked"), views.preference(ranked)]
         return [*tables, views.interleaved(ranked, NAMES)], offender, run.stages

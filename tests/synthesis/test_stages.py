@@ -8,11 +8,13 @@ from llm_server import LLMServer
 import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
-from caredio.llm.client import Endpoint
 from caredio.llm.model import connect
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
-from caredio.synthesis import Config as Synthesis
-from caredio.synthesis import adapt, checks, contrast, isolated, personas, roleplay, speakers
+from caredio.prompts import load
+from caredio.selection.settings import Settings as Selection
+from caredio.synthesis import adapt, checks, contrast, isolated, panel, personas, roleplay
+from caredio.synthesis.settings import Settings
 
 KNOWN = cultures.load()
 QUESTIONS = features.table(
@@ -36,22 +38,22 @@ def model_for(server):
     return connect(Spec(model="scripted"), Endpoint(base_url=server.url, retries=0))
 
 
-def answered(model, checked=checks.Config()):
-    return roleplay.run(QUESTIONS, roleplay.Config(checks=checked), model, speakers(TARGETS, KNOWN, Synthesis()))
+def answered(model, settings=Settings()):
+    return roleplay.run(QUESTIONS, settings, model, panel.answering(TARGETS, KNOWN, settings))
 
 
-def adapted(model):
-    return adapt.run(QUESTIONS, answered(model), adapt.Config(), model, KNOWN, TARGETS)
+def adapted(model, settings=Settings()):
+    return adapt.run(QUESTIONS, answered(model, settings), settings, model, KNOWN, TARGETS)
 
 
-def alone(model, questions, people=0, style=roleplay.Config()):
-    return isolated.run(questions, contrast.Config(), personas.Config(people), model, KNOWN, style, adapt.Config())
+def alone(model, questions, settings=Settings()):
+    return isolated.run(questions, settings, Selection(), model, KNOWN)
 
 
-def candidates(model, people=0, style=roleplay.Config(), language="en"):
-    questions = adapt.run(QUESTIONS, answered(model), adapt.Config(language=language), model, KNOWN, TARGETS)
-    answers = alone(model, questions, people, style)
-    return contrast.run(questions, answers, contrast.Config(), model, KNOWN, style, adapt.Config())
+def candidates(model, **changes):
+    settings = Settings(**changes)
+    questions = adapt.run(QUESTIONS, answered(model), settings, model, KNOWN, TARGETS)
+    return contrast.run(questions, alone(model, questions, settings), settings, Selection(), model, KNOWN)
 
 
 def test_every_culture_and_neighbour_answers_every_question_in_isolation(server):
@@ -87,7 +89,7 @@ def test_a_culture_without_an_answer_is_dropped_with_the_reason(server):
     answers = features.kept(answered(model)).filter(
         lambda row: row["culture"] != "china" or row["question_id"] != "food-open-000"
     )
-    rows = adapt.run(QUESTIONS, answers, adapt.Config(), model, KNOWN, TARGETS)
+    rows = adapt.run(QUESTIONS, answers, Settings(), model, KNOWN, TARGETS)
     dropped = features.rejected(rows)
     assert [(row["culture"], row["question_id"], row["drop_reason"]) for row in dropped] == [
         ("china", "food-open-000", "no_answer")
@@ -117,7 +119,7 @@ def test_candidates_hold_what_selection_and_dpo_need(server):
 
 def test_a_panel_of_people_answers_the_adapted_question_in_isolation(server):
     model = model_for(server)
-    rows = features.kept(candidates(model, people=3))
+    rows = features.kept(candidates(model, personas=3))
     plain = features.kept(candidates(model))
     assert plain.remove_columns("panel").to_list() == rows.remove_columns("panel").to_list()
     assert {len(row["panel"]) for row in plain} == {0}
@@ -126,7 +128,7 @@ def test_a_panel_of_people_answers_the_adapted_question_in_isolation(server):
         for body in server.bodies.values()
     }
     for row in rows:
-        drawn = personas.panel(KNOWN[row["culture"]], row["question_id"], personas.Config(3))
+        drawn = personas.draw(KNOWN[row["culture"]], row["question_id"], Settings(personas=3))
         assert [one["persona"] for one in row["panel"]] == drawn
         assert len({row["isolated_response"], *(one["response"] for one in row["panel"])}) == 4
         for one in row["panel"]:
@@ -147,7 +149,7 @@ def test_an_answer_that_fails_is_a_reject_of_its_own_and_costs_no_candidate():
         model = model_for(server)
         questions = adapted(model)
         answers = alone(model, questions)
-        rows = contrast.run(questions, answers, contrast.Config(), model, KNOWN, roleplay.Config(), adapt.Config())
+        rows = contrast.run(questions, answers, Settings(), Selection(), model, KNOWN)
     refused = features.rejected(answers)
     assert {(row["culture"], row["target"], row["drop_reason"]) for row in refused} >= {("japan", "china", "refusal")}
     assert {row["culture"] for row in refused} == {"japan"}
@@ -175,7 +177,7 @@ def test_the_contrastive_prompt_shows_the_neighbours_and_nobody_else(server):
 
 
 def test_register_and_length_are_the_user_s(server):
-    candidates(model_for(server), style=roleplay.Config(sentences="five", register="everyday speech"))
+    candidates(model_for(server), sentences="five", register="everyday speech")
     asked = [body["messages"][-1]["content"] for body in server.bodies.values() if "response_format" not in body]
     contrastive = [prompt for prompt in asked if "People who live elsewhere" in prompt]
     own = [prompt for prompt in asked if prompt not in contrastive]
@@ -188,7 +190,7 @@ def test_register_and_length_are_the_user_s(server):
 
 def test_in_its_own_language_a_culture_is_asked(server):
     model = model_for(server)
-    rows = adapt.run(QUESTIONS, answered(model), adapt.Config(language="own"), model, KNOWN, TARGETS)
+    rows = adapt.run(QUESTIONS, answered(model), Settings(language="own"), model, KNOWN, TARGETS)
     assert {(row["culture"], row["language"]) for row in rows} == {("china", "zh-CN"), ("brazil", "pt-BR")}
     prompts = [body["messages"][-1]["content"] for body in server.bodies.values()]
     assert sum("rewritten in Chinese (Simplified, China) so that" in prompt for prompt in prompts) > 0
@@ -217,7 +219,7 @@ def test_candidates_in_chinese():
         return None
 
     with LLMServer(fault=fault) as server:
-        rows = features.kept(candidates(model_for(server), people=1, language="own"))
+        rows = features.kept(candidates(model_for(server), personas=1, language="own"))
     assert {row["culture"] for row in rows} == {"china"}
     for row in rows:
         assert (row["language"], row["question"]) == ("zh-CN", CHINESE["question"])
@@ -248,13 +250,11 @@ def test_a_text_that_names_another_culture_is_written_again_or_dropped(mended):
 
 def test_without_checks_any_text_is_kept():
     told = "I'm sorry, but I can't speak about Japan: as an AI, I answer the question as yourself."
-    none = checks.Config("none")
+    none = Settings(checks="none")
     with LLMServer(fault=lambda number, body: None if "response_format" in body else told) as server:
         model = model_for(server)
-        questions = adapt.run(QUESTIONS, answered(model, none), adapt.Config(checks=none), model, KNOWN, TARGETS)
-        style = roleplay.Config(checks=none)
-        answers = alone(model, questions, style=style)
-        rows = contrast.run(questions, answers, contrast.Config(), model, KNOWN, style, adapt.Config())
+        questions = adapted(model, none)
+        rows = contrast.run(questions, alone(model, questions, none), none, Selection(), model, KNOWN)
     assert len(rows) == 4
     assert {(row["response"], row["drop_reason"]) for row in rows} == {(told, None)}
 
@@ -293,9 +293,11 @@ def test_a_models_text_enters_other_prompts_as_one_quoted_line():
 def test_compared_cultures_are_drawn_by_seed_and_question():
     near = KNOWN["china"].neighbours
     one, two = (
-        [contrast.compared(KNOWN["china"], f"q{n}", KNOWN, contrast.Config(seed=seed), near) for n in range(20)]
+        [panel.others(KNOWN["china"], f"q{n}", KNOWN, Settings(seed=seed), Selection()) for n in range(20)]
         for seed in (0, 1)
     )
+    assert {tuple(slug for slug, shown in drawn.items() if shown) for drawn in one + two} == {near}
+    one, two = ([[slug for slug, shown in drawn.items() if not shown] for drawn in part] for part in (one, two))
     assert one != two
     assert len({tuple(drawn) for drawn in one}) > 1
     assert {culture for drawn in one for culture in drawn} == set(KNOWN) - {"china", *near}
@@ -309,30 +311,30 @@ def test_a_candidate_without_its_isolated_answer_is_dropped_whatever_its_panel_s
         return "  " if lone and adapted_question and "People who live elsewhere" not in text else None
 
     with LLMServer(fault=fault) as server:
-        rows = candidates(model_for(server), people=2)
+        rows = candidates(model_for(server), personas=2)
     reasons = {(row["culture"], row["drop_reason"]) for row in rows}
     assert reasons == {("china", "no_isolated_answer"), ("brazil", None)}
 
 
 def test_stages_say_which_column_is_missing(server):
     with pytest.raises(InputError, match="questions: column question is missing; found question_id"):
-        roleplay.run(QUESTIONS.remove_columns("question"), roleplay.Config(), model_for(server), KNOWN)
+        roleplay.run(QUESTIONS.remove_columns("question"), Settings(), model_for(server), KNOWN)
     assert server.seen == []
 
 
 @pytest.mark.parametrize(
-    ("config", "settings"),
+    ("room", "settings"),
     [
-        (adapt.Config, {"neighbours": 0}),
-        (adapt.Config, {"language": "ko"}),
-        (contrast.Config, {"compared": 0}),
-        (roleplay.Config, {"sentences": " "}),
-        (roleplay.Config, {"register": ""}),
+        (Settings, {"neighbours": 0}),
+        (Settings, {"language": "ko"}),
+        (Selection, {"compared": 0}),
+        (Settings, {"sentences": " "}),
+        (Settings, {"register": ""}),
     ],
 )
-def test_settings_that_cannot_be_are_told(config, settings):
+def test_settings_that_cannot_be_are_told(room, settings):
     with pytest.raises(InputError, match=next(iter(settings))):
-        config(**settings)
+        room(**settings)
 
 
 def test_a_language_that_is_unknown_is_told_before_anything_is_spent(server, tmp_path):
@@ -340,7 +342,7 @@ def test_a_language_that_is_unknown_is_told_before_anything_is_spent(server, tmp
     file.write_text("- slug: china\n  languages: [xx-CN]\n")
     settings = {"cultures_file": file, "model": "scripted", "base_url": server.url, "language": "own"}
     with pytest.raises(InputError, match="language 'xx-CN' is unknown"):
-        caredio.synthesize(tmp_path / "run", ["china"], ["food"], **settings)
+        caredio.synthesize(["china"], ["food"], out=tmp_path / "run", **settings)
     assert server.seen == []
 
 
@@ -381,8 +383,10 @@ def test_a_trait_may_take_up_what_its_own_culture_said_and_no_one_else(trait, re
     other = "We have a cold supper at night under the mango tree with all the neighbours."
     row = {"universal_question": "What do you eat, and when?", "language": "en", "culture": "china"}
     row["answers"] = [{"name": "China", "response": own}, {"name": "India", "response": other}]
-    assert adapt._against(trait, row, KNOWN["china"], KNOWN) == reason
-    assert adapt._against("a hot lunch at noon and a slow walk along the river", row, KNOWN["china"], KNOWN) is None
+    shown = checks.shown(adapt.prompt(row, KNOWN["china"], load("adapt")), row["universal_question"])
+    assert adapt._against(trait, row, shown, KNOWN["china"], KNOWN) == reason
+    own_words = "a hot lunch at noon and a slow walk along the river"
+    assert adapt._against(own_words, row, shown, KNOWN["china"], KNOWN) is None
 
 
 def test_an_answer_may_name_its_own_culture_and_no_other_where_it_is_published():

@@ -1,0 +1,325 @@
+"""The verbs in Python: what the command line does, with the same names and settings.
+
+A table in, a `Result` out. With `out` the tables are kept in a run folder, where what is finished is not done again;
+without it they are in memory, and only the answers of models are stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack
+
+from caredio.errors import InputError
+from caredio.evaluation.settings import Options as EvaluationOptions
+from caredio.evaluation.settings import Settings as Evaluation
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import LOCAL_MODEL, Spec
+from caredio.publishing.settings import Options as ReleaseOptions
+from caredio.publishing.settings import Settings as Release
+from caredio.selection.settings import Objective
+from caredio.selection.settings import Options as SelectionOptions
+from caredio.selection.settings import Settings as Selection
+from caredio.settings import check_names, documented
+from caredio.synthesis.settings import Options as SynthesisOptions
+from caredio.synthesis.settings import Settings as Synthesis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+    from caredio.llm.plan import Plan
+    from caredio.result import Result
+    from caredio.selection.calibrate import Calibration
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Table: TypeAlias = "Dataset | pd.DataFrame | Path | str"
+
+
+class ModelOptions(TypedDict, total=False):
+    """`Spec` as named parameters."""
+
+    model: str
+    provider: str
+    model_revision: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+    json_mode: str
+
+
+class EndpointOptions(TypedDict, total=False):
+    """`Endpoint` as named parameters."""
+
+    base_url: str
+    api_key_variable: str
+    embedder_base_url: str
+    embedder_api_key_variable: str
+    embedder_requests_per_minute: int
+    embedder_tokens_per_minute: int
+    system_role: str
+    token_limit: str
+    concurrency: int
+    requests_per_minute: int
+    tokens_per_minute: int
+    timeout: float
+    retries: int
+    batch: bool
+    max_cost: float
+    max_total_tokens: int
+
+
+class SynthesizeOptions(SynthesisOptions, Objective, ModelOptions, EndpointOptions, total=False):
+    """What `synthesize` takes besides."""
+
+
+class SelectOptions(SelectionOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+    """What `select` takes besides."""
+
+
+class BuildOptions(SynthesisOptions, SelectionOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+    """What `build` takes besides."""
+
+
+class CalibrateOptions(SelectionOptions, EndpointOptions, total=False):
+    """What `calibrate` takes besides."""
+
+
+_WRITING = frozenset(("isolated", "contrasted", "optimized"))
+# the settings of each verb, and the stages of selection that it runs
+VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
+    "build": ((Synthesis, Selection, Spec, Endpoint, Release), _WRITING | {"vectors", "scored"}),
+    "synthesize": ((Synthesis, Selection, Spec, Endpoint), _WRITING),
+    "select": ((Selection, Spec, Endpoint, Release), frozenset(("table", "candidates", "vectors", "scored"))),
+    "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
+    "evaluate": ((Evaluation,), frozenset()),
+    "publish": ((Release,), frozenset()),
+}
+
+
+def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
+    """(room, field) of the settings that a verb takes: of selection's, those that its stages read."""
+    rooms, stages = VERBS[verb]
+    for room in rooms:
+        for one in dataclasses.fields(room):
+            if room is not Selection or stages.intersection(one.metadata.get("stages", ())):
+                yield room, one
+
+
+_SYNTHESIZING = {one.name for _, one in settings_of("synthesize")}
+
+
+@documented(Synthesis, Selection, Spec, Endpoint, only=_SYNTHESIZING)
+def synthesize(
+    cultures: Sequence[str] | None = None,
+    topics: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    cultures_file: Path | str | None = None,
+    topics_file: Path | str | None = None,
+    store: Path | str | None = None,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    prompts: str | None = None,
+    **settings: Unpack[SynthesizeOptions],
+) -> Result:
+    """Write candidates for `cultures` on `topics` (all when None).
+
+    Args:
+        cultures, topics: slugs and topic ids.
+        out: run folder; None keeps the tables in memory.
+        cultures_file, topics_file: YAML whose entries add to or override the shipped ones; by default those that the
+            run was built with, if it was built before.
+        store: file of stored answers; by default one for all runs of this user.
+        endpoint: how to reach models, in place of its settings; what is given one object shares its limits.
+        seed: of every draw.
+        prompts: folder of prompt files that replace the shipped ones.
+
+    Returns:
+        A result with `candidates`.
+
+    Raises:
+        CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
+    """
+    given = {"seed": seed, "prompts": prompts, **settings}
+    from caredio import verbs  # heavy: when a verb runs
+
+    check_names(settings, _SYNTHESIZING)
+    return verbs.Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, given).result()
+
+
+@documented(Selection, Spec, Endpoint, Release)
+def select(
+    data: Table | None = None,
+    *,
+    out: Path | str | None = None,
+    push: str | None = None,
+    private: bool = False,
+    store: Path | str | None = None,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    prompts: str | None = None,
+    **settings: Unpack[SelectOptions],
+) -> Result:
+    """Rank rows of several cultures within each culture: a table of one's own, or the candidates of a run.
+
+    Args:
+        data: a Dataset, a DataFrame, a parquet, csv, json or jsonl file, or `owner/name` of a dataset on the Hub, with
+            a question, a response and a culture in each row; None takes the candidates of the run `out`.
+        out: run folder; None keeps the tables in memory.
+        push: `owner/name` on the Hub, to `publish` the ranked split there.
+        private: visibility of a repository this creates.
+        store: file of stored answers, for scores that ask a model; by default one for all runs of this user.
+        endpoint, seed, prompts: as `synthesize` takes them.
+
+    Returns:
+        A result with `ranked`, `pool` (every row, scored, or with a drop_reason), `vectors` and `preference`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    given = {"seed": seed, "prompts": prompts, **settings}
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.Selecting(data, out, push, private, store, endpoint, given).result()
+
+
+@documented(Synthesis, Selection, Spec, Endpoint, Release)
+def build(
+    cultures: Sequence[str] | None = None,
+    topics: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    cultures_file: Path | str | None = None,
+    topics_file: Path | str | None = None,
+    push: str | None = None,
+    private: bool = False,
+    store: Path | str | None = None,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    prompts: str | None = None,
+    **settings: Unpack[BuildOptions],
+) -> Result:
+    """`synthesize`, then `select`; takes what both take. Limits are for both together.
+
+    Where it fails, tables that the run held before stay as they were.
+
+    Returns:
+        A result with `candidates`, `ranked`, `pool`, `vectors` and `preference`.
+    """
+    given = {"seed": seed, "prompts": prompts, **settings}
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.Building(
+        cultures, topics, out, cultures_file, topics_file, push, private, store, endpoint, given
+    ).result()
+
+
+def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan:
+    """The calls, tokens and cost of a verb with these arguments; nothing is spent.
+
+        caredio.plan(caredio.build, ["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini")
+
+    Raises:
+        CaredioError: one sentence on what would stop it before the first call.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
+        raise InputError("plan takes one of the verbs that ask a model: synthesize, select or build.")
+    check_names(kwargs, inspect.signature(verb).parameters)
+    bound = inspect.signature(verb).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return verbs.plan(getattr(verb, "__name__", ""), dict(bound.arguments))
+
+
+@documented(Selection, Endpoint)
+def calibrate(
+    data: Table | None = None,
+    *,
+    out: Path | str | None = None,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    **settings: Unpack[CalibrateOptions],
+) -> Calibration:
+    """Find the theta that fits an embedder, on the candidates of the run `out` or a table of one's own.
+
+    No table of the run is replaced: vectors of another embedder are written to `out/calibration-vectors`.
+
+    Args:
+        data, out, endpoint, seed: as `select` takes them.
+
+    Returns:
+        What clusters look like at each theta; `str` of it is a table, and its `theta` the one to give `select`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.calibrate(data, out, endpoint, {"seed": seed, **settings})
+
+
+@documented(Evaluation)
+def evaluate(
+    cultures: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    model: str = LOCAL_MODEL,
+    trained: Path | str | None = None,
+    **settings: Unpack[EvaluationOptions],
+) -> Result:
+    """Measure a model on CulturalBench: as it is, told to play the part, and trained.
+
+    What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
+
+    Args:
+        cultures: slugs; by default those of the run's ranked split.
+        out: run folder; `results/` is written there. None keeps the results in memory.
+        model: base model, by name or folder.
+        trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
+
+    Returns:
+        A result with `results`; `str` of it is a table.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.evaluate(cultures, out, model, trained, dict(settings))
+
+
+@documented(Release)
+def publish(
+    out: Path | str | Result,
+    *,
+    to: Path | str | None = None,
+    model: Path | str | None = None,
+    push: str | None = None,
+    private: bool = False,
+    cultures_file: Path | str | None = None,
+    **settings: Unpack[ReleaseOptions],
+) -> Path:
+    """Release the ranked split of the run folder `out`, or a model trained on it, to a folder and to the Hub.
+
+    Args:
+        out: a run folder, or the result of a verb that wrote one.
+        to: folder of the release; by default `release`, or `release-<name>` for a model, in the run folder.
+        model: folder a recipe wrote; None releases the dataset.
+        push: `owner/name` on the Hub; None writes the folder only.
+        private: visibility of a repository this creates.
+        cultures_file: YAML of cultures that the run was not built with, as those of a table.
+
+    Returns:
+        The folder of the release.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.publish(out, to, model, push, private, cultures_file, dict(settings))

@@ -1,0 +1,344 @@
+"""Model calls as a `Dataset.map`: an answer per row (`ask`), and the likelihood of texts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, Features, Value
+from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+
+from caredio import features
+from caredio.errors import EndpointError, InputError
+from caredio.llm import dialects, marks
+from caredio.llm.cache import Answer
+from caredio.llm.faults import CallFailed
+from caredio.llm.model import Calls, Model, Stopped, connect, enter, together
+from caredio.llm.spec import Messages, Spec
+from caredio.messages import stage_bar
+
+FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
+MAX_FAILED = 0.05  # share of calls that may go without an answer
+_TOGETHER = 16  # rows of one piece of work: `datasets` looks at all of them for each one that it adds
+_TASKS = 900  # pieces that `datasets` runs at once, being at most 1000
+_OPEN = 256  # of these, how many have their rows and prompts in memory
+WITHOUT_EFFECT = ("MAX_FAILED", "_TOGETHER", "_TASKS", "_OPEN")  # on what a stage makes (fingerprints.py)
+
+Parse = Callable[[Any, dict[str, Any], Answer], dict[str, Any]]
+Call = tuple[Messages, str]  # the chat so far, and the turn whose likelihood is asked for
+
+
+class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
+    """An answer that is not what the prompt asked for; `reason` is the row's drop_reason.
+
+    `str(error)` stands in the prompt that asks again. It is part of stored keys, so it does not change.
+    """
+
+    def __init__(self, sentence: str, again: bool = True, reason: str = "") -> None:
+        """`again`: the model may do better when it reads why; `reason`: the sentence by default."""
+        super().__init__(sentence)
+        self.again, self.reason = again, reason or sentence
+
+
+class Failures:
+    """The calls of a stage that got no answer, up to the share that may."""
+
+    def __init__(self, desc: str, total: int, share: float | None = None) -> None:
+        self.desc, self.total, self.failed = desc, total, 0
+        self.share = MAX_FAILED if share is None else share
+
+    def count(self, failure: CallFailed) -> None:
+        """Count a failed call.
+
+        Raises:
+            EndpointError: it is one too many.
+        """
+        self.failed += 1
+        if self.failed > self.share * self.total:
+            flags = dialects.settings(failure.status, failure.server_message)
+            do = f"set {flags}, then run the" if flags else "mend the endpoint or wait, then run the same"
+            raise EndpointError(
+                f"{self.desc}: {self.failed} of {self.total} calls got no answer ({failure.description}), more than"
+                f" {self.share:.0%}. What arrived is stored: {do} command again."
+            ) from None
+
+
+def ask(
+    dataset: Dataset,
+    model: Model | Spec | str,
+    *,
+    prompt: Callable[[dict[str, Any]], Messages],
+    parse: Parse,
+    columns: Features,
+    desc: str = "asked",
+    schema: dict[str, Any] | None = None,
+    max_failed: float | None = None,
+) -> Dataset:
+    """Ask the model about every row of `dataset`.
+
+    Args:
+        model: a model, its Spec, or its name.
+        prompt: row -> messages.
+        parse: (content, row, answer) -> the columns of `columns`; content is the answer's text, or the object it holds
+            where there is a `schema`; `answer.messages` are the row's messages, without those of a repair. Raises
+            `Unusable`.
+        columns: the columns that are added.
+        desc: what the progress bar says.
+        schema: JSON schema (an object) of the answer.
+        max_failed: share of rows that may stay without an answer, by default `MAX_FAILED`.
+
+    Returns:
+        `dataset` with `columns` and those of `features.REJECTS`. A row whose answer was unusable twice (the second time
+        after the model read why) or did not come has nulls and a drop_reason; an answer that could not be used stands
+        in `unusable`. Row order is kept.
+
+    Raises:
+        EndpointError: more than `max_failed` of the rows got no answer, or no call can succeed.
+        InputError: `prompt` returned no chat messages, or `parse` something else than the columns.
+    """
+    if not isinstance(dataset, Dataset) or not isinstance(columns, dict):
+        raise InputError("ask takes a datasets.Dataset, and in columns the datasets.Features of what parse returns.")
+    total = len(dataset)
+    columns = Features({**columns, **features.REJECTS})
+    if not total:
+        return features.table([], Features({**dataset.features, **columns}))
+    if not isinstance(model, Model):
+        model = connect(Spec(model=model) if isinstance(model, str) else model)
+    form = None if schema is None else validator_for(schema)(schema)
+    failures = Failures(desc, total, max_failed)
+    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, form, failures)
+    rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
+
+    async def asked(start: int, count: int) -> list[dict[str, Any]]:
+        return await together(settle, rows.slice(start, count).to_pylist())
+
+    # a Batch API is asked for all rows at once
+    size = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
+    try:
+        found = gather(total, asked, columns, desc, size, _TASKS if model.batch else _OPEN)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"{desc}: parse returned a value of another type ({str(error).splitlines()[0]}).") from None
+    return features.beside(features.in_memory(rows), features.in_memory(found))
+
+
+@dataclass(frozen=True)
+class _Settle:
+    """What becomes of a row: its columns, or nulls and a drop_reason."""
+
+    model: Model
+    prompt: Callable[[dict[str, Any]], Messages]
+    parse: Parse
+    nothing: dict[str, None]  # of every column
+    schema: dict[str, Any] | None
+    form: Validator | None
+    failures: Failures
+
+    async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        messages = _chat(self.prompt(row))
+        try:
+            try:
+                return await self._attempt(row, messages, messages)
+            except Unusable as error:
+                if not error.again:
+                    raise
+                again = f"That cannot be used: {error}. Answer again, exactly as asked."
+                given = {"role": "assistant", "content": error.__notes__[0]}
+                return await self._attempt(row, messages, [*messages, given, {"role": "user", "content": again}])
+        except Unusable as error:
+            return {**self.nothing, "drop_reason": error.reason, "unusable": error.__notes__[0]}
+        except CallFailed as error:
+            self.failures.count(error)
+            return {**self.nothing, "drop_reason": str(error)}
+
+    async def _attempt(self, row: dict[str, Any], first: Messages, messages: Messages) -> dict[str, Any]:
+        answer = await self.model.complete(messages, self.schema, draw=row.get("draw") or 0)
+        try:
+            made = self.parse(_content(answer, self.form), row, replace(answer, messages=first))
+            if not isinstance(made, dict) or not made.keys() <= self.nothing.keys():
+                given = ", ".join(map(str, made)) if isinstance(made, dict) else repr(made)
+                raise InputError(f"parse returned {given}, where a dict of {', '.join(self.nothing)} was wanted.")
+            return {**self.nothing, **made}
+        except Unusable as error:
+            error.add_note(answer.text)
+            raise
+
+
+def _chat(messages: Any) -> Messages:
+    """What a prompt function returned, where it is chat messages."""
+    fits = isinstance(messages, list) and all(
+        isinstance(one, dict) and {"role", "content"} <= one.keys() and isinstance(one["content"], str)
+        for one in messages
+    )
+    if not fits or not messages:
+        raise InputError(f"prompt returned {messages!r}, where a list of messages with role and content was wanted.")
+    return messages
+
+
+def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
+    """log2 p(completion | messages) of each call: float64[n], in bits; nan where a call got no answer.
+
+    Raises:
+        EndpointError: more than `MAX_FAILED` of the calls got no answer, or the endpoint returns no log-probabilities.
+    """
+    failures = Failures(desc, len(calls))
+
+    async def bits(call: Call) -> dict[str, Any]:
+        try:
+            return {"bits": await model.likelihood(*call)}
+        except CallFailed as error:
+            failures.count(error)
+            return {"bits": None}
+
+    async def measured(start: int, count: int) -> list[dict[str, Any]]:
+        return await together(bits, calls[start : start + count])
+
+    if not calls:
+        return np.empty(0)
+    found = gather(len(calls), measured, Features({"bits": Value("float64")}), desc)
+    return found["bits"].to_numpy()
+
+
+def gather(
+    total: int,
+    work: Callable[[int, int], Coroutine[Any, Any, list[dict[str, Any]]]],
+    columns: Features,
+    desc: str,
+    size: int = _TOGETHER,
+    at_once: int = _OPEN,
+) -> pa.Table:
+    """The rows of `work(start, count)` for all places up to `total`, in order, as a table of `columns`.
+
+    A map of places alone, since thousands of rows wait in it. `work` runs in the loop of the models; the first of them
+    to fail, or an interrupt, stops the others.
+
+    Args:
+        size: places of one piece of work.
+        at_once: how many pieces are begun at a time.
+    """
+    calls, places = Calls(), Dataset.from_dict({"place": range(total)})
+    room = asyncio.Semaphore(at_once)
+
+    async def piece(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
+        async with room:
+            try:
+                written = await enter(calls.kept(work(batch["place"][0], len(batch["place"]))))
+            except asyncio.CancelledError:
+                if calls.stopped:  # by another piece, or from outside of this map, which takes errors only
+                    raise Stopped from None
+                raise
+        return {name: [row[name] for row in written] for name in columns}
+
+    with tempfile.TemporaryDirectory(prefix="caredio-", ignore_cleanup_errors=True) as folder:
+        # by way of a file, as a table that is written to memory takes twice its size
+        file = str(Path(folder, "answers.arrow"))
+        try:
+            with stage_bar():
+                calls.run(
+                    lambda: places.map(
+                        piece,
+                        batched=True,
+                        batch_size=size,
+                        remove_columns=["place"],
+                        features=columns,
+                        desc=desc,
+                        load_from_cache_file=False,
+                        cache_file_name=file,
+                        # given, as a live client cannot be hashed
+                        new_fingerprint=f"{places._fingerprint[:24]}asked",
+                    )
+                )
+        except Stopped as stopped:
+            error = calls.failure or stopped
+            raise (error.__cause__ or error) if isinstance(error, Stopped) else error from None
+        return _read(file)
+
+
+def _read(file: str) -> pa.Table:
+    """The table in an Arrow file, in few chunks: a piece's few rows each would cost much memory."""
+    with pa.OSFile(file) as written:
+        batches = pa.ipc.open_stream(written)
+        parts = iter(lambda: list(islice(batches, _TASKS)), [])
+        return pa.concat_tables([pa.Table.from_batches(part).combine_chunks() for part in parts])
+
+
+def _content(answer: Answer, form: Validator | None) -> Any:
+    """The text of an answer, or the object it holds, where it is finished text for people.
+
+    Raises:
+        Unusable: it is not; a prompt that was refused would be refused again, and thinking that used up max_tokens
+            would do so again.
+    """
+    finish = marks.finish_of(answer.finish_reason)
+    try:
+        text = marks.visible(answer.text).strip().removeprefix("\ufeff")
+    except marks.OnlyThinking:
+        text, finish = "", marks.REASONING if finish == marks.STOP else finish
+    if finish in (marks.CONTENT_FILTER, marks.REFUSAL, marks.PROMPT_TOO_LONG):
+        raise Unusable(finish, again=False)
+    if finish == marks.LENGTH:
+        raise Unusable("truncated", again=bool(text))
+    if finish in (marks.REASONING, marks.NOT_TEXT) or not marks.is_text(text):
+        raise Unusable(marks.REASONING if finish == marks.REASONING else marks.NOT_TEXT)
+    if not any(letter.isprintable() and not letter.isspace() for letter in text):
+        raise Unusable("empty")
+    return text if form is None else _fitting(text, form)
+
+
+def _fitting(text: str, form: Validator) -> Any:
+    """The JSON in `text` that fits `form`, its strings without thinking.
+
+    Raises:
+        Unusable: there is none, or it does not fit.
+    """
+    try:
+        found = _json_in(text)
+        fits = [content for content in found if form.is_valid(content)]
+        content = marks.visible_in((fits or found)[-1])
+        error = best_match(form.iter_errors(content))
+    except marks.OnlyThinking:
+        raise Unusable(marks.REASONING) from None
+    except (IndexError, RecursionError):
+        raise Unusable("not JSON", reason="not_json") from None
+    if error:
+        where = "/".join(map(str, error.absolute_path))
+        sentence = f"JSON does not fit: {where or 'object'} ({error.validator})"
+        raise Unusable(sentence, reason="json_does_not_fit")
+    if not all(map(marks.is_text, _strings(content))):
+        raise Unusable(marks.NOT_TEXT)
+    return content
+
+
+def _strings(content: Any) -> Iterator[str]:
+    """The strings in JSON, names among them."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (dict, list)):
+        for one in chain(content, content.values()) if isinstance(content, dict) else content:
+            yield from _strings(one)
+
+
+def _json_in(text: str) -> list[Any]:
+    """`text` as JSON, else the objects in it, whatever stands around them (a sentence, a fence)."""
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError:
+        pass
+    decoder, found, place = json.JSONDecoder(), [], text.find("{")
+    while place >= 0:
+        try:
+            content, place = decoder.raw_decode(text, place)
+            found.append(content)
+        except json.JSONDecodeError:
+            place += 1
+        place = text.find("{", place)
+    return found

@@ -1,0 +1,47 @@
+"""The settings of a release."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TypedDict
+
+from caredio import settings
+from caredio.errors import InputError
+from caredio.publishing import metadata
+from caredio.settings import setting
+
+
+@dataclass(frozen=True)
+class Settings(settings.Settings):
+    """The settings of a release."""
+
+    version: str = setting("v0.1.0", "the release's tag, such as v1.0.0", "release", everyday=True)
+    test_share: float = setting(0.05, "share of the questions whose rows go to the test split", "release")
+    license: str | None = setting(
+        None, "licence as the Hub spells it; default: other, of a table of one's own unknown", "release", everyday=True
+    )
+    attribution: str | None = setting(
+        None, "whom the source's licence asks to name, and what was changed, for the card", "release"
+    )
+    terms: str | None = setting(None, "what the generator's terms ask of its output, for the card", "release")
+    reviewed_by: str | None = setting(None, "who reviewed the text as native speakers, for the card", "release")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
+            raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
+        if not 0 <= self.test_share < 1:
+            raise InputError(f"test_share is {self.test_share}; use a share from 0 to below 1.")
+        metadata.check_license(self.license or "")
+
+
+class Options(TypedDict, total=False):
+    """`Settings` as named parameters."""
+
+    version: str
+    test_share: float
+    license: str | None
+    attribution: str | None
+    terms: str | None
+    reviewed_by: str | None

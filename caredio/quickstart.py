@@ -1,0 +1,160 @@
+"""The first minute: rank the packaged sample of BLEnD, people's answers in three regions, and release the result.
+
+No model writes or is trained here. It is `caredio select` and `caredio publish` on a table that comes with the package
+(caredio/data/blend says how it was made), followed by what a reader wants to know of the result.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from caredio import api, preflight, runs
+from caredio.api import SelectOptions
+
+SAMPLE = Path(str(resources.files("caredio"))) / "data" / "blend" / "blend_sample.parquet"
+OUT = Path("runs/quickstart")
+LICENSE = "cc-by-sa-4.0"
+ATTRIBUTION = (
+    "BLEnD (Junho Myung et al., NeurIPS 2024), https://github.com/nlee0212/BLEnD, CC-BY-SA-4.0; changed: 3 of 16"
+    " regions, one English wording of each answer, ranked"
+)
+# typicality + cosine puts answers first that more people gave and fewer other regions share (docs/selection.md)
+RANKING: SelectOptions = {"representativeness": "typicality", "distinctiveness": "cosine", "budget": 100}
+_SHOWN = 4  # rows of a region on the screen
+_BESIDE = 3  # answers of each other region beside a row
+_WHY = {
+    "one_annotator": "a single person of the region gave the answer",
+    "no_letters": "the answer is a number or a time, which embeddings do not compare",
+    "duplicate": "the same answer stands twice",
+    "redundant": "another answer stands for its cluster",
+    "no_other_culture": "no other region's answer to the question is left",
+    "over_budget": f"it ranks below the best {RANKING['budget']} of its region",
+}
+Answers = Mapping[tuple[str, str, str], int]  # (culture, question_id, response) -> annotators who gave it
+
+
+def quickstart(out: Path | str = OUT, *, push: str = "", version: str = "v0.1.0") -> Path:
+    """Rank the sample into `out`, release it, and print the best rows; what a finished run left there is not redone.
+
+    Args:
+        out: run folder.
+        push: `owner/name` on the Hub, if the release is to go there too.
+        version: tag of the release.
+
+    Returns:
+        The folder of the release.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    out = Path(out)
+    if push:
+        preflight.pushing(push, out / "release", version)
+    sample = runs.read([SAMPLE])
+    print(_opening(sample), flush=True)
+    made = api.select(SAMPLE, out=out, **RANKING)
+    release = api.publish(out, push=push or None, version=version, license=LICENSE, attribution=ATTRIBUTION)
+    print(_MEANING)
+    print(best_rows(made.ranked, annotators(sample)))
+    print(drops([made.report[stage]["dropped"] for stage in ("candidates", "scored")]))
+    print(_places(out, release))
+    return release
+
+
+def annotators(sample: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], int]:
+    """How many people gave an answer, by culture, question_id and response; of equal wordings, the more frequent."""
+    rows = sorted(sample, key=lambda row: row["annotators"])
+    return {(row["culture"], row["question_id"], row["response"]): row["annotators"] for row in rows}
+
+
+def best_rows(ranked: Iterable[Mapping[str, Any]], given: Answers) -> str:
+    """The first rows of each culture, a response once, beside what the others answered, with how many people did."""
+    lines: list[str] = []
+    shown: dict[str, list[str]] = {}
+    rows = sorted(ranked, key=lambda row: (row["culture"], row["rank"]))
+    cultures = list(dict.fromkeys(row["culture"] for row in rows))
+    for row in rows:
+        culture, responses = row["culture"], shown.setdefault(row["culture"], [])
+        if len(responses) == _SHOWN or row["response"] in responses:
+            continue
+        if not responses:
+            lines += ["", f"{_title(culture)}, best rows (an answer that comes again is left out here)"]
+        responses.append(row["response"])
+        lines += [
+            f"{row['rank']:>3}. {row['question']}",
+            f"       {_title(culture):<13}{_answers(culture, row['question_id'], [row['response']], given)}",
+        ]
+        beside: dict[str, list[str]] = {}
+        for other in row["others"]:
+            beside.setdefault(other["culture"], []).append(other["response"])
+        lines += [
+            f"       {_title(other):<13}{_answers(other, row['question_id'], beside.get(other, []), given)}"
+            for other in cultures
+            if other != culture
+        ]
+    return "\n".join(lines)
+
+
+def drops(dropped: Sequence[Mapping[str, int]]) -> str:
+    """What stages left out of the ranking, with the meaning of each reason."""
+    rows = [(count, reason) for stage in dropped for reason, count in stage.items()]
+    lines = [f"{count:>7,}  {reason:<17} {_WHY.get(reason, '')}".rstrip() for count, reason in rows]
+    return "\n".join(["", f"Dropped: {sum(count for count, _ in rows):,} answers", *lines])
+
+
+def _answers(culture: str, question_id: str, responses: Sequence[str], given: Answers) -> str:
+    if not responses:
+        return "no answer is left"
+    counted = [(given[culture, question_id, response], response) for response in dict.fromkeys(responses)]
+    counted.sort(key=lambda answer: (-answer[0], answer[1]))
+    listed = [f"{response} ({people} people)" for people, response in counted[:_BESIDE]]
+    return ", ".join([*listed, f"and {len(counted) - _BESIDE} more"] if len(counted) > _BESIDE else listed)
+
+
+def _title(culture: str) -> str:
+    return culture.replace("_", " ").title()
+
+
+def _opening(sample: Dataset) -> str:
+    regions = list(dict.fromkeys(sample["culture"]))
+    names = f"{', '.join(map(_title, regions[:-1]))} and {_title(regions[-1])}"
+    questions = len(set(sample["question_id"]))
+    text = (
+        f"Ranking {len(sample):,} short answers that people in {names} gave to the same {questions} everyday questions."
+        f" No model wrote them. Source: {ATTRIBUTION}."
+    )
+    return textwrap.fill(text, 100)
+
+
+_MEANING = """
+Rank 1 is the highest score of a region: the sum of two measures, in standard deviations.
+  representativeness   how near an answer is to all that its region answered (typicality)
+  distinctiveness      how far it is from the other regions' answers to the same question (cosine)
+A high rank means typical and distinctive among these answers. It does not mean true, and a region's
+5 annotators a question do not speak for everybody."""
+
+
+def _places(out: Path, release: Path) -> str:
+    """Where everything lies, and what to type next."""
+    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items())
+    return f"""
+Where it lies
+  {release}/     the dataset with its card and licence: load_dataset("{release}", "china", split="train")
+  {out}/ranked/      the ranked rows, best first
+  {out}/preference/  the same rows over other regions' answers, for DPO
+  {out}/scored/      every ranked or dropped answer with its scores and drop_reason
+  {out}/run.json     settings, counts and hashes of each table
+  {SAMPLE}
+
+What to type next
+  caredio select answers.csv --out runs/own {flags}
+      the same on a table of your own with the columns question, response and culture
+  caredio build --cultures china,japan --topics food --per-topic 6 --model gpt-4.1-mini --out runs/real --dry-run
+      have a model write questions and answers: what it would cost
+  caredio --help"""

@@ -1,0 +1,171 @@
+"""From candidates to a ranked split: vectors -> scored -> ranked (seed 001, 3.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from datasets import Dataset
+
+    from caredio.llm.model import Model
+    from caredio.runs import Run
+
+from caredio import features
+from caredio.errors import InputError
+from caredio.llm.embeddings import Embeddings
+from caredio.llm.settings import Endpoint
+from caredio.selection import cluster, distinct, embed, engine, match, rank, represent, validation
+from caredio.selection.conditioning import Conditioning
+from caredio.selection.embedders import GIVEN
+from caredio.selection.settings import Settings, combined, threshold
+from caredio.settings import view
+from caredio.stages import Stage
+
+SCORED = Stage(
+    "scored",
+    {"candidates": " ".join(features.CANDIDATES), "vectors": "sample_id sample_embedding response_embedding"},
+    features.SCORED,
+    modules=tuple(module.__name__ for module in (cluster, represent, distinct, rank)),
+    prompts=("likelihood", "validation"),
+)
+STAGES = (match.STAGE, embed.STAGE, SCORED, rank.STAGE)
+
+
+def describe(stages: Mapping[str, Any]) -> list[str]:
+    """Sentences for the card on how a run's rows were ranked, from its entries in run.json."""
+    made_from = stages["scored"]["made_from"]
+    settings, asked = made_from["config"], (made_from.get("model") or {}).get("model", "")
+    return [
+        embed.describe(stages["vectors"]["made_from"]["config"]),
+        cluster.describe(settings, stages["scored"]["theta"]),
+        represent.describe(settings, asked),
+        distinct.describe(settings, asked),
+        rank.describe(settings, _combined(settings)),
+    ]
+
+
+def describe_order(stages: Mapping[str, Any]) -> str:
+    """In which order a run's ranked rows come, for the card."""
+    return rank.describe_order(stages["scored"]["made_from"]["config"])
+
+
+def describe_limits(stages: Mapping[str, Any]) -> list[str]:
+    """Sentences for the card on what the rank of a run does not mean."""
+    settings = stages["scored"]["made_from"]["config"]
+    return rank.describe_limits(settings, _combined(settings))
+
+
+def _combined(settings: Mapping[str, Any]) -> str:
+    return combined(*(settings[name] for name in ("score", "representativeness", "distinctiveness")))
+
+
+def select(
+    run: Run,
+    settings: Settings = Settings(),
+    table: Dataset | None = None,
+    source: dict[str, Any] | None = None,
+    model: Model | None = None,
+    endpoint: Endpoint | None = None,
+) -> Dataset:
+    """Rank the run's candidates, or the rows of a table of one's own, within each culture.
+
+    Args:
+        table: rows with question_id, question, response and culture; None takes the candidates that
+            `synthesize` wrote into `run`.
+        source: what the table is, its hash included, by which an unchanged one is known.
+        model: who is asked for the scores that need one.
+        endpoint: how to reach an embedder that an endpoint serves.
+
+    Returns:
+        `features.RANKED`.
+
+    Raises:
+        InputError: a column is missing, no row is left, no two cultures answered the same question, or the validation
+            file is not what was wanted.
+        EndpointError: the model cannot be asked.
+    """
+    theta = threshold(settings)
+    in_context = settings.representativeness == "in_context"
+    # a bad file is found first
+    validated_by = validation.digest(settings.validation or "", settings.prompts) if in_context else ""
+    on = engine.connect(settings.engine)
+    candidates, vectors = candidates_and_vectors(run, settings, table, source, endpoint, on)
+    names: dict[str, str] = {}
+    if settings.asks:
+        run.use(cultures := run.cultures())
+        names = {slug: culture.name for slug, culture in cultures.items()}
+
+    def scored() -> tuple[Dataset, dict[str, Any]]:
+        own, conditioning = view("scored", settings), Conditioning(names, settings.prompts)
+        pool = cluster.run(candidates, vectors, own, theta, on)
+        pool = represent.run(pool, vectors, own, model, conditioning)
+        pool = distinct.run(pool, vectors, own, model, on, conditioning)
+        pool = rank.score(pool, vectors, own)
+        return pool, {"theta": theta, "clusters": cluster.report(pool)}
+
+    pool = SCORED.run(
+        run,
+        scored,
+        [settings],
+        model=model if settings.asks else None,
+        source=validated_by,
+        similarity=theta,
+        combine=settings.combine,
+        names=names,
+    )
+    return rank.STAGE.run(run, lambda: rank.run(pool))
+
+
+def candidates_and_vectors(
+    run: Run,
+    settings: Settings,
+    table: Dataset | None,
+    source: dict[str, Any] | None,
+    endpoint: Endpoint | None,
+    on: engine.Engine,
+    aside: str = "",
+) -> tuple[Dataset, Dataset]:
+    """The run's candidates, or those of a table of one's own, and their vectors; as `select`.
+
+    Args:
+        aside: tables that would replace others of the run are written under their name after this one instead.
+    """
+
+    def matched() -> tuple[Dataset, dict[str, Any]]:
+        candidates = match.run(table, view("candidates", settings))
+        return candidates, {"alone": match.report(candidates), **left}
+
+    def vectors() -> tuple[Dataset, dict[str, Any]]:
+        if given and table is not None:
+            return embed.given(table, candidates), {}
+        if embed.STAGE.holds(run, f"calibration-{embed.STAGE.name}", [settings], **embedding):
+            return run.table(f"calibration-{embed.STAGE.name}"), {}  # a calibration has made them
+        encode = embed.encoder(settings.embedder, settings.embedding_batch_size, endpoint, on)
+        vectors = embed.run(candidates, view("vectors", settings), encode)
+        return vectors, {"usage": encode.used()} if isinstance(encode, Embeddings) else {}
+
+    def name(stage: Stage, **made_from: Any) -> str:
+        own = stage.name
+        return f"{aside}-{own}" if aside and own in run.stages and not stage.holds(run, own, **made_from) else own
+
+    match_as = match.STAGE.name
+    source = dict(source or {})
+    left = {name: source.pop(name) for name in ("columns_left",) if name in source}  # which changes no candidate
+    if table is None:
+        candidates = run.table(match_as)
+    else:
+        run.claim(source)
+        match_as = name(match.STAGE, rooms=[settings], source=source)
+        candidates = match.STAGE.run(run, matched, [settings], table=match_as, source=source)
+    given = settings.embedder == GIVEN
+    if given and table is None:
+        if (by := run.stages.get("vectors", {}).get("made_from", {}).get("config", {}).get("embedder")) != GIVEN:
+            raise InputError(
+                f"{run.path / 'vectors'}: made by {by}, not given; name the table that holds vectors, or that embedder."
+            )
+        return candidates, run.table("vectors")
+    embedding: dict[str, Any] = {"after": [match_as], "source": source if given else ""}
+    embed_as = name(embed.STAGE, rooms=[settings], **embedding)
+    return candidates, embed.STAGE.run(run, vectors, [settings], table=embed_as, **embedding)

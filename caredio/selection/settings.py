@@ -1,0 +1,227 @@
+"""The settings of a selection, and the objective of synthesis' optimisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypedDict
+
+from caredio import settings
+from caredio.errors import InputError
+from caredio.selection.embedders import MINILM, identity
+from caredio.settings import setting
+
+REPRESENTATIVENESS = ("size", "in_context", "information", "typicality")
+ASKING = ("in_context", "information")  # those that ask a model
+DISTINCTIVENESS = ("cosine", "information")
+SCORES = ("auto", "product", "sum")
+RANKINGS = ["score", "random", "longest", "kcenter", "facility_location"]  # as in rank.py
+LINKAGES = ("average", "single")
+THETA = {  # the similarity above which clusters merge, of embedders that it is known of
+    "openai:text-embedding-3-small": 0.7,  # seed 001, 4.3
+    "openai:text-embedding-3-large": 0.7,
+    MINILM: 0.75,  # what `caredio calibrate` finds on half of the questions of BLEnD
+}
+WITHOUT_EFFECT = ("THETA",)  # theta itself is part of the fingerprint
+_TABLE = "table"  # the stage of what describes a table of one's own; it stands in the table's record
+
+
+@dataclass(frozen=True)
+class Settings(settings.Settings):
+    """The settings of a selection, by stage."""
+
+    budget: int = setting(1000, "most rows a culture keeps", "scored", everyday=True)
+    embedder: str = setting(
+        MINILM,
+        "sentence-transformers model, by name or folder; openai:MODEL or azure:DEPLOYMENT asks an endpoint; given: the"
+        " table's vectors",
+        "vectors optimized calibrated",
+        counts=identity,
+        everyday=True,
+    )
+    theta: float | None = setting(
+        # the similarity that held stands in the record of the stage
+        None,
+        "similarity above which clusters merge; default: the embedder's",
+        "scored",
+        counts=False,
+        everyday=True,
+    )
+    representativeness: str = setting(
+        "size", "how a sample's centrality is measured", "scored", choices=REPRESENTATIVENESS, everyday=True
+    )
+    distinctiveness: str = setting(
+        "cosine", "how a response's distance is measured", "scored", choices=DISTINCTIVENESS, everyday=True
+    )
+    dataset_config: str | None = setting(None, "of a Hub dataset: the config, where it has several", _TABLE)
+    split: str = setting("train", "of a Hub dataset: the split", _TABLE)
+    revision: str | None = setting(None, "of a Hub dataset: branch, tag or commit", _TABLE)
+    question_column: str | None = setting(
+        None, "text or chat messages; default: question, prompt, messages or conversations", _TABLE
+    )
+    response_column: str | None = setting(
+        None, "text or chat messages; default: response, completion, messages or conversations", _TABLE
+    )
+    culture_column: str | None = setting(None, "default: culture", _TABLE)
+    id_column: str | None = setting(None, "question ids; default: question_id", _TABLE)
+    match_by: str | None = setting(
+        None,
+        "what makes two questions the same: their id or their text; default: the id where there is one",
+        _TABLE,
+        choices=("id", "text"),
+    )
+    compared: int = setting(
+        4,
+        "other cultures whose answers distinctiveness compares",
+        "isolated contrasted optimized candidates scored",
+    )
+    embedding_batch_size: int = setting(64, "texts embedded at once", "vectors optimized", counts=False)
+    linkage: str = setting(
+        "average", "clusters merge by their mean or by their highest similarity", "scored calibrated", choices=LINKAGES
+    )
+    references: int = setting(8, "information: other answers of the culture it is read on", "scored optimized")
+    validation: str | None = setting(
+        # its items count
+        None,
+        "in_context: multiple-choice questions, a csv file as BLEnD's",
+        "scored",
+        counts=False,
+    )
+    validation_items: int = setting(50, "in_context: most questions a culture is asked", "scored")
+    centers: int = setting(200, "in_context: most centres a culture has measured, largest first", "scored")
+    shots: int = setting(3, "in_context: samples of the cluster that are shown", "scored")
+    score: str = setting(
+        "auto",
+        "how r and d combine; auto: product of size or in_context with cosine, else sum of z-scores",
+        "scored",
+        choices=SCORES,
+    )
+    weight: float = setting(1.0, "weight of distinctiveness in the sum", "scored optimized")
+    ranking: str = setting(
+        "score",
+        "what rows are ranked by: the score, or a baseline over all rows that can be compared",
+        "scored",
+        choices=RANKINGS,
+    )
+    lowest: float = setting(0.5, "lowest theta tried", "calibrated")
+    highest: float = setting(0.95, "highest theta tried", "calibrated")
+    step: float = setting(0.01, "distance between those tried", "calibrated")
+    engine: str = setting(
+        "local",
+        "where to embed, cluster and compare: here, or on Ray's workers",
+        "vectors scored calibrated",
+        choices=("local", "ray"),
+        counts=False,
+    )
+    seed: int = setting(0, "seed of every draw", "candidates scored optimized", everyday=True)
+    prompts: str | None = setting(
+        None,
+        "folder of prompt files that replace the shipped ones (`caredio prompts`)",
+        "scored optimized",
+        counts=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (
+            "budget",
+            "compared",
+            "embedding_batch_size",
+            "references",
+            "validation_items",
+            "centers",
+            "shots",
+        ):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.theta is not None and not -1 <= self.theta <= 1:
+            raise InputError(f"theta is {self.theta}; use a cosine similarity up to 1, or leave it to the embedder.")
+        if not 0 <= self.weight < math.inf:
+            raise InputError(f"weight is {self.weight}; use a number from 0 on.")
+        if not -1 <= self.lowest < self.highest <= 1 or self.step <= 0:
+            raise InputError("theta is tried from lowest to highest, -1 to 1, in steps above 0.")
+        if self.representativeness == "in_context" and not self.validation:
+            raise InputError("in_context needs questions with known answers: name a file with --validation.")
+        if self.match_by == "text" and self.id_column:
+            raise InputError("id_column says to match by id and match_by by text; give one of them.")
+        if self.score == "product" and not _are_shares(self.representativeness, self.distinctiveness):
+            raise InputError(
+                "a product of scores that can be negative ranks nothing; typicality and information need --score sum."
+            )
+
+    @property
+    def asks(self) -> bool:
+        """Whether scoring asks a model."""
+        return self.representativeness in ASKING or self.distinctiveness == "information"
+
+    @property
+    def measures_likelihood(self) -> bool:
+        """Whether scoring reads a model's log-probabilities."""
+        return "information" in (self.representativeness, self.distinctiveness)
+
+    @property
+    def combine(self) -> str:
+        """`product` or `sum`: the former where both scores are shares of something, as in seed 001."""
+        return combined(self.score, self.representativeness, self.distinctiveness)
+
+
+def threshold(chosen: Settings) -> float:
+    """The theta that was chosen, or that of the embedder.
+
+    Raises:
+        InputError: none is known of the embedder and none was given.
+    """
+    if chosen.theta is not None:
+        return chosen.theta
+    if chosen.embedder not in THETA:
+        raise InputError(f"no theta is known for embedder {chosen.embedder!r}; give one with --theta.")
+    return THETA[chosen.embedder]
+
+
+def combined(score: str, representativeness: str, distinctiveness: str) -> str:
+    """How r and d combine, as `Settings.combine`."""
+    if score != "auto":
+        return score
+    return "product" if _are_shares(representativeness, distinctiveness) else "sum"
+
+
+def _are_shares(representativeness: str, distinctiveness: str) -> bool:
+    return representativeness in ("size", "in_context") and distinctiveness == "cosine"
+
+
+class Objective(TypedDict, total=False):
+    """Those of the `Settings` that a synthesis takes too, as named parameters."""
+
+    embedder: str
+    embedding_batch_size: int
+    compared: int
+    references: int
+    weight: float
+
+
+class Options(Objective, total=False):
+    """`Settings` as named parameters; `seed` and `prompts` are parameters of the verbs."""
+
+    budget: int
+    theta: float | None
+    representativeness: str
+    distinctiveness: str
+    dataset_config: str | None
+    split: str
+    revision: str | None
+    question_column: str | None
+    response_column: str | None
+    culture_column: str | None
+    id_column: str | None
+    match_by: str | None
+    linkage: str
+    validation: str | None
+    validation_items: int
+    centers: int
+    shots: int
+    score: str
+    ranking: str
+    lowest: float
+    highest: float
+    step: float
+    engine: str

@@ -1,0 +1,163 @@
+"""From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
+
+With rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from datasets import Dataset
+
+    from caredio.cultures import Culture
+    from caredio.llm.model import Model
+    from caredio.llm.settings import Endpoint
+    from caredio.runs import Run
+    from caredio.topics import Topic
+
+from dataclasses import asdict
+
+from caredio import features
+from caredio.llm.plan import is_local
+from caredio.selection import embed
+from caredio.selection.settings import Settings as Selection
+from caredio.settings import view
+from caredio.stages import Stage
+from caredio.synthesis import (
+    adapt,
+    checks,
+    contrast,
+    isolated,
+    languages,
+    optimize,
+    panel,
+    personas,
+    questions,
+    roleplay,
+)
+from caredio.synthesis.settings import Settings, check_objective
+
+STAGES = (questions.STAGE, roleplay.STAGE, adapt.STAGE, isolated.STAGE, contrast.STAGE, optimize.STAGE)
+
+
+def describe(stages: Mapping[str, Any]) -> list[str]:
+    """Sentences for the card on how a run's candidates were written, from its entries in run.json."""
+    settings = {name: entry["made_from"]["config"] for name, entry in stages.items()}
+    asked = (stages["candidates"]["made_from"].get("model") or {}).get("model", "")
+    return [
+        questions.describe(settings["questions"], len(settings["questions"]["topics"])),
+        roleplay.describe(settings["answers"]),
+        adapt.describe(settings["adapted"]),
+        personas.describe(settings["isolated"]),
+        contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]),
+        optimize.describe(settings["candidates"], asked),
+        checks.describe(settings["questions"]),
+        *_describe_prompts(stages),
+    ]
+
+
+def _describe_prompts(stages: Mapping[str, Any]) -> list[str]:
+    """A sentence on prompts that are not the shipped ones; none where all are."""
+    own = sorted({name for entry in stages.values() for name in entry["made_from"].get("own_prompts", ())})
+    if not own:
+        return []
+    changed = ", ".join(f"`{name}.txt`" for name in own)
+    return [f"Prompts: {changed} {'were' if len(own) > 1 else 'was'} changed by who built this."]
+
+
+def _check(
+    run: Run,
+    model: Model,
+    targets: list[Culture],
+    settings: Settings,
+    selection: Selection,
+    endpoint: Endpoint | None,
+) -> None:
+    """See that the settings of both rooms fit each other, the targets and the run, before anything is spent.
+
+    Raises:
+        EndpointError: an embedder's endpoint needs a key.
+        InputError: the run ranks a table, a culture's language is unknown, the optimisation's embedder cannot be had,
+            or it reports by the one that it chooses by.
+    """
+    run.claim(None)
+    for target in targets:
+        languages.name(adapt.language(target, settings))
+    check_objective(settings, selection)
+    if settings.optimize_rounds:
+        for embedder in filter(None, (selection.embedder, settings.held_out)):
+            embed.check(embedder, endpoint, load=not is_local(model.spec))
+
+
+def synthesize(
+    run: Run,
+    model: Model,
+    targets: list[Culture],
+    topics: list[Topic],
+    cultures: dict[str, Culture],
+    settings: Settings = Settings(),
+    selection: Selection = Selection(),
+    endpoint: Endpoint | None = None,
+    known_topics: dict[str, Topic] | None = None,
+) -> Dataset:
+    """Write the candidates of `targets` on `topics` into `run`, stage by stage.
+
+    Args:
+        cultures: all known cultures by slug; those that answer beside the targets come from here.
+        selection: the objective of the optimisation, and with how many cultures an answer will be compared.
+        endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
+        known_topics: all known topics by id, which the run keeps for later commands; by default `topics`.
+
+    Returns:
+        `features.CANDIDATES`.
+
+    Raises:
+        EndpointError: the model cannot be asked; what arrived is stored.
+        InputError: a stage has nothing left to work on, a culture's language is unknown, or the run ranks a table.
+    """
+    _check(run, model, targets, settings, selection, endpoint)
+    run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
+    near, known = panel.answering(targets, cultures, settings), list(cultures.values())
+    topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
+
+    def of(stage: str) -> tuple[Settings, Selection]:
+        return view(stage, settings), view(stage, selection)
+
+    def made(stage: Stage, compute: Callable[[], Any], table: str = "", **extra: Any) -> Dataset:
+        return stage.run(run, compute, (settings, selection), table=table, model=model, **extra)
+
+    asked = made(
+        questions.STAGE,
+        lambda: questions.run(topic_table, of("questions")[0], model, cultures),
+        topics=topics,
+        known=known if checks.on(settings) else [],
+    )
+    answers = made(
+        roleplay.STAGE, lambda: roleplay.run(asked, of("answers")[0], model, near), cultures=list(near.values())
+    )
+    adapted = made(
+        adapt.STAGE,
+        lambda: adapt.run(asked, answers, of("adapted")[0], model, cultures, targets),
+        targets=targets,
+        cultures=known,
+    )
+    alone = made(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures), cultures=known)
+    candidates = made(
+        contrast.STAGE,
+        lambda: contrast.run(adapted, alone, *of("contrasted"), model, cultures),
+        table="contrasted" if settings.optimize_rounds else "candidates",
+        cultures=known,
+    )
+    if not settings.optimize_rounds:
+        return candidates
+    sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
+    return made(
+        optimize.STAGE,
+        lambda: optimize.run(candidates, *of("optimized"), model, cultures, sentences, endpoint),
+        table="candidates",
+        cultures=known,
+        topics=sentences,
+    )

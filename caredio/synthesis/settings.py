@@ -1,0 +1,145 @@
+"""The settings of a synthesis. The optimisation takes its objective from selection's settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypedDict
+
+from caredio import settings
+from caredio.errors import InputError
+from caredio.selection.embedders import GIVEN, identity
+from caredio.selection.settings import Settings as Selection
+from caredio.settings import setting
+
+LANGUAGES = ("en", "own")
+CHECKS = ("all", "none")
+OBJECTIVES = ("embeddings", "likelihood")
+
+_MOST = 1_000_000  # questions a topic, and what goes with them
+_WRITING = "questions answers adapted isolated contrasted optimized"
+_ANSWERING = "answers isolated contrasted optimized"
+
+
+@dataclass(frozen=True)
+class Settings(settings.Settings):
+    """The settings of a synthesis, by stage."""
+
+    per_topic: int = setting(100, "questions a topic, over the three types", "questions", everyday=True)
+    rounds: int = setting(8, "rounds of Self-Instruct at most", "questions")
+    per_call: int = setting(5, "questions asked for in one call", "questions")
+    demonstrations: int = setting(6, "earlier questions shown in a prompt", "questions")
+    rouge_l: float = setting(0.7, "ROUGE-L from which a question is a near-duplicate", "questions")
+    checks: str = setting(
+        "all",
+        "text that fails a check is dropped; none is for models too small to pass",
+        _WRITING,
+        choices=CHECKS,
+        everyday=True,
+    )
+    sentences: str = setting("two or three", "length of an answer, in sentences", _ANSWERING)
+    register: str = setting("plain words", "how an answer is worded, such as everyday speech", _ANSWERING)
+    neighbours: int = setting(
+        4, "neighbours whose answers are shown for contrast", "adapted isolated contrasted optimized"
+    )
+    language: str = setting(
+        "en",
+        "language of adapted questions and answers: English, or the culture's first",
+        "adapted optimized",
+        choices=LANGUAGES,
+        everyday=True,
+    )
+    personas: int = setting(
+        0, "people of the culture who answer each adapted question too", "isolated optimized", everyday=True
+    )
+    optimize_rounds: int = setting(
+        0, "rounds that make each candidate better; 0 leaves it as it was first written", "optimized", everyday=True
+    )
+    other_responses: int = setting(4, "of a round: other answers to the question", "optimized")
+    other_questions: int = setting(2, "of a round: other questions, answered by all cultures", "optimized")
+    objective: str = setting(
+        "embeddings",
+        "what better is measured by; likelihood needs a model that returns log-probabilities",
+        "optimized",
+        choices=OBJECTIVES,
+    )
+    least_gain: float = setting(0.05, "a round must raise the objective by more, in standard deviations", "optimized")
+    relevance: float = setting(
+        0.2, "least cosine of another question to the first, and to its topic; by the --embedder", "optimized"
+    )
+    held_out: str | None = setting(
+        None,
+        "embedder of the report on the optimisation; default: hashed character n-grams",
+        "optimized",
+        counts=identity,
+    )
+    seed: int = setting(0, "seed of every draw", "questions isolated contrasted optimized", everyday=True)
+    prompts: str | None = setting(
+        None, "folder of prompt files that replace the shipped ones (`caredio prompts`)", _WRITING, counts=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("per_topic", 1), ("rounds", 1), ("per_call", 1), ("demonstrations", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+            if getattr(self, name) > _MOST:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at most {_MOST:,}.")
+        if not 0 < self.rouge_l <= 1:
+            raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
+        if not self.sentences.strip():
+            raise InputError("sentences is empty; say how many, such as 'two or three'.")
+        if not self.register.strip():
+            raise InputError("register is empty; say how an answer is worded, such as 'plain words'.")
+        if self.neighbours < 1:
+            raise InputError("neighbours must be at least 1: without another culture there is nothing to compare.")
+        if self.personas < 0:
+            raise InputError("personas must be 0 (nobody in particular answers) or more.")
+        if self.optimize_rounds < 0:
+            raise InputError("optimize_rounds must be 0 (no optimisation) or more.")
+        if min(self.other_responses, self.other_questions) < 0 or not self.other_responses + self.other_questions:
+            raise InputError("other_responses and other_questions must be 0 or more, and one of them at least 1.")
+        if not 0 <= self.least_gain < math.inf:
+            raise InputError("least_gain must be a number from 0 on.")
+        if not -1 <= self.relevance <= 1:
+            raise InputError(f"relevance is {self.relevance}; it is a cosine, from -1 to 1.")
+
+    @property
+    def reads_likelihood(self) -> bool:
+        """Whether the optimisation reads a model's log-probabilities."""
+        return self.optimize_rounds > 0 and self.objective == "likelihood"
+
+
+def check_objective(settings: Settings, selection: Selection) -> None:
+    """See that the optimisation can choose and report.
+
+    Raises:
+        InputError: it has no embedder, or reports by the one that it chooses by.
+    """
+    if settings.optimize_rounds and selection.embedder == GIVEN:
+        raise InputError("embedder is given, but new texts have no vectors yet; name one that makes them.")
+    if settings.optimize_rounds and settings.held_out == selection.embedder:
+        raise InputError("held_out is the embedder of the optimisation; a report needs another.")
+
+
+class Options(TypedDict, total=False):
+    """`Settings` as named parameters; `seed` and `prompts` are parameters of the verbs."""
+
+    per_topic: int
+    rounds: int
+    per_call: int
+    demonstrations: int
+    rouge_l: float
+    checks: str
+    sentences: str
+    register: str
+    neighbours: int
+    language: str
+    personas: int
+    optimize_rounds: int
+    other_responses: int
+    other_questions: int
+    objective: str
+    least_gain: float
+    relevance: float
+    held_out: str | None

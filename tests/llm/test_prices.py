@@ -1,0 +1,62 @@
+"""What calls cost, against prices that the providers publish."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from caredio.llm.prices import Usage, cost, price_list
+
+MILLIONS = Usage(calls=3, prompt_tokens=2_000_000, completion_tokens=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("model", "dollars"),  # 2 x prompt + 1 x answer, US dollars per million tokens, as published
+    [
+        ("gpt-4o", 2 * 2.50 + 10.00),
+        ("gpt-4o-mini", 2 * 0.15 + 0.60),
+        ("gpt-4.1", 2 * 2.00 + 8.00),
+        ("gpt-4.1-mini", 2 * 0.40 + 1.60),
+        ("gpt-4.1-nano", 2 * 0.10 + 0.40),
+        ("gpt-5", 2 * 1.25 + 10.00),
+        ("gpt-5-mini", 2 * 0.25 + 2.00),
+        ("gpt-5-nano", 2 * 0.05 + 0.40),
+        ("text-embedding-3-small", 2 * 0.02),
+        ("text-embedding-3-large", 2 * 0.13),
+        ("gpt-4o-2024-08-06", 2 * 2.50 + 10.00),  # a dated name of gpt-4o
+        ("claude-3-haiku-20240307", 2 * 0.25 + 1.25),
+    ],
+)
+def test_list_prices_and_half_of_them_in_batches(model, dollars):
+    assert cost(model, MILLIONS) == pytest.approx(dollars)
+    assert cost(model, MILLIONS, batch=True) == pytest.approx(dollars / 2)
+    assert cost(model, Usage()) == 0.0
+
+
+@pytest.mark.parametrize("model", ["", "m", "gpt-4o-minni", "ft:gpt-4o-mini:us::a1", "meta-llama/Llama-3.1-8B"])
+def test_a_model_without_a_listed_price_has_none(model):
+    assert cost(model, MILLIONS) is None
+
+
+def test_many_tokens_of_short_calls_are_not_priced_as_one_long_call():
+    # from 200,000 tokens a prompt on, gemini-2.5-pro costs twice as much a token
+    assert cost("gemini-2.5-pro", Usage(1000, 0, 1_000_000, 0)) == pytest.approx(1.25)
+
+
+def test_the_list_is_known_by_its_version_and_asks_no_network():
+    script = """
+import socket, sys
+
+def refuse(*arguments, **more):
+    sys.exit("a connection was opened")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from caredio.llm import prices
+
+assert "genai_prices" not in sys.modules
+print(prices.price_list(), prices.cost("gpt-4o", prices.Usage(1, 0, 1000, 0)), prices.cost("m", prices.Usage()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"genai-prices {metadata.version('genai-prices')} 0.0025 None\n"
+    assert price_list() in done.stdout

@@ -1,0 +1,120 @@
+"""CONTRIBUTING.md, followed from outside of the package: a stage, a score and a backend of one's own."""
+
+import asyncio
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, Features, Value
+
+import caredio
+from caredio import settings as base
+from caredio.llm.cache import Answer, Store
+from caredio.llm.limits import Backend
+from caredio.llm.model import Model
+from caredio.llm.spec import Spec
+from caredio.runs import Run
+from caredio.selection import rank
+from caredio.selection import settings as selection
+from caredio.settings import setting
+from caredio.stages import Stage
+
+ROOT = Path(__file__).parents[1]
+ROWS = [
+    {"question": f"What is eaten on day {day}?", "response": f"{dish} {'!' * day}", "culture": culture}
+    for day in range(4)
+    for culture, dish in (("mexico", "tamales"), ("korea", "kimchi"))
+]
+
+STAGE = Stage(
+    "shouted",
+    {"own": "response culture"},
+    Features({"response": Value("string"), "culture": Value("string")}),
+    modules=(__name__,),
+)
+
+
+@dataclass(frozen=True)
+class Settings(base.Settings):
+    loud: bool = setting(True, "whether responses are shouted", "shouted")
+    other: int = setting(1, "of another stage", "elsewhere")
+
+
+def shout(table, settings):
+    table = STAGE.table(table, "own")
+    return table.map(lambda row: {"response": row["response"].upper() if settings.loud else row["response"]})
+
+
+def test_a_stage_of_ones_own(tmp_path):
+    table, computed = Dataset.from_list(ROWS), []
+
+    def made(settings):
+        with Run(tmp_path / "run") as run:
+            return STAGE.run(
+                run, lambda: computed.append(1) or shout(table, base.view("shouted", settings)), [settings], after=[]
+            )
+
+    assert made(Settings())["response"][0] == "TAMALES "
+    made(Settings(other=2))  # which the stage does not read
+    assert len(computed) == 1
+    assert made(Settings(loud=False))["response"][0] == "tamales "
+    assert len(computed) == 2
+    with pytest.raises(caredio.InputError, match="stage shouted, table own: column culture is missing"):
+        shout(table.remove_columns("culture"), Settings())
+
+
+def test_a_score_of_ones_own(monkeypatch):
+    def shortest(names, responses, unit, settings):
+        return [-float(len(response)) for response in responses]
+
+    monkeypatch.setitem(rank.BASELINES, "shortest", shortest)
+    monkeypatch.setitem(rank.ORDERS, "shortest", "the response of fewest characters first")
+    selection.RANKINGS.append("shortest")
+    try:
+        ranked = caredio.select(Dataset.from_list(ROWS), ranking="shortest").ranked
+    finally:
+        selection.RANKINGS.remove("shortest")
+    lengths = [len(row["response"]) for row in ranked if row["culture"] == "mexico"]
+    assert lengths == sorted(lengths)
+    assert len(lengths) == 4
+
+
+def test_a_backend_of_ones_own(tmp_path):
+    class Echo(Backend):
+        sent = 0
+
+        async def send(self, request, held):
+            self.sent += 1
+            return Answer(request.messages[-1]["content"][::-1], "stop", "echo", 1, 1)
+
+    echo = Echo()
+    model = Model(Spec(model="echo"), echo, Store(tmp_path / "answers.sqlite"))
+    rows = Dataset.from_dict({"text": ["abc", "def", "abc"]})
+
+    def ask():
+        return caredio.ask(
+            rows,
+            model,
+            prompt=lambda row: [{"role": "user", "content": row["text"]}],
+            parse=lambda content, row, answer: {"back": content},
+            columns=Features({"back": Value("string")}),
+        )
+
+    assert ask()["back"][:] == ["cba", "fed", "cba"]
+    assert echo.sent == 2  # equal requests are made once
+    assert ask()["back"][:] == ["cba", "fed", "cba"]
+    assert echo.sent == 2  # and what is stored is not asked for
+    asyncio.run(model.close())
+
+
+def test_the_tree_names_every_module():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    listed = subprocess.run(
+        ["git", "ls-files", "caredio"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split() or [str(file.relative_to(ROOT)) for file in (ROOT / "caredio").rglob("*.py")]
+    for name in listed:
+        file = Path(name)
+        if file.suffix == ".py" and file.parts[1] not in ("training", "evaluation", "publishing", "data"):
+            assert re.search(rf"\b{file.stem}\b", text) or file.stem == "__init__", name
