@@ -57,7 +57,6 @@ class Synthesizing:
         endpoint: Endpoint | None,
         given: dict[str, Any],
     ) -> None:
-
         _check_paths(out=out, cultures_file=cultures_file, topics_file=topics_file, store=store)
         _check_prompts(given, out, [name for stage in STAGES for name in stage.prompts])
         self.settings, self.selection, self.spec, own_endpoint = fill([Synthesis, Selection, Spec, Endpoint], given)
@@ -80,7 +79,6 @@ class Synthesizing:
         Args:
             probed: see first that the model returns log-probabilities, which what follows reads.
         """
-
         model = connect(self.spec, self.endpoint, self.store, self.settings.seed)
         run.charge(self.endpoint.budget)
         if probed or self.settings.reads_likelihood:
@@ -123,20 +121,15 @@ class Selecting:
         endpoint: Endpoint | None,
         given: dict[str, Any],
     ) -> None:
-
         _check_paths(out=out, store=store)
-        if data is None and out is None:
-            raise InputError("nothing to rank: give a table, or with out= the run folder that holds candidates.")
+        _check_data(data, out)
         _check_prompts(given, out, ())
         self.settings, self.release, self.spec, own_endpoint = fill([Selection, Release, Spec, Endpoint], given)
         self.out, self.push, self.private, self.store = out, push, private, store
         self.data = data if isinstance(data, (str, Path)) else None
         self.endpoint = _endpoint(endpoint, own_endpoint)
         _described(self.settings, self.release, data is not None, push)
-        if push:
-            if out is None:
-                raise InputError("push needs a run folder, as the release is written there first; give out=.")
-            preflight.pushing(push, Path(out) / "release", self.release.version)
+        _check_push(push, out, self.release)
         self.rows, self.record = _table(data, self.settings)
         preflight.served(self.endpoint, (self.settings.embedder,))
         preflight.ranking(self.settings, self.spec, self.endpoint)
@@ -148,7 +141,6 @@ class Selecting:
             preflight.measuring(self.settings, selection_plan.pool(candidates))
 
     def plan(self) -> Plan:
-
         candidates = _candidates(self.out, self.rows, self.settings, warn=True)
         steps = selection_plan.steps(candidates, self.settings, self.spec)
         return Plan(self.spec.model, steps, self.endpoint.batch, is_local(self.spec))
@@ -187,7 +179,6 @@ class Building:
         endpoint: Endpoint | None,
         given: dict[str, Any],
     ) -> None:
-
         self.out, self.push, self.private = out, push, private
         everything = [Synthesis, Selection, Spec, Endpoint, Release]
         _, self.settings, _, own_endpoint, self.release = fill(everything, given)
@@ -202,7 +193,6 @@ class Building:
         preflight.measuring(self.settings, self.writing.planned.candidates)
 
     def plan(self) -> Plan:
-
         planned, spec = self.writing.planned, self.writing.spec
         probing = self.settings.measures_likelihood and not self.writing.settings.reads_likelihood
         probe = selection_plan.probes(self.settings.prompts, spec) if probing else ()
@@ -223,12 +213,8 @@ class Building:
         return [self.writing.settings, self.settings, self.writing.spec, self.writing.endpoint]
 
     def result(self) -> Result:
-
         preflight.building(self.settings, self.writing.spec, self.writing.endpoint, self.out)
-        if self.push:
-            if self.out is None:
-                raise InputError("push needs a run folder, as the release is written there first; give out=.")
-            preflight.pushing(self.push, Path(self.out) / "release", self.release.version)
+        _check_push(self.push, self.out, self.release)
         made = _made("build", self, ("candidates", *_RANKED))
         if self.push and made.path:
             publish(made.path, push=self.push, private=self.private, given=_options(self.release))
@@ -252,6 +238,8 @@ def calibrate(
     data: Table | None, out: Path | str | None, endpoint: Endpoint | None, given: dict[str, Any]
 ) -> Calibration:
     """As `api.calibrate`."""
+    _check_paths(out=out)
+    _check_data(data, out)
     chosen, own_endpoint = fill([Selection, Endpoint], given)
     endpoint = _endpoint(endpoint, own_endpoint)
     rows, record = _table(data, chosen)
@@ -277,6 +265,7 @@ def evaluate(
     from caredio.evaluation import ledger, results, systems
     from caredio.llm.local import model_path
 
+    _check_paths(out=out, trained=trained)
     (chosen,) = fill([Evaluation], given)
     systems.installed()
     with _opened(out, create=out is None) as run:
@@ -309,6 +298,7 @@ def publish(
         raise InputError(f"out is {out!r}; give a run folder, or the result of a verb that wrote one.")
     if isinstance(out, Result):
         out = _published(out)
+    _check_paths(to=to, model=model, cultures_file=cultures_file)
     (chosen,) = fill([Release], given or {})
     trained = Path(model) if model else None
     folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
@@ -335,7 +325,6 @@ def _rank(
     rows: Dataset | None = None,
     record: dict[str, Any] | None = None,
 ) -> Dataset:
-
     model = connect(spec, endpoint, store, settings.seed) if settings.asks else None
     run.charge(endpoint.budget)
     ranked = select(run, settings, rows, record, model, endpoint)
@@ -347,7 +336,6 @@ def _made(
     verb: str, prepared: Synthesizing | Selecting | Building, tables: Sequence[str], create: bool = True
 ) -> Result:
     """The result of a verb: of a run folder it reads the tables when they are asked for, else it holds them."""
-
     out = prepared.out
     with _opened(out, create) as run:
         prepared.run(run)
@@ -360,7 +348,6 @@ def _made(
 
 def _repeatable(verb: str, out: Path, arguments: dict[str, Any], rooms: Sequence[Any]) -> None:
     """Write the YAML that repeats a verb into its run folder."""
-
     taken = {one.name for _, one in settings_of(verb)}
     values = {name: value for room in rooms for name, value in _options(room).items() if name in taken}
     # relative to the file, so that a folder that is moved keeps its prompts
@@ -387,7 +374,6 @@ def _endpoint(given: Endpoint | None, settings: Endpoint) -> Endpoint:
 @contextlib.contextmanager
 def _opened(out: Path | str | None, create: bool = True) -> Iterator[Run]:
     """The run in a folder, or in one that is gone after the block."""
-
     messages.begin()
     with messages.only_stage_bars():
         if out is not None:
@@ -400,7 +386,6 @@ def _opened(out: Path | str | None, create: bool = True) -> Iterator[Run]:
 
 def _table(data: Table | None, settings: Selection) -> tuple[Dataset | None, dict[str, Any] | None]:
     """The rows of a table of one's own, and their record; None where there is none."""
-
     if data is None:
         return None, None
     if isinstance(data, Result):
@@ -414,11 +399,8 @@ def _candidates(out: Path | str | None, table: Dataset | None, settings: Selecti
     Args:
         warn: log what the table's own stage would.
     """
-
     if table is not None:
         return features.kept(match.run(table, settings, warn))
-    if out is None:
-        raise InputError("nothing to rank: give a table, or with out= the run folder that holds candidates.")
     with _opened(out, create=False) as run:
         return run.table("candidates")
 
@@ -429,7 +411,6 @@ def _described(reading: Selection, releasing: Release, table: bool, push: str | 
     Raises:
         InputError: it is not.
     """
-
     if not table and source.described(reading):
         raise InputError("a table's columns and splits are given, but no table; name the file or the Hub dataset.")
     if not push and releasing != Release():
@@ -462,6 +443,24 @@ def _check_prompts(given: dict[str, Any], out: Path | str | None, used: Iterable
 def _load_prompts(names: Iterable[str], folders: str | None) -> None:
     for name in names:
         prompt_files.load(name, folders)
+
+
+def _check_data(data: Table | None, out: Path | str | None) -> None:
+    """See that there is something to rank.
+
+    Raises:
+        InputError: there is neither a table nor a run.
+    """
+    if data is None and out is None:
+        raise InputError("nothing to rank: give a table, or with out= the run folder that holds candidates.")
+
+
+def _check_push(push: str | None, out: Path | str | None, releasing: Release) -> None:
+    """See that a release can be pushed, before what it holds is made. Raises as `preflight.pushing`, or InputError."""
+    if push and out is None:
+        raise InputError("push needs a run folder, as the release is written there first; give out=.")
+    if push and out is not None:
+        preflight.pushing(push, Path(out) / "release", releasing.version)
 
 
 def _check_paths(**paths: object) -> None:

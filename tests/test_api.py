@@ -469,3 +469,10 @@ def test_two_runs_are_not_charged_with_one_endpoint_at_once(server, tmp_path):
             other.charge(endpoint.budget)
     with runs.Run(tmp_path / "b") as other:
         other.charge(endpoint.budget)
+
+
+def test_a_calibration_of_nothing_is_one_sentence():
+    with pytest.raises(InputError, match="nothing to rank: give a table"):
+        api.calibrate()
+    with pytest.raises(InputError, match="trained is 5; give a path"):
+        api.evaluate(trained=5)

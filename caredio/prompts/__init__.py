@@ -69,13 +69,13 @@ def load(name: str, folders: str | None = None) -> Prompt:
         file = Path(folder, f"{name}.txt")
         if file.exists():
             state = file.stat()
-            return _own(name, file, _pinned(Path(folder)).get(name, ""), state.st_mtime_ns, state.st_size)
+            return _own(name, file, _pinned(folder).get(name, ""), state.st_mtime_ns, state.st_size)
     return _shipped(name)
 
 
 def keep(folder: Path, texts: Mapping[str, str]) -> None:
     """Write the prompts that a run used into its folder, and note which of them are the shipped ones."""
-    pinned = _pinned(folder)
+    pinned = dict(_pinned(str(folder)))
     with disk.writing(folder):
         folder.mkdir(exist_ok=True)
     for name, text in texts.items():
@@ -90,12 +90,19 @@ def keep(folder: Path, texts: Mapping[str, str]) -> None:
         content.write(json.dumps(pinned, indent=2).encode())
 
 
-def _pinned(folder: Path) -> dict[str, str]:
+def _pinned(folder: str) -> Mapping[str, str]:
+    file = Path(folder, _PINNED)
     try:
-        found = json.loads((folder / _PINNED).read_text(encoding="utf-8"))
-        return {str(name): str(sha) for name, sha in found.items()}
+        return _noted(file, file.stat().st_mtime_ns)
     except (OSError, ValueError, AttributeError):
         return {}
+
+
+@functools.lru_cache(maxsize=64)
+def _noted(file: Path, changed: int) -> dict[str, str]:
+    """What the file says, read again once it has changed: prompts are loaded for each row."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return {str(name): str(sha) for name, sha in found.items()}
 
 
 def check(folder: str | None) -> None:
