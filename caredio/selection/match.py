@@ -19,6 +19,7 @@ from datasets import Dataset, Features, Value
 
 from caredio import cultures, features
 from caredio.errors import InputError
+from caredio.llm.plan import Expected
 from caredio.selection import read, source
 from caredio.selection.settings import Settings
 from caredio.stages import Stage
@@ -75,6 +76,19 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
     made = {**taken, **cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
     arrays = [pa.array(made.get(kind.name, [None] * len(table)), kind.type) for kind in columns.arrow_schema]
     return features.in_memory(pa.table(arrays, schema=columns.arrow_schema))
+
+
+def expected(candidates: Dataset) -> list[Expected]:
+    """The rows of each culture among candidates, with the most others and the most people that answer one."""
+    rows = Counter(candidates["culture"][:])
+    others, panels = dict.fromkeys(rows, 0), dict.fromkeys(rows, 0)
+    for row in candidates.select_columns(["culture", "others", "panel"]):
+        culture, compared = row["culture"], {other["culture"] for other in row["others"]}
+        others[culture] = max(others[culture], len(compared))
+        panels[culture] = max(panels[culture], len(row["panel"]))
+    return [
+        Expected(rows[culture], rows[culture], culture, others[culture], panels[culture]) for culture in sorted(rows)
+    ]
 
 
 def report(candidates: Dataset) -> dict[str, Any]:

@@ -21,7 +21,12 @@ from caredio.selection.conditioning import Conditioning
 from caredio.selection.embedders import GIVEN
 from caredio.selection.settings import Settings, combined, threshold
 from caredio.settings import view
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
+
+
+def _calls(planning: Planning) -> Planned:
+    return Planned([*represent.steps(planning), *distinct.steps(planning)])
+
 
 SCORED = Stage(
     "scored",
@@ -29,6 +34,7 @@ SCORED = Stage(
     features.SCORED,
     modules=tuple(module.__name__ for module in (cluster, represent, distinct, rank)),
     prompts=("likelihood", "validation"),
+    calls=_calls,
 )
 STAGES = (match.STAGE, embed.STAGE, SCORED, rank.STAGE)
 

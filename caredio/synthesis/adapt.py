@@ -7,21 +7,37 @@ then rewrites the question; the comparison comes first, as its chain of thought.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
 from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each question and target."""
+    (questions,) = planning.rows["questions"]
+    adapted = [replace(questions, culture=target.slug) for target in planning.targets]
+    culture, settings = planning.targets[0], planning.settings
+    answer = {"name": culture.name, "response": plan.SAMPLE["response"]}
+    answers = [answer] * (1 + len(panel.neighbours(culture, settings)))
+    row = {"universal_question": plan.SAMPLE["question"], "language": "en", "answers": answers}
+    messages = prompt(row, culture, prompts.load("adapt", settings.prompts))
+    asked = plan.tokens(messages, SCHEMA, planning.spec)
+    return Planned([plan.answers("adapted", plan.in_all(adapted), asked, planning.spec, answer=220)], adapted)
+
 
 STAGE = Stage(
     "adapted",
@@ -32,6 +48,7 @@ STAGE = Stage(
     features.ADAPTED,
     modules=(__name__,),
     prompts=("adapt",),
+    calls=calls,
 )
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -8,21 +8,46 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset, Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
 from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each adapted question."""
+    both = zip(planning.rows["adapted"], planning.rows["isolated"], strict=True)
+    contrasted = [replace(adapted, others=alone.others, panel=alone.panel) for adapted, alone in both]
+    return Planned([step("contrastive answers", plan.in_all(contrasted), planning)], contrasted)
+
+
+def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
+    """The requests of a stage that has questions answered in contrast."""
+    culture, settings = planning.targets[0], planning.settings
+    template = prompts.load("contrast", settings.prompts)
+    messages = prompt(expected_row(planning), culture, dict(planning.cultures), settings, template)
+    return plan.answers(stage, asked, plan.tokens(messages), planning.spec)
+
+
+def expected_row(planning: Planning) -> dict[str, Any]:
+    """A row of the first target as it is planned with: a question, a response, and what its neighbours answered."""
+    shown = panel.neighbours(planning.targets[0], planning.settings)
+    others = [{"culture": slug, "response": plan.SAMPLE["response"], "shown": True} for slug in shown]
+    return {**plan.SAMPLE, "universal_question": plan.SAMPLE["question"], "language": "en", "others": others}
+
 
 STAGE = Stage(
     "contrasted",
@@ -33,6 +58,7 @@ STAGE = Stage(
     features.CANDIDATES,
     modules=(__name__,),
     prompts=("contrast",),
+    calls=calls,
 )
 
 

@@ -14,22 +14,25 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
 from caredio import features
+from caredio.llm import plan
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.model import Model
 from caredio.llm.settings import Endpoint
 from caredio.markdown import code
 from caredio.selection import distinct, embed
 from caredio.selection.conditioning import Conditioning
-from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, scales, unit, z
+from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, measuring, scales, unit, z
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
+from caredio.synthesis import redraw
 from caredio.synthesis.redraw import Drawn, Writer
 from caredio.synthesis.settings import Settings
 
@@ -38,12 +41,57 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("caredio")
 
+
+def calls(planning: Planning) -> Planned:
+    """The requests of all rounds, and of what they choose and report by; none without rounds."""
+    settings, selection, candidates = planning.settings, planning.selection, planning.rows["contrasted"]
+    if not settings.optimize_rounds:
+        return Planned((), candidates)
+    steps = redraw.steps(planning)
+    if settings.objective == "likelihood":
+        candidates = [replace(one, measured=True) for one in candidates]
+        steps.append(measuring(candidates, *redraw.draws(settings), selection, planning.spec))
+    for stage, embedder, groups in (
+        ("vectors to choose by", selection.embedder, _chosen_by),
+        ("held-out vectors", settings.held_out or "", _held_out_by),
+    ):
+        steps += embed.steps(stage, embedder, (group for one in candidates for group in groups(one, planning)))
+    return Planned(steps, candidates)
+
+
+def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
+    """The texts that are embedded together while a culture is optimised: how many, and their length; see `optimize`."""
+    settings, compared = planning.settings, min(planning.selection.compared, one.others)
+    scored = settings.objective == "embeddings"
+    if scored:
+        yield one.rows * (1 + one.panel), plan.ANSWER
+        yield one.rows * compared, plan.ANSWER
+    for number in range(settings.optimize_rounds):
+        put = one.rows * settings.other_questions
+        if scored:
+            yield one.rows * settings.other_responses, plan.ANSWER
+        if put:
+            yield put + (0 if number else one.rows + len(planning.topics)), plan.QUESTION
+        if scored:
+            yield put * (1 + compared), plan.ANSWER
+
+
+def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
+    """As `_chosen_by`, of the report: answers given once more, those before and those after."""
+    compared = min(planning.selection.compared, one.others)
+    yield one.rows, plan.ANSWER
+    yield one.rows * (1 + compared), plan.ANSWER
+    yield one.rows * (1 + compared if planning.settings.other_questions else 1), plan.ANSWER
+
+
 STAGE = Stage(
     "optimized",
     {"contrasted": " ".join(features.CANDIDATES)},
     features.CANDIDATES,
     modules=(__name__,),
     prompts=("improve", "rewrite", "roleplay", "contrast", "likelihood"),
+    calls=calls,
+    writes_to="candidates",
 )
 
 

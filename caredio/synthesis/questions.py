@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,40 @@ from rapidfuzz.distance import LCSseq
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
 from caredio.synthesis import checks
 from caredio.synthesis.settings import Settings
 
 log = logging.getLogger("caredio")
 
-STAGE = Stage("questions", {}, features.QUESTIONS, modules=(__name__,), prompts=("questions", "sensitivity"))
+
+def calls(planning: Planning) -> Planned:
+    """The requests for questions, and for whether cultures would answer those differently."""
+    settings, topics = planning.settings, len(planning.topics)
+    (asked, written), (most_asked, most_written) = expected(settings), most(settings)
+    template, judge = (prompts.load(name, settings.prompts) for name in STAGE.prompts)
+    row = {**asdict(planning.topics[0]), "question_type": "open", "count": settings.per_call}
+    row["examples"] = [plan.SAMPLE["question"]] * settings.demonstrations
+    writing = plan.tokens(prompt(row, template), schema(settings.per_call), planning.spec)
+    answer = settings.per_call * plan.QUESTION // plan.CHARACTERS
+    counts = plan.Expected(asked, most_asked).times(topics)
+    steps = [plan.answers("questions", counts, writing, planning.spec, answer)]
+    if checks.on(settings):
+        judging = plan.tokens(judge_prompt(plan.SAMPLE, judge), JUDGEMENT, planning.spec)
+        counts = plan.Expected(written, most_written).times(topics)
+        steps.append(plan.answers("sensitivity", counts, judging, planning.spec, answer=50))
+    return Planned(steps, [plan.Expected(written, settings.per_topic).times(topics)])
+
+
+STAGE = Stage(
+    "questions", {}, features.QUESTIONS, modules=(__name__,), prompts=("questions", "sensitivity"), calls=calls
+)
 TYPES = ("scenario", "value", "open")  # question_type (seed 001, 3.2), each a part of the prompt file
 QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n?？؟]{10,300}[?？؟]$"}
 JUDGEMENT: dict[str, Any] = {

@@ -13,15 +13,32 @@ from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.markdown import code
 from caredio.prompts import Prompt
-from caredio.stages import Stage
-from caredio.synthesis import checks, languages
+from caredio.stages import Planned, Planning, Stage
+from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each question and each culture that answers it."""
+    (questions,) = planning.rows["questions"]
+    answers = questions.times(len(panel.answering(planning.targets, planning.cultures, planning.settings)))
+    return Planned([step("answers", answers, planning)], [answers])
+
+
+def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
+    """The requests of a stage that has questions answered in isolation."""
+    settings = planning.settings
+    template = prompts.load("roleplay", settings.prompts)
+    messages = prompt({**plan.SAMPLE, "language": "en"}, planning.targets[0], settings, template)
+    return plan.answers(stage, asked, plan.tokens(messages), planning.spec)
+
 
 STAGE = Stage(
     "answers",
@@ -29,6 +46,7 @@ STAGE = Stage(
     features.ANSWERS,
     modules=(__name__,),
     prompts=("roleplay",),
+    calls=calls,
 )
 ALONE = {"condition": "isolated", "draw": 0}
 _NUMBER = r"(\d{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)"
