@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+from datasets.fingerprint import generate_random_fingerprint
 
 from caredio import features
 from caredio.settings import Settings, counted, recorded
@@ -142,6 +147,42 @@ class Stage:
             "source": source,
             "code": [sys.modules[module] for module in self.modules],
         }
+
+
+def fan_out(
+    dataset: Dataset, rows_of: Callable[[dict[str, Any]], Iterable[Mapping[str, Any]]], columns: Features, desc: str
+) -> Dataset:
+    """The rows that `rows_of` makes of each row, in order, as a table of `columns`: a batched map, held in memory.
+
+    Its fingerprint is drawn, as what the function uses (all cultures, another table) need not be hashed.
+    """
+    if not len(dataset):
+        return features.table([], columns)
+
+    def batch(given: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        cells = dict(given)
+        rows = [
+            made
+            for values in zip(*cells.values(), strict=True)
+            for made in rows_of(dict(zip(cells, values, strict=True)))
+        ]
+        return {name: [row.get(name) for row in rows] for name in columns}
+
+    with tempfile.TemporaryDirectory(prefix="caredio-", ignore_cleanup_errors=True) as folder:
+        # by way of a file, as a table that is written to memory takes twice its size
+        file = str(Path(folder, "rows.arrow"))
+        dataset.map(
+            batch,
+            batched=True,
+            remove_columns=dataset.column_names,
+            features=columns,
+            load_from_cache_file=False,
+            cache_file_name=file,
+            new_fingerprint=generate_random_fingerprint(),
+            desc=desc,
+        )
+        with pa.OSFile(file) as written:
+            return features.in_memory(pa.ipc.open_stream(written).read_all())
 
 
 def planned(stages: Iterable[Stage], planning: Planning) -> tuple[list[Step], Planning]:

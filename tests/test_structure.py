@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,9 +132,35 @@ def test_stages_read_what_earlier_ones_write():
         written[stage.writes_to or stage.name] = stage.writes
 
 
-def test_a_missing_table_names_the_command_that_writes_it():
-    commands = {stage.name: "synthesize" for stage in synthesis.STAGES if stage.name != "optimized"}
-    assert {name: runs._WRITTEN_BY[name] for name in commands} == commands
+@pytest.mark.parametrize("module", sorted({module for stage in STAGES for module in stage.modules}))
+def test_a_stage_maps_its_rows_or_says_why_it_sees_the_whole_table(module):
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    first = (ast.get_docstring(tree) or "").partition("\n")[0]
+    called = {
+        getattr(node.func, "attr", getattr(node.func, "id", None))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    if first.startswith("Table stage"):
+        assert re.match(r"Table stage \(.+\): ", first)
+    else:
+        assert called & {"map", "filter", "fan_out"}
+        assert not any(ast.unparse(node) == "features.table" for node in ast.walk(tree))  # made row by row
+
+
+@pytest.mark.parametrize(
+    ("command", "tables"),
+    [
+        ("synthesize", "questions answers adapted isolated contrasted candidates"),
+        ("select", "vectors scored ranked preference"),
+        ("evaluate", "results"),
+    ],
+)
+def test_a_missing_table_names_the_command_that_writes_it(command, tables, tmp_path):
+    with runs.Run(tmp_path) as run:
+        for table in tables.split():
+            with pytest.raises(caredio.InputError, match=f"no finished {table} table; run `caredio {command} "):
+                run.check(table)
 
 
 @pytest.mark.parametrize("stage", [*synthesis.STAGES, *selection.STAGES], ids=lambda stage: stage.name)

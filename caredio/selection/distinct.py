@@ -1,6 +1,6 @@
-"""Distinctiveness d: how far a response is from what other cultures say to the same question (seed 001, Eq. 1).
+"""Table stage (a join with other answers' vectors): distinctiveness d, how far a response is from other cultures'.
 
-candidates, vectors -> + distinctiveness, compared.
+candidates, vectors -> + distinctiveness, compared (seed 001, Eq. 1: among answers to the same question).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Texts to unit vectors (seed 001, 3.3 uses text-embedding-3; any sentence-transformers model does here).
+"""Table stage (a text that stands in many rows is embedded once): texts to unit vectors.
 
-candidates -> vectors. Each distinct text is embedded once; or the vectors come with the table.
+candidates -> vectors, or the vectors come with the table. Seed 001, 3.3 uses text-embedding-3; any
+sentence-transformers model does here.
 """
 
 from __future__ import annotations

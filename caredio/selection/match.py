@@ -1,4 +1,4 @@
-"""A table of one's own made into candidates: every row meets what others said to the same question.
+"""Table stage (a join of equal questions): rows of a user's table become candidates, beside what others answered.
 
 own rows -> candidates. The others are drawn by seed: up to `compared` cultures and their answers (seed 001, Eq. 1). The
 panel is what the row's own culture said besides.

@@ -1,4 +1,4 @@
-"""The ranked split: best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
+"""Table stage (ranking): the ranked split, best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
 
 scored -> scored with score and drop_reason; scored -> ranked.
 """

@@ -1,4 +1,4 @@
-"""Representativeness r: how central to its culture a cluster's centre is (seed 001, 3.3).
+"""Table stage (read among all of a culture): representativeness r, how central a cluster's centre is (seed 001, 3.3).
 
 clustered, vectors -> + representativeness.
 """

@@ -1,4 +1,4 @@
-"""A table of one's own, from a file or the Hub, with its columns named as selection names them.
+"""Table stage (columns are read whole): a user's table, from a file or the Hub, with the names of selection's columns.
 
 file or Hub dataset -> question_id, question, response, culture, and of `features.TAKEN`, the vectors and drop_reason
 what it has. No other column is read. Text may stand in chat messages, as TRL's datasets have it: the last user turn is

@@ -7,11 +7,11 @@ were not shown are what distinctiveness compares with.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
@@ -22,7 +22,7 @@ from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planned, Planning, Stage
+from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.settings import Settings
 
@@ -141,10 +141,10 @@ def run(
     added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
 
-    def with_answers(row: dict[str, Any]) -> dict[str, Any]:
+    def with_answers(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         found = isolated[places[row["culture"], row["question_id"]]]  # by column
         answers = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
-        return {
+        yield {
             **row,
             **_beside(row, answers, cultures, settings, selection),
             "round": 0,
@@ -153,7 +153,7 @@ def run(
             "prompt_sha": template.sha,
         }
 
-    asked = features.table(map(with_answers, adapted), Features({**columns, "drop_reason": Value("string")}))
+    asked = fan_out(adapted, with_answers, Features({**columns, **features.columns("drop_reason")}), "other answers")
     candidates = ask(
         features.kept(asked),
         model,

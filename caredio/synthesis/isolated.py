@@ -17,7 +17,7 @@ from caredio.cultures import Culture
 from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planned, Planning, Stage
+from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import panel, personas, roleplay
 from caredio.synthesis.settings import Settings
 
@@ -68,11 +68,12 @@ def run(
     """
     adapted = STAGE.table(adapted, "adapted")
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for row in adapted.select_columns(["question_id", "culture", "question", "language"]):
-            target = cultures[row["culture"]]
-            question = {**row, **roleplay.ALONE, "target": target.slug}
-            for slug, persona in speakers(target, row["question_id"], cultures, settings, selection):
-                yield {**question, "culture": slug, "persona": persona}
+    def asked(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        target = cultures[row["culture"]]
+        question = {**row, **roleplay.ALONE, "target": target.slug}
+        for slug, persona in speakers(target, row["question_id"], cultures, settings, selection):
+            yield {**question, "culture": slug, "persona": persona}
 
-    return roleplay.answer(rows(), features.ISOLATED, settings, model, cultures, "isolated answers", published=True)
+    questions = adapted.select_columns(["question_id", "culture", "question", "language"])
+    rows = fan_out(questions, asked, roleplay.unanswered(features.ISOLATED), "who answers")
+    return roleplay.answer(rows, settings, model, cultures, "isolated answers", published=True)

@@ -1,9 +1,10 @@
-"""Each candidate made better in turns: its response for its question, then its question for its response.
+"""Table stage (scores are read among all answers of a culture): each candidate is made better in turns.
 
-candidates -> candidates. The ICML version of seed 001 names an alternation that raises representativeness and
-distinctiveness; its details here are ours. A candidate is better when z(r) + weight z(d) is higher, z by the mean and
-spread that the culture's candidates had at the start, r among the culture's answers at the start: these
-reference statistics are fixed for the run, and no candidate's score depends on another's progress.
+candidates -> candidates: a better response for its question, then a better question for its response. The ICML version
+of seed 001 names an alternation that raises representativeness and distinctiveness; its details here are ours. A
+candidate is better when z(r) + weight z(d) is higher, z by the mean and spread that the culture's candidates had at the
+start, r among the culture's answers at the start: these reference statistics are fixed for the run, and no candidate's
+score depends on another's progress.
 
 The best of several draws scores higher by construction. So the report compares before and after by an embedder and
 with others' answers that nothing was chosen by.

@@ -1,7 +1,7 @@
-"""Universal questions on each topic, by Self-Instruct (seed 001, 3.2; Wang et al., 2212.10560).
+"""Table stage (a round shows what earlier ones wrote): universal questions on each topic, by Self-Instruct.
 
-topics -> questions. Rounds are fixed: the questions a prompt shows are drawn by seed from the pool as it stood when the
-round began, so the order in which answers arrive changes nothing.
+topics -> questions (seed 001, 3.2; Wang et al., 2212.10560). Rounds are fixed: the questions a prompt shows are drawn
+by seed from the pool as it stood when the round began, so the order in which answers arrive changes nothing.
 """
 
 from __future__ import annotations

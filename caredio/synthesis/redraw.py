@@ -216,8 +216,7 @@ class Writer:
             for row, speaker in rows
         }
         answered = roleplay.answer(
-            list(calls.values()),
-            features.ISOLATED,
+            features.table(calls.values(), roleplay.unanswered(features.ISOLATED)),
             self.settings,
             self.model,
             self.cultures,
