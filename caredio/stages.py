@@ -1,4 +1,4 @@
-"""A stage declares once what it reads, writes, asks and is set by; what runs, fingerprints and checks it walks that."""
+"""A stage declares once what it reads, writes, asks and is set by; runs, fingerprints, checks and plans follow that."""
 
 from __future__ import annotations
 

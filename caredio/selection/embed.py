@@ -223,11 +223,11 @@ def matrix(vectors: Dataset, column: str, sample_ids: list[str]) -> np.ndarray:
     """
     table = vectors.select_columns(["sample_id", column]).with_format("arrow")[:]
     places = pc.index_in(pa.array(sample_ids, pa.string()), table["sample_id"].combine_chunks())
-    taken = table[column].take(places)
-    if taken.null_count:
-        missing = sample_ids[pc.index(pc.is_null(taken), True).as_py()]
-        raise InputError(f"vectors: no {column} for {taken.null_count} samples, such as {missing}; embed them first.")
-    return _values(taken, len(sample_ids))
+    wanted = table[column].take(places)
+    if wanted.null_count:
+        missing = sample_ids[pc.index(pc.is_null(wanted), True).as_py()]
+        raise InputError(f"vectors: no {column} for {wanted.null_count} samples, such as {missing}; embed them first.")
+    return _values(wanted, len(sample_ids))
 
 
 def _values(column: pa.ChunkedArray, rows: int) -> np.ndarray:

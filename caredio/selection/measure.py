@@ -35,7 +35,7 @@ class ByEmbeddings:
     """r = `represent.typicality`, d = `distinct.cosine`, among answers that are given once."""
 
     def __init__(self, answers: dict[str, dict[str, str]], encode: Encoder, compared: int) -> None:
-        """`said`: culture -> name -> answer. A slot's own bears its question_id, and does not count for the slot."""
+        """`answers`: culture -> name -> answer. A row's own is named by its question_id, and left out of its r."""
         self.encode, self.compared = encode, compared
         self.place = {culture: {name: row for row, name in enumerate(own)} for culture, own in answers.items()}
         self.among = {culture: unit(encode, list(own.values())) for culture, own in answers.items()}
@@ -125,9 +125,9 @@ def measuring(
     for one in candidates:
         near, rest = represent.most_references(one.rows, one.panel, settings)
         without = represent.expected(one, settings)
-        spoken, tried = 1 + min(settings.compared, one.others), responses + questions
-        texts += without[0] + one.rows * (spoken + tried * (near + rest + spoken))
-        chats += without[1] + one.rows * ((1 + questions) * spoken + tried * (min(near, 1) + rest))
+        cultures, tried = 1 + min(settings.compared, one.others), responses + questions
+        texts += without[0] + one.rows * (cultures + tried * (near + rest + cultures))
+        chats += without[1] + one.rows * ((1 + questions) * cultures + tried * (min(near, 1) + rest))
     chat = plan.tokens(Conditioning(prompts=settings.prompts).chat("", [plan.SAMPLE], plan.SAMPLE["question"]))
     return plan.likelihoods("likelihoods", texts, chats, chat, spec)
 

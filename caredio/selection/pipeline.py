@@ -75,7 +75,7 @@ def select(
     model: Model | None = None,
     endpoint: Endpoint | None = None,
 ) -> Dataset:
-    """Rank the run's candidates, or the rows of a table of one's own, within each culture.
+    """Rank the run's candidates, or the rows of a user's table, within each culture.
 
     Args:
         table: rows with question_id, question, response and culture; None takes the candidates that
@@ -133,7 +133,7 @@ def candidates_and_vectors(
     on: engine.Engine,
     aside: str = "",
 ) -> tuple[Dataset, Dataset]:
-    """The run's candidates, or those of a table of one's own, and their vectors; as `select`.
+    """The run's candidates, or those of a user's table, and their vectors; as `select`.
 
     Args:
         aside: tables that would replace others of the run are written under their name after this one instead.

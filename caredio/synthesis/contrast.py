@@ -1,4 +1,4 @@
-"""Each culture's answer to its question, sharpened by what others would say (seed 001, 3.2: cognitive conflict).
+"""Each culture's answer to its question, sharpened by the answers of others (seed 001, 3.2: cognitive conflict).
 
 adapted, isolated -> candidates. The target answers again, shown its neighbours' isolated answers. Four cultures that
 were not shown are what distinctiveness compares with.

@@ -68,13 +68,13 @@ def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, in
         yield one.rows * (1 + one.panel), plan.ANSWER
         yield one.rows * compared, plan.ANSWER
     for number in range(settings.optimize_rounds):
-        put = one.rows * settings.other_questions
+        questions = one.rows * settings.other_questions
         if scored:
             yield one.rows * settings.other_responses, plan.ANSWER
-        if put:
-            yield put + (0 if number else one.rows + len(planning.topics)), plan.QUESTION
+        if questions:
+            yield questions + (0 if number else one.rows + len(planning.topics)), plan.QUESTION
         if scored:
-            yield put * (1 + compared), plan.ANSWER
+            yield questions * (1 + compared), plan.ANSWER
 
 
 def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
@@ -128,7 +128,7 @@ class Objective:
         self.start = self._samples(start, found)
 
     def samples(self, drawn: Drawn) -> list[tuple[int, Sample]]:
-        """Who would take which slot, with scores."""
+        """The samples that could replace those of slots, with scores."""
         slots, rows = [slot for slot, _ in drawn], [row for _, row in drawn]
         return list(zip(slots, self._samples(rows, self.measure(rows)), strict=True))
 
@@ -339,7 +339,7 @@ def _changes(paths: list[list[Sample]]) -> dict[str, Any]:
 
 
 def _answers(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """All that each culture said: the slots' responses by question_id, their panels' by sample_id."""
+    """All answers of each culture: the slots' responses by question_id, their panels' by sample_id."""
     answers: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         answers[row["culture"]][row["question_id"]] = row["response"]

@@ -104,13 +104,13 @@ def schema(count: int) -> dict[str, Any]:
 def prompt(row: dict[str, Any], template: Prompt) -> Messages:
     """Row of topic, description, question_type, count, examples -> messages."""
     questions = "\n".join(f"- {prompts.quote(example)}" for example in row["examples"])
-    taken = f"\n{template.part('taken', questions=questions)}\n" if questions else ""
+    shown = f"\n{template.part('taken', questions=questions)}\n" if questions else ""
     return template.messages(
         topic=row["topic"],
         description=row["description"],
         count=row["count"],
         kind=template.part(row["question_type"]),
-        examples=taken,
+        examples=shown,
     )
 
 
@@ -145,24 +145,24 @@ class Known:
     def __init__(self, rouge_l: float) -> None:
         self.rouge_l = rouge_l
         self._letters: dict[str, str] = {}
-        self._taken: list[str] = []
+        self._coded: list[str] = []
 
-    def take(self, text: str) -> bool:
-        """Remember `text`; False when a known question is as near as `rouge_l` by ROUGE-L (Lin, 2004).
+    def add(self, text: str) -> bool:
+        """Add `text`, unless a known question is as near as `rouge_l` by ROUGE-L (Lin, 2004); returns whether it did.
 
         A word is one letter of a private alphabet here, so that rapidfuzz compares strings: F1 is what the rouge_score
         package computes, to the last bit.
         """
         tokens = re.findall(r"\w+", text.lower())
         coded = "".join(self._letters.setdefault(token, chr(len(self._letters))) for token in tokens)
-        if self._taken and coded:
-            common = process.cdist([coded], self._taken, scorer=LCSseq.similarity, dtype=np.int32)[0]
+        if self._coded and coded:
+            common = process.cdist([coded], self._coded, scorer=LCSseq.similarity, dtype=np.int32)[0]
             with np.errstate(invalid="ignore"):  # 0/0, without a common word, is not near
-                precision, recall = common / np.array([len(old) for old in self._taken]), common / len(coded)
+                precision, recall = common / np.array([len(old) for old in self._coded]), common / len(coded)
                 f1 = 2 * precision * recall / (precision + recall)
             if (f1 >= self.rouge_l).any():
                 return False
-        self._taken.append(coded)
+        self._coded.append(coded)
         return True
 
 
@@ -204,14 +204,14 @@ def run(topics: Dataset, settings: Settings, model: Model, cultures: dict[str, C
     short = {"/".join(slot): f"{len(pool[slot])} of {n}" for slot, n in wanted.items() if len(pool[slot]) < n}
     if short:
         log.warning("questions: fewer than asked for after %d rounds: %s", settings.rounds, short)
-    taken = [
+    accepted = [
         _record({**topic, "question_type": kind}, text, number=number)
         for topic in topics
         for kind in TYPES
         for number, text in enumerate(pool[topic["topic_id"], kind])
     ]
     columns = Features({**features.QUESTIONS, "drop_reason": Value("string")})
-    return features.table(taken + dropped, columns)
+    return features.table(accepted + dropped, columns)
 
 
 def _write(
@@ -240,7 +240,7 @@ def _write(
             dropped.append(_record(row, row["unusable"] or "", drop_reason=row["drop_reason"]))
         shown_text = checks.shown(prompt({**row, "examples": []}, template))  # near the examples are near-duplicates
         for text in row["written"] or []:
-            known_before = not known[row["topic_id"]].take(text)
+            known_before = not known[row["topic_id"]].add(text)
             wrong = None
             if checks.on(settings):
                 wrong = checks.against("universal_question", text, "en", shown_text, None, cultures)

@@ -117,19 +117,19 @@ def steps(planning: Planning) -> list[plan.Step]:
     """The requests for other answers and questions, those to answer the latter, and for answers given once more."""
     culture, settings, spec = planning.targets[0], planning.settings, planning.spec
     contrasted, isolated = (planning.rows[table] for table in ("contrasted", "isolated"))
-    tried, put = draws(settings)
+    responses, questions = draws(settings)
     rows, cultures = plan.in_all(contrasted), dict(planning.cultures)
     row = {**contrast.expected_row(planning), "typical": 0.0, "distinct": 0.0}
     improve, rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
     answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve))
     asking = plan.tokens(question_prompt(row, culture, planning.topics[0].description, rewrite), SCHEMA, spec)
-    asked = 2 if put else 1  # the first question, and the one that takes its place
+    asked = 2 if questions else 1  # the first question, and the one that takes its place
     again = [one.times(1 + asked * min(planning.selection.compared, one.others)) for one in contrasted]
     return [
-        plan.answers("other answers", rows.times(tried), answering, spec),
-        plan.answers("other questions", rows.times(put), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
-        roleplay.step("isolated to them", plan.in_all(isolated).times(put), planning),
-        contrast.step("contrastive to them", rows.times(put), planning),
+        plan.answers("other answers", rows.times(responses), answering, spec),
+        plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
+        roleplay.step("isolated to them", plan.in_all(isolated).times(questions), planning),
+        contrast.step("contrastive to them", rows.times(questions), planning),
         roleplay.step("held-out answers", plan.in_all(again), planning),
     ]
 
