@@ -94,7 +94,8 @@ def _value(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(map(repr, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _value(dataclasses.asdict(value))
+        counting = [field.name for field in dataclasses.fields(value) if field.metadata.get("counts", True)]
+        return _value({name: getattr(value, name) for name in counting})
     if hasattr(value, "__qualname__") and hasattr(value, "__module__"):
         return f"{value.__module__}.{value.__qualname__}"
     raise TypeError(f"{type(value)} is no setting")

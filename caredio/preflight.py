@@ -12,7 +12,7 @@ from pathlib import Path
 
 from caredio.errors import EndpointError, InputError
 from caredio.llm.access import Access
-from caredio.llm.plan import Candidates, is_local
+from caredio.llm.plan import Expected, is_local
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.selection import embed, engine, represent, validation
@@ -26,7 +26,7 @@ _FEWEST = 3  # answers of a culture that a density, or an answer foreseen after 
 
 
 def writing(
-    settings: Synthesis, selection: Selection, spec: Spec, endpoint: Endpoint, pool: Sequence[Candidates]
+    settings: Synthesis, selection: Selection, spec: Spec, endpoint: Endpoint, pool: Sequence[Expected]
 ) -> None:
     """See that candidates can be written as the settings say.
 
@@ -82,7 +82,7 @@ def ranking(settings: Selection, spec: Spec, endpoint: Endpoint) -> None:
         _likelihoods(spec, endpoint, "--distinctiveness information", "--distinctiveness cosine")
 
 
-def measuring(settings: Selection, pool: Sequence[Candidates]) -> None:
+def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
     """See that the scores of candidates would be known.
 
     Args:
@@ -108,7 +108,7 @@ def measuring(settings: Selection, pool: Sequence[Candidates]) -> None:
         )
 
 
-def _in_context(settings: Selection, pool: Sequence[Candidates]) -> None:
+def _in_context(settings: Selection, pool: Sequence[Expected]) -> None:
     file = settings.validation or ""
     items = validation.read(file)
     for one in pool:

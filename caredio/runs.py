@@ -51,6 +51,7 @@ from caredio.llm import journal
 from caredio.llm.journal import Journal
 from caredio.llm.limits import Budget
 from caredio.llm.model import Model
+from caredio.synthesis.pipeline import STAGES
 from caredio.topics import Topic
 
 log = logging.getLogger("caredio")
@@ -59,8 +60,8 @@ _ROWS = 10_000  # of a row group, which is encoded at once
 _PART = 1 << 20  # bytes hashed at once
 _NEW = ".new"
 PROMPTS = "prompts"
-_SYNTHESIZED = ("questions", "answers", "adapted", "isolated", "contrasted", "candidates")
-_WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate"}  # stage -> command; else select
+_SYNTHESIZED = tuple(stage.writes_to or stage.name for stage in STAGES)
+_WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate"}  # table -> command; else select
 
 
 def version() -> str:

@@ -1,11 +1,16 @@
-"""A stage declares once what it reads, writes, asks and is set by; what runs, fingerprints and checks it walks that."""
+"""A stage declares once what it reads, writes, asks and is set by; runs, fingerprints, checks and plans follow that."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+from datasets.fingerprint import generate_random_fingerprint
 
 from caredio import features
 from caredio.settings import Settings, counted, recorded
@@ -13,8 +18,40 @@ from caredio.settings import Settings, counted, recorded
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
+    from caredio.cultures import Culture
     from caredio.llm.model import Model
+    from caredio.llm.plan import Expected, Step
+    from caredio.llm.spec import Spec
     from caredio.runs import Run
+    from caredio.selection.settings import Settings as Selection
+    from caredio.synthesis.settings import Settings as Synthesis
+    from caredio.topics import Topic
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a stage's calls are counted from: settings, who is asked about what, and the rows of the tables before it.
+
+    Attributes:
+        rows: table -> the rows that are expected of it, one entry a culture where it has rows of each.
+        candidates: the table of that name, where it is known already.
+    """
+
+    spec: Spec
+    settings: Synthesis
+    selection: Selection
+    targets: Sequence[Culture] = ()
+    topics: Sequence[Topic] = ()
+    cultures: Mapping[str, Culture] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[Expected]] = field(default_factory=dict)
+    candidates: Dataset | None = None
+
+
+class Planned(NamedTuple):
+    """The requests of a stage, as steps of a plan, and the rows that are expected of its table."""
+
+    steps: Sequence[Step]
+    rows: Sequence[Expected] = ()
 
 
 @dataclass(frozen=True)
@@ -28,6 +65,8 @@ class Stage:
         prompts: the prompt files it uses.
         modules: which compute it; their constants count.
         split_by: column of cultures by which the table is written as one file each.
+        calls: how often it asks a model, and for what, before it does; None where it asks none.
+        writes_to: its table, where that has another name.
     """
 
     name: str
@@ -36,6 +75,8 @@ class Stage:
     modules: tuple[str, ...]
     prompts: tuple[str, ...] = ()
     split_by: str | None = None
+    calls: Callable[[Planning], Planned] | None = field(default=None, metadata={"counts": False})
+    writes_to: str = field(default="", metadata={"counts": False})
 
     def table(self, dataset: Dataset, name: str) -> Dataset:
         """The rows of a table that it reads which were not dropped before.
@@ -106,3 +147,50 @@ class Stage:
             "source": source,
             "code": [sys.modules[module] for module in self.modules],
         }
+
+
+def fan_out(
+    dataset: Dataset, rows_of: Callable[[dict[str, Any]], Iterable[Mapping[str, Any]]], columns: Features, desc: str
+) -> Dataset:
+    """The rows that `rows_of` makes of each row, in order, as a table of `columns`: a batched map, held in memory.
+
+    Its fingerprint is drawn, as what the function uses (all cultures, another table) need not be hashed.
+    """
+    if not len(dataset):
+        return features.table([], columns)
+
+    def batch(given: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        cells = dict(given)
+        rows = [
+            made
+            for values in zip(*cells.values(), strict=True)
+            for made in rows_of(dict(zip(cells, values, strict=True)))
+        ]
+        return {name: [row.get(name) for row in rows] for name in columns}
+
+    with tempfile.TemporaryDirectory(prefix="caredio-", ignore_cleanup_errors=True) as folder:
+        # by way of a file, as a table that is written to memory takes twice its size
+        file = str(Path(folder, "rows.arrow"))
+        dataset.map(
+            batch,
+            batched=True,
+            remove_columns=dataset.column_names,
+            features=columns,
+            load_from_cache_file=False,
+            cache_file_name=file,
+            new_fingerprint=generate_random_fingerprint(),
+            desc=desc,
+        )
+        with pa.OSFile(file) as written:
+            return features.in_memory(pa.ipc.open_stream(written).read_all())
+
+
+def planned(stages: Iterable[Stage], planning: Planning) -> tuple[list[Step], Planning]:
+    """The steps of `stages` in their order, each planned with the rows of those before it; and all of these rows."""
+    steps: list[Step] = []
+    for stage in stages:
+        if stage.calls:
+            asked, rows = stage.calls(planning)
+            steps += asked
+            planning = replace(planning, rows={**planning.rows, stage.writes_to or stage.name: rows})
+    return steps, planning

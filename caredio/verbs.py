@@ -18,7 +18,7 @@ from caredio.api import Table, settings_of
 from caredio.errors import InputError
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.model import connect
-from caredio.llm.plan import Plan, is_local
+from caredio.llm.plan import Plan, Step, is_local
 from caredio.llm.rows import likelihoods
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Spec
@@ -28,15 +28,16 @@ from caredio.result import Result
 from caredio.runs import Run
 from caredio.selection import calibrate as calibration
 from caredio.selection import engine, match, source
-from caredio.selection import plan as selection_plan
+from caredio.selection import pipeline as selecting
 from caredio.selection.calibrate import Calibration
-from caredio.selection.conditioning import Conditioning, probe
+from caredio.selection.conditioning import Conditioning, probe, probing
 from caredio.selection.embedders import ENDPOINT
 from caredio.selection.pipeline import SCORED, candidates_and_vectors, select
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import fill, names, view
-from caredio.synthesis import plan as synthesis_plan
-from caredio.synthesis.pipeline import STAGES, synthesize
+from caredio.stages import Planning, planned
+from caredio.synthesis import pipeline as synthesizing
+from caredio.synthesis.pipeline import synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
 
@@ -58,20 +59,32 @@ class Synthesizing:
         given: dict[str, Any],
     ) -> None:
         _check_paths(out=out, cultures_file=cultures_file, topics_file=topics_file, store=store)
-        _check_prompts(given, out, [name for stage in STAGES for name in stage.prompts])
+        _check_prompts(given, out, [name for stage in synthesizing.STAGES for name in stage.prompts])
         self.settings, self.selection, self.spec, own_endpoint = fill([Synthesis, Selection, Spec, Endpoint], given)
         self.out, self.store, self.endpoint = out, store, _endpoint(endpoint, own_endpoint)
         self.files = {"cultures_file": cultures_file, "topics_file": topics_file, "store": store}
         self.known, self.known_topics = runs.known(out, cultures_file, topics_file)
         self.targets = yamlfile.pick(_listed(cultures, "cultures"), self.known, "culture")
         self.topics = yamlfile.pick(_listed(topics, "topics"), self.known_topics, "topic")
-        self.planned = synthesis_plan.plan(
-            self.targets, self.topics, self.known, self.settings, self.selection, self.spec, self.endpoint.batch
-        )
-        preflight.writing(self.settings, self.selection, self.spec, self.endpoint, self.planned.candidates)
+        planning = Planning(self.spec, self.settings, self.selection, self.targets, self.topics, self.known)
+        self.steps, self.planning = planned(synthesizing.STAGES, planning)
+        self.candidates = tuple(self.planning.rows["candidates"])
+        preflight.writing(self.settings, self.selection, self.spec, self.endpoint, self.candidates)
 
-    def plan(self) -> Plan:
-        return self.planned
+    def plan(self, steps: Sequence[Step] = (), probed: bool = False) -> Plan:
+        """Its plan.
+
+        Args:
+            steps: of what follows it.
+            probed: as in `run`.
+        """
+        steps = [*self._probing(probed), *self.steps, *steps]
+        return Plan(self.spec.model, tuple(steps), self.endpoint.batch, is_local(self.spec), self.candidates)
+
+    def _probing(self, probed: bool) -> list[Step]:
+        if not (probed or self.settings.reads_likelihood):
+            return []
+        return [probing(Conditioning(prompts=self.settings.prompts), self.spec)]
 
     def run(self, run: Run, probed: bool = False) -> Dataset:
         """Its candidates.
@@ -138,12 +151,14 @@ class Selecting:
             _load_prompts(SCORED.prompts, self.settings.prompts)
         if self.asks:
             candidates = _candidates(out, self.rows, self.settings)
-            preflight.measuring(self.settings, selection_plan.pool(candidates))
+            preflight.measuring(self.settings, match.expected(candidates))
 
     def plan(self) -> Plan:
         candidates = _candidates(self.out, self.rows, self.settings, warn=True)
-        steps = selection_plan.steps(candidates, self.settings, self.spec)
-        return Plan(self.spec.model, steps, self.endpoint.batch, is_local(self.spec))
+        rows = {"candidates": match.expected(candidates)}
+        planning = Planning(self.spec, Synthesis(), self.settings, rows=rows, candidates=candidates)
+        steps, _ = planned(selecting.STAGES, planning)
+        return Plan(self.spec.model, tuple(steps), self.endpoint.batch, is_local(self.spec))
 
     def run(self, run: Run) -> Dataset:
         return _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
@@ -190,14 +205,11 @@ class Building:
         preflight.ranking(self.settings, self.writing.spec, endpoint)
         if self.settings.asks:
             _load_prompts(SCORED.prompts, self.settings.prompts)
-        preflight.measuring(self.settings, self.writing.planned.candidates)
+        preflight.measuring(self.settings, self.writing.candidates)
 
     def plan(self) -> Plan:
-        planned, spec = self.writing.planned, self.writing.spec
-        probing = self.settings.measures_likelihood and not self.writing.settings.reads_likelihood
-        probe = selection_plan.probes(self.settings.prompts, spec) if probing else ()
-        steps = (*probe, *planned.steps, *selection_plan.expected(planned.candidates, self.settings, spec))
-        return dataclasses.replace(planned, steps=steps)
+        steps, _ = planned(selecting.STAGES, dataclasses.replace(self.writing.planning, selection=self.settings))
+        return self.writing.plan(steps, self.settings.measures_likelihood)
 
     def run(self, run: Run) -> Dataset:
         writing = self.writing

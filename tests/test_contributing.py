@@ -3,7 +3,7 @@
 import asyncio
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from datasets import Dataset, Features, Value
 
 import caredio
 from caredio import settings as base
+from caredio.llm import plan
 from caredio.llm.cache import Answer, Store
 from caredio.llm.limits import Backend
 from caredio.llm.model import Model
@@ -19,7 +20,8 @@ from caredio.runs import Run
 from caredio.selection import rank
 from caredio.selection import settings as selection
 from caredio.settings import setting
-from caredio.stages import Stage
+from caredio.stages import Planned, Stage
+from caredio.synthesis import pipeline
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
@@ -63,6 +65,22 @@ def test_a_stage_of_ones_own(tmp_path):
     assert len(computed) == 2
     with pytest.raises(caredio.InputError, match="stage shouted, table own: column culture is missing"):
         shout(table.remove_columns("culture"), Settings())
+
+
+def test_a_stage_of_ones_own_that_asks_is_in_the_plan(monkeypatch, tmp_path):
+    def calls(planning):
+        rows = plan.in_all(planning.rows["candidates"])
+        return Planned([plan.answers("shouted", rows, 30, planning.spec)], planning.rows["candidates"])
+
+    def planned(stages):
+        monkeypatch.setattr(pipeline, "STAGES", stages)
+        asked = {"per_topic": 5, "model": "gpt-4.1-mini", "max_tokens": 40}
+        return caredio.plan(caredio.synthesize, ["mexico", "south_korea"], ["food"], out=tmp_path, **asked)
+
+    before, after = planned(pipeline.STAGES), planned((*pipeline.STAGES, replace(STAGE, calls=calls)))
+    assert after.steps[:-1] == before.steps
+    assert after.steps[-1] == plan.Step("shouted", 10, 10 * 30, 10 * 40, upper_bound=20)
+    assert str(after).splitlines()[-3].split()[:2] == ["shouted", "10"]
 
 
 def test_a_score_of_ones_own(monkeypatch):

@@ -212,11 +212,8 @@ def stage_modules(tmp_path):
     }
 
 
-# modules in which no table is made: what they hold is shown, planned, chosen before or runs the stages in turn
-OUTSIDE = {
-    *("caredio.selection.plan", "caredio.selection.calibrate", "caredio.selection.pipeline"),
-    *("caredio.synthesis.plan", "caredio.synthesis.pipeline"),
-}
+# modules in which no table is made: what they hold is shown, chosen before or runs the stages in turn
+OUTSIDE = {"caredio.selection.calibrate", "caredio.selection.pipeline", "caredio.synthesis.pipeline"}
 ROOMS = ("caredio.synthesis", "caredio.selection", "caredio.evaluation")
 MODULES = [
     importlib.import_module(found.name)
@@ -267,6 +264,14 @@ def test_every_constant_counts_unless_its_module_says_it_has_no_effect(tmp_path,
                     patched.setattr(module, name, "something else")
                     counts = fingerprints.constants(modules) != before
                 assert counts == (name not in spared), (stage, module.__name__, name)
+
+
+def test_how_often_a_stage_asks_does_not_count_and_what_it_reads_does(monkeypatch):
+    before = fingerprints.constants([adapt])
+    monkeypatch.setattr(adapt, "STAGE", dataclasses.replace(adapt.STAGE, calls=None, writes_to="elsewhere"))
+    assert fingerprints.constants([adapt]) == before
+    monkeypatch.setattr(adapt, "STAGE", dataclasses.replace(adapt.STAGE, reads={"questions": "question_id"}))
+    assert fingerprints.constants([adapt]) != before
 
 
 def assigned(module):

@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from caredio.publishing.settings import Settings as Release
 from caredio.selection import pipeline as selection
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import of_stage
+from caredio.stages import Planned
 from caredio.synthesis import pipeline as synthesis
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
@@ -120,21 +123,44 @@ def test_settings_name_stages_that_are_there():
 
 
 def test_stages_read_what_earlier_ones_write():
-    tables = {"contrasted": "contrasted"}
     written = {}
     for stage in STAGES:
         for table, columns in stage.reads.items():
-            assert tables.get(table, table) in written, (stage.name, table)
+            assert table in written, (stage.name, table)
             if written[table] is not None:
                 assert set(columns.split()) <= set(written[table]), (stage.name, table)
-        written[stage.name] = stage.writes
-        if stage.name == "optimized":
-            written["candidates"] = stage.writes
+        written[stage.writes_to or stage.name] = stage.writes
 
 
-def test_a_missing_table_names_the_command_that_writes_it():
-    commands = {stage.name: "synthesize" for stage in synthesis.STAGES if stage.name != "optimized"}
-    assert {name: runs._WRITTEN_BY[name] for name in commands} == commands
+@pytest.mark.parametrize("module", sorted({module for stage in STAGES for module in stage.modules}))
+def test_a_stage_maps_its_rows_or_says_why_it_sees_the_whole_table(module):
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    first = (ast.get_docstring(tree) or "").partition("\n")[0]
+    called = {
+        getattr(node.func, "attr", getattr(node.func, "id", None))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    if first.startswith("Table stage"):
+        assert re.match(r"Table stage \(.+\): ", first)
+    else:
+        assert called & {"map", "filter", "fan_out"}
+        assert not any(ast.unparse(node) == "features.table" for node in ast.walk(tree))  # made row by row
+
+
+@pytest.mark.parametrize(
+    ("command", "tables"),
+    [
+        ("synthesize", "questions answers adapted isolated contrasted candidates"),
+        ("select", "vectors scored ranked preference"),
+        ("evaluate", "results"),
+    ],
+)
+def test_a_missing_table_names_the_command_that_writes_it(command, tables, tmp_path):
+    with runs.Run(tmp_path) as run:
+        for table in tables.split():
+            with pytest.raises(caredio.InputError, match=f"no finished {table} table; run `caredio {command} "):
+                run.check(table)
 
 
 @pytest.mark.parametrize("stage", [*synthesis.STAGES, *selection.STAGES], ids=lambda stage: stage.name)
@@ -142,6 +168,42 @@ def test_a_stage_that_asks_reads_its_prompts_folder(stage):
     rooms = (Synthesis, Selection)
     if stage.prompts:
         assert any(field.name == "prompts" for room in rooms for field in of_stage(stage.name, room))
+
+
+def asks(stage):
+    """Whether a stage asks a model: it has prompts, or one of its modules uses what sends a request."""
+    senders = {"ask", "likelihoods", "Embeddings"}
+    sources = [inspect.getsource(importlib.import_module(module)) for module in stage.modules]
+    used = {getattr(node, "id", None) for source in sources for node in ast.walk(ast.parse(source))}
+    return bool(stage.prompts or used & senders)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_that_asks_declares_its_calls_and_no_other_does(stage):
+    assert bool(stage.calls) == asks(stage)
+
+
+def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
+    """Every step of a plan is one that a stage declares: marked with the stage's name, all of them show the mark."""
+
+    def marked(stage):
+        def calls(planning):
+            steps, rows = stage.calls(planning)
+            return Planned([replace(step, stage=f"{stage.name}/{step.stage}") for step in steps], rows)
+
+        return replace(stage, calls=calls if stage.calls else None)
+
+    for room in (synthesis, selection):
+        monkeypatch.setattr(room, "STAGES", tuple(map(marked, room.STAGES)))
+    asked = {"model": "m", "base_url": "http://localhost/v1", "embedder": "openai:e", "theta": 0.9}
+    scores = {"distinctiveness": "information", "optimize_rounds": 1}
+    plan = caredio.plan(caredio.build, ["mexico"], ["food"], out=tmp_path, **asked, **scores)
+    probe, *steps = [step.stage.partition("/")[0] for step in plan.steps]
+    assert probe == "log-probabilities"  # which no stage asks, but the verb before them
+    assert list(dict.fromkeys(steps)) == [stage.name for stage in STAGES if stage.calls]
+    assert list(dict.fromkeys(steps)) == [
+        *("questions", "answers", "adapted", "isolated", "contrasted", "optimized", "vectors", "scored")
+    ]
 
 
 def test_public_functions_say_what_comes_back():

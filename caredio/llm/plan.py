@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
@@ -13,6 +13,7 @@ from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
 
 CHARACTERS = 4  # a token, roughly, in English
 QUESTION, ANSWER = 120, 400  # characters that such texts run to
+SAMPLE = {"question": "?" * QUESTION, "response": "." * ANSWER}
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,23 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """A culture's candidates to come: how many, and how many other cultures and people answer each question.
+class Expected:
+    """The rows that are expected of a table; of a culture, where the table has rows of each.
 
-    `measured`: whether their likelihoods as each culture are asked for while they are written.
+    `upper_bound`: rows at most. `others`, `panel`: how many other cultures and people answer the question of a row.
+    `measured`: whether the rows' likelihoods as each culture are asked for while they are written.
     """
 
-    culture: str
     rows: int
-    others: int
-    panel: int
+    upper_bound: int = 0
+    culture: str = ""
+    others: int = 0
+    panel: int = 0
     measured: bool = False
+
+    def times(self, number: int) -> Expected:
+        """The rows of a table that has `number` of them for each of these."""
+        return replace(self, rows=number * self.rows, upper_bound=number * self.upper_bound)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Plan:
     steps: tuple[Step, ...]
     batch: bool = False
     local: bool = False
-    candidates: tuple[Candidates, ...] = ()
+    candidates: tuple[Expected, ...] = ()
 
     @property
     def total(self) -> Step:
@@ -111,6 +118,22 @@ def is_local(spec: Spec) -> bool:
     return spec.model == LOCAL_MODEL and spec.provider == "embedded"
 
 
+def in_all(parts: Iterable[Expected]) -> Expected:
+    """The rows of all parts of a table."""
+    parts = list(parts)
+    return Expected(sum(part.rows for part in parts), sum(part.upper_bound for part in parts))
+
+
+def answers(stage: str, asked: Expected, prompt: int, spec: Spec, answer: int = ANSWER // CHARACTERS) -> Step:
+    """The requests for an answer to each of the rows `asked` about; one that cannot be used is asked for once more.
+
+    Args:
+        prompt, answer: tokens of a prompt, and of an answer at its usual length.
+    """
+    written = asked.rows * min(answer, spec.max_tokens)
+    return Step(stage, asked.rows, asked.rows * prompt, written, upper_bound=2 * asked.upper_bound)
+
+
 def vectors(stage: str, model: str, lengths: Iterable[tuple[int, int]]) -> Step:
     """The requests for vectors: of each group of texts that are asked for together, how many and their mean length.
 
@@ -121,21 +144,21 @@ def vectors(stage: str, model: str, lengths: Iterable[tuple[int, int]]) -> Step:
     return Step(stage, calls, sum(texts * length for texts, length in groups) // CHARACTERS, 0, model)
 
 
-def likelihoods(stage: str, texts: int, chats: int, chat: int, answer: int, local: bool) -> Step:
+def likelihoods(stage: str, texts: int, chats: int, chat: int, spec: Spec, answer: int = ANSWER // CHARACTERS) -> Step:
     """The requests for the likelihoods of `texts` distinct answers in `chats` distinct chats.
 
     An endpoint is asked about a chat as it ends with each answer, and once as it stands before (see remote.py); each
     request writes a token. The model on this machine needs one pass for both.
 
     Args:
-        chat, answer: tokens of a chat, and of an answer.
+        chat, answer: tokens of a chat, and of an answer at its usual length.
     """
-    if local:
+    if is_local(spec):
         return Step(stage, texts, texts * (chat + answer), 0)
     return Step(stage, texts + chats, texts * (chat + answer) + chats * chat, texts + chats)
 
 
-def of_calls(stage: str, rows: Iterable[Sequence[tuple[Messages, str]]], local: bool) -> Step:
+def of_calls(stage: str, rows: Iterable[Sequence[tuple[Messages, str]]], spec: Spec) -> Step:
     """As `likelihoods`, of the calls of each row themselves: equal ones are made once, of all rows if not of a few."""
     texts: dict[int, int] = {}
     chats: dict[int, int] = {}
@@ -146,7 +169,7 @@ def of_calls(stage: str, rows: Iterable[Sequence[tuple[Messages, str]]], local: 
             chat, length = hash(json.dumps(messages)), tokens(messages)
             chats[chat], texts[hash((chat, completion))] = length, length + len(completion) // CHARACTERS
     prompts = sum(texts.values())
-    if local:
+    if is_local(spec):
         return Step(stage, len(texts), prompts, 0, upper_bound=count)
     made = len(texts) + len(chats)
     return Step(stage, made, prompts + sum(chats.values()), made, upper_bound=2 * count)

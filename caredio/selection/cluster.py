@@ -1,4 +1,4 @@
-"""Clusters of a culture's samples (seed 001, 3.3).
+"""Table stage (clustering): clusters of a culture's samples (seed 001, 3.3).
 
 candidates, vectors -> + cluster, cluster_size, is_center. Samples merge while the mean similarity between two clusters
 is above theta; of each cluster only the member most similar to the rest, its centre, can be selected.

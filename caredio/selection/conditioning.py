@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caredio import cultures, prompts
-from caredio.llm.spec import Messages
+from caredio.llm import plan
+from caredio.llm.spec import Messages, Spec
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Conditioning:
 def probe(conditioning: Conditioning) -> tuple[Messages, str]:
     """A small call that shows whether a model returns log-probabilities, before what they are to score is paid for."""
     return conditioning.chat("", [], "?"), "."
+
+
+def probing(conditioning: Conditioning, spec: Spec) -> plan.Step:
+    """The request for the `probe`, as a step of a plan."""
+    messages, answer = probe(conditioning)
+    return plan.likelihoods("log-probabilities", 1, 1, plan.tokens(messages), spec, len(answer))
 
 
 @functools.cache

@@ -1,6 +1,6 @@
-"""Distinctiveness d: how far a response is from what other cultures say to the same question (seed 001, Eq. 1).
+"""Table stage (a join with other answers' vectors): distinctiveness d, how far a response is from other cultures'.
 
-candidates, vectors -> + distinctiveness, compared.
+candidates, vectors -> + distinctiveness, compared (seed 001, Eq. 1: among answers to the same question).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datasets import Dataset, Features
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.llm.rows import Call, likelihoods
 from caredio.markdown import code
@@ -22,6 +23,7 @@ from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
 from caredio.selection.settings import Settings
+from caredio.stages import Planning
 
 
 def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
@@ -141,6 +143,20 @@ def calls(
         cultures = [row["culture"], *(culture[0]["culture"] for culture in others)] if others else []
         asked.append([(conditioning.chat(culture, [], row["question"]), row["response"]) for culture in cultures])
     return asked
+
+
+def steps(planning: Planning) -> list[plan.Step]:
+    """The requests for d, every sample counted as its cluster's centre: those that are none are not asked about."""
+    settings, spec = planning.selection, planning.spec
+    if settings.distinctiveness != "information":
+        return []
+    conditioning = Conditioning(prompts=settings.prompts)
+    if planning.candidates is not None:
+        return [plan.of_calls("other cultures", calls(planning.candidates, settings, conditioning), spec)]
+    candidates = [one for one in planning.rows["candidates"] if not one.measured]
+    asked = sum(one.rows * (1 + min(settings.compared, one.others)) for one in candidates)
+    chat = plan.tokens(conditioning.chat("", [], plan.SAMPLE["question"]))
+    return [plan.likelihoods("other cultures", asked, asked, chat, spec)]
 
 
 def _informations(

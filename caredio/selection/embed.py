@@ -1,6 +1,7 @@
-"""Texts to unit vectors (seed 001, 3.3 uses text-embedding-3; any sentence-transformers model does here).
+"""Table stage (a text that stands in many rows is embedded once): texts to unit vectors.
 
-candidates -> vectors. Each distinct text is embedded once; or the vectors come with the table.
+candidates -> vectors, or the vectors come with the table. Seed 001, 3.3 uses text-embedding-3; any
+sentence-transformers model does here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,44 @@ from datasets import Dataset
 
 from caredio import features, packages
 from caredio.errors import InputError
-from caredio.llm.embeddings import Embeddings
+from caredio.llm import plan
+from caredio.llm.embeddings import Embeddings, batches
 from caredio.llm.settings import Endpoint
 from caredio.markdown import code
 from caredio.selection import match
 from caredio.selection.embedders import ENDPOINT, GIVEN, MINILM, folder
 from caredio.selection.engine import Engine
 from caredio.selection.settings import Settings
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
 
 log = logging.getLogger("caredio")
 
-STAGE = Stage("vectors", {"candidates": "sample_id question response others panel"}, None, modules=(__name__,))
+
+def calls(planning: Planning) -> Planned:
+    """The requests for vectors of all texts, where an endpoint makes them."""
+    embedder = planning.selection.embedder
+    if planning.candidates is None:
+        candidates = planning.rows["candidates"]
+        rows = sum(one.rows for one in candidates)
+        count = 2 * rows + sum(one.rows * (one.others + one.panel) for one in candidates)
+        characters = count * plan.ANSWER + rows * (plan.QUESTION + 1)
+        return Planned(steps("vectors", embedder, [(count, characters // max(1, count))]))
+    found = texts(samples(planning.candidates))
+    asked = steps("vectors", embedder, [(len(found), sum(map(len, found)) // max(1, len(found)))])
+    made = sum(1 for _ in batches(found))
+    return Planned([replace(step, calls=made, upper_bound=made) for step in asked])
+
+
+def steps(stage: str, embedder: str, lengths: Iterable[tuple[int, int]]) -> list[plan.Step]:
+    """The requests for vectors, as `plan.vectors` counts them; none where no endpoint makes them."""
+    if not embedder.startswith(ENDPOINT):
+        return []
+    return [plan.vectors(stage, embedder.partition(":")[2], lengths)]
+
+
+STAGE = Stage(
+    "vectors", {"candidates": "sample_id question response others panel"}, None, modules=(__name__,), calls=calls
+)
 Encoder = Callable[[list[str]], np.ndarray]
 
 
@@ -195,11 +223,11 @@ def matrix(vectors: Dataset, column: str, sample_ids: list[str]) -> np.ndarray:
     """
     table = vectors.select_columns(["sample_id", column]).with_format("arrow")[:]
     places = pc.index_in(pa.array(sample_ids, pa.string()), table["sample_id"].combine_chunks())
-    taken = table[column].take(places)
-    if taken.null_count:
-        missing = sample_ids[pc.index(pc.is_null(taken), True).as_py()]
-        raise InputError(f"vectors: no {column} for {taken.null_count} samples, such as {missing}; embed them first.")
-    return _values(taken, len(sample_ids))
+    wanted = table[column].take(places)
+    if wanted.null_count:
+        missing = sample_ids[pc.index(pc.is_null(wanted), True).as_py()]
+        raise InputError(f"vectors: no {column} for {wanted.null_count} samples, such as {missing}; embed them first.")
+    return _values(wanted, len(sample_ids))
 
 
 def _values(column: pa.ChunkedArray, rows: int) -> np.ndarray:

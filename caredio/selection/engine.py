@@ -86,7 +86,7 @@ def _in_one_sentence(result: Callable[[], Any]) -> Any:
     """What the workers made.
 
     Raises:
-        InputError: one of them could not; the last line of what it said.
+        InputError: one of them could not; the last line of its message.
     """
     import ray
 
@@ -102,7 +102,7 @@ def _joined() -> Any:
     Raises:
         InputError: the cluster cannot be joined.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what runs here is nobody else's business
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to others
     import ray
     import ray.data
 

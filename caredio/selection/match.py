@@ -1,7 +1,7 @@
-"""A table of one's own made into candidates: every row meets what others said to the same question.
+"""Table stage (a join of equal questions): rows of a user's table become candidates, beside what others answered.
 
 own rows -> candidates. The others are drawn by seed: up to `compared` cultures and their answers (seed 001, Eq. 1). The
-panel is what the row's own culture said besides.
+panel is what the row's own culture answered besides.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datasets import Dataset, Features, Value
 
 from caredio import cultures, features
 from caredio.errors import InputError
+from caredio.llm.plan import Expected
 from caredio.selection import read, source
 from caredio.selection.settings import Settings
 from caredio.stages import Stage
@@ -40,11 +41,11 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
 
     Args:
         table: rows of text; equal `question_id`s are the same question asked in several cultures. Without that column
-            the same question is the same text. Columns of `features.TAKEN` are taken over where they hold text, and a
+            the same question is the same text. Columns of `features.TAKEN` are kept where they hold text, and a
             row with a `drop_reason` is dropped for it; the rest is left.
         warn: log what is merged and what is left out.
 
-    A table that is `features.CANDIDATES` already, as `synthesize` returns it, is taken as it is.
+    A table that is `features.CANDIDATES` already, as `synthesize` returns it, stays as it is.
 
     Returns:
         `features.CANDIDATES` and `drop_reason` (empty, duplicate, or the table's own). Rows of a question that no other
@@ -62,19 +63,32 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
     if not len(table):
         raise InputError("the table: no rows; nothing to work on.")
     cells = own_cells(table)
-    taken = _taken(table, warn)
+    kept = _kept(table, warn)
     given = source.text(read.of(table, "the table"), "culture").to_pylist()
     spelled = [unicodedata.normalize("NFC", name.strip()) if name and visible(name) else "" for name in given]
     cultures.check_names(spelled)
     if warn:
         cultures.warn_of_spellings(spelled)
     names = sample_ids(cells)
-    reasons = _reasons(cells, names, taken.pop("drop_reason", [None] * len(table)))
+    reasons = _reasons(cells, names, kept.pop("drop_reason", [None] * len(table)))
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    met, panels = _met(cells, names, reasons, settings)
-    made = {**taken, **cells, "sample_id": names, "others": met, "panel": panels, "drop_reason": reasons}
+    beside, panels = _beside(cells, names, reasons, settings)
+    made = {**kept, **cells, "sample_id": names, "others": beside, "panel": panels, "drop_reason": reasons}
     arrays = [pa.array(made.get(kind.name, [None] * len(table)), kind.type) for kind in columns.arrow_schema]
     return features.in_memory(pa.table(arrays, schema=columns.arrow_schema))
+
+
+def expected(candidates: Dataset) -> list[Expected]:
+    """The rows of each culture among candidates, with the most others and the most people that answer one."""
+    rows = Counter(candidates["culture"][:])
+    others, panels = dict.fromkeys(rows, 0), dict.fromkeys(rows, 0)
+    for row in candidates.select_columns(["culture", "others", "panel"]):
+        culture, compared = row["culture"], {other["culture"] for other in row["others"]}
+        others[culture] = max(others[culture], len(compared))
+        panels[culture] = max(panels[culture], len(row["panel"]))
+    return [
+        Expected(rows[culture], rows[culture], culture, others[culture], panels[culture]) for culture in sorted(rows)
+    ]
 
 
 def report(candidates: Dataset) -> dict[str, Any]:
@@ -173,7 +187,7 @@ def _reasons(cells: dict[str, list[str]], names: list[str], dropped: list[str | 
     return reasons
 
 
-def _met(
+def _beside(
     cells: dict[str, list[str]], names: list[str], reasons: list[str | None], settings: Settings
 ) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
     """The `others` and the `panel` of every row; empty where it is dropped."""
@@ -187,28 +201,29 @@ def _met(
         for several in answers.values():
             several.sort()
     rows = list(zip(reasons, names, cells["question_id"], cells["culture"], strict=True))
-    met = [others(given[asked], name, culture, settings) if not reason else [] for reason, name, asked, culture in rows]
+    beside = [
+        others(given[asked], name, culture, settings) if not reason else [] for reason, name, asked, culture in rows
+    ]
     panels = [
         panel(given[asked][culture], name, settings) if not reason else [] for reason, name, asked, culture in rows
     ]
-    return met, panels
+    return beside, panels
 
 
-def _taken(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
+def _kept(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
     """The columns of `features.TAKEN` that hold text; of drop_reason a line at most, and none where it is empty."""
-    rows, taken = read.of(table, "the table"), {}
+    rows, kept = read.of(table, "the table"), {}
     for name in features.TAKEN:
         if name in table.column_names:
             try:
-                taken[name] = source.text(rows, name).to_pylist()
+                kept[name] = source.text(rows, name).to_pylist()
             except InputError as error:
                 log.log(logging.WARNING if warn else logging.DEBUG, "%s The column is left out.", error)
-    if "drop_reason" in taken:
-        taken["drop_reason"] = [
-            " ".join(reason.split())[:_REASON] if reason and visible(reason) else None
-            for reason in taken["drop_reason"]
+    if "drop_reason" in kept:
+        kept["drop_reason"] = [
+            " ".join(reason.split())[:_REASON] if reason and visible(reason) else None for reason in kept["drop_reason"]
         ]
-    return taken
+    return kept
 
 
 def others(

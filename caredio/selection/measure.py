@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from datasets import Dataset
 
+from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.llm.rows import Call, likelihoods
+from caredio.llm.spec import Spec
 from caredio.selection import distinct, represent
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import Encoder
@@ -33,7 +35,7 @@ class ByEmbeddings:
     """r = `represent.typicality`, d = `distinct.cosine`, among answers that are given once."""
 
     def __init__(self, answers: dict[str, dict[str, str]], encode: Encoder, compared: int) -> None:
-        """`said`: culture -> name -> answer. A slot's own bears its question_id, and does not count for the slot."""
+        """`answers`: culture -> name -> answer. A row's own is named by its question_id, and left out of its r."""
         self.encode, self.compared = encode, compared
         self.place = {culture: {name: row for row, name in enumerate(own)} for culture, own in answers.items()}
         self.among = {culture: unit(encode, list(own.values())) for culture, own in answers.items()}
@@ -109,6 +111,25 @@ class ByLikelihood:
 
     def _after(self, shown: Mapping[str, Any], culture: str, other: dict[str, str]) -> Call:
         return self.conditioning.chat(culture, [shown], other["question"]), other["response"]
+
+
+def measuring(
+    candidates: Sequence[plan.Expected], responses: int, questions: int, settings: Settings, spec: Spec
+) -> plan.Step:
+    """The requests for likelihoods by which candidates to come are optimised.
+
+    Args:
+        responses, questions: how many others of each are tried for a candidate.
+    """
+    texts = chats = 0
+    for one in candidates:
+        near, rest = represent.most_references(one.rows, one.panel, settings)
+        without = represent.expected(one, settings)
+        cultures, tried = 1 + min(settings.compared, one.others), responses + questions
+        texts += without[0] + one.rows * (cultures + tried * (near + rest + cultures))
+        chats += without[1] + one.rows * ((1 + questions) * cultures + tried * (min(near, 1) + rest))
+    chat = plan.tokens(Conditioning(prompts=settings.prompts).chat("", [plan.SAMPLE], plan.SAMPLE["question"]))
+    return plan.likelihoods("likelihoods", texts, chats, chat, spec)
 
 
 def scales(cultures: Sequence[str], found: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,7 +21,12 @@ from caredio.selection.conditioning import Conditioning
 from caredio.selection.embedders import GIVEN
 from caredio.selection.settings import Settings, combined, threshold
 from caredio.settings import view
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
+
+
+def _calls(planning: Planning) -> Planned:
+    return Planned([*represent.steps(planning), *distinct.steps(planning)])
+
 
 SCORED = Stage(
     "scored",
@@ -29,6 +34,7 @@ SCORED = Stage(
     features.SCORED,
     modules=tuple(module.__name__ for module in (cluster, represent, distinct, rank)),
     prompts=("likelihood", "validation"),
+    calls=_calls,
 )
 STAGES = (match.STAGE, embed.STAGE, SCORED, rank.STAGE)
 
@@ -69,7 +75,7 @@ def select(
     model: Model | None = None,
     endpoint: Endpoint | None = None,
 ) -> Dataset:
-    """Rank the run's candidates, or the rows of a table of one's own, within each culture.
+    """Rank the run's candidates, or the rows of a user's table, within each culture.
 
     Args:
         table: rows with question_id, question, response and culture; None takes the candidates that
@@ -127,7 +133,7 @@ def candidates_and_vectors(
     on: engine.Engine,
     aside: str = "",
 ) -> tuple[Dataset, Dataset]:
-    """The run's candidates, or those of a table of one's own, and their vectors; as `select`.
+    """The run's candidates, or those of a user's table, and their vectors; as `select`.
 
     Args:
         aside: tables that would replace others of the run are written under their name after this one instead.

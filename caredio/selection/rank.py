@@ -1,4 +1,4 @@
-"""The ranked split: best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
+"""Table stage (ranking): the ranked split, best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
 
 scored -> scored with score and drop_reason; scored -> ranked.
 """
@@ -50,27 +50,27 @@ def longest(names: list[str], responses: list[str], unit: np.ndarray, settings: 
 
 
 def kcenter(names: list[str], responses: list[str], unit: np.ndarray, settings: Settings) -> list[float | None]:
-    """Farthest-first traversal (Gonzalez, 1985): each next row is the one farthest from those taken, by cosine.
+    """Farthest-first traversal (Gonzalez, 1985): each next row is the one farthest from those chosen, by cosine.
 
-    It starts with the row nearest to the mean; a row's score is its distance when it was taken.
+    It starts with the row nearest to the mean; a row's score is its distance when it was chosen.
     """
     scores: list[float | None] = [None] * len(unit)
-    to_taken = np.full(len(unit), 2.0)  # the largest cosine distance
+    to_chosen = np.full(len(unit), 2.0)  # the largest cosine distance
     row = int((unit @ unit.mean(axis=0)).argmax())
     for _ in range(min(settings.budget, len(unit))):
-        scores[row] = float(to_taken[row])
-        to_taken = np.minimum(to_taken, 1.0 - unit @ unit[row])
-        to_taken[row] = -1.0
-        row = int(to_taken.argmax())
+        scores[row] = float(to_chosen[row])
+        to_chosen = np.minimum(to_chosen, 1.0 - unit @ unit[row])
+        to_chosen[row] = -1.0
+        row = int(to_chosen.argmax())
     return scores
 
 
 def facility_location(
     names: list[str], responses: list[str], unit: np.ndarray, settings: Settings
 ) -> list[float | None]:
-    """Greedy maximum of the rows' similarity to their nearest taken row (Mirchandani and Francis, 1990).
+    """Greedy maximum of the rows' similarity to their nearest chosen row (Mirchandani and Francis, 1990).
 
-    A row's score is its gain when it was taken.
+    A row's score is its gain when it was chosen.
     """
     scores: list[float | None] = [None] * len(unit)
     for row, gain in zip(*facility.greedy(unit, settings.budget), strict=True):
@@ -95,7 +95,7 @@ ORDERS = {  # what comes first by each
 
 
 def score(scored: Dataset, vectors: Dataset, settings: Settings) -> Dataset:
-    """Add `score` and `drop_reason`; the pool a culture's ranked split is taken from.
+    """Add `score` and `drop_reason`; the pool that a culture's ranked split comes from.
 
     drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (r or d is
     unknown), over_budget. A baseline ranks all rows that another culture's can be compared with, cluster centres or

@@ -1,4 +1,4 @@
-"""A table of one's own, out of a file: its columns are read one by one, so that one nobody asks for stops nothing."""
+"""A user's table out of a file: columns are read one by one, so that one which is not needed raises no error."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LONGEST = 2**31 - 1  # characters of a csv cell: Python's own limit is 131,072
 class Table:
     """Named columns of equal length, each read when it is asked for."""
 
-    where: str  # the file or Hub dataset, for messages
+    origin: str  # the file or Hub dataset that it comes from, for messages
     names: Sequence[str]  # as they stand there, repeated ones too
     column: Callable[[str], list[Any] | Dataset]  # raises InputError where it cannot be read
     lines: Sequence[int] = ()  # the line that each row starts on, in files that have lines
 
     def row(self, number: int) -> str:
         """Where row `number` (from 0) stands, for messages."""
-        return f"{self.where}, line {self.lines[number]}" if self.lines else f"{self.where}, row {number + 1}"
+        return f"{self.origin}, line {self.lines[number]}" if self.lines else f"{self.origin}, row {number + 1}"
 
     def cells(self, name: str) -> list[Any]:
         """A column as Python objects; labels are their names.
@@ -63,7 +63,7 @@ class Table:
     def _one(self, name: str) -> list[Any] | Dataset:
         if self.names.count(name) > 1:
             many = self.names.count(name)
-            raise InputError(f"{self.where}: {many} columns are called {shown(name)}; rename all but one.")
+            raise InputError(f"{self.origin}: {many} columns are called {shown(name)}; rename all but one.")
         with _readable(self, name):
             return self.column(name)
 
@@ -75,7 +75,7 @@ def _readable(table: Table, name: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, ImportError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise InputError(f"{table.where}: column {shown(name)} cannot be read ({reason}).") from None
+        raise InputError(f"{table.origin}: column {shown(name)} cannot be read ({reason}).") from None
 
 
 def shown(name: str) -> str:
@@ -83,9 +83,9 @@ def shown(name: str) -> str:
     return name if name.isprintable() and name.strip() == name != "" else ascii(name)
 
 
-def of(rows: Dataset, where: str) -> Table:
+def of(rows: Dataset, origin: str) -> Table:
     """A dataset as a table."""
-    return Table(where, rows.column_names, lambda name: rows.select_columns([name]))
+    return Table(origin, rows.column_names, lambda name: rows.select_columns([name]))
 
 
 def table(path: Path) -> tuple[Table, str]:
@@ -110,60 +110,60 @@ def table(path: Path) -> tuple[Table, str]:
     return READERS[kind](str(path), content), hashlib.sha256(content).hexdigest()
 
 
-def _parquet(where: str, content: bytes) -> Table:
+def _parquet(origin: str, content: bytes) -> Table:
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         names = file.schema_arrow.names
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{where}: is not a Parquet file ({str(error).splitlines()[0]}).") from None
+        raise InputError(f"{origin}: is not a Parquet file ({str(error).splitlines()[0]}).") from None
     if not file.metadata.num_rows:
-        raise InputError(f"{where}: holds no rows.")
+        raise InputError(f"{origin}: holds no rows.")
 
-    return Table(where, names, lambda name: features.in_memory(file.read(columns=[name]).select([name])))
+    return Table(origin, names, lambda name: features.in_memory(file.read(columns=[name]).select([name])))
 
 
-def text(where: str, content: bytes) -> str:
+def text(origin: str, content: bytes) -> str:
     """The content of a text file, without the byte order mark that spreadsheets and editors write first.
 
     Raises:
         InputError: it is not UTF-8.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{where}: is not UTF-8 text but UTF-16; save it as UTF-8.")
+        raise InputError(f"{origin}: is not UTF-8 text but UTF-16; save it as UTF-8.")
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+        raise InputError(f"{origin}: is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
 
 
-def _csv(where: str, content: bytes) -> Table:
-    decoded = text(where, content)
+def _csv(origin: str, content: bytes) -> Table:
+    decoded = text(origin, content)
     if "\0" in decoded:
         line = decoded[: decoded.index("\0")].count("\n") + 1
-        raise InputError(f"{where}, line {line}: holds a NUL character; save the file as UTF-8 text.")
-    records = _records(where, decoded)
+        raise InputError(f"{origin}, line {line}: holds a NUL character; save the file as UTF-8 text.")
+    records = _records(origin, decoded)
     _, header = records[0] if records else (0, [])
     names = [name.strip() for name in header]
     lines, rows = [], []
     for line, cells in records[1:]:
         if len(cells) != len(names):
             raise InputError(
-                f"{where}, line {line}: not valid CSV: holds {len(cells)} fields, and the header {len(names)} names;"
+                f"{origin}, line {line}: not valid CSV: holds {len(cells)} fields, and the header {len(names)} names;"
                 " put a field that holds the delimiter, a quote or a line's end between quotes."
             )
         lines.append(line)
         rows.append(cells)
     if not rows:
-        raise InputError(f"{where}: holds no rows.")
+        raise InputError(f"{origin}: holds no rows.")
 
     def column(name: str) -> list[str]:
         place = names.index(name)
         return [cells[place] for cells in rows]
 
-    return Table(where, names, column, lines)
+    return Table(origin, names, column, lines)
 
 
-def _records(where: str, decoded: str) -> list[tuple[int, list[str]]]:
+def _records(origin: str, decoded: str) -> list[tuple[int, list[str]]]:
     """(line it starts on, cells) of every record that is no blank line, the header first."""
     limit, found, start = csv.field_size_limit(_LONGEST), [], 1  # the limit is one of the whole process
     try:
@@ -175,32 +175,32 @@ def _records(where: str, decoded: str) -> list[tuple[int, list[str]]]:
                 found.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{where}, line {start}: not valid CSV ({error}).") from None
+        raise InputError(f"{origin}, line {start}: not valid CSV ({error}).") from None
     finally:
         csv.field_size_limit(limit)
     return found
 
 
-def _json(where: str, content: bytes) -> Table:
-    decoded = text(where, content)
+def _json(origin: str, content: bytes) -> Table:
+    decoded = text(origin, content)
     try:
         rows = _parsed(decoded)
     except json.JSONDecodeError as error:
         hint = "; a file with an object on each line is called .jsonl" if error.msg == "Extra data" else ""
-        raise InputError(f"{where}, line {error.lineno}: not valid JSON ({error.msg}{hint}).") from None
+        raise InputError(f"{origin}, line {error.lineno}: not valid JSON ({error.msg}{hint}).") from None
     except RecursionError:
-        raise InputError(f"{where}: JSON nested too deep to be read.") from None
+        raise InputError(f"{origin}: JSON nested too deep to be read.") from None
     if not isinstance(rows, list):
         found = (
             f"an object of {', '.join(map(shown, list(rows)[:5]))}" if rows and isinstance(rows, dict) else repr(rows)
         )
-        raise InputError(f"{where}: expected a list of objects, found {found[:200]}; put the list alone in the file.")
-    return _objects(where, rows, [f"{where}, row {number}" for number in range(1, len(rows) + 1)], ())
+        raise InputError(f"{origin}: expected a list of objects, found {found[:200]}; put the list alone in the file.")
+    return _objects(origin, rows, [f"{origin}, row {number}" for number in range(1, len(rows) + 1)], ())
 
 
-def _jsonl(where: str, content: bytes) -> Table:
+def _jsonl(origin: str, content: bytes) -> Table:
     rows, lines = [], []
-    for number, line in enumerate(text(where, content).split("\n"), start=1):
+    for number, line in enumerate(text(origin, content).split("\n"), start=1):
         line = line.lstrip("\ufeff")  # of files put one after the other
         if not line.strip():
             continue
@@ -208,11 +208,11 @@ def _jsonl(where: str, content: bytes) -> Table:
             rows.append(_parsed(line))
         except json.JSONDecodeError as error:
             what = f"{error.msg} at column {error.colno}"
-            raise InputError(f"{where}, line {number}: not valid JSON ({what}).") from None
+            raise InputError(f"{origin}, line {number}: not valid JSON ({what}).") from None
         except RecursionError:
-            raise InputError(f"{where}, line {number}: JSON nested too deep to be read.") from None
+            raise InputError(f"{origin}, line {number}: JSON nested too deep to be read.") from None
         lines.append(number)
-    return _objects(where, rows, [f"{where}, line {number}" for number in lines], lines)
+    return _objects(origin, rows, [f"{origin}, line {number}" for number in lines], lines)
 
 
 class _Object(dict[str, Any]):
@@ -235,9 +235,9 @@ def _parsed(decoded: str) -> Any:
     return json.loads(decoded, object_pairs_hook=pairs, parse_int=integer)
 
 
-def _objects(where: str, rows: list[Any], places: list[str], lines: Sequence[int]) -> Table:
+def _objects(origin: str, rows: list[Any], places: list[str], lines: Sequence[int]) -> Table:
     if not rows:
-        raise InputError(f"{where}: holds no rows.")
+        raise InputError(f"{origin}: holds no rows.")
     for row, place in zip(rows, places, strict=True):
         if not isinstance(row, dict):
             raise InputError(f"{place}: expected an object, found {type(row).__name__}.")
@@ -248,7 +248,7 @@ def _objects(where: str, rows: list[Any], places: list[str], lines: Sequence[int
                 raise InputError(f"{place}: key {shown(name)} is used twice.")
         return [row.get(name) for row in rows]
 
-    return Table(where, list(dict.fromkeys(name for row in rows for name in row)), column, lines)
+    return Table(origin, list(dict.fromkeys(name for row in rows for name in row)), column, lines)
 
 
 READERS = {".parquet": _parquet, ".csv": _csv, ".json": _json, ".jsonl": _jsonl}

@@ -1,4 +1,4 @@
-"""Representativeness r: how central to its culture a cluster's centre is (seed 001, 3.3).
+"""Table stage (read among all of a culture): representativeness r, how central a cluster's centre is (seed 001, 3.3).
 
 clustered, vectors -> + representativeness.
 """
@@ -17,6 +17,7 @@ from datasets import Dataset, Features, List, Value
 
 from caredio import features
 from caredio.errors import InputError
+from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.llm.rows import FAILED, Call, ask, likelihoods
 from caredio.llm.spec import Messages
@@ -25,6 +26,7 @@ from caredio.selection import validation
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.settings import Settings
+from caredio.stages import Planning
 
 # concentration of typicality's kernel, the inverse of its squared bandwidth; from 20 to 60 BLEnD tells no difference
 KAPPA = 20.0
@@ -266,6 +268,54 @@ def _informed(
         lengths = np.array([len(text.encode()) for _, text in row[len(row) // 2 :]])
         scores.append(informed(after_sample, after_placebo, lengths))
     return scores
+
+
+def steps(planning: Planning) -> list[plan.Step]:
+    """The requests for r, every sample counted as its cluster's centre: those that are none are not asked about."""
+    settings, spec = planning.selection, planning.spec
+    if settings.representativeness == "in_context":
+        return [_in_context_step(planning)]
+    if settings.representativeness != "information":
+        return []
+    conditioning = Conditioning(prompts=settings.prompts)
+    if planning.candidates is not None:
+        alone = apart(planning.candidates)
+        return [plan.of_calls("information", calls(alone, CultureIndex(alone), settings, conditioning), spec)]
+    counts = [expected(one, settings) for one in planning.rows["candidates"]]
+    texts, chats = (sum(numbers) for numbers in zip(*counts, strict=True))
+    chat = plan.tokens(conditioning.chat("", [plan.SAMPLE], plan.SAMPLE["question"]))
+    return [plan.likelihoods("information", texts, chats, chat, spec)]
+
+
+def expected(candidates: plan.Expected, settings: Settings) -> tuple[int, int]:
+    """(answers, chats before them) that `information` asks about at most, of a culture's candidates to come.
+
+    The panel's answers to a question share a chat. A sample's placebo is a sample too, so that there are no more
+    chats than samples before the questions of others.
+    """
+    rows = candidates.rows
+    near, rest = most_references(rows, candidates.panel, settings)
+    pairs = min(2 * rows * rest, rows * (rows - 1))
+    return 2 * rows * near + pairs, 2 * rows * min(near, 1) + pairs
+
+
+def _in_context_step(planning: Planning) -> plan.Step:
+    """The questions with known answers, each put to the largest clusters of its culture."""
+    settings, spec, sample = planning.selection, planning.spec, plan.SAMPLE
+    if planning.candidates is not None:
+        rows = max(1, len(planning.candidates))
+        sample = {name: "." * (sum(map(len, planning.candidates[name][:])) // rows) for name in sample}
+    file = settings.validation or ""
+    items = validation.read(file, settings.prompts)
+    asked = characters = 0
+    for one in planning.rows["candidates"]:
+        known = validation.of(items, one.culture, file)
+        put = min(one.rows, settings.centers) * min(settings.validation_items, len(known))
+        asked += put
+        characters += put * sum(len(item.question) for item in known) // len(known)
+    before = Conditioning(prompts=settings.prompts).chat("", [sample] * settings.shots, "")
+    prompt = asked * plan.tokens(before, validation.SCHEMA, spec) + characters // plan.CHARACTERS
+    return plan.Step("in context", asked, prompt, asked * min(8, spec.max_tokens), upper_bound=2 * asked)
 
 
 def in_context_prompt(row: dict[str, Any], conditioning: Conditioning = Conditioning()) -> Messages:

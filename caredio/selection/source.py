@@ -1,4 +1,4 @@
-"""A table of one's own, from a file or the Hub, with its columns named as selection names them.
+"""Table stage (columns are read whole): a user's table, from a file or the Hub, with the names of selection's columns.
 
 file or Hub dataset -> question_id, question, response, culture, and of `features.TAKEN`, the vectors and drop_reason
 what it has. No other column is read. Text may stand in chat messages, as TRL's datasets have it: the last user turn is
@@ -28,7 +28,7 @@ from caredio.settings import of_stage
 
 log = logging.getLogger("caredio")
 
-# where text is looked for when no column is named
+# the columns that are looked for when none is named
 _USUAL = {
     "question": ("question", "prompt", "messages", "conversations"),
     "response": ("response", "completion", "messages", "conversations"),
@@ -176,7 +176,7 @@ def renamed(table: read.Table, settings: Settings) -> tuple[Dataset, dict[str, s
 
 
 def turn(messages: Any, role: str) -> str | None:
-    """What `role` says last, in chat messages: of the user the question, of the assistant the answer that follows it.
+    """What `role` writes last, in chat messages: of the user the question, of the assistant the answer that follows it.
 
     None where the conversation has no such turn, or stops before it.
     """
@@ -238,11 +238,11 @@ def _column(table: read.Table, what: str, settings: Settings) -> str:
     flag = "" if given else f"; name yours with --{what}-column"
     found = [read.shown(name) for name in table.names]
     there = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
-    raise InputError(f"{table.where}: no column {' or '.join(names)}; found {there}{flag}.")
+    raise InputError(f"{table.origin}: no column {' or '.join(names)}; found {there}{flag}.")
 
 
 def text(table: read.Table, name: str, role: str = "", chats: bool = False) -> pa.Array:
-    """A column as text: strings, numbers, the names of labels, or what `role` says in chat messages.
+    """A column as text: strings, numbers, the names of labels, or what `role` writes in chat messages.
 
     Args:
         role: user or assistant, where the column may hold chats; empty takes text only.
@@ -271,7 +271,7 @@ def text(table: read.Table, name: str, role: str = "", chats: bool = False) -> p
         if not roles or role in {_ROLES.get(speaker.lower()) for speaker in roles}:
             return pa.array(found, pa.string())  # there are turns, though none with text
         raise InputError(
-            f"{table.where}: no turn of the {role} in column {read.shown(name)}; roles found are"
+            f"{table.origin}: no turn of the {role} in column {read.shown(name)}; roles found are"
             f" {', '.join(map(read.shown, roles[:_SHOWN]))}."
         )
     return pa.array(found, pa.string())

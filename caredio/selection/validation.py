@@ -79,15 +79,15 @@ def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
     return found
 
 
-def _item(row: dict[str, Any], where: str, template: Prompt) -> Item:
+def _item(row: dict[str, Any], place: str, template: Prompt) -> Item:
     try:
         choices = json.loads(row["choices"])
         options = [f"{letter}. {text}" for letter, text in choices.items()]
     except (ValueError, AttributeError, TypeError):
-        raise InputError(f"{where}: choices is no JSON object of letter and text.") from None
+        raise InputError(f"{place}: choices is no JSON object of letter and text.") from None
     question = (row["prompt"] or "").split(" Without any explanation")[0].strip()  # BLEnD goes on with a format
     if not question:
-        raise InputError(f"{where}: prompt is empty.")
+        raise InputError(f"{place}: prompt is empty.")
     if row["answer_idx"] not in choices or not set(choices) <= set(SCHEMA["properties"]["answer"]["enum"]):
-        raise InputError(f"{where}: answer_idx {row['answer_idx']!r} is none of the choices {', '.join(choices)}.")
+        raise InputError(f"{place}: answer_idx {row['answer_idx']!r} is none of the choices {', '.join(choices)}.")
     return Item(template.part("user", question=question, options="\n".join(options)), row["answer_idx"])

@@ -6,22 +6,38 @@ then rewrites the question; the comparison comes first, as its chain of thought.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each question and target."""
+    (questions,) = planning.rows["questions"]
+    adapted = [replace(questions, culture=target.slug) for target in planning.targets]
+    culture, settings = planning.targets[0], planning.settings
+    answer = {"name": culture.name, "response": plan.SAMPLE["response"]}
+    answers = [answer] * (1 + len(panel.neighbours(culture, settings)))
+    row = {"universal_question": plan.SAMPLE["question"], "language": "en", "answers": answers}
+    messages = prompt(row, culture, prompts.load("adapt", settings.prompts))
+    asked = plan.tokens(messages, SCHEMA, planning.spec)
+    return Planned([plan.answers("adapted", plan.in_all(adapted), asked, planning.spec, answer=220)], adapted)
+
 
 STAGE = Stage(
     "adapted",
@@ -32,6 +48,7 @@ STAGE = Stage(
     features.ADAPTED,
     modules=(__name__,),
     prompts=("adapt",),
+    calls=calls,
 )
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -138,30 +155,31 @@ def run(
     responses = {
         (row["question_id"], row["culture"]): row["response"] for row in answers if row["condition"] == "isolated"
     }
-    rows: list[dict[str, Any]] = []
-    missing: list[dict[str, Any]] = []
-    for row in questions:
+
+    def of_targets(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for target in targets:
             speakers = [target.slug, *panel.neighbours(target, settings)]
-            answering = [slug for slug in speakers if (row["question_id"], slug) in responses]
-            record = {
-                **{name: row[name] for name in ("question_id", "topic_id", "level", "question_type")},
+            answers = {
+                slug: responses[row["question_id"], slug]
+                for slug in speakers
+                if (row["question_id"], slug) in responses
+            }
+            yield {
+                **row,
                 "language": language(target, settings),
                 "culture": target.slug,
                 "universal_question": row["question"],
-                "answers": [
-                    {"name": cultures[slug].name, "response": responses[row["question_id"], slug]} for slug in answering
-                ],
+                "answers": [{"name": cultures[slug].name, "response": text} for slug, text in answers.items()],
+                "drop_reason": None if target.slug in answers and len(answers) > 1 else "no_answer",
             }
-            (rows if target.slug in answering and len(answering) > 1 else missing).append(record)
+
     template = prompts.load("adapt", settings.prompts)
-    added = Features({"question": features.COLUMNS["question"].type, "traits": features.COLUMNS["traits"].type})
-    text = features.COLUMNS["question"].type
+    added, text = features.columns("question traits"), features.COLUMNS["question"].type
     columns = Features({name: kind for name, kind in features.ADAPTED.items() if name not in added})
-    columns["answers"] = features.List({"name": text, "response": text})
-    silent = [{**record, "question": None, "traits": None, "drop_reason": "no_answer"} for record in missing]
+    columns |= {"answers": features.List({"name": text, "response": text}), **features.columns("drop_reason")}
+    asked = fan_out(questions, of_targets, columns, "who is compared")
     adapted = ask(
-        features.table(rows, columns),
+        features.kept(asked),
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], template),
         parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
@@ -169,9 +187,12 @@ def run(
         schema=SCHEMA,
         desc="adapted",
     )
-    traits = [
-        {**row, "question": None, "traits": [out["trait"]], "drop_reason": out["reason"], "unusable": out["trait"]}
-        for row in adapted
-        for out in row["left_out"] or []
-    ]
-    return features.stack(adapted.remove_columns("left_out"), [*silent, *traits])
+    left_out = fan_out(adapted, _left_out, adapted.features, "traits left out")
+    return features.stack(adapted.remove_columns("left_out"), [*features.rejected(asked), *left_out])
+
+
+def _left_out(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A dropped row for each trait that was left out of an adapted one."""
+    for out in row["left_out"] or ():
+        trait, reason = out["trait"], out["reason"]
+        yield {**row, "question": None, "traits": [trait], "drop_reason": reason, "unusable": trait}

@@ -111,13 +111,13 @@ def describe(settings: Mapping[str, Any]) -> str:
 def against(
     column: str, text: str, language: str, prompt: str, culture: Culture | None, cultures: dict[str, Culture]
 ) -> str | None:
-    """The first check declared for `column` that speaks against a model's `text`; None when it can be used.
+    """The first check declared for `column` that a model's `text` fails; None when it can be used.
 
     Args:
         column: of `features.COLUMNS`.
         language: BCP-47 tag of the language the text should be in.
         prompt: what the model was shown, see `shown`.
-        culture: who speaks, and may be named; None where the text is nobody's, so that no culture may be.
+        culture: whose text it is, which it may name; None where it is of no culture, so that it may name none.
         cultures: all known, by slug.
     """
     declared = features.COLUMNS[column].checks
@@ -130,7 +130,7 @@ def against(
 def usable(
     column: str, text: str, language: str, prompt: str, culture: Culture | None, cultures: dict[str, Culture]
 ) -> str:
-    """`text`, when no check declared for `column` speaks `against` it.
+    """`text`, when it fails no check that is declared for `column`.
 
     Raises:
         Unusable: the reason.
@@ -148,7 +148,7 @@ def reason(
     country: str | None = None,
     among: Collection[str] = features.TEXT_CHECKS,
 ) -> str | None:
-    """The first check `among` those that need no culture that speaks against `text`; None when it can be used.
+    """The first check `among` those that need no culture that `text` fails; None when it can be used.
 
     Args:
         language: BCP-47 tag of the language it should be in.

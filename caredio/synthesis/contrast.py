@@ -1,4 +1,4 @@
-"""Each culture's answer to its question, sharpened by what others would say (seed 001, 3.2: cognitive conflict).
+"""Each culture's answer to its question, sharpened by the answers of others (seed 001, 3.2: cognitive conflict).
 
 adapted, isolated -> candidates. The target answers again, shown its neighbours' isolated answers. Four cultures that
 were not shown are what distinctiveness compares with.
@@ -7,22 +7,47 @@ were not shown are what distinctiveness compares with.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each adapted question."""
+    both = zip(planning.rows["adapted"], planning.rows["isolated"], strict=True)
+    contrasted = [replace(adapted, others=alone.others, panel=alone.panel) for adapted, alone in both]
+    return Planned([step("contrastive answers", plan.in_all(contrasted), planning)], contrasted)
+
+
+def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
+    """The requests of a stage that has questions answered in contrast."""
+    culture, settings = planning.targets[0], planning.settings
+    template = prompts.load("contrast", settings.prompts)
+    messages = prompt(expected_row(planning), culture, dict(planning.cultures), settings, template)
+    return plan.answers(stage, asked, plan.tokens(messages), planning.spec)
+
+
+def expected_row(planning: Planning) -> dict[str, Any]:
+    """A row of the first target as it is planned with: a question, a response, and what its neighbours answered."""
+    shown = panel.neighbours(planning.targets[0], planning.settings)
+    others = [{"culture": slug, "response": plan.SAMPLE["response"], "shown": True} for slug in shown]
+    return {**plan.SAMPLE, "universal_question": plan.SAMPLE["question"], "language": "en", "others": others}
+
 
 STAGE = Stage(
     "contrasted",
@@ -33,6 +58,7 @@ STAGE = Stage(
     features.CANDIDATES,
     modules=(__name__,),
     prompts=("contrast",),
+    calls=calls,
 )
 
 
@@ -115,10 +141,10 @@ def run(
     added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
 
-    def with_answers(row: dict[str, Any]) -> dict[str, Any]:
+    def with_answers(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         found = isolated[places[row["culture"], row["question_id"]]]  # by column
         answers = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
-        return {
+        yield {
             **row,
             **_beside(row, answers, cultures, settings, selection),
             "round": 0,
@@ -127,7 +153,7 @@ def run(
             "prompt_sha": template.sha,
         }
 
-    asked = features.table(map(with_answers, adapted), Features({**columns, "drop_reason": Value("string")}))
+    asked = fan_out(adapted, with_answers, Features({**columns, **features.columns("drop_reason")}), "other answers")
     candidates = ask(
         features.kept(asked),
         model,

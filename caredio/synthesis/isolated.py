@@ -7,17 +7,31 @@ compares, and what representativeness asks a culture's panel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset
 
 from caredio import features
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import panel, personas, roleplay
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each adapted question and each of those who answer it."""
+    rooms = planning.settings, planning.selection
+    isolated = []
+    for target, adapted in zip(planning.targets, planning.rows["adapted"], strict=True):
+        others = len(panel.others(target, "", planning.cultures, *rooms))
+        people = planning.settings.personas
+        isolated.append(replace(adapted.times(1 + others + people), others=others, panel=people))
+    return Planned([roleplay.step("isolated answers", plan.in_all(isolated), planning)], isolated)
+
 
 STAGE = Stage(
     "isolated",
@@ -25,6 +39,7 @@ STAGE = Stage(
     features.ISOLATED,
     modules=(__name__,),
     prompts=("roleplay",),
+    calls=calls,
 )
 
 
@@ -53,11 +68,12 @@ def run(
     """
     adapted = STAGE.table(adapted, "adapted")
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for row in adapted.select_columns(["question_id", "culture", "question", "language"]):
-            target = cultures[row["culture"]]
-            question = {**row, **roleplay.ALONE, "target": target.slug}
-            for slug, persona in speakers(target, row["question_id"], cultures, settings, selection):
-                yield {**question, "culture": slug, "persona": persona}
+    def asked(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        target = cultures[row["culture"]]
+        question = {**row, **roleplay.ALONE, "target": target.slug}
+        for slug, persona in speakers(target, row["question_id"], cultures, settings, selection):
+            yield {**question, "culture": slug, "persona": persona}
 
-    return roleplay.answer(rows(), features.ISOLATED, settings, model, cultures, "isolated answers", published=True)
+    questions = adapted.select_columns(["question_id", "culture", "question", "language"])
+    rows = fan_out(questions, asked, roleplay.unanswered(features.ISOLATED), "who answers")
+    return roleplay.answer(rows, settings, model, cultures, "isolated answers", published=True)

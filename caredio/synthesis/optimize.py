@@ -1,9 +1,10 @@
-"""Each candidate made better in turns: its response for its question, then its question for its response.
+"""Table stage (scores are read among all answers of a culture): each candidate is made better in turns.
 
-candidates -> candidates. The ICML version of seed 001 names an alternation that raises representativeness and
-distinctiveness; its details here are ours. A candidate is better when z(r) + weight z(d) is higher, z by the mean and
-spread that the culture's candidates had at the start, r among the culture's answers at the start: these
-reference statistics are fixed for the run, and no candidate's score depends on another's progress.
+candidates -> candidates: a better response for its question, then a better question for its response. The ICML version
+of seed 001 names an alternation that raises representativeness and distinctiveness; its details here are ours. A
+candidate is better when z(r) + weight z(d) is higher, z by the mean and spread that the culture's candidates had at the
+start, r among the culture's answers at the start: these reference statistics are fixed for the run, and no candidate's
+score depends on another's progress.
 
 The best of several draws scores higher by construction. So the report compares before and after by an embedder and
 with others' answers that nothing was chosen by.
@@ -14,22 +15,25 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
 from caredio import features
+from caredio.llm import plan
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.model import Model
 from caredio.llm.settings import Endpoint
 from caredio.markdown import code
 from caredio.selection import distinct, embed
 from caredio.selection.conditioning import Conditioning
-from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, scales, unit, z
+from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, measuring, scales, unit, z
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
+from caredio.synthesis import redraw
 from caredio.synthesis.redraw import Drawn, Writer
 from caredio.synthesis.settings import Settings
 
@@ -38,12 +42,57 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("caredio")
 
+
+def calls(planning: Planning) -> Planned:
+    """The requests of all rounds, and of what they choose and report by; none without rounds."""
+    settings, selection, candidates = planning.settings, planning.selection, planning.rows["contrasted"]
+    if not settings.optimize_rounds:
+        return Planned((), candidates)
+    steps = redraw.steps(planning)
+    if settings.objective == "likelihood":
+        candidates = [replace(one, measured=True) for one in candidates]
+        steps.append(measuring(candidates, *redraw.draws(settings), selection, planning.spec))
+    for stage, embedder, groups in (
+        ("vectors to choose by", selection.embedder, _chosen_by),
+        ("held-out vectors", settings.held_out or "", _held_out_by),
+    ):
+        steps += embed.steps(stage, embedder, (group for one in candidates for group in groups(one, planning)))
+    return Planned(steps, candidates)
+
+
+def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
+    """The texts that are embedded together while a culture is optimised: how many, and their length; see `optimize`."""
+    settings, compared = planning.settings, min(planning.selection.compared, one.others)
+    scored = settings.objective == "embeddings"
+    if scored:
+        yield one.rows * (1 + one.panel), plan.ANSWER
+        yield one.rows * compared, plan.ANSWER
+    for number in range(settings.optimize_rounds):
+        questions = one.rows * settings.other_questions
+        if scored:
+            yield one.rows * settings.other_responses, plan.ANSWER
+        if questions:
+            yield questions + (0 if number else one.rows + len(planning.topics)), plan.QUESTION
+        if scored:
+            yield questions * (1 + compared), plan.ANSWER
+
+
+def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
+    """As `_chosen_by`, of the report: answers given once more, those before and those after."""
+    compared = min(planning.selection.compared, one.others)
+    yield one.rows, plan.ANSWER
+    yield one.rows * (1 + compared), plan.ANSWER
+    yield one.rows * (1 + compared if planning.settings.other_questions else 1), plan.ANSWER
+
+
 STAGE = Stage(
     "optimized",
     {"contrasted": " ".join(features.CANDIDATES)},
     features.CANDIDATES,
     modules=(__name__,),
     prompts=("improve", "rewrite", "roleplay", "contrast", "likelihood"),
+    calls=calls,
+    writes_to="candidates",
 )
 
 
@@ -79,7 +128,7 @@ class Objective:
         self.start = self._samples(start, found)
 
     def samples(self, drawn: Drawn) -> list[tuple[int, Sample]]:
-        """Who would take which slot, with scores."""
+        """The samples that could replace those of slots, with scores."""
         slots, rows = [slot for slot, _ in drawn], [row for _, row in drawn]
         return list(zip(slots, self._samples(rows, self.measure(rows)), strict=True))
 
@@ -290,7 +339,7 @@ def _changes(paths: list[list[Sample]]) -> dict[str, Any]:
 
 
 def _answers(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """All that each culture said: the slots' responses by question_id, their panels' by sample_id."""
+    """All answers of each culture: the slots' responses by question_id, their panels' by sample_id."""
     answers: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         answers[row["culture"]][row["question_id"]] = row["response"]

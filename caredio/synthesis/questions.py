@@ -1,7 +1,7 @@
-"""Universal questions on each topic, by Self-Instruct (seed 001, 3.2; Wang et al., 2212.10560).
+"""Table stage (a round shows what earlier ones wrote): universal questions on each topic, by Self-Instruct.
 
-topics -> questions. Rounds are fixed: the questions a prompt shows are drawn by seed from the pool as it stood when the
-round began, so the order in which answers arrive changes nothing.
+topics -> questions (seed 001, 3.2; Wang et al., 2212.10560). Rounds are fixed: the questions a prompt shows are drawn
+by seed from the pool as it stood when the round began, so the order in which answers arrive changes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,40 @@ from rapidfuzz.distance import LCSseq
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Stage
+from caredio.stages import Planned, Planning, Stage
 from caredio.synthesis import checks
 from caredio.synthesis.settings import Settings
 
 log = logging.getLogger("caredio")
 
-STAGE = Stage("questions", {}, features.QUESTIONS, modules=(__name__,), prompts=("questions", "sensitivity"))
+
+def calls(planning: Planning) -> Planned:
+    """The requests for questions, and for whether cultures would answer those differently."""
+    settings, topics = planning.settings, len(planning.topics)
+    (asked, written), (most_asked, most_written) = expected(settings), most(settings)
+    template, judge = (prompts.load(name, settings.prompts) for name in STAGE.prompts)
+    row = {**asdict(planning.topics[0]), "question_type": "open", "count": settings.per_call}
+    row["examples"] = [plan.SAMPLE["question"]] * settings.demonstrations
+    writing = plan.tokens(prompt(row, template), schema(settings.per_call), planning.spec)
+    answer = settings.per_call * plan.QUESTION // plan.CHARACTERS
+    counts = plan.Expected(asked, most_asked).times(topics)
+    steps = [plan.answers("questions", counts, writing, planning.spec, answer)]
+    if checks.on(settings):
+        judging = plan.tokens(judge_prompt(plan.SAMPLE, judge), JUDGEMENT, planning.spec)
+        counts = plan.Expected(written, most_written).times(topics)
+        steps.append(plan.answers("sensitivity", counts, judging, planning.spec, answer=50))
+    return Planned(steps, [plan.Expected(written, settings.per_topic).times(topics)])
+
+
+STAGE = Stage(
+    "questions", {}, features.QUESTIONS, modules=(__name__,), prompts=("questions", "sensitivity"), calls=calls
+)
 TYPES = ("scenario", "value", "open")  # question_type (seed 001, 3.2), each a part of the prompt file
 QUESTION: dict[str, Any] = {"type": "string", "pattern": r"^[^\n?？؟]{10,300}[?？؟]$"}
 JUDGEMENT: dict[str, Any] = {
@@ -81,13 +104,13 @@ def schema(count: int) -> dict[str, Any]:
 def prompt(row: dict[str, Any], template: Prompt) -> Messages:
     """Row of topic, description, question_type, count, examples -> messages."""
     questions = "\n".join(f"- {prompts.quote(example)}" for example in row["examples"])
-    taken = f"\n{template.part('taken', questions=questions)}\n" if questions else ""
+    shown = f"\n{template.part('taken', questions=questions)}\n" if questions else ""
     return template.messages(
         topic=row["topic"],
         description=row["description"],
         count=row["count"],
         kind=template.part(row["question_type"]),
-        examples=taken,
+        examples=shown,
     )
 
 
@@ -122,24 +145,24 @@ class Known:
     def __init__(self, rouge_l: float) -> None:
         self.rouge_l = rouge_l
         self._letters: dict[str, str] = {}
-        self._taken: list[str] = []
+        self._coded: list[str] = []
 
-    def take(self, text: str) -> bool:
-        """Remember `text`; False when a known question is as near as `rouge_l` by ROUGE-L (Lin, 2004).
+    def add(self, text: str) -> bool:
+        """Add `text`, unless a known question is as near as `rouge_l` by ROUGE-L (Lin, 2004); returns whether it did.
 
         A word is one letter of a private alphabet here, so that rapidfuzz compares strings: F1 is what the rouge_score
         package computes, to the last bit.
         """
         tokens = re.findall(r"\w+", text.lower())
         coded = "".join(self._letters.setdefault(token, chr(len(self._letters))) for token in tokens)
-        if self._taken and coded:
-            common = process.cdist([coded], self._taken, scorer=LCSseq.similarity, dtype=np.int32)[0]
+        if self._coded and coded:
+            common = process.cdist([coded], self._coded, scorer=LCSseq.similarity, dtype=np.int32)[0]
             with np.errstate(invalid="ignore"):  # 0/0, without a common word, is not near
-                precision, recall = common / np.array([len(old) for old in self._taken]), common / len(coded)
+                precision, recall = common / np.array([len(old) for old in self._coded]), common / len(coded)
                 f1 = 2 * precision * recall / (precision + recall)
             if (f1 >= self.rouge_l).any():
                 return False
-        self._taken.append(coded)
+        self._coded.append(coded)
         return True
 
 
@@ -181,14 +204,14 @@ def run(topics: Dataset, settings: Settings, model: Model, cultures: dict[str, C
     short = {"/".join(slot): f"{len(pool[slot])} of {n}" for slot, n in wanted.items() if len(pool[slot]) < n}
     if short:
         log.warning("questions: fewer than asked for after %d rounds: %s", settings.rounds, short)
-    taken = [
+    accepted = [
         _record({**topic, "question_type": kind}, text, number=number)
         for topic in topics
         for kind in TYPES
         for number, text in enumerate(pool[topic["topic_id"], kind])
     ]
     columns = Features({**features.QUESTIONS, "drop_reason": Value("string")})
-    return features.table(taken + dropped, columns)
+    return features.table(accepted + dropped, columns)
 
 
 def _write(
@@ -217,7 +240,7 @@ def _write(
             dropped.append(_record(row, row["unusable"] or "", drop_reason=row["drop_reason"]))
         shown_text = checks.shown(prompt({**row, "examples": []}, template))  # near the examples are near-duplicates
         for text in row["written"] or []:
-            known_before = not known[row["topic_id"]].take(text)
+            known_before = not known[row["topic_id"]].add(text)
             wrong = None
             if checks.on(settings):
                 wrong = checks.against("universal_question", text, "en", shown_text, None, cultures)

@@ -14,12 +14,14 @@ from datasets import Dataset, Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
+from caredio.stages import Planning
 from caredio.synthesis import checks, contrast, isolated, languages, roleplay
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
@@ -105,6 +107,33 @@ def parse_question(
     return {"question": question}
 
 
+def draws(settings: Settings) -> tuple[int, int]:
+    """The other responses and the other questions of a candidate, of all rounds."""
+    rounds = settings.optimize_rounds
+    return rounds * settings.other_responses, rounds * settings.other_questions
+
+
+def steps(planning: Planning) -> list[plan.Step]:
+    """The requests for other answers and questions, those to answer the latter, and for answers given once more."""
+    culture, settings, spec = planning.targets[0], planning.settings, planning.spec
+    contrasted, isolated = (planning.rows[table] for table in ("contrasted", "isolated"))
+    responses, questions = draws(settings)
+    rows, cultures = plan.in_all(contrasted), dict(planning.cultures)
+    row = {**contrast.expected_row(planning), "typical": 0.0, "distinct": 0.0}
+    improve, rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
+    answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve))
+    asking = plan.tokens(question_prompt(row, culture, planning.topics[0].description, rewrite), SCHEMA, spec)
+    asked = 2 if questions else 1  # the first question, and the one that takes its place
+    again = [one.times(1 + asked * min(planning.selection.compared, one.others)) for one in contrasted]
+    return [
+        plan.answers("other answers", rows.times(responses), answering, spec),
+        plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
+        roleplay.step("isolated to them", plan.in_all(isolated).times(questions), planning),
+        contrast.step("contrastive to them", rows.times(questions), planning),
+        roleplay.step("held-out answers", plan.in_all(again), planning),
+    ]
+
+
 class Writer:
     """Draws from one model. `dropped` counts, by reason, the draws that cannot be used."""
 
@@ -187,8 +216,7 @@ class Writer:
             for row, speaker in rows
         }
         answered = roleplay.answer(
-            list(calls.values()),
-            features.ISOLATED,
+            features.table(calls.values(), roleplay.unanswered(features.ISOLATED)),
             self.settings,
             self.model,
             self.cultures,

@@ -6,22 +6,39 @@ questions -> answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset, Features
 
 from caredio import features, prompts
 from caredio.cultures import Culture
+from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.markdown import code
 from caredio.prompts import Prompt
-from caredio.stages import Stage
-from caredio.synthesis import checks, languages
+from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.synthesis import checks, languages, panel
 from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each question and each culture that answers it."""
+    (questions,) = planning.rows["questions"]
+    answers = questions.times(len(panel.answering(planning.targets, planning.cultures, planning.settings)))
+    return Planned([step("answers", answers, planning)], [answers])
+
+
+def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
+    """The requests of a stage that has questions answered in isolation."""
+    settings = planning.settings
+    template = prompts.load("roleplay", settings.prompts)
+    messages = prompt({**plan.SAMPLE, "language": "en"}, planning.targets[0], settings, template)
+    return plan.answers(stage, asked, plan.tokens(messages), planning.spec)
+
 
 STAGE = Stage(
     "answers",
@@ -29,6 +46,7 @@ STAGE = Stage(
     features.ANSWERS,
     modules=(__name__,),
     prompts=("roleplay",),
+    calls=calls,
 )
 ALONE = {"condition": "isolated", "draw": 0}
 _NUMBER = r"(\d{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)"
@@ -63,30 +81,34 @@ def parse(
     return {"response": content}
 
 
+def unanswered(columns: Features) -> Features:
+    """The columns that `answer` reads to make those of a table: without the response, with question and language."""
+    asked = {name: kind for name, kind in columns.items() if name != "response"}
+    return Features({**asked, **features.columns("question language")})
+
+
 def answer(
-    rows: Iterable[dict[str, Any]],
-    columns: Features,
+    rows: Dataset,
     settings: Settings,
     model: Model,
     cultures: dict[str, Culture],
     desc: str,
     published: bool = False,
 ) -> Dataset:
-    """Answer rows of question, language, culture and persona: `columns` and `drop_reason`.
+    """Answer rows of question, language, culture and persona: their `response` and `drop_reason`.
 
     Args:
+        rows: a table of `unanswered` columns.
         cultures: who answers, by slug.
         published: whether the answers are; then they name none of `cultures` but their own.
     """
     known, template = cultures if published else {}, prompts.load("roleplay", settings.prompts)
-    asked = {**columns, **{name: features.COLUMNS[name].type for name in ("question", "language")}}
-    response = Features({"response": asked.pop("response")})
     return ask(
-        features.table(rows, Features(asked)),
+        rows,
         model,
         prompt=lambda row: prompt(row, cultures[row["culture"]], settings, template),
         parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], settings, known),
-        columns=response,
+        columns=features.columns("response"),
         desc=desc,
     )
 
@@ -112,5 +134,10 @@ def run(questions: Dataset, settings: Settings, model: Model, cultures: dict[str
         `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture, by nobody in particular.
     """
     questions = STAGE.table(questions, "questions")
-    rows = ({**row, **ALONE, "culture": slug} for row in questions for slug in cultures)
-    return answer(rows, features.ANSWERS, settings, model, cultures, "answers")
+    rows = fan_out(
+        questions,
+        lambda row: ({**row, **ALONE, "culture": slug} for slug in cultures),
+        unanswered(features.ANSWERS),
+        "who answers",
+    )
+    return answer(rows, settings, model, cultures, "answers")

@@ -44,7 +44,7 @@ def by_rouge_score(texts: list[str]) -> list[bool]:
 
 def by_caredio(texts: list[str]) -> list[bool]:
     known = Known(THRESHOLD)
-    return [known.take(text) for text in texts]
+    return [known.add(text) for text in texts]
 
 
 def main(topics: int = 38, questions: int = 100) -> None:
