@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from caredio import features
+from caredio import features, prompts
 from caredio.settings import Settings, counted, recorded
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Stage:
         name: by which settings name it, and of its table.
         reads: table -> the columns it reads of it, with spaces between.
         writes: the columns of its table; None where they depend on the data.
-        prompts: the prompt files it uses.
+        prompts: the prompt files it uses, besides those of every stage that asks (`prompts.SHARED`).
         modules: which compute it; their constants count.
         split_by: column of cultures by which the table is written as one file each.
     """
@@ -101,7 +101,7 @@ class Stage:
             "after": list(self.reads if after is None else after),
             "config": {**recorded(self.name, rooms), **extra},
             "counts": {**counted(self.name, rooms), **extra},
-            "prompt": self.prompts if model else (),
+            "prompt": (*self.prompts, *prompts.SHARED) if model else (),
             "prompts_from": next((found for room in rooms if (found := getattr(room, "prompts", None))), None),
             "source": source,
             "code": [sys.modules[module] for module in self.modules],

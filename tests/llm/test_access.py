@@ -333,10 +333,10 @@ def test_payment_required_for_a_while_is_waited_out():
     ("body", "told"),
     [
         ("<html><head><title>404 Not Found</title></head></html>", "says: an HTML page titled '404 Not Found'. Check"),
-        ({"detail": "Not Found"}, "says: Not Found. Check --base-url: nothing answers at"),
+        ({"detail": "Not Found"}, "says: Not Found. Check base_url: nothing answers at"),
         ("404 page not found", "most addresses end in /v1"),
         ({"error": {"message": "Invalid URL (POST /v1/v1/chat/completions)"}}, "most addresses end in /v1"),
-        ({"error": {"message": "model 'm' not found, try pulling it first"}}, "Check OPENAI_API_KEY, --model and"),
+        ({"error": {"message": "model 'm' not found, try pulling it first"}}, "Check OPENAI_API_KEY, model and"),
     ],
 )
 def test_an_unknown_path_and_an_unknown_model_are_told_apart(body, told):
