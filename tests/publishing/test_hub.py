@@ -379,7 +379,7 @@ def test_a_build_publishes_what_it_ranked(hub, tmp_path):
 
 
 def test_a_release_is_described_only_where_there_is_one(tmp_path):
-    with pytest.raises(caredio.InputError, match="--push"):
+    with pytest.raises(caredio.InputError, match="push names no repository"):
         caredio.select(table(tmp_path), out=tmp_path / "run", license="mit")
     assert not (tmp_path / "run").exists()
 
