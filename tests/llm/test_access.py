@@ -164,7 +164,7 @@ def test_openais_key_goes_to_no_other_address(monkeypatch):
         assert keys_sent(Access(SPEC, server.url), server) == {"Bearer none"}
         error = failed(Access(SPEC, server.url))
         assert "OPENAI_API_KEY was not sent" in str(error)
-        assert "--api-key-variable" in str(error)
+        assert "api_key_variable" in str(error)
         server.keys.clear()
         assert keys_sent(Access(SPEC, server.url, "HOST_KEY"), server) == {"Bearer sk-host"}
         assert "Check HOST_KEY" in str(failed(Access(SPEC, server.url, "HOST_KEY")))

@@ -48,7 +48,7 @@ def test_it_ends_before_the_limit_once_nothing_is_in_flight():
     assert budget.spent[RATE].calls == len(ended) - len(stopped) == 16
     assert budget.spent[RATE].prompt_tokens + budget.spent[RATE].completion_tokens == 1600
     assert str(stopped[0]) == (
-        "16 calls used 1,600 tokens, and the next could go beyond --max-total-tokens 2500; every answer is stored, and"
+        "16 calls used 1,600 tokens, and the next could go beyond max_total_tokens 2500; every answer is stored, and"
         " the same command with a higher limit goes on from here."
     )
 
