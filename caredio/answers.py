@@ -41,8 +41,14 @@ class _Remembering(Model):
     def batch(self) -> bool:
         return False
 
-    async def complete(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> Answer:
-        answer = self.store.get(self.key(messages, schema, draw))
+    async def complete(
+        self,
+        messages: Messages,
+        schema: dict[str, Any] | None = None,
+        draw: int = 0,
+        instruction: str | None = None,
+    ) -> Answer:
+        answer = self.store.get(self.key(messages, schema, draw, instruction))
         self.asked.append((messages, answer))
         if answer is None:
             raise CallFailed("not in the store")

@@ -7,6 +7,7 @@ without it they are in memory, and only the answers of models are stored.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,8 +20,7 @@ from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.publishing.settings import Options as ReleaseOptions
 from caredio.publishing.settings import Settings as Release
-from caredio.selection.settings import Objective
-from caredio.selection.settings import Options as SelectionOptions
+from caredio.selection.settings import Calibrating, Objective, Ranking, Reading
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import check_names, documented
 from caredio.synthesis.settings import Options as SynthesisOptions
@@ -43,10 +43,10 @@ class ModelOptions(TypedDict, total=False):
     """`Spec` as named parameters."""
 
     model: str
-    provider: str
-    model_revision: str
-    temperature: float
-    top_p: float
+    provider: str | None
+    model_revision: str | None
+    temperature: float | None
+    top_p: float | None
     max_tokens: int
     json_mode: str
 
@@ -54,37 +54,37 @@ class ModelOptions(TypedDict, total=False):
 class EndpointOptions(TypedDict, total=False):
     """`Endpoint` as named parameters."""
 
-    base_url: str
-    api_key_variable: str
-    embedder_base_url: str
-    embedder_api_key_variable: str
-    embedder_requests_per_minute: int
-    embedder_tokens_per_minute: int
+    base_url: str | None
+    api_key_variable: str | None
+    embedder_base_url: str | None
+    embedder_api_key_variable: str | None
+    embedder_requests_per_minute: int | None
+    embedder_tokens_per_minute: int | None
     system_role: str
     token_limit: str
     concurrency: int
-    requests_per_minute: int
-    tokens_per_minute: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
     timeout: float
     retries: int
     batch: bool
-    max_cost: float
-    max_total_tokens: int
+    max_cost: float | None
+    max_total_tokens: int | None
 
 
 class SynthesizeOptions(SynthesisOptions, Objective, ModelOptions, EndpointOptions, total=False):
     """What `synthesize` takes besides."""
 
 
-class SelectOptions(SelectionOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class SelectOptions(Ranking, Reading, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
     """What `select` takes besides."""
 
 
-class BuildOptions(SynthesisOptions, SelectionOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class BuildOptions(SynthesisOptions, Ranking, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
     """What `build` takes besides."""
 
 
-class CalibrateOptions(SelectionOptions, EndpointOptions, total=False):
+class CalibrateOptions(Calibrating, EndpointOptions, total=False):
     """What `calibrate` takes besides."""
 
 
@@ -109,10 +109,23 @@ def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
                 yield room, one
 
 
-_SYNTHESIZING = {one.name for _, one in settings_of("synthesize")}
+_SETTINGS = {verb: {one.name for _, one in settings_of(verb)} for verb in VERBS}
 
 
-@documented(Synthesis, Selection, Spec, Endpoint, only=_SYNTHESIZING)
+def _of_settings(verb: Callable[P, T]) -> Callable[P, T]:
+    """`verb` with the settings that it takes in its signature and docstring; others are refused by their names."""
+    rooms, known = VERBS[verb.__name__][0], _SETTINGS[verb.__name__]
+    own = {one.name for one in inspect.signature(verb).parameters.values()}
+
+    @functools.wraps(verb)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        check_names(kwargs, known | own)
+        return verb(*args, **kwargs)
+
+    return documented(*rooms, only=known)(checked)
+
+
+@_of_settings
 def synthesize(
     cultures: Sequence[str] | None = None,
     topics: Sequence[str] | None = None,
@@ -147,11 +160,10 @@ def synthesize(
     given = {"seed": seed, "prompts": prompts, **settings}
     from caredio import verbs  # heavy: when a verb runs
 
-    check_names(settings, _SYNTHESIZING)
     return verbs.Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, given).result()
 
 
-@documented(Selection, Spec, Endpoint, Release)
+@_of_settings
 def select(
     data: Table | None = None,
     *,
@@ -187,7 +199,7 @@ def select(
     return verbs.Selecting(data, out, push, private, store, endpoint, given).result()
 
 
-@documented(Synthesis, Selection, Spec, Endpoint, Release)
+@_of_settings
 def build(
     cultures: Sequence[str] | None = None,
     topics: Sequence[str] | None = None,
@@ -236,7 +248,7 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     return verbs.plan(getattr(verb, "__name__", ""), dict(bound.arguments))
 
 
-@documented(Selection, Endpoint)
+@_of_settings
 def calibrate(
     data: Table | None = None,
     *,
@@ -263,13 +275,14 @@ def calibrate(
     return verbs.calibrate(data, out, endpoint, {"seed": seed, **settings})
 
 
-@documented(Evaluation)
+@_of_settings
 def evaluate(
     cultures: Sequence[str] | None = None,
     *,
     out: Path | str | None = None,
     model: str = LOCAL_MODEL,
     trained: Path | str | None = None,
+    prompts: str | None = None,
     **settings: Unpack[EvaluationOptions],
 ) -> Result:
     """Measure a model on CulturalBench: as it is, told to play the part, and trained.
@@ -281,6 +294,7 @@ def evaluate(
         out: run folder; `results/` is written there. None keeps the results in memory.
         model: base model, by name or folder.
         trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
+        prompts: folder whose `systems.txt` tells the model its part; by default that of the run, if it has one.
 
     Returns:
         A result with `results`; `str` of it is a table.
@@ -290,10 +304,10 @@ def evaluate(
     """
     from caredio import verbs  # heavy: when a verb runs
 
-    return verbs.evaluate(cultures, out, model, trained, dict(settings))
+    return verbs.evaluate(cultures, out, model, trained, {"prompts": prompts, **settings})
 
 
-@documented(Release)
+@_of_settings
 def publish(
     out: Path | str | Result,
     *,
@@ -302,6 +316,7 @@ def publish(
     push: str | None = None,
     private: bool = False,
     cultures_file: Path | str | None = None,
+    prompts: str | None = None,
     **settings: Unpack[ReleaseOptions],
 ) -> Path:
     """Release the ranked split of the run folder `out`, or a model trained on it, to a folder and to the Hub.
@@ -313,6 +328,8 @@ def publish(
         push: `owner/name` on the Hub; None writes the folder only.
         private: visibility of a repository this creates.
         cultures_file: YAML of cultures that the run was not built with, as those of a table.
+        prompts: folder whose `views.txt` is the system line of the config `all`; by default that of the run, if it has
+            one.
 
     Returns:
         The folder of the release.
@@ -322,4 +339,4 @@ def publish(
     """
     from caredio import verbs  # heavy: when a verb runs
 
-    return verbs.publish(out, to, model, push, private, cultures_file, dict(settings))
+    return verbs.publish(out, to, model, push, private, cultures_file, prompts, dict(settings))

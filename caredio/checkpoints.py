@@ -133,7 +133,7 @@ def check_adapter(adapter: str, model: str, config: Any) -> None:
             there, fits = (shapes_.get(wrong[0], "missing") for shapes_ in (held, known))
             raise InputError(
                 f"{adapter}: was made for another model than {model!r} ({wrong[0]} is {there} in the adapter and "
-                f"{fits} by the model); name the adapter's base model with --model."
+                f"{fits} by the model); name the adapter's base model as model."
             )
     _check_base(place, model, peft_config.base_model_name_or_path)
 
@@ -257,7 +257,7 @@ def _check_base(adapter: Path, model: str, named: str | None) -> None:
         trained_on = weights_sha256(Path(named))
     if trained_on and trained_on != weights_sha256(folder(model)):
         raise InputError(
-            f"{adapter}: was trained on other weights than those of {model!r} (on {named}); name its base with --model."
+            f"{adapter}: was trained on other weights than those of {model!r} (on {named}); name its base as model."
         )
 
 

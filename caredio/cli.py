@@ -116,7 +116,7 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
     file = given.pop("config", None)
     name = given.pop("command")
     if file:
-        given = {**configuration.read(file, name, _keys(parser, name)), **given}
+        given = {**configuration.read(file, name, _keys(parser, name), _optional(name)), **given}
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
         raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
     if given.pop("dry_run", False):
@@ -130,6 +130,12 @@ def _keys(parser: argparse.ArgumentParser, command: str) -> set[str]:
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     flags = {action.dest for action in commands.choices[command]._actions}
     return flags - {"help", "config", "dry_run", "quiet", "log_level"}
+
+
+def _optional(command: str) -> set[str]:
+    """The settings of a command that may be None, which the word `none` on the command line says."""
+    settings = api.settings_of(command) if command in api.VERBS else ()
+    return {one.name for room, one in settings if kinds(room)[one.name][1]}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,6 +188,7 @@ def _model_commands(commands: Any) -> None:
     _path_flag(publish, "--model", "release this folder that a recipe wrote, not the dataset")
     _push_flags(publish)
     _path_flag(publish, "--cultures-file", "YAML of cultures that the run was not built with")
+    publish.add_argument("--prompts", default=argparse.SUPPRESS, help="folder whose views.txt names the culture in all")
 
 
 def _looking_commands(commands: Any) -> None:
@@ -222,7 +229,8 @@ def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) 
         "--config",
         type=Path,
         default=argparse.SUPPRESS,
-        help="YAML of these flags, such as a run writes; flags go over it",
+        help="YAML of these flags, such as a run writes; flags go over it. none, in YAML null, is no value, of settings"
+        " that need none",
     )
     parser.add_argument("--quiet", action="store_true", help="warnings and the result alone")
     parser.add_argument("--log-level", default="info", choices=messages.LEVELS, help="(default: info)")
@@ -297,20 +305,31 @@ def _heading(verb: str, room: type, one: Field[Any]) -> str:
 
 
 def _setting_flag(group: Any, room: type, one: Field[Any]) -> None:
-    kind, choices = kinds(room)[one.name][0], one.metadata.get("choices")
+    (kind, optional), choices = kinds(room)[one.name], one.metadata.get("choices")
     flag, does = f"--{one.name.replace('_', '-')}", one.metadata["help"].replace("%", "%%")
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=does)
         return
-    default = "" if one.default in ("", None) else f" (default: {one.default})"
+    default = "" if one.default is None else f" (default: {one.default})"
+    shown = f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()
     group.add_argument(
         flag,
-        type=kind,
+        type=_or_none(kind) if optional else kind,
         default=argparse.SUPPRESS,
-        choices=choices or None,
-        metavar=None if choices else kind.__name__.upper(),
+        choices=None if optional else choices or None,  # else the settings see that it is one of them
+        metavar=shown,
         help=does + default,
     )
+
+
+def _or_none(kind: type) -> Callable[[str], Any]:
+    """Reads the text of a flag as a `kind`, and the word `none` as None."""
+
+    def read(text: str) -> Any:
+        return None if text == "none" else kind(text)
+
+    read.__name__ = kind.__name__  # which argparse names where it cannot be read
+    return read
 
 
 def _names(flag: str) -> list[str]:

@@ -15,11 +15,12 @@ _NAMES = ("cultures", "topics")
 _TEXTS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "data", "push", "model", "prompts")
 
 
-def read(file: Path, command: str, keys: set[str]) -> dict[str, Any]:
+def read(file: Path, command: str, keys: set[str], optional: set[str]) -> dict[str, Any]:
     """The arguments in a file.
 
     Args:
         keys: those that the command knows.
+        optional: of these, the settings of which null is a value; any other key without a value is as if left out.
 
     Raises:
         InputError: the file cannot be read or is no YAML, or holds a key that the command does not know; names the
@@ -38,7 +39,7 @@ def read(file: Path, command: str, keys: set[str]) -> dict[str, Any]:
     for key in ("out", "cultures_file", "topics_file", "store", "trained", "to"):
         if isinstance(values.get(key), str):
             values[key] = Path(values[key])
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not None or key in optional}
 
 
 def _wrong(key: str, value: Any) -> str:
@@ -54,7 +55,7 @@ def _wrong(key: str, value: Any) -> str:
 
 def write(out: Path, command: str, arguments: Mapping[str, Any]) -> None:
     """Write the arguments of a command into its run folder, as `<command>.yaml`."""
-    lines = {key: _plain(value) for key, value in arguments.items() if value is not None}
+    lines = {key: _plain(value) for key, value in arguments.items()}
     text = f"# caredio {command} --config {disk.name(out)}/{command}.yaml\n"
     text += yaml.safe_dump(lines, sort_keys=False, allow_unicode=True)
     with disk.replacing(out / f"{command}.yaml") as content:

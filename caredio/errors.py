@@ -6,6 +6,9 @@ CaredioError
 └── BudgetError     what the command may spend is spent
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class CaredioError(Exception):
     """Base of the errors a user can mend; `str(error)` says what is wrong, where, and what to do."""
@@ -21,3 +24,9 @@ class EndpointError(CaredioError):
 
 class BudgetError(CaredioError):
     """The next call could cost more than was allowed. Answers that arrived before are stored."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message on an unknown name: the known one that is nearest; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

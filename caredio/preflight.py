@@ -44,14 +44,14 @@ def writing(
     if not settings.optimize_rounds:
         return
     if settings.objective == "likelihood":
-        _likelihoods(spec, endpoint, "--objective likelihood", "--objective embeddings")
+        _likelihoods(spec, endpoint, "objective likelihood", "objective embeddings")
         measured = any(represent.most_references(one.rows, one.panel, selection) > (0, 0) for one in pool)
     else:
         measured = any(one.rows * (1 + one.panel) >= _FEWEST for one in pool)
     if not measured:
         raise InputError(
-            f"--optimize-rounds needs {_FEWEST} answers of a culture to compare, and {pool[0].rows} are to be written;"
-            " raise --per-topic, name more --topics, or leave the rounds out."
+            f"optimize_rounds needs {_FEWEST} answers of a culture to compare, and {pool[0].rows} are to be written;"
+            " raise per_topic, name more topics, or leave the rounds out."
         )
 
 
@@ -62,7 +62,7 @@ def served(endpoint: Endpoint, embedders: Sequence[str]) -> None:
         InputError: it serves none.
     """
     if endpoint.for_role("embedder") is not endpoint and not any(name.startswith(ENDPOINT) for name in embedders):
-        raise InputError("the embedder's endpoint serves no embedder; name the one it serves: --embedder openai:MODEL.")
+        raise InputError("the embedder's endpoint serves no embedder; name the one it serves, openai:MODEL.")
 
 
 def ranking(settings: Selection, spec: Spec, endpoint: Endpoint) -> None:
@@ -77,9 +77,9 @@ def ranking(settings: Selection, spec: Spec, endpoint: Endpoint) -> None:
     if settings.asks:
         _addressed(spec, endpoint, (settings.embedder,))
     if measure == "information":
-        _likelihoods(spec, endpoint, "--representativeness information", "--representativeness typicality")
+        _likelihoods(spec, endpoint, "representativeness information", "representativeness typicality")
     if settings.distinctiveness == "information":
-        _likelihoods(spec, endpoint, "--distinctiveness information", "--distinctiveness cosine")
+        _likelihoods(spec, endpoint, "distinctiveness information", "distinctiveness cosine")
 
 
 def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
@@ -103,7 +103,7 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
     }
     if unknown.get(measure):
         raise InputError(
-            f"--representativeness {measure} needs {_FEWEST} answers of a culture, and no culture has as many; choose"
+            f"representativeness {measure} needs {_FEWEST} answers of a culture, and no culture has as many; choose"
             " another measure, or have more questions answered."
         )
 
@@ -116,8 +116,8 @@ def _in_context(settings: Selection, pool: Sequence[Expected]) -> None:
     most = max((one.rows for one in pool), default=0)
     if settings.ranking == "score" and min(settings.budget, most) > settings.centers:
         raise InputError(
-            f"in_context measures at most {settings.centers} rows a culture (--centers), and --budget asks for"
-            f" {settings.budget} of {most}; raise --centers or lower --budget."
+            f"in_context measures at most {settings.centers} rows a culture (centers), and budget asks for"
+            f" {settings.budget} of {most}; raise centers or lower budget."
         )
 
 
@@ -158,16 +158,16 @@ def pushing(push: str, release: Path, version: str) -> None:
 
     metadata.check_repo(push)
     if not get_token():
-        raise InputError(f"--push {push} needs a token of the Hub that may write there: export HF_TOKEN.")
+        raise InputError(f"a push to {push} needs a token of the Hub that may write there: export HF_TOKEN.")
     if release.is_dir() and any(release.iterdir()) and not (release / RECORD).exists():
         raise InputError(f"{release}: is not empty and holds no {RECORD}; move it, as the release is written there.")
     hub.foresee(push, "dataset", version, release)
 
 
 def _addressed(spec: Spec, endpoint: Endpoint, embedders: Sequence[str]) -> None:
-    """See that a model uses the address; without --model, the embedded one would be asked instead."""
+    """See that a model uses the address; without a model, the embedded one would be asked instead."""
     if endpoint.base_url and is_local(spec) and not any(name.startswith(ENDPOINT) for name in embedders):
-        raise InputError(f"--base-url {endpoint.base_url} is given without --model; name the model that it serves.")
+        raise InputError(f"base_url {endpoint.base_url} is given without a model; name the model that it serves.")
 
 
 def _likelihoods(spec: Spec, endpoint: Endpoint, setting: str, instead: str) -> None:
@@ -182,7 +182,7 @@ def _likelihoods(spec: Spec, endpoint: Endpoint, setting: str, instead: str) -> 
         who = "the Batch API" if endpoint.batch else f"the endpoint of {spec.model}"
         raise InputError(
             f"{setting} needs log-probabilities of prompts, which {who} does not return (vLLM does); choose {instead}"
-            f"{' or leave out --batch' if endpoint.batch and not openai else ''}."
+            f"{' or leave out batch' if endpoint.batch and not openai else ''}."
         )
 
 

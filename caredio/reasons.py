@@ -15,31 +15,31 @@ from caredio.errors import InputError
 _MOST = 3  # pieces of advice in a message
 
 ADVICE = (  # the first pattern that a reason matches
-    (r"truncated", "answers were cut off (finish_reason length): raise --max-tokens, which thinking uses up too"),
-    (r"reasoning", "thinking did not end in an answer: raise --max-tokens or turn thinking off at the endpoint"),
+    (r"truncated", "answers were cut off (finish_reason length): raise max_tokens, which thinking uses up too"),
+    (r"reasoning", "thinking did not end in an answer: raise max_tokens or turn thinking off at the endpoint"),
     (
         r"(?i:not[_ ]json|json[_ ]does[_ ]not[_ ]fit)",
-        "the model does not keep to the JSON schema: try --json-mode prompt or another model",
+        "the model does not keep to the JSON schema: set json_mode to prompt or name another model",
     ),
     (r"content_filter", "the endpoint's filter refuses these prompts: choose other topics or another endpoint"),
-    (r"prompt_too_long", "prompts are longer than the model takes: lower --max-tokens or name another model"),
+    (r"prompt_too_long", "prompts are longer than the model takes: lower max_tokens or name another model"),
     (r"not_text", "the answers hold broken characters: name another model or endpoint"),
     (r"endpoint: ", "mend the endpoint, then run the same command again"),
     (
         r"refusal|meta-talk|leaked prompt|wrong language|toxic|personal data|sweeping statement|names another culture",
-        "the model's text fails the checks: name a more capable model, or use --checks none",
+        "the model's text fails the checks: name a more capable model, or set checks to none",
     ),
-    (r"near_duplicate", "the model repeats itself: name a more capable model, or raise --rouge-l"),
+    (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l"),
     (r"insensitive", "cultures would answer alike: choose other topics or a more capable model"),
     (r"no_other_culture", "nothing to compare with: give two cultures rows of the same question_id"),
     (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
     (r"no question|the rewritten question|no trait", "the model does not answer as asked: name a more capable one"),
     (
         r"empty",
-        "the model's answers are empty: name another model, raise --max-tokens, or turn tools and thinking off at the"
+        "the model's answers are empty: name another model, raise max_tokens, or turn tools and thinking off at the"
         " endpoint",
     ),
-    (r"redundant", "every row is like another: raise --theta"),
+    (r"redundant", "every row is like another: raise theta"),
 )
 _TABLE = "the table"  # what no model wrote
 _OF_A_TABLE = ((r"empty", "the text is empty: check the table's column"),)

@@ -100,9 +100,11 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(f"{self.path}: another process is working here; wait, or name another --out.") from None
+            raise InputError(
+                f"{self.path}: another process is working here; wait, or name another run folder."
+            ) from None
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); name another --out.") from None
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); name another run folder.") from None
         self._lock = lock
 
     def _release(self) -> None:
@@ -250,7 +252,7 @@ class Run:
             if (named and there[0] == there[1]) or source.get("sha256", 0) == before.get("sha256", 1):
                 return
         holds = "what `caredio synthesize` wrote" if table is None else f"the candidates of {table or 'a table'}"
-        raise InputError(f"{self.path}: holds {holds}, which this command would replace; name another --out.")
+        raise InputError(f"{self.path}: holds {holds}, which this command would replace; name another run folder.")
 
     def cultures(self, file: Path | str | None = None) -> dict[str, Culture]:
         """The cultures that the run was built with, by slug; of a run that has none, the shipped ones.
@@ -267,7 +269,7 @@ class Run:
             if known[slug] not in (shipped.get(slug), own[slug]):
                 raise InputError(
                     f"{file}: {slug!r} differs from what {self.path} was built with; leave it out, or build with the"
-                    " file in another --out."
+                    " file in another run folder."
                 )
         return {**known, **own}
 
@@ -331,7 +333,7 @@ class Run:
         record, fingerprint = self._made_from(columns=columns, model=model, **made_from)
         self._touched.add(name)
         if self._holds(name, fingerprint) or self._take_up(name, fingerprint):
-            self._note(record, made_from.get("prompts_from"))
+            self.use_prompts(record["prompts"], made_from.get("prompts_from"))
             entry = self.stages[name]
             log.info("%-10s %6d rows, unchanged", name, entry["rows"])
             reasons.require_left(name, entry["rows"], entry["dropped"])
@@ -369,7 +371,7 @@ class Run:
             "made_from": record,
         }
         self._save_beside()
-        self._note(record, made_from.get("prompts_from"))
+        self.use_prompts(record["prompts"], made_from.get("prompts_from"))
         self._place(name, grows)
         log.info("%-10s %6d rows%s in %.0f s", name, rows, _drops_in_words(drops), time.monotonic() - started)
         reasons.require_left(name, rows, drops)  # the rejects stand in the folder
@@ -401,7 +403,8 @@ class Run:
             code: modules that compute it, whose constants count.
         """
         asked = [prompts.load(name, prompts_from) for name in ([prompt] if isinstance(prompt, str) else prompt)]
-        spec = {**asdict(model.spec), **({"seed": model.seed} if model.seed else {})} if model else None
+        seed = {"seed": model.seed} if model and model.seed else {}
+        spec = {**asdict(model.spec), **seed} if model else None
         made_from = {
             "inputs": {stage: self.stages[stage]["sha256"] for stage in after},
             "source": source,
@@ -417,7 +420,8 @@ class Run:
             **made_from,
             "source": known_by,
             "config": fingerprints.counted(config if counts is None else counts),
-            "model": fingerprints.counted(spec),
+            "prompt": prompts.counting(asked),
+            "model": fingerprints.counted({**model.spec.as_stored(), **seed}) if model else None,
             "columns": repr(columns),
             "constants": fingerprints.constants([*code, *_answering(model)]),
             "weights": [module.weights() for module in _answering(model) if hasattr(module, "weights")],
@@ -426,9 +430,9 @@ class Run:
         own = [one.name for one in asked if not one.shipped]
         return made_from | {"prompts": [one.name for one in asked], "own_prompts": own}, fingerprint
 
-    def _note(self, record: dict[str, Any], prompts_from: str | None) -> None:
-        """Keep the texts of a stage's prompts."""
-        texts = {name: prompts.load(name, prompts_from).text for name in record["prompts"]}
+    def use_prompts(self, names: Iterable[str], folders: str | None) -> None:
+        """Record the texts of the prompts that were used, which later commands on this run take."""
+        texts = {name: prompts.load(name, folders).text for name in names}
         if texts:
             self._prompts_used |= texts
             self.used["prompts"] = {**self.used.get("prompts", {}), **texts}
@@ -556,7 +560,7 @@ def _record(file: Path) -> dict[str, Any]:
         if not set(record.get("moving", ())) <= record["stages"].keys():
             raise ValueError("moving")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{file}: is not a run's record; remove it or name another --out.") from None
+        raise InputError(f"{file}: is not a run's record; remove it or name another run folder.") from None
     return record
 
 

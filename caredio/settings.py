@@ -6,7 +6,6 @@ Each room has one flat class of them. A field names the stages that read it: `vi
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
-from caredio.errors import InputError
+from caredio.errors import InputError, did_you_mean
 
 _KINDS: dict[type, tuple[type, ...]] = {
     str: (str,),
@@ -38,6 +37,8 @@ class Setting(NamedTuple):
     choices: Sequence[str] = ()
     counts: bool | Callable[[Any], Any] = True
     everyday: bool = False
+    none_as: float | str | None = None
+    matters: Callable[[str, Any], bool] | None = None
 
 
 def setting(
@@ -48,6 +49,8 @@ def setting(
     choices: Sequence[str] = (),
     counts: bool | Callable[[Any], Any] = True,
     everyday: bool = False,
+    none_as: float | str | None = None,
+    matters: Callable[[str, Any], bool] | None = None,
 ) -> Any:
     """A field of a Settings class.
 
@@ -58,8 +61,11 @@ def setting(
         choices: the values it may have.
         counts: False where it changes no result, or a function of the value to what of it does.
         everyday: whether `--help` shows it first.
+        none_as: what older files say for None; it is taken for None, and stands for None in keys and fingerprints.
+        matters: whether it has an effect on a stage (its name) beside the other settings; else it counts as its
+            default does.
     """
-    declared = Setting(help, tuple(stages.split()), choices, counts, everyday)
+    declared = Setting(help, tuple(stages.split()), choices, counts, everyday, none_as, matters)
     return field(default=default, metadata=declared._asdict())
 
 
@@ -87,7 +93,7 @@ class Settings:
             if choices and value not in choices:
                 raise InputError(f"{one.name} is {value!r}; use {', '.join(choices)}.")
             made = str.__str__(value) if isinstance(value, str) else kind(value)  # 1 is 1.0 where a share is wanted
-            object.__setattr__(self, one.name, made)
+            object.__setattr__(self, one.name, None if optional and made == one.metadata.get("none_as") else made)
 
 
 def _finite(value: Any) -> bool:
@@ -119,15 +125,29 @@ def _views(room: type, stage: str) -> type:
     def __repr__(self: Settings) -> str:  # noqa: N807
         return f"{room.__module__}.{room.__name__} of stage {stage}"
 
-    own = {"__getattribute__": __getattribute__, "__repr__": __repr__, "__doc__": room.__doc__}
+    def __reduce__(self: Settings) -> tuple[Any, ...]:  # noqa: N807
+        return view, (stage, _with(room, self))
+
+    own = {
+        "__getattribute__": __getattribute__,
+        "__repr__": __repr__,
+        "__reduce__": __reduce__,
+        "__doc__": room.__doc__,
+    }
     return type(room.__name__, (room,), own)
 
 
 def view(stage: str, settings: S) -> S:
     """`settings` as a stage may read them: a field that does not name the stage raises AttributeError."""
-    made: S = object.__new__(_views(settings.__class__, stage))  # type: ignore[arg-type]
+    made: S = _with(_views(settings.__class__, stage), settings)  # type: ignore[arg-type]
+    return made
+
+
+def _with(room: type, settings: Settings) -> Any:
+    """A `room` with the values of `settings`, those that a view hides included."""
+    made: Any = object.__new__(room)
     for one in fields(settings):
-        object.__setattr__(made, one.name, getattr(settings, one.name))
+        object.__setattr__(made, one.name, object.__getattribute__(settings, one.name))
     return made
 
 
@@ -146,7 +166,8 @@ def counted(stage: str, rooms: Sequence[Settings]) -> dict[str, Any]:
     found = {}
     for room in rooms:
         for one in of_stage(stage, room):
-            counts, value = one.metadata.get("counts", True), getattr(room, one.name)
+            counts, matters = one.metadata.get("counts", True), one.metadata.get("matters")
+            value = getattr(room, one.name) if matters is None or matters(stage, room) else one.default
             if counts is not False:
                 found[one.name] = counts(value) if callable(counts) else value
     return found
@@ -166,8 +187,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
     known = sorted(known)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise TypeError(f"unknown setting {name}{f'; did you mean {near[0]}?' if near else ''}")
+            raise TypeError(f"unknown setting {name}{did_you_mean(name, known)}")
 
 
 def fill(rooms: Sequence[type], given: Mapping[str, Any]) -> list[Any]:
@@ -191,12 +211,12 @@ def documented(*rooms: type, only: Iterable[str] | None = None) -> Callable[[F],
     def document(function: F) -> F:
         shown = inspect.signature(function)
         own = [one for one in shown.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        taken = {one.name for one in own}
+        seen = {one.name for one in own}
         lines = []
         for one in (one for room in rooms for one in fields(room)):
-            if one.name in taken or (only is not None and one.name not in only):
+            if one.name in seen or (only is not None and one.name not in only):
                 continue
-            taken.add(one.name)
+            seen.add(one.name)
             own.append(inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default))
             choices = one.metadata.get("choices")
             among = f" [{', '.join(choices)}]" if choices else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 from datasets.fingerprint import generate_random_fingerprint
 
-from caredio import features
+from caredio import features, prompts
 from caredio.settings import Settings, counted, recorded
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Stage:
         name: by which settings name it, and of its table.
         reads: table -> the columns it reads of it, with spaces between.
         writes: the columns of its table; None where they depend on the data.
-        prompts: the prompt files it uses.
+        prompts: the prompt files it uses, besides those of every stage that asks (`prompts.SHARED`).
         modules: which compute it; their constants count.
         split_by: column of cultures by which the table is written as one file each.
         calls: how often it asks a model, and for what, before it does; None where it asks none.
@@ -142,7 +142,7 @@ class Stage:
             "after": list(self.reads if after is None else after),
             "config": {**recorded(self.name, rooms), **extra},
             "counts": {**counted(self.name, rooms), **extra},
-            "prompt": self.prompts if model else (),
+            "prompt": (*self.prompts, *prompts.SHARED) if model else (),
             "prompts_from": next((found for room in rooms if (found := getattr(room, "prompts", None))), None),
             "source": source,
             "code": [sys.modules[module] for module in self.modules],

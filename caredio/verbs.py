@@ -59,7 +59,8 @@ class Synthesizing:
         given: dict[str, Any],
     ) -> None:
         _check_paths(out=out, cultures_file=cultures_file, topics_file=topics_file, store=store)
-        _check_prompts(given, out, [name for stage in synthesizing.STAGES for name in stage.prompts])
+        used = [name for stage in synthesizing.STAGES for name in stage.prompts]
+        _check_prompts(given, out, [*prompt_files.SHARED, *used])
         self.settings, self.selection, self.spec, own_endpoint = fill([Synthesis, Selection, Spec, Endpoint], given)
         self.out, self.store, self.endpoint = out, store, _endpoint(endpoint, own_endpoint)
         self.files = {"cultures_file": cultures_file, "topics_file": topics_file, "store": store}
@@ -136,7 +137,8 @@ class Selecting:
     ) -> None:
         _check_paths(out=out, store=store)
         _check_data(data, out)
-        _check_prompts(given, out, ())
+        self.prompts = given.get("prompts")
+        _check_prompts(given, out, ["views"] if push else [])
         self.settings, self.release, self.spec, own_endpoint = fill([Selection, Release, Spec, Endpoint], given)
         self.out, self.push, self.private, self.store = out, push, private, store
         self.data = data if isinstance(data, (str, Path)) else None
@@ -148,7 +150,7 @@ class Selecting:
         preflight.ranking(self.settings, self.spec, self.endpoint)
         self.asks = self.settings.asks or self.settings.embedder.startswith(ENDPOINT)
         if self.settings.asks:
-            _load_prompts(SCORED.prompts, self.settings.prompts)
+            _load_prompts([*prompt_files.SHARED, *SCORED.prompts], self.settings.prompts)
         if self.asks:
             candidates = _candidates(out, self.rows, self.settings)
             preflight.measuring(self.settings, match.expected(candidates))
@@ -174,7 +176,8 @@ class Selecting:
     def result(self) -> Result:
         made = _made("select", self, _RANKED, create=self.rows is not None)
         if self.push and made.path:
-            publish(made.path, push=self.push, private=self.private, given=_options(self.release))
+            options = _options(self.release)
+            publish(made.path, push=self.push, private=self.private, prompts=self.prompts, given=options)
         return made
 
 
@@ -194,7 +197,7 @@ class Building:
         endpoint: Endpoint | None,
         given: dict[str, Any],
     ) -> None:
-        self.out, self.push, self.private = out, push, private
+        self.out, self.push, self.private, self.prompts = out, push, private, given.get("prompts")
         everything = [Synthesis, Selection, Spec, Endpoint, Release]
         _, self.settings, _, own_endpoint, self.release = fill(everything, given)
         _described(self.settings, self.release, table=False, push=push)
@@ -202,9 +205,10 @@ class Building:
         writing = {name: given[name] for name in given if name in names([Synthesis, Selection, Spec])}
         self.writing = Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, writing)
         self.settings = dataclasses.replace(self.settings, prompts=self.writing.settings.prompts)
+        _load_prompts(["views"] if push else [], self.settings.prompts)
         preflight.ranking(self.settings, self.writing.spec, endpoint)
         if self.settings.asks:
-            _load_prompts(SCORED.prompts, self.settings.prompts)
+            _load_prompts([*prompt_files.SHARED, *SCORED.prompts], self.settings.prompts)
         preflight.measuring(self.settings, self.writing.candidates)
 
     def plan(self) -> Plan:
@@ -229,7 +233,8 @@ class Building:
         _check_push(self.push, self.out, self.release)
         made = _made("build", self, ("candidates", *_RANKED))
         if self.push and made.path:
-            publish(made.path, push=self.push, private=self.private, given=_options(self.release))
+            options = _options(self.release)
+            publish(made.path, push=self.push, private=self.private, prompts=self.prompts, given=options)
         return made
 
 
@@ -278,6 +283,7 @@ def evaluate(
     from caredio.llm.local import model_path
 
     _check_paths(out=out, trained=trained)
+    _check_prompts(given, out, ["systems"])
     (chosen,) = fill([Evaluation], given)
     systems.installed()
     with _opened(out, create=out is None) as run:
@@ -303,6 +309,7 @@ def publish(
     push: str | None = None,
     private: bool = False,
     cultures_file: Path | str | None = None,
+    prompts: str | None = None,
     given: dict[str, Any] | None = None,
 ) -> Path:
     """As `api.publish`."""
@@ -310,9 +317,13 @@ def publish(
         raise InputError(f"out is {out!r}; give a run folder, or the result of a verb that wrote one.")
     if isinstance(out, Result):
         out = _published(out)
-    _check_paths(to=to, model=model, cultures_file=cultures_file)
+    _check_paths(to=to, model=model, cultures_file=cultures_file, prompts=prompts)
     (chosen,) = fill([Release], given or {})
     trained = Path(model) if model else None
+    if trained and prompts:
+        raise InputError("prompts are given beside model, whose release holds no text of theirs; leave them out.")
+    found = {"prompts": prompts}
+    _check_prompts(found, out, [] if trained else ["views"])
     folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
     name = push or folder.as_posix()
     with Run(out, create=False) as run:
@@ -322,7 +333,7 @@ def publish(
         else:
             for stage in ("ranked", "scored", "vectors"):
                 run.check(stage)  # before the folder of a release is made
-            release.dataset(run, folder, chosen, run.cultures(cultures_file), name)
+            release.dataset(run, folder, chosen, run.cultures(cultures_file), name, found["prompts"])
     if push:
         hub.push(folder, push, "model" if trained else "dataset", private)
     return folder
@@ -361,10 +372,16 @@ def _made(
 def _repeatable(verb: str, out: Path, arguments: dict[str, Any], rooms: Sequence[Any]) -> None:
     """Write the YAML that repeats a verb into its run folder."""
     taken = {one.name for _, one in settings_of(verb)}
-    values = {name: value for room in rooms for name, value in _options(room).items() if name in taken}
+    values = {
+        field.name: getattr(room, field.name)
+        for room in rooms
+        for field in dataclasses.fields(room)
+        if field.name in taken and (getattr(room, field.name), field.default) != (None, None)
+    }
     # relative to the file, so that a folder that is moved keeps its prompts
     pinned = {"prompts": runs.PROMPTS} if (out / runs.PROMPTS).is_dir() else {}
-    configuration.write(out, verb, {**arguments, **values, **pinned, "out": out})
+    named = {name: value for name, value in arguments.items() if value is not None}
+    configuration.write(out, verb, {**named, **values, **pinned, "out": out})
 
 
 def _endpoint(given: Endpoint | None, settings: Endpoint) -> Endpoint:
@@ -426,7 +443,7 @@ def _described(reading: Selection, releasing: Release, table: bool, push: str | 
     if not table and source.described(reading):
         raise InputError("a table's columns and splits are given, but no table; name the file or the Hub dataset.")
     if not push and releasing != Release():
-        raise InputError("a release is described, but it is published with --push owner/name only.")
+        raise InputError("a release is described, but push names no repository (owner/name) to publish it to.")
 
 
 def _published(result: Result) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from caredio.errors import InputError
+from caredio.errors import InputError, did_you_mean
 
 
 class _LineLoader(yaml.SafeLoader):
@@ -166,7 +166,8 @@ def pick(names: Sequence[str] | None, known: dict[str, Any], what: str) -> list[
         raise InputError(f"no {what} was named; known are {', '.join(known)}.")
     for position, name in enumerate(names):
         if name not in known:
-            raise InputError(f"unknown {what} {name!r}; known are {', '.join(known)}.")
+            near = did_you_mean(name, known) if isinstance(name, str) else ""
+            raise InputError(f"unknown {what} {name!r}" + (near or f"; known are {', '.join(known)}."))
         if name in names[:position]:
             raise InputError(f"{what} {name!r} is named twice.")
     return [known[name] for name in names]

@@ -3,6 +3,7 @@
 import inspect
 import json
 import sqlite3
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import caredio
 from caredio import api, cli, runs
 from caredio.errors import CaredioError, InputError
 from caredio.llm.settings import Endpoint
+from caredio.selection.settings import Settings as Selection
 
 SMALL = {"model": "scripted", "per_topic": 3, "neighbours": 2}
 RANKING = {"embedder": "openai:m", "theta": 0.9}
@@ -152,7 +154,7 @@ def test_how_many_texts_are_embedded_at_once_embeds_nothing_again(built, endpoin
 def test_candidates_of_another_origin_are_not_replaced(built, tmp_path):
     before = tables(built)
     for command in (caredio.select, caredio.calibrate):
-        with pytest.raises(InputError, match=r"run: holds what `caredio synthesize` wrote.*name another --out"):
+        with pytest.raises(InputError, match=r"run: holds what `caredio synthesize` wrote.*name another run folder"):
             command(own(tmp_path), out=built, **({} if command is caredio.calibrate else RANKING))
     assert tables(built) == before
 
@@ -161,7 +163,7 @@ def test_a_run_of_a_table_is_of_that_table(endpoint, tmp_path):
     out = tmp_path / "run"
     caredio.select(own(tmp_path), out=out, **RANKING)
     before, asked = tables(out), len(endpoint.seen)
-    refused = r"holds the candidates of own\.jsonl, which this command would replace; name another --out"
+    refused = r"holds the candidates of own\.jsonl, which this command would replace; name another run folder"
     for command in (caredio.synthesize, caredio.build):
         with pytest.raises(InputError, match=refused):
             command(*ASKED, out=out, **SMALL)
@@ -255,7 +257,9 @@ def test_another_seed_samples_other_answers(endpoint, tmp_path, monkeypatch):
 
 def test_build_takes_what_synthesize_and_select_take():
     wanted = {*inspect.signature(api.synthesize).parameters, *inspect.signature(api.select).parameters} - {"data"}
-    assert wanted <= set(inspect.signature(api.build).parameters)
+    table = {one.name for one in fields(Selection) if "table" in one.metadata["stages"]}
+    assert "question_column" in table
+    assert set(inspect.signature(api.build).parameters) == wanted - table
 
 
 def test_build_takes_an_endpoint(server, tmp_path):
@@ -298,15 +302,17 @@ def test_an_unknown_setting_of_a_build_is_told_with_the_one_that_is_near(wrong, 
 
 
 def test_an_evaluation_of_a_run_that_is_not_there_asks_about_no_culture_unasked(tmp_path):
-    with pytest.raises(InputError, match=r"typo: has no ranked split .*--cultures"):
+    with pytest.raises(InputError, match=r"typo: has no ranked split .*name some as cultures"):
         caredio.evaluate(out=tmp_path / "typo", culturalbench="sample", limit=1)
     assert not (tmp_path / "typo").exists()
 
 
 def test_a_build_is_told_of_a_table_or_a_release_that_it_has_not(endpoint, tmp_path):
-    for wrong, told in (({"version": "v2.0.0"}, "a release is described"), ({"question_column": "q"}, "but no table")):
-        with pytest.raises(InputError, match=told):
-            caredio.build(*ASKED, out=tmp_path / "none", **SMALL, **RANKING, **wrong)
+    with pytest.raises(InputError, match="a release is described, but push names no repository"):
+        caredio.build(*ASKED, out=tmp_path / "none", **SMALL, **RANKING, version="v2.0.0")
+    for of_a_table in ("question_column", "split", "lowest"):
+        with pytest.raises(TypeError, match=f"^unknown setting {of_a_table}"):
+            caredio.build(*ASKED, out=tmp_path / "none", **SMALL, **RANKING, **{of_a_table: "q"})
     assert not (tmp_path / "none").exists()
 
 

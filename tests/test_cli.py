@@ -17,6 +17,8 @@ from llm_server import LLMServer
 
 import caredio
 from caredio import api, cli, features, prompts, runs
+from caredio.answers import show
+from caredio.selection import settings as selecting
 
 SMALL = ["--cultures", "china,brazil", "--topics", "food,power", "--per-topic", "3", "--neighbours", "2"]
 OWN = [
@@ -158,7 +160,7 @@ def test_the_limits_of_a_build_are_for_all_that_it_asks(endpoint, tmp_path, caps
     limit = written + 2000  # what is written fits, one call at a time; the request for vectors has more bytes
     monkeypatch.setenv("CAREDIO_HOME", str(tmp_path / "anew"))
     said = fails(capsys, *asked, "--concurrency", "1", "--out", tmp_path / "b", "--max-total-tokens", limit)
-    assert f"used {written:,} tokens, and the next could go beyond --max-total-tokens {limit}" in said
+    assert f"used {written:,} tokens, and the next could go beyond max_total_tokens {limit}" in said
     assert [name for name in ("candidates", "vectors") if (tmp_path / "b" / name).exists()] == ["candidates"]
 
 
@@ -317,7 +319,11 @@ def test_unknown_culture_and_topic(tmp_path, capsys):
     said = fails(capsys, "build", "--cultures", "china,atlantis", "--out", tmp_path / "run")
     assert "unknown culture 'atlantis'; known are united_kingdom, china" in said
     said = fails(capsys, "build", "--cultures", "china", "--topics", "weather", "--out", tmp_path / "run")
-    assert "unknown topic 'weather'" in said
+    assert "unknown topic 'weather'; known are " in said
+    said = fails(capsys, "build", "--cultures", "mexco", "--out", tmp_path / "run")
+    assert said == "caredio: unknown culture 'mexco'; did you mean mexico?"
+    said = fails(capsys, "build", "--cultures", "china", "--topics", "fod", "--out", tmp_path / "run")
+    assert said == "caredio: unknown topic 'fod'; did you mean food?"
     assert "named twice" in fails(capsys, "build", "--cultures", "china,china", "--out", tmp_path / "run")
 
 
@@ -484,6 +490,86 @@ def test_a_configuration_that_cannot_be_used(text, match, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(text)
     assert match in fails(capsys, "select", own_table(tmp_path), "--config", "mine.yaml")
+
+
+OLDER = """\
+# caredio build --config run/build.yaml
+cultures:
+- china
+- brazil
+topics:
+- food
+- power
+per_topic: 3
+neighbours: 2
+model: scripted
+provider: openai
+model_revision: ''
+temperature: -1.0
+top_p: -1.0
+max_tokens: 512
+json_mode: json_schema
+base_url: ''
+api_key_variable: ''
+embedder_base_url: ''
+embedder_api_key_variable: ''
+embedder_requests_per_minute: 0
+embedder_tokens_per_minute: 0
+requests_per_minute: 0
+tokens_per_minute: 0
+max_cost: 0.0
+max_total_tokens: 0
+"""
+
+
+def unchanged(caplog):
+    """The stages that were read and those that were made, by the log."""
+    lines = [record.getMessage() for record in caplog.records if " rows" in record.getMessage()]
+    caplog.clear()
+    return [line.endswith("unchanged") for line in lines]
+
+
+def test_a_run_of_an_older_version_is_read_and_stays_fresh(endpoint, tmp_path, caplog):
+    out, file = tmp_path / "run", tmp_path / "older.yaml"
+    file.write_text(OLDER)
+    none = ["--temperature", "none", "--top-p", "none"]
+    with caplog.at_level("INFO", "caredio"):
+        cli.main(["build", "--model", "scripted", "--out", str(out), *none, *SMALL])
+        assert "temperature: null\ntop_p: null\n" in (out / "build.yaml").read_text()
+        assert not any("temperature" in body for body in endpoint.bodies.values())
+        record = json.loads((out / "run.json").read_text())
+        for entry in record["stages"].values():  # as they were written
+            if entry["made_from"]["model"]:
+                assert entry["made_from"]["model"]["temperature"] is None
+                entry["made_from"]["model"] |= {"temperature": -1.0, "top_p": -1.0, "model_revision": ""}
+        (out / "run.json").write_text(json.dumps(record))
+        made, calls = tables(out), len(endpoint.seen)
+        for given in (["--config", str(file)], ["--config", str(out / "build.yaml")], ["--model", "scripted", *none]):
+            unchanged(caplog)
+            cli.main(["build", "--out", str(out), *given, *SMALL])
+            assert unchanged(caplog) == [True] * 9
+    assert tables(out) == made
+    assert len(endpoint.seen) == calls
+    assert "[answer of scripted-2026-01-01]" in show(out)
+
+
+def test_none_on_the_command_line_and_null_in_a_file_are_no_value(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("theta: 0.8\nbudget:\n")
+    table = str(own_table(tmp_path))
+    for flags, theta in (([], 0.8), (["--theta", "none"], selecting.THETA[selecting.MINILM])):
+        cli.main(["select", table, "--out", "run", "--config", "mine.yaml", "--quiet", *flags])
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["scored"]["theta"] == theta
+    written = yaml.safe_load((tmp_path / "run" / "select.yaml").read_text())
+    assert "theta" not in written  # which is None by default
+    assert written["budget"] == 1000
+    said = fails(capsys, "select", table, "--out", "run", "--match-by", "sound")
+    assert said == "caredio: match_by is 'sound'; use id, text."
+    with pytest.raises(SystemExit):
+        cli.main(["select", table, "--out", "run", "--theta", "warm"])
+    assert "invalid float value: 'warm'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # a setting that needs a value
+        cli.main(["select", table, "--out", "run", "--budget", "none"])
 
 
 def test_prompts_are_listed_shown_and_copied(tmp_path, capsys):

@@ -109,10 +109,12 @@ SELECTION = (
     dict.fromkeys(["compared", "seed", *OF_A_TABLE, *COLUMNS], "candidates")
     | {"embedder": "vectors"}
     | dict.fromkeys(["theta", "linkage", "representativeness", "references"], "scored")
-    | dict.fromkeys(["validation_items", "centers", "shots"], "scored")
     | dict.fromkeys(["distinctiveness", "budget", "score", "weight", "ranking"], "scored")
     | dict.fromkeys(["embedding_batch_size", "prompts", "lowest", "highest", "step"])
+    | dict.fromkeys(["validation_items", "centers", "shots"])  # of in_context alone
 )
+# with what a setting of a selection has an effect, where it has none beside the defaults
+BESIDE = {"weight": {"score": "sum"}, "references": {"representativeness": "information"}}
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +131,7 @@ def changed(before, after):
 @pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"representativeness"}))
 def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
     before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1})
-    other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9}
+    other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9, "prompts": str(tmp_path)}
     room = Synthesis if name in kinds(Synthesis) else Selection
     after, _ = synthesized(tmp_path / "b", {name: other.get(name, value(room, name))})
     stages = list(before)
@@ -145,8 +147,11 @@ def test_a_setting_of_a_selection_counts_from_its_stage_on(name, tmp_path):
         "representativeness": {"representativeness": "typicality", "score": "sum"},
         "highest": {"highest": 0.9},
     }.get(name, {name: value(Selection, name)})
-    before, _ = selected(tmp_path / "a", {"score": "sum"} if name == "representativeness" else {})
-    after, _ = selected(tmp_path / "b", wanted)
+    beside = BESIDE.get(name, {})
+    before, _ = selected(tmp_path / "a", {"score": "sum"} if name == "representativeness" else beside)
+    after, _ = selected(tmp_path / "b", {**beside, **wanted})
+    if beside:
+        assert selected(tmp_path / "c", wanted) == selected(tmp_path / "d", {})
     first = SELECTION[name]
     stages = list(before)
     assert changed(before, after) == ([] if first is None else stages[stages.index(first) :])

@@ -70,12 +70,12 @@ def test_building_and_selecting_through_an_endpoint_loads_no_torch(server, tmp_p
         (
             ["synthesize", *SMALL],
             "the embedded model needs torch, which is not installed: pip install 'caredio[local]', or name another"
-            " model with --model.",
+            " model.",
         ),
         (
             ["select", "table.csv"],
             "embedder 'sentence-transformers/all-MiniLM-L6-v2' needs torch, which is not installed: pip install"
-            " 'caredio[local]', or name an endpoint's embedder with --embedder openai:MODEL.",
+            " 'caredio[local]', or name an endpoint's embedder, openai:MODEL.",
         ),
         (
             ["evaluate", "--cultures", "japan"],

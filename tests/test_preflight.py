@@ -44,7 +44,7 @@ def items(folder, *countries):
 @pytest.mark.parametrize("verb", ["build", "synthesize"])
 def test_an_embedder_s_endpoint_without_its_embedder(verb, asking, server, capsys):
     said = fails(capsys, verb, *asking, "--embedder-base-url", server.url)
-    assert said.endswith("the embedder's endpoint serves no embedder; name the one it serves: --embedder openai:MODEL.")
+    assert said.endswith("the embedder's endpoint serves no embedder; name the one it serves, openai:MODEL.")
     assert server.seen == []
 
 
@@ -60,12 +60,12 @@ def test_a_selection_s_embedder_s_endpoint_without_its_embedder(server):
     [
         (["--representativeness", "in_context", "--validation", "none.csv"], "none.csv: cannot be read"),
         (["--representativeness", "in_context", "--validation", str(Path(__file__).parent)], "cannot be read"),
-        (["--representativeness", "in_context"], "name a file with --validation"),
-        (["--representativeness", "information", "--batch"], "--representativeness information needs log-prob"),
-        (["--distinctiveness", "information", "--batch"], "--distinctiveness information needs log-probabilities"),
-        ([*LIKELIHOOD, "--batch"], "--objective likelihood needs log-probabilities"),
-        (["--optimize-rounds", "1", "--per-topic", "2"], "--optimize-rounds needs 3 answers of a culture"),
-        ([*LIKELIHOOD, "--per-topic", "1"], "--optimize-rounds needs 3 answers of a culture"),
+        (["--representativeness", "in_context"], "name a file as validation"),
+        (["--representativeness", "information", "--batch"], "representativeness information needs log-prob"),
+        (["--distinctiveness", "information", "--batch"], "distinctiveness information needs log-probabilities"),
+        ([*LIKELIHOOD, "--batch"], "objective likelihood needs log-probabilities"),
+        (["--optimize-rounds", "1", "--per-topic", "2"], "optimize_rounds needs 3 answers of a culture"),
+        ([*LIKELIHOOD, "--per-topic", "1"], "optimize_rounds needs 3 answers of a culture"),
         (["--representativeness", "information", "--per-topic", "2"], "information needs 3 answers of a culture"),
         (["--representativeness", "typicality", "--per-topic", "2"], "typicality needs 3 answers of a culture"),
         (["--optimize-rounds", "1", "--embedder", "given", "--theta", "0.7"], "embedder is given"),
@@ -133,7 +133,7 @@ def test_a_validation_file_without_a_culture_of_the_run(server, asking, capsys, 
 def test_a_budget_beyond_what_is_measured(server, asking, capsys, tmp_path):
     flags = ["--representativeness", "in_context", "--validation", items(tmp_path, "UK", "Mexico"), "--centers", "2"]
     said = fails(capsys, "build", *asking, *flags)
-    assert "measures at most 2 rows a culture (--centers), and --budget asks for 1000 of 3" in said
+    assert "measures at most 2 rows a culture (centers), and budget asks for 1000 of 3" in said
     assert server.seen == []
     wanted = {"per_topic": 3, "representativeness": "in_context", "validation": str(flags[3])}
     for enough in ({"centers": 2, "budget": 2}, {"centers": 3}):
@@ -150,7 +150,7 @@ def test_an_engine_that_is_not_installed(server, asking, capsys, monkeypatch):
 @pytest.mark.parametrize("verb", ["build", "synthesize"])
 def test_an_address_without_a_model(server, capsys, tmp_path, verb):
     said = fails(capsys, verb, "--base-url", server.url, "--out", tmp_path / "run", *SMALL)
-    assert said == f"caredio: --base-url {server.url} is given without --model; name the model that it serves."
+    assert said == f"caredio: base_url {server.url} is given without a model; name the model that it serves."
     assert server.seen == []
     assert not (tmp_path / "run").exists()
 
@@ -223,7 +223,7 @@ def test_a_validation_file_without_a_culture_of_the_table(server, capsys, tmp_pa
 def test_an_address_without_a_model_that_scores(server, capsys, tmp_path):
     asked = ["--base-url", server.url, "--distinctiveness", "information"]
     said = fails(capsys, "select", own(tmp_path), "--out", tmp_path / "run", *asked)
-    assert "given without --model" in said
+    assert "given without a model" in said
     assert server.seen == []
 
 

@@ -16,6 +16,8 @@ NAMES = sorted(
     if file.name.endswith(".txt")
 )
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
+    "repair": ["user"],
+    "schema": ["user"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
     "systems": ["system"],
     "validation": ["user"],
@@ -38,13 +40,13 @@ def own(tmp_path):
     return written
 
 
-def test_the_stages_prompts_are_there():
+def test_every_prompt_may_be_replaced():
     names = [
-        *("adapt", "contrast", "improve", "likelihood", "questions", "rewrite", "roleplay", "sensitivity"),
-        *("systems", "validation", "views"),
+        *("adapt", "contrast", "improve", "likelihood", "questions", "repair", "rewrite", "roleplay", "schema"),
+        *("sensitivity", "systems", "validation", "views"),
     ]
     assert names == NAMES
-    assert prompts.names() == [name for name in NAMES if name not in ("systems", "views")]  # which nobody replaces
+    assert prompts.names() == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -196,6 +198,15 @@ def test_a_file_that_cannot_be_read_is_told(own):
 def test_no_folder_is_nothing_to_check():
     prompts.check(None)
     prompts.check("")
+
+
+def test_a_shipped_text_that_never_changes_is_no_part_of_a_fingerprint(own):
+    names = ("roleplay", "repair", "schema", "systems")
+    shipped = [prompts.load(name) for name in names]
+    assert prompts.counting(shipped) == [shipped[0].sha]
+    folder = str(own("[user]\n$reason. Again.\n", "repair").parent)
+    mine = [prompts.load(name, folder) for name in names]
+    assert prompts.counting(mine) == [shipped[0].sha, mine[1].sha]
 
 
 SLOT_OF_PART = {  # parts of the shipped questions that are filled on their own: slots that they may not have

@@ -12,24 +12,24 @@ from caredio.synthesis import checks
 
 
 @pytest.mark.parametrize(
-    ("reason", "flag"),
+    ("reason", "advice"),
     [
-        ("truncated", "--max-tokens"),
-        ("reasoning", "--max-tokens"),
-        ("not JSON", "--json-mode prompt"),
-        ("JSON does not fit: n (type)", "--json-mode prompt"),
+        ("truncated", "max_tokens"),
+        ("reasoning", "max_tokens"),
+        ("not JSON", "set json_mode to prompt"),
+        ("JSON does not fit: n (type)", "set json_mode to prompt"),
         ("content_filter", "other topics"),
-        ("refusal", "--checks none"),
-        ("names another culture", "--checks none"),
-        ("near_duplicate", "--rouge-l"),
+        ("refusal", "set checks to none"),
+        ("names another culture", "set checks to none"),
+        ("near_duplicate", "rouge_l"),
         ("endpoint: status 503", "run the same command again"),
     ],
 )
-def test_each_reason_has_its_advice(reason, flag):
+def test_each_reason_has_its_advice(reason, advice):
     with pytest.raises(InputError) as error:
         reasons.require_left("candidates", 0, {reason: 12})
     assert f"candidates: no rows left (12 {reason}); nothing to work on: " in str(error.value)
-    assert flag in str(error.value)
+    assert advice in str(error.value)
 
 
 def test_empty_texts_are_the_models_fault_or_the_tables():
@@ -37,11 +37,11 @@ def test_empty_texts_are_the_models_fault_or_the_tables():
         reasons.require_left("candidates", 0, {"empty": 12})
     assert str(error.value) == (
         "candidates: no rows left (12 empty); nothing to work on: the model's answers are empty: name another model,"
-        " raise --max-tokens, or turn tools and thinking off at the endpoint."
+        " raise max_tokens, or turn tools and thinking off at the endpoint."
     )
     told = str(reasons.nothing_left("the table", {"empty": 12, "near_duplicate": 20}))
-    assert told.endswith("or raise --rouge-l; the text is empty: check the table's column.")
-    assert "--max-tokens" not in told
+    assert told.endswith("or raise rouge_l; the text is empty: check the table's column.")
+    assert "max_tokens" not in told
 
 
 def test_every_reason_that_the_package_gives_has_advice():
@@ -56,8 +56,8 @@ def test_every_reason_that_the_package_gives_has_advice():
 
 def test_the_most_frequent_reason_comes_first_and_equal_advice_once():
     told = reasons.advice({"not JSON": 2, "truncated": 5, "JSON does not fit: n (type)": 1, "toxic": 1, "empty": 1})
-    assert told.count("--json-mode") == 1
-    assert told.index("--max-tokens") < told.index("--json-mode")
+    assert told.count("json_mode") == 1
+    assert told.index("max_tokens") < told.index("json_mode")
     assert told.count("; ") == 2
 
 

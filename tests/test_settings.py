@@ -2,6 +2,7 @@
 
 import enum
 import inspect
+import pickle
 import re
 import typing
 from dataclasses import FrozenInstanceError, dataclass, fields
@@ -34,6 +35,7 @@ class Room(settings.Settings):
     cook: str | None = setting(None, "who does it", "fry", counts=lambda cook: (cook or "").lower())
     minutes: float | None = setting(None, "how long; default: until it is done", "fry")
     guests: int | None = setting(None, "how many come")
+    heat: float | None = setting(1.5, "how hot", none_as=-1.0)
 
     @property
     def salty(self):
@@ -105,6 +107,9 @@ def test_a_value_of_another_kind_is_one_sentence_with_the_setting_s_name(name, v
         ("litres", np.int64(7), 7),
         ("guests", 0, 0),
         ("guests", None, None),
+        ("heat", -1, None),  # what older files say for None
+        ("heat", None, None),
+        ("heat", 0, 0.0),
         ("lid", True, True),
         ("oil", np.str_("palm"), "palm"),
         ("cook", "", ""),
@@ -135,6 +140,7 @@ def test_kinds_are_the_types_and_whether_there_may_be_none():
         "cook": (str, True),
         "minutes": (float, True),
         "guests": (int, True),
+        "heat": (float, True),
     }
 
 
@@ -178,6 +184,26 @@ def test_what_a_stage_reads_is_recorded_and_what_changes_its_result_counted():
     assert settings.recorded("bake", rooms) == settings.counted("bake", rooms) == {}
 
 
+def test_a_setting_without_an_effect_beside_the_others_counts_as_its_default():
+    unread = {"references": 3, "weight": 2.0, "shots": 5, "centers": 9, "validation_items": 7}
+    asked = {"representativeness": "in_context", "validation": "v.csv"}
+    for chosen, read in (
+        ({}, set()),
+        ({"score": "sum"}, {"weight"}),
+        ({"representativeness": "information"}, {"weight", "references"}),
+        (asked, {"shots", "centers", "validation_items"}),
+        ({**asked, "distinctiveness": "information"}, {"weight", "shots", "centers", "validation_items"}),
+    ):
+        one, two = (settings.counted("scored", [selecting.Settings(**chosen, **values)]) for values in ({}, unread))
+        assert {name for name in one if one[name] != two[name]} == read
+        assert {"weight", "references"} == {
+            name
+            for name, value in settings.counted("optimized", [selecting.Settings(**chosen, **unread)]).items()
+            if name in unread and value == unread[name]
+        }
+        assert settings.recorded("scored", [selecting.Settings(**chosen, **unread)]).items() >= unread.items()
+
+
 def test_the_fields_of_a_stage_are_those_that_name_it():
     assert [one.name for one in settings.of_stage("boil", Room)] == ["litres", "salt", "lid"]
     assert [one.name for one in settings.of_stage("fry", Next())] == ["salt", "pans"]
@@ -191,7 +217,7 @@ def test_values_fill_each_room_that_has_the_name():
     assert (room, other) == (Room(salt=1.0), Next(salt=1.0, pans=2))
     assert spec.model == "m"
     assert settings.fill([Room], {}) == [Room()]
-    assert settings.names([Room, Next]) == {"litres", "salt", "lid", "oil", "cook", "minutes", "guests", "pans"}
+    assert settings.names([Room, Next]) == {"litres", "salt", "lid", "oil", "cook", "minutes", "guests", "heat", "pans"}
 
 
 @pytest.mark.parametrize(
@@ -235,9 +261,14 @@ def test_a_documented_function_shows_its_settings():
 
 # the package's own
 
+
+class SelectionOptions(selecting.Ranking, selecting.Reading, selecting.Calibrating, total=False):
+    """All of selection's settings as named parameters, of which each verb takes some."""
+
+
 ROOMS = {
     "synthesis": (synthesizing.Settings, synthesizing.Options),
-    "selection": (selecting.Settings, selecting.Options),
+    "selection": (selecting.Settings, SelectionOptions),
     "evaluation": (evaluation.Settings, evaluation.Options),
     "publishing": (publishing.Settings, publishing.Options),
     "model": (Spec, api.ModelOptions),
@@ -291,6 +322,7 @@ def test_a_verb_s_signature_shows_its_options_with_the_defaults_of_the_rooms(ver
     defaults = {one.name: one.default for declared, _ in ROOMS.values() for one in fields(declared)}
     taken = set(typing.get_type_hints(options))
     assert taken <= set(shown)
+    assert taken | OF_VERBS >= {one.name for _, one in api.settings_of(verb.__name__)} >= taken
     assert {name: shown[name].default for name in taken} == {name: defaults[name] for name in taken}
     assert set(shown) & set(defaults) <= taken | OF_VERBS | {"model"}  # of evaluate and publish model is another thing
 
@@ -354,3 +386,11 @@ def test_a_choice_of_an_enumeration_is_its_text():
 
 def test_a_view_can_be_shown():
     assert "of stage scored" in repr(settings.view("scored", selecting.Settings()))
+
+
+def test_a_view_can_be_pickled():
+    one = settings.view("scored", selecting.Settings(budget=7))
+    two = pickle.loads(pickle.dumps(one))
+    assert (two.budget, type(two)) == (7, type(one))
+    with pytest.raises(AttributeError, match="stage scored reads the setting split"):
+        _ = two.split

@@ -31,12 +31,12 @@ def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | Non
     if chosen is not None:
         return list(chosen), []
     if "ranked" not in run.stages:
-        raise InputError(f"{run.path}: has no ranked split whose cultures could be asked about; name some: --cultures.")
+        raise InputError(f"{run.path}: has no ranked split whose cultures could be asked about; name some as cultures.")
     ranked = sorted(set(run.table("ranked")["culture"]))
     asked = [slug for slug in ranked if slug in known]
     others = ", ".join(slug for slug in ranked if slug not in known)
     if not asked:
-        raise InputError(f"{run.path}: CulturalBench is not asked about {others}; name others with --cultures.")
+        raise InputError(f"{run.path}: CulturalBench is not asked about {others}; name others as cultures.")
     return asked, [f"left out: {others}: CulturalBench knows no culture of that name."] if others else []
 
 
@@ -82,6 +82,12 @@ def _with(run: Run, past: list[dict[str, Any]], asked: Evaluation, part: Sequenc
 
     identity = json.dumps(sorted(held, key=str))
     table = run.stage(
-        TABLE, compute, columns=features.RESULTS, source=hashlib.sha256(identity.encode()).hexdigest(), grows=True
+        TABLE,
+        compute,
+        columns=features.RESULTS,
+        source=hashlib.sha256(identity.encode()).hexdigest(),
+        prompt="systems",
+        prompts_from=asked.prompts,
+        grows=True,
     )
     return [dict(row) for row in table]

@@ -86,8 +86,8 @@ class Evaluation:
         answered = {culture.slug: baselines.of(culture, self._file, settings.limit or 0) for culture in chosen}
         self._benchmark = contents.of_file(self._file)
         self._loader = Loader(settings.device or "")
-        self._given, self._chosen = given, settings
-        self._subjects, left_out = systems.subjects(given, chosen)
+        self._given, self._chosen, self.prompts = given, settings, settings.prompts
+        self._subjects, left_out = systems.subjects(given, chosen, settings.prompts)
         self.notes = [*notes, *left_out]
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash
         self.identities = self._identified({slug: n for slug, (n, _) in answered.items()})
@@ -140,11 +140,13 @@ class Evaluation:
 
     def record(self) -> dict[str, Any]:
         """How the rows are made: chat template, questions, settings, systems, packages, and who was left out."""
+        role_play = prompts.load("systems", self._chosen.prompts)
         return {
             "apply_chat_template": True,
             "culturalbench": {"file": self._file.name, "sha256": self._benchmark},
-            "config": asdict(self._chosen),
-            "role_play": prompts.load("systems").parts["system"],
+            "config": {name: value for name, value in asdict(self._chosen).items() if name != "prompts"},
+            "role_play": role_play.parts["system"],
+            "own_prompts": [] if role_play.shipped else [role_play.name],
             "systems": [asdict(system) for system in self._given],
             "left_out": self.notes,
             "settings": self._settings,
@@ -217,7 +219,9 @@ def format_table(table: Dataset) -> str:
         lines.append("")
     lines.append("Per cent right with 95 % Wilson interval over n questions; chat template applied.")
     lines += [f"{name}: {meaning}." for name, meaning in baselines.MEANINGS.items() if name in names]
-    return "\n".join(line.rstrip() for line in [*lines, *record(table).get("left_out", [])])
+    made = record(table)
+    lines += [f"role-play: {name}.txt is not the shipped prompt." for name in made.get("own_prompts", ())]
+    return "\n".join(line.rstrip() for line in [*lines, *made.get("left_out", [])])
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:

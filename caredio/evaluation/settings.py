@@ -22,6 +22,9 @@ class Settings(settings.Settings):
     )
     batch_size: int = setting(8, "prompts the model reads at once", "results")
     device: str | None = setting(None, "cpu, cuda, ...; default: cuda where there is one", "results")
+    prompts: str | None = setting(
+        None, "folder whose systems.txt tells the model its part (`caredio prompts`)", "results", counts=False
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,7 +35,7 @@ class Settings(settings.Settings):
 
 
 class Options(TypedDict, total=False):
-    """`Settings` as named parameters."""
+    """`Settings` as named parameters; `prompts` is a parameter of the verb."""
 
     culturalbench: str | None
     limit: int | None

@@ -13,6 +13,7 @@ from caredio import checkpoints, packages, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import baselines, tasks_path
+from caredio.prompts import Prompt
 
 BENCHMARKS = ("culturalbench_easy", "culturalbench_hard")
 _PROMPT = {"role": "user", "content": "?"}
@@ -98,10 +99,15 @@ def trained(folder: Path, base: str, cultures: Sequence[str]) -> System:
     return System("trained", models, adapters)
 
 
-def subjects(systems: Sequence[System], cultures: Sequence[Culture]) -> tuple[list[Subject], list[str]]:
+def subjects(
+    systems: Sequence[System], cultures: Sequence[Culture], prompt_folders: str | None = None
+) -> tuple[list[Subject], list[str]]:
     """Who can be asked about what, and a sentence on each system that is left out, wholly or for some cultures.
 
     Configurations, tokenizers, chat templates and the headers of weights are read here, no weights.
+
+    Args:
+        prompt_folders: whose `systems.txt` tells a model its part.
 
     Raises:
         InputError: there is no system, a name is used twice, a model, tokenizer or adapter cannot be used, or nobody
@@ -115,11 +121,11 @@ def subjects(systems: Sequence[System], cultures: Sequence[Culture]) -> tuple[li
     found: list[Subject] = []
     reasons: dict[str, None] = {}
     notes: list[str] = []
-    checks = _Checks()
+    checks, role_play = _Checks(), prompts.load("systems", prompt_folders)
     for system in systems:
         lacking: dict[str, list[str]] = {}
         for culture in cultures:
-            subject = _subject(system, culture)
+            subject = _subject(system, culture, role_play)
             if reason := checks.reason(subject) if subject else "no model for the culture was given":
                 lacking.setdefault(reason, []).append(culture.slug)
             elif subject:
@@ -133,7 +139,7 @@ def subjects(systems: Sequence[System], cultures: Sequence[Culture]) -> tuple[li
     return found, notes
 
 
-def _subject(system: System, culture: Culture) -> Subject | None:
+def _subject(system: System, culture: Culture, role_play: Prompt) -> Subject | None:
     """The system on a culture; None where it has nothing for it."""
     one_each = not isinstance(system.model, str)
     model = system.model.get(culture.slug) if isinstance(system.model, Mapping) else system.model
@@ -141,7 +147,7 @@ def _subject(system: System, culture: Culture) -> Subject | None:
     if model is None or (system.adapter is not None and adapter is None and not one_each):
         return None
     tokenizer = adapter if adapter and checkpoints.has_tokenizer(Path(adapter)) else model
-    instruction = prompts.load("systems").part("system", adjective=culture.adjective) if system.role_play else None
+    instruction = role_play.part("system", adjective=culture.adjective) if system.role_play else None
     return Subject(system.name, culture, model, adapter, tokenizer, instruction)
 
 

@@ -1,4 +1,4 @@
-"""The way to OpenAI, Azure or an endpoint of one's own: address, key, connections, and what its errors mean."""
+"""Connections to OpenAI, Azure or another endpoint: address, key, client, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from caredio.errors import EndpointError, InputError
+from caredio.errors import EndpointError
 from caredio.llm import faults
 from caredio.llm.faults import CallFailed
 from caredio.llm.limits import retry_after
-from caredio.llm.settings import METHOD, check_address
+from caredio.llm.settings import METHOD, check_address, check_variable
 from caredio.llm.spec import Spec
 
 if TYPE_CHECKING:
@@ -39,28 +39,29 @@ class Access:
     def __init__(
         self,
         spec: Spec,
-        base_url: str,
-        api_key_variable: str = "",
-        flag: str = "--model",
-        address_flag: str = "--base-url",
+        base_url: str | None,
+        api_key_variable: str | None = None,
+        model_setting: str = "model",
+        address_setting: str = "base_url",
     ) -> None:
         """Read the environment; nothing is sent.
 
         Args:
             api_key_variable: environment variable that holds the endpoint's key, instead of OpenAI's or Azure's.
-            flag, address_flag: what the user names the model and its address by.
+            model_setting, address_setting: the settings that name the model and its address.
 
         Raises:
             EndpointError: no key, or one that no request can hold, and no address of one's own.
             InputError: the address is none, or the variable's name.
         """
-        if api_key_variable and not re.fullmatch(r"[A-Za-z_]\w*", api_key_variable, re.ASCII):
-            raise InputError("api_key_variable takes the name of an environment variable, not the key itself.")
-        self._model, self._flag, self._address_flag = spec.model, flag, address_flag
-        self._key_flag, self.azure = address_flag.replace("base-url", "api-key-variable"), spec.provider == "azure"
+        if api_key_variable:
+            check_variable(api_key_variable)
+        self._model, self._model_setting, self._address_setting = spec.model, model_setting, address_setting
+        self._key_setting = address_setting.replace("base_url", "api_key_variable")
+        self.azure = spec.provider == "azure"
         names = _AZURE if self.azure else _OPENAI
         in_environment = os.environ.get(names[0], "").strip()
-        self.base_url = check_address(base_url) or check_address(in_environment, f"${names[0]}") or None
+        self.base_url = check_address(base_url or "") or check_address(in_environment, f"${names[0]}") or None
         self._key_name = api_key_variable or names[1]
         host = urlsplit(self.base_url).hostname if self.base_url else "api.openai.com"
         self.host = host or ""
@@ -77,11 +78,11 @@ class Access:
         if self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} is not sent to {self.host}, which is not Azure's: name the variable that holds its"
-                f" key with {self._key_flag}."
+                f" key with {self._key_setting}."
             )
         return (
             f"{self._key_name} is not set, and {model} needs it: export the key, or name an endpoint of your own with"
-            f" {self._address_flag}."
+            f" {self._address_setting}."
         )
 
     def open(self, connections: int, retries: int = 0, timeout: float | None = None) -> openai.AsyncOpenAI:
@@ -140,9 +141,8 @@ class Access:
     def _refusal(self, failure: CallFailed) -> str:
         words = f" and says: {self.clean(failure.server_message)}" if failure.server_message else ""
         if failure.cause:
-            return (
-                f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}. Check {self._address_flag}."
-            )
+            what = f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}"
+            return f"{what}. Check {self._address_setting}."
         return (
             f"{self.host} refused the call for model {self._model!r} (status {failure.status}){words.rstrip('.')}."
             f" {self._advice(failure)}"
@@ -152,14 +152,14 @@ class Access:
         if failure.status in (401, 403) and self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} was not sent, as it may be another host's: name the variable that holds the key of"
-                f" {self.host} with {self._key_flag}."
+                f" {self.host} with {self._key_setting}."
             )
         if failure.status in (404, 405) and not re.search(r"model|deployment", failure.server_message, re.IGNORECASE):
-            where = f"nothing answers at {self.base_url}{METHOD}"
-            return f"Check {self._address_flag}: {where}, and most addresses end in /v1."
+            missing = f"nothing answers at {self.base_url}{METHOD}"
+            return f"Check {self._address_setting}: {missing}, and most addresses end in /v1."
         if failure.status in (400, 422):
-            return f"Check {self._flag} and --max-tokens."
-        return f"Check {self._key_name}, {self._flag} and {self._address_flag}."
+            return f"Check {self._model_setting} and max_tokens."
+        return f"Check {self._key_name}, {self._model_setting} and {self._address_setting}."
 
     def clean(self, message: object, longest: int = 300) -> str:
         """A server's message in one line, short, printable, and without the key."""

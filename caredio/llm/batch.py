@@ -248,7 +248,7 @@ class Batch(Backend):
         alone = all(other.status == "failed" for other in jobs.values())
         if not any(error.code == "token_limit_exceeded" for error in errors) or (alone and len(keys) == 1):
             why = self.access.clean(errors[0].message) if errors else "no reason"
-            raise EndpointError(f"{self.access.host} refused the batch: {why}. Mend that, or leave out --batch.")
+            raise EndpointError(f"{self.access.host} refused the batch: {why}. Mend that, or leave out batch.")
         if alone:
             self._largest = -(-len(keys) // 2)
             log.info("batch      %s takes less at once: %d calls a batch", self.access.host, self._largest)
@@ -273,7 +273,7 @@ class Batch(Backend):
         except openai.NotFoundError:
             raise EndpointError(
                 f"{self.access.host} does not know a batch or file of this command; name the endpoint that took it, or"
-                " leave out --batch to ask its calls anew."
+                " leave out batch to ask its calls anew."
             ) from None
         except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError) as error:
             failure = self.access.failure(error)

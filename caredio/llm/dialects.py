@@ -36,13 +36,13 @@ _FORMAT = re.compile(
 _RANGE = re.compile(r"between|\brange\b|less than|greater than|at (?:most|least)|too (?:large|high|low)|[<>]=?", re.I)
 _EITHER = re.compile(r"temperature.{1,20}top_p.{0,40}both", re.IGNORECASE | re.DOTALL)
 _WANTS_SCHEMA = re.compile(r"response_format.{0,20}must be '?json_schema", re.IGNORECASE)
-_SETTINGS = (  # what a refusal may be about, and the setting that sends something else
-    (r"\b(?:system|developer|roles?)\b", "--system-role user"),
-    (rf"{_FORM}|\bstrict\b", "--json-mode prompt"),
-    (r"\btemperature\b", "--temperature -1"),
-    (r"\btop_p\b", "--top-p -1"),
-    (r"\bmax_tokens\b", f"--token-limit {MAX_COMPLETION_TOKENS}"),
-    (r"\bmax_completion_tokens\b", f"--token-limit {MAX_TOKENS}"),
+_SETTINGS = (  # what a refusal may be about, and which setting to what sends something else
+    (r"\b(?:system|developer|roles?)\b", "system_role to user"),
+    (rf"{_FORM}|\bstrict\b", "json_mode to prompt"),
+    (r"\btemperature\b", "temperature to none"),
+    (r"\btop_p\b", "top_p to none"),
+    (r"\bmax_tokens\b", f"token_limit to {MAX_COMPLETION_TOKENS}"),
+    (r"\bmax_completion_tokens\b", f"token_limit to {MAX_TOKENS}"),
 )
 _ORDER = (None, "json_schema", "json_object", "prompt")  # each is asked for less than the one before
 
@@ -92,7 +92,7 @@ def settings(status: int | None, words: str) -> str:
     """The settings that may help where a refusal in these words teaches nothing; empty where none is known to."""
     if status not in (400, 422):
         return ""
-    return " or ".join(flag for pattern, flag in _SETTINGS if re.search(pattern, words, re.IGNORECASE))
+    return " or ".join(instead for pattern, instead in _SETTINGS if re.search(pattern, words, re.IGNORECASE))
 
 
 def _token_limit(name: str, words: str) -> str | None:

@@ -42,9 +42,9 @@ class Embeddings:
         """
         self.model, self.provider, self.spec = model, provider, Spec(model=model, provider=provider)
         own = endpoint.for_role("embedder")
-        self.address = "--base-url" if own is endpoint else "--embedder-base-url"
+        self.address = "base_url" if own is endpoint else "embedder_base_url"
         self.store = store or Vectors()
-        backend = Remote(self.spec, own, "--embedder", self.address)
+        backend = Remote(self.spec, own, "embedder", self.address)
         self._asked = Model(self.spec, backend, self.store, own.limits)
         self.usage = self._asked.usage  # what was used
         self._at_once = min(_IN_FLIGHT, own.concurrency)
@@ -88,7 +88,7 @@ class Embeddings:
         if failures:
             raise EndpointError(
                 f"embedder {self.provider}:{self.model} got no answer ({failures[0].description}). Vectors that"
-                f" arrived are stored; check --embedder and {self.address}, and run the same command again."
+                f" arrived are stored; check embedder and {self.address}, and run the same command again."
             )
 
 

@@ -1,4 +1,4 @@
-"""What a run spends, on disk before each request leaves, so that a killed process has spent nothing in secret."""
+"""What a run spends, on disk before each request leaves, so that what a killed process spent is known."""
 
 from __future__ import annotations
 

@@ -35,12 +35,14 @@ _QUOTA = 120.0  # seconds of refusals in a row: quotas are renewed each minute, 
 
 
 class RateLimiter:
-    """Limits a minute (0 for none) and pauses, for all calls through an Endpoint; times are the loop's, in seconds.
+    """Limits a minute and pauses, for all calls through an Endpoint; times are the loop's, in seconds.
 
     Each quota is a leaky bucket: a call takes up its share of a minute, per request or per token.
     """
 
-    def __init__(self, requests_per_minute: int = 0, tokens_per_minute: int = 0, patience: int = 5) -> None:
+    def __init__(
+        self, requests_per_minute: int | None = None, tokens_per_minute: int | None = None, patience: int = 5
+    ) -> None:
         """Limits; and how many refusals in a row, no call answered in between, are pauses at the least (0: none is).
 
         Beyond those, calls are given up once the refusals have lasted longer than quotas take to be renewed.
@@ -113,8 +115,8 @@ class Budget:
     without a count) keeps what it held.
     """
 
-    def __init__(self, max_cost: float = 0.0, max_total_tokens: int = 0) -> None:
-        """Limits in US dollars and tokens, 0 for none."""
+    def __init__(self, max_cost: float | None = None, max_total_tokens: int | None = None) -> None:
+        """Limits in US dollars and tokens."""
         self.max_cost, self.max_total_tokens = max_cost, max_total_tokens
         self.spent: dict[Rate, Usage] = {}
         self.journal: Journal | None = None  # where spending is written down as it happens
@@ -129,9 +131,7 @@ class Budget:
             InputError: dollars are limited and the model has no listed price.
         """
         if self.max_cost and cost(rate.model, Usage()) is None:
-            raise InputError(
-                f"no price is known for {rate.model}, so --max-cost cannot be kept; use --max-total-tokens."
-            )
+            raise InputError(f"no price is known for {rate.model}, so max_cost cannot be kept; use max_total_tokens.")
 
     @asynccontextmanager
     async def hold(self, rate: Rate, upper_bound: Usage, usage: Usage | None = None) -> AsyncIterator[Held]:
@@ -210,8 +210,8 @@ class Budget:
         )
         if uncounted:
             spent += f" ({uncounted:,} of them without a count from the endpoint, taken at their upper bound)"
-        limits = [f"--max-cost {self.max_cost:g}"] * bool(self.max_cost)
-        limits += [f"--max-total-tokens {self.max_total_tokens}"] * bool(self.max_total_tokens)
+        given = (("max_cost", self.max_cost), ("max_total_tokens", self.max_total_tokens))
+        limits = [f"{name} {limit:.12g}" for name, limit in given if limit]
         return (
             f"{spent}, and the next could go beyond {' or '.join(limits)}; every answer is stored, and the same command"
             " with a higher limit goes on from here."
@@ -225,7 +225,7 @@ class Backend:
     """
 
     price: Rate | None = None  # of its requests; None where they cost nothing and no limit holds
-    paced = False  # requests hold one of the endpoint's places and keep to its limits a minute
+    rate_limited = False  # requests hold one of the endpoint's places and keep to its limits a minute
     whole_chats = False  # it returns the likelihood of chats, not of completions
 
     def upper_bound(self, request: Any) -> Usage:
@@ -244,7 +244,12 @@ class Limits:
     """What all calls through an Endpoint share, whichever model, stage or role they are for."""
 
     def __init__(
-        self, concurrency: int, requests_per_minute: int, tokens_per_minute: int, retries: int, budget: Budget
+        self,
+        concurrency: int,
+        requests_per_minute: int | None,
+        tokens_per_minute: int | None,
+        retries: int,
+        budget: Budget,
     ) -> None:
         self.in_flight = asyncio.Semaphore(concurrency)
         self.rate = RateLimiter(requests_per_minute, tokens_per_minute, retries)
@@ -267,27 +272,27 @@ class Limits:
             usage.add(_used(reply))
             return reply
         attempts = 0
-        async with self.in_flight if backend.paced else contextlib.nullcontext():
+        async with self.in_flight if backend.rate_limited else contextlib.nullcontext():
             while True:
                 upper_bound = backend.upper_bound(request)
                 expected = upper_bound.prompt_tokens / 4 + upper_bound.completion_tokens
-                sent_at = await self.rate.acquire(expected) if backend.paced else 0.0
+                sent_at = await self.rate.acquire(expected) if backend.rate_limited else 0.0
                 try:
                     async with self.budget.hold(backend.price, upper_bound, usage) as held:
                         reply = await backend.send(request, held)
                         if held.used is None and reply.prompt_tokens:  # not every server counts
                             held.used = _used(reply)
                 except CallFailed as failure:
-                    if failure.rephrased or (backend.paced and self._refused(failure, sent_at)):
+                    if failure.rephrased or (backend.rate_limited and self._refused(failure, sent_at)):
                         continue
-                    if not self._again(failure, attempts, backend.paced):
+                    if not self._again(failure, attempts, backend.rate_limited):
                         raise
                     backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
                     attempts += 1
-                    if backend.paced:  # else it goes into the next batch, with all others
+                    if backend.rate_limited:  # else it goes into the next batch, with all others
                         await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))
                 else:
-                    if backend.paced:
+                    if backend.rate_limited:
                         self.rate.answered(sent_at, reply.prompt_tokens + reply.completion_tokens - expected)
                     return reply
 
@@ -295,10 +300,10 @@ class Limits:
         """Whether the endpoint asked to slow down, and the call may wait for that: which is no attempt."""
         return failure.status in _TOO_FAST and failure.retryable and self.rate.refused(sent_at, failure.wait)
 
-    def _again(self, failure: CallFailed, attempts: int, paced: bool) -> bool:
+    def _again(self, failure: CallFailed, attempts: int, rate_limited: bool) -> bool:
         """Whether a call that failed after so many retries is tried once more."""
         retries = min(_FEW, self.retries) if failure.few else self.retries
-        return failure.retryable and attempts < retries and not (paced and failure.status in _TOO_FAST)
+        return failure.retryable and attempts < retries and not (rate_limited and failure.status in _TOO_FAST)
 
 
 def _used(reply: Any) -> Usage:

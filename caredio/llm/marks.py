@@ -1,4 +1,4 @@
-"""What of a reply is for people, without thinking, channels and end marks, and why it ended."""
+"""The part of a reply that is meant to be read, without thinking, channels and end marks, and why it ended."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def is_text(text: str) -> bool:
 
 
 class OnlyThinking(ValueError):  # noqa: N818 (a verdict on text, not a fault)
-    """A text that holds nothing for people."""
+    """A text of which nothing is meant to be read."""
 
 
 def visible(text: str) -> str:

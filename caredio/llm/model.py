@@ -66,20 +66,34 @@ class Model:
         """Whether requests go through a Batch API, at its price and in its time."""
         return self.backend.price is not None and self.backend.price.batch
 
-    def key(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> str:
+    def key(
+        self,
+        messages: Messages,
+        schema: dict[str, Any] | None = None,
+        draw: int = 0,
+        instruction: str | None = None,
+    ) -> str:
         """The key under which the answer of `complete` is stored."""
-        return self.spec.key(messages, schema, draw + self.seed * _DRAWS)
+        return self.spec.key(messages, schema, draw + self.seed * _DRAWS, instruction)
 
-    async def complete(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> Answer:
+    async def complete(
+        self,
+        messages: Messages,
+        schema: dict[str, Any] | None = None,
+        draw: int = 0,
+        instruction: str | None = None,
+    ) -> Answer:
         """The answer to `messages`, constrained to a JSON `schema` where one is given.
+
+        `instruction` is what a server that takes no schema is told instead, where it is not the shipped `schema.txt`.
 
         Raises:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        key = self.key(messages, schema, draw)
-        refused = self.spec.key(messages, schema, _ANY)
-        return await enter(self._known(Chat(key, messages, schema), refused))
+        key = self.key(messages, schema, draw, instruction)
+        refused = self.spec.key(messages, schema, _ANY, instruction)
+        return await enter(self._known(Chat(key, messages, schema, instruction), refused))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
@@ -206,7 +220,7 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
     backend: Backend
     if spec.model == LOCAL_MODEL and spec.provider == "embedded":
         if endpoint.batch:
-            raise InputError("the embedded model has no Batch API; leave out --batch, or name another with --model.")
+            raise InputError("the embedded model has no Batch API; leave out batch, or name another model.")
         from caredio.llm.local import LocalModel  # whose constants count for what it answers alone
 
         backend = LocalModel(spec, kept)
@@ -215,7 +229,7 @@ def connect(spec: Spec, endpoint: Endpoint | None = None, store: Path | str | No
     else:
         backend = Remote(spec, endpoint)
         if submitted := kept.submitted():
-            message = "%d submitted calls are not collected yet: --batch does; without it they are paid again"
+            message = "%d submitted calls are not collected yet: batch does; without it they are paid again"
             log.warning(message, submitted)
     return Model(spec, backend, kept, endpoint.limits, seed)
 

@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints: the body of a request, its way there, and what stands in the reply."""
+"""OpenAI-compatible endpoints: bodies of requests, how they are sent, and how replies are read."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from caredio import prompts
 from caredio.errors import EndpointError
 from caredio.llm import dialects, faults, marks
 from caredio.llm.access import Access, unsent
@@ -28,7 +29,7 @@ log = logging.getLogger("caredio")
 
 NO_LIKELIHOOD = (
     "the endpoint returns no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose"
-    " scores that need none: --representativeness typicality and --distinctiveness cosine."
+    " scores that need none: typicality as representativeness and cosine as distinctiveness."
 )
 _PAGE = "an HTML page"
 _TEXT_PARTS = ("text", "output_text", None)
@@ -38,17 +39,17 @@ _MOST_TOKENS = 2**40
 class Remote(Backend):
     """Asks an endpoint in requests of their own, many at a time."""
 
-    paced, whole_chats = True, True
+    rate_limited, whole_chats = True, True
 
-    def __init__(self, spec: Spec, endpoint: Endpoint, *flags: str) -> None:
-        """Read the environment; nothing is sent yet. `flags`: what the user named the model by, and its address.
+    def __init__(self, spec: Spec, endpoint: Endpoint, *names: str) -> None:
+        """Read the environment; nothing is sent yet. `names`: of the settings that name the model and its address.
 
         Raises:
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
         self.spec, self.endpoint, self.price = spec, endpoint, Rate(spec.model)
-        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *flags)
+        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *names)
         endpoint.budget.check(self.price)
         self._openai: Any = None
 
@@ -118,19 +119,25 @@ class Remote(Backend):
 def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
     """The body of a request."""
     if isinstance(request, Chat):
-        return chat_body(spec, request.messages, request.schema, dialect)
+        return chat_body(spec, request.messages, request.schema, dialect, request.instruction)
     if isinstance(request, Likelihood):
         return likelihood_body(spec, request.messages, dialect)
     return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}  # a quarter of numbers' length
 
 
-def chat_body(spec: Spec, messages: Messages, schema: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any]:
-    """The body that asks for the next turn of a chat."""
+def chat_body(
+    spec: Spec,
+    messages: Messages,
+    schema: dict[str, Any] | None,
+    dialect: Dialect,
+    instruction: str | None = None,
+) -> dict[str, Any]:
+    """The body that asks for the next turn of a chat; `instruction` states the schema in place of the shipped words."""
     body: dict[str, Any] = {"model": spec.model, "messages": _turns(messages, dialect)}
     body[dialect.token_limit] = spec.max_tokens
-    if spec.temperature >= 0 and dialect.temperature:
+    if spec.temperature is not None and dialect.temperature:
         body["temperature"] = spec.temperature
-    if spec.top_p > 0 and dialect.top_p:
+    if spec.top_p is not None and dialect.top_p:
         body["top_p"] = spec.top_p
     mode = dialect.response_format or spec.json_mode
     if schema is None:
@@ -142,10 +149,15 @@ def chat_body(spec: Spec, messages: Messages, schema: dict[str, Any] | None, dia
     if mode == "json_object":
         beside = {"schema": schema} if dialect.schema_beside else {}
         body["response_format"] = {"type": "json_object", **beside}
-    ask = f"\n\nAnswer with JSON alone, fitting this JSON schema: {json.dumps(schema)}"
+    stated = instruction or schema_instruction(schema)
     last = body["messages"][-1]
-    body["messages"] = [*body["messages"][:-1], {**last, "content": last["content"] + ask}]
+    body["messages"] = [*body["messages"][:-1], {**last, "content": f"{last['content']}\n\n{stated}"}]
     return body
+
+
+def schema_instruction(schema: dict[str, Any], folders: str | None = None) -> str:
+    """The sentence that states a JSON schema to a model, by the `schema.txt` of prompt folders."""
+    return prompts.load(prompts.SCHEMA, folders).part("user", schema=json.dumps(schema))
 
 
 def likelihood_body(spec: Spec, messages: Messages, dialect: Dialect) -> dict[str, Any]:
@@ -191,7 +203,7 @@ class VectorsReply(NamedTuple):
 
 
 def _answer(request: Request, reply: Any, spec: Spec) -> Answer | VectorsReply:
-    """What a reply says to a request. Raises as its reader does."""
+    """The reply to a request, parsed. Raises as its reader does."""
     if isinstance(request, Chat):
         return read(reply, spec)
     return read_likelihood(reply, spec) if isinstance(request, Likelihood) else read_vectors(reply, len(request.texts))
@@ -210,7 +222,7 @@ def parse(body: bytes | str, content_type: str = "") -> Any:
     begins = text[0]
     if begins not in "{[":
         if found := faults.page(text):
-            raise CallFailed(_PAGE, cause=f"{found.removeprefix(_PAGE).strip()} behind --base-url".strip())
+            raise CallFailed(_PAGE, cause=f"{found.removeprefix(_PAGE).strip()} behind base_url".strip())
         if "event-stream" in content_type or re.match(r"(?:data|event|id|retry)?:", text):
             raise CallFailed("an event stream", server_message=_first_event(text))
     try:

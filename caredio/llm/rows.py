@@ -19,13 +19,16 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from caredio import features
+from caredio import prompts as prompt_files
 from caredio.errors import EndpointError, InputError
 from caredio.llm import dialects, marks
 from caredio.llm.cache import Answer
 from caredio.llm.faults import CallFailed
 from caredio.llm.model import Calls, Model, Stopped, connect, enter, together
+from caredio.llm.remote import schema_instruction
 from caredio.llm.spec import Messages, Spec
 from caredio.messages import stage_bar
+from caredio.prompts import Prompt
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
 MAX_FAILED = 0.05  # share of calls that may go without an answer
@@ -41,7 +44,8 @@ Call = tuple[Messages, str]  # the chat so far, and the turn whose likelihood is
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
     """An answer that is not what the prompt asked for; `reason` is the row's drop_reason.
 
-    `str(error)` stands in the prompt that asks again. It is part of stored keys, so it does not change.
+    `str(error)` is the `$reason` in the prompt that asks again (repair.txt). It is part of stored keys, so it does not
+    change.
     """
 
     def __init__(self, sentence: str, again: bool = True, reason: str = "") -> None:
@@ -65,8 +69,8 @@ class Failures:
         """
         self.failed += 1
         if self.failed > self.share * self.total:
-            flags = dialects.settings(failure.status, failure.server_message)
-            do = f"set {flags}, then run the" if flags else "mend the endpoint or wait, then run the same"
+            settings = dialects.settings(failure.status, failure.server_message)
+            do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
             raise EndpointError(
                 f"{self.desc}: {self.failed} of {self.total} calls got no answer ({failure.description}), more than"
                 f" {self.share:.0%}. What arrived is stored: {do} command again."
@@ -83,6 +87,7 @@ def ask(
     desc: str = "asked",
     schema: dict[str, Any] | None = None,
     max_failed: float | None = None,
+    prompts: str | None = None,
 ) -> Dataset:
     """Ask the model about every row of `dataset`.
 
@@ -96,6 +101,7 @@ def ask(
         desc: what the progress bar says.
         schema: JSON schema (an object) of the answer.
         max_failed: share of rows that may stay without an answer, by default `MAX_FAILED`.
+        prompts: folder whose `repair.txt` asks again and whose `schema.txt` states the schema, where they are there.
 
     Returns:
         `dataset` with `columns` and those of `features.REJECTS`. A row whose answer was unusable twice (the second time
@@ -104,7 +110,8 @@ def ask(
 
     Raises:
         EndpointError: more than `max_failed` of the rows got no answer, or no call can succeed.
-        InputError: `prompt` returned no chat messages, or `parse` something else than the columns.
+        InputError: `prompt` returned no chat messages, `parse` something else than the columns, or a file of `prompts`
+            cannot be used.
     """
     if not isinstance(dataset, Dataset) or not isinstance(columns, dict):
         raise InputError("ask takes a datasets.Dataset, and in columns the datasets.Features of what parse returns.")
@@ -116,7 +123,11 @@ def ask(
         model = connect(Spec(model=model) if isinstance(model, str) else model)
     form = None if schema is None else validator_for(schema)(schema)
     failures = Failures(desc, total, max_failed)
-    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, form, failures)
+    instruction = None
+    if schema is not None and not prompt_files.load(prompt_files.SCHEMA, prompts).shipped:
+        instruction = schema_instruction(schema, prompts)
+    repair = prompt_files.load(prompt_files.REPAIR, prompts)
+    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, instruction, repair, form, failures)
     rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
 
     async def asked(start: int, count: int) -> list[dict[str, Any]]:
@@ -140,6 +151,8 @@ class _Settle:
     parse: Parse
     nothing: dict[str, None]  # of every column
     schema: dict[str, Any] | None
+    instruction: str | None  # states the schema, where not in the shipped words
+    repair: Prompt
     form: Validator | None
     failures: Failures
 
@@ -151,7 +164,7 @@ class _Settle:
             except Unusable as error:
                 if not error.again:
                     raise
-                again = f"That cannot be used: {error}. Answer again, exactly as asked."
+                again = self.repair.part("user", reason=error)
                 given = {"role": "assistant", "content": error.__notes__[0]}
                 return await self._attempt(row, messages, [*messages, given, {"role": "user", "content": again}])
         except Unusable as error:
@@ -161,7 +174,8 @@ class _Settle:
             return {**self.nothing, "drop_reason": str(error)}
 
     async def _attempt(self, row: dict[str, Any], first: Messages, messages: Messages) -> dict[str, Any]:
-        answer = await self.model.complete(messages, self.schema, draw=row.get("draw") or 0)
+        draw = row.get("draw") or 0
+        answer = await self.model.complete(messages, self.schema, draw, self.instruction)
         try:
             made = self.parse(_content(answer, self.form), row, replace(answer, messages=first))
             if not isinstance(made, dict) or not made.keys() <= self.nothing.keys():
@@ -272,7 +286,7 @@ def _read(file: str) -> pa.Table:
 
 
 def _content(answer: Answer, form: Validator | None) -> Any:
-    """The text of an answer, or the object it holds, where it is finished text for people.
+    """The text of an answer, or the object it holds, where it is finished and meant to be read.
 
     Raises:
         Unusable: it is not; a prompt that was refused would be refused again, and thinking that used up max_tokens
@@ -310,8 +324,8 @@ def _fitting(text: str, form: Validator) -> Any:
     except (IndexError, RecursionError):
         raise Unusable("not JSON", reason="not_json") from None
     if error:
-        where = "/".join(map(str, error.absolute_path))
-        sentence = f"JSON does not fit: {where or 'object'} ({error.validator})"
+        path = "/".join(map(str, error.absolute_path))
+        sentence = f"JSON does not fit: {path or 'object'} ({error.validator})"
         raise Unusable(sentence, reason="json_does_not_fit")
     if not all(map(marks.is_text, _strings(content))):
         raise Unusable(marks.NOT_TEXT)

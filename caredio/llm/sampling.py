@@ -95,8 +95,8 @@ class Sampler:
         import torch
         from llguidance import LLMatcher
 
-        self.temperature = spec.temperature if spec.temperature >= 0 else 1.0
-        self.top_p = spec.top_p if spec.top_p > 0 else 1.0
+        self.temperature = 1.0 if spec.temperature is None else spec.temperature
+        self.top_p = 1.0 if spec.top_p is None else spec.top_p
         self.end = tokenizer.eos_token
         self.seed = torch.Generator().manual_seed(int(key[:15], 16))
         self.tokenizer, self.word = tokenizer, re.compile(r"\s?\w+")

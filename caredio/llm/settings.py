@@ -20,21 +20,32 @@ METHOD = "/chat/completions"
 
 @dataclass(frozen=True)
 class Endpoint(Settings):
-    """How to reach models and how hard to press them. Never part of a key: the same model elsewhere answers the same.
+    """How to reach models, and within which limits. Never part of a key: the same model elsewhere answers the same.
 
     Calls through one Endpoint share its limits.
     """
 
-    base_url: str = setting(
-        "", "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]", everyday=True
+    base_url: str | None = setting(
+        None,
+        "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]",
+        everyday=True,
+        none_as="",
     )
-    api_key_variable: str = setting(
-        "", "environment variable that holds the endpoint's key; OPENAI_API_KEY goes to OpenAI alone"
+    api_key_variable: str | None = setting(
+        None, "environment variable that holds the endpoint's key; OPENAI_API_KEY goes to OpenAI alone", none_as=""
     )
-    embedder_base_url: str = setting("", "address of the endpoint that serves the embedder, where it is another")
-    embedder_api_key_variable: str = setting("", "environment variable that holds the key of the embedder's endpoint")
-    embedder_requests_per_minute: int = setting(0, "most requests a minute to the embedder's endpoint; 0 sets no limit")
-    embedder_tokens_per_minute: int = setting(0, "most tokens a minute to the embedder's endpoint; 0 sets no limit")
+    embedder_base_url: str | None = setting(
+        None, "address of the endpoint that serves the embedder, where it is another", none_as=""
+    )
+    embedder_api_key_variable: str | None = setting(
+        None, "environment variable that holds the key of the embedder's endpoint", none_as=""
+    )
+    embedder_requests_per_minute: int | None = setting(
+        None, "most requests a minute to the embedder's endpoint; default: no limit", none_as=0
+    )
+    embedder_tokens_per_minute: int | None = setting(
+        None, "most tokens a minute to the embedder's endpoint; default: no limit", none_as=0
+    )
     system_role: str = setting(
         AUTO,
         "role of the system text; user puts it into the first user turn, auto does so where it must",
@@ -42,30 +53,34 @@ class Endpoint(Settings):
     )
     token_limit: str = setting(AUTO, "what the endpoint calls max_tokens; auto finds out", choices=TOKEN_LIMITS)
     concurrency: int = setting(64, "most calls in flight")
-    requests_per_minute: int = setting(0, "most requests a minute; 0 sets no limit")
-    tokens_per_minute: int = setting(0, "most tokens a minute; 0 sets no limit")
+    requests_per_minute: int | None = setting(None, "most requests a minute; default: no limit", none_as=0)
+    tokens_per_minute: int | None = setting(None, "most tokens a minute; default: no limit", none_as=0)
     timeout: float = setting(120.0, "seconds one attempt may take")
     retries: int = setting(
         5, "attempts after the first, with growing pauses; waiting for a quota to be renewed is none"
     )
     batch: bool = setting(False, "ask through the Batch API: half the price, answers within a day", everyday=True)
-    max_cost: float = setting(
-        0.0, "US dollars this command may spend, by the listed prices; 0 sets no limit", everyday=True
+    max_cost: float | None = setting(
+        None, "US dollars this command may spend, by the listed prices; default: no limit", everyday=True, none_as=0.0
     )
-    max_total_tokens: int = setting(0, "tokens this command may use, prompts and answers; 0 sets no limit")
+    max_total_tokens: int | None = setting(
+        None, "tokens this command may use, prompts and answers; default: no limit", none_as=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.concurrency < 1 or self.timeout <= 0 or self.retries < 0:
             raise InputError("concurrency must be at least 1, timeout above 0 and retries at least 0.")
-        for name in (one.name for one in fields(self)):
+        for name, value in ((one.name, getattr(self, one.name)) for one in fields(self)):
+            if value is None:
+                continue
             if name.endswith("_per_minute") or name.startswith("max_"):
-                if getattr(self, name) < 0:
-                    raise InputError(f"{name} is {getattr(self, name)}; use a limit above 0, or 0 for none.")
+                if value < 0:
+                    raise InputError(f"{name} is {value}; use a limit above 0, or leave it out for none.")
             elif name.endswith("api_key_variable"):
-                check_variable(getattr(self, name), name)
+                check_variable(value, name)
             elif name.endswith("base_url"):
-                check_address(getattr(self, name), name)
+                check_address(value, name)
 
     @functools.cached_property
     def limits(self) -> Limits:
@@ -87,7 +102,8 @@ class Endpoint(Settings):
         if role not in self._roles:
             names = [one.name for one in fields(self) if one.name.startswith(f"{role}_")]
             own = {name.removeprefix(f"{role}_"): getattr(self, name) for name in names}
-            self._roles[role] = self._with(own, names) if any(own.values()) else self
+            given = any(value is not None for value in own.values())
+            self._roles[role] = self._with(own, names) if given else self
         return self._roles[role]
 
     @functools.cached_property
@@ -96,11 +112,11 @@ class Endpoint(Settings):
 
     def _with(self, own: dict[str, object], names: list[str]) -> Endpoint:
         """An Endpoint of its own, with the settings of a role in place of the common ones."""
-        if not own["base_url"]:  # the same host: what is not its own stays as it is
-            own = {name: value or getattr(self, name) for name, value in own.items()}
+        if own["base_url"] is None:  # the same host: what is not its own stays as it is
+            own = {name: getattr(self, name) if value is None else value for name, value in own.items()}
         defaults = {name: getattr(type(self), name) for name in names}
         endpoint = replace(self, **{**defaults, **own})
-        if not own["base_url"] or own["base_url"] == self.base_url:
+        if own["base_url"] in (None, self.base_url):
             rates = [(one.requests_per_minute, one.tokens_per_minute) for one in (endpoint, self)]
             if rates[0] == rates[1]:
                 vars(endpoint)["limits"] = self.limits
@@ -114,7 +130,7 @@ def check_variable(text: str, name: str = "api_key_variable") -> None:
     Raises:
         InputError: it is none.
     """
-    if text and not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII):
+    if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII):
         raise InputError(f"{name} takes the name of an environment variable, not the key itself.")
 
 
@@ -151,7 +167,7 @@ def _wrong(address: str, parts: SplitResult) -> str:
     if re.search(r"[\s\x00-\x1f\x7f\\<>\"{}|^`]", address):
         return "it holds white space or a character that no address has"
     if parts.username is not None or parts.password is not None:
-        return "it holds a user name or password: put the key into a variable, and name that with --api-key-variable"
+        return "it holds a user name or password: put the key into a variable, and name that as api_key_variable"
     if not host or host.startswith(".") or ".." in host or "://" in parts.path or host.endswith("%"):
         return "it names no host"
     if parts.query or parts.fragment or address.endswith(("?", "#")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from caredio.errors import InputError
@@ -17,11 +17,15 @@ Messages = list[dict[str, str]]
 
 
 class Chat(NamedTuple):
-    """Asks for the model's next turn, constrained to a JSON `schema` where there is one."""
+    """Asks for the model's next turn, constrained to a JSON `schema` where there is one.
+
+    `instruction` states the schema, where that is not done in the shipped words.
+    """
 
     key: str
     messages: Messages
     schema: dict[str, Any] | None = None
+    instruction: str | None = None
 
 
 class Likelihood(NamedTuple):
@@ -49,10 +53,16 @@ class Spec(Settings):
     model: str = setting(
         LOCAL_MODEL, "the endpoint's name of the model; the default runs on this machine", everyday=True
     )
-    provider: str = setting("", "label of who serves it: kept answers are shared under one label, not across")
-    model_revision: str = setting("", "the model's revision, where the provider has one")
-    temperature: float = setting(0.7, "sampling temperature; -1 leaves it to the endpoint", everyday=True)
-    top_p: float = setting(0.95, "nucleus of the sampling; -1 leaves it to the endpoint")
+    provider: str | None = setting(
+        None,
+        "label of who serves it, under which answers are stored; default: openai, or embedded for this machine's",
+        none_as="",
+    )
+    model_revision: str | None = setting(None, "the model's revision, where the provider has one", none_as="")
+    temperature: float | None = setting(
+        0.7, "sampling temperature; none leaves it to the endpoint", everyday=True, none_as=-1.0
+    )
+    top_p: float | None = setting(0.95, "nucleus of the sampling; none leaves it to the endpoint", none_as=-1.0)
     max_tokens: int = setting(512, "longest answer, in tokens")
     json_mode: str = setting("json_schema", "how the endpoint takes a JSON schema", choices=JSON_MODES)
 
@@ -62,35 +72,45 @@ class Spec(Settings):
             raise InputError("model is empty; name the endpoint's model, or leave it out for the one of this machine.")
         if not self.provider:
             object.__setattr__(self, "provider", "embedded" if self.model == LOCAL_MODEL else "openai")
-        if self.temperature > 2:
-            raise InputError(f"temperature is {self.temperature}; use 0 to 2, or -1 for the endpoint's own.")
-        if self.top_p > 1 or self.top_p == 0:
-            raise InputError(f"top_p is {self.top_p}; use a share above 0 up to 1, or -1 for the endpoint's own.")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise InputError(f"temperature is {self.temperature}; use 0 to 2, or none for the endpoint's own.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}; use a share above 0 up to 1, or none for the endpoint's own.")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is {self.max_tokens}; an answer needs at least 1.")
 
-    def key(self, messages: Messages, schema: dict[str, Any] | None = None, draw: int = 0) -> str:
+    def key(
+        self,
+        messages: Messages,
+        schema: dict[str, Any] | None = None,
+        draw: int = 0,
+        instruction: str | None = None,
+    ) -> str:
         """The sha256 under which the answer to this call is stored.
 
         `draw` tells samples of one prompt apart. A repair needs no number: its messages hold the answer it mends.
         """
+        own = self.as_stored()
         call = {
             "kind": "chat",
-            **self._identity(),
-            "temperature": float(self.temperature),
-            "top_p": float(self.top_p),
-            "max_tokens": int(self.max_tokens),
+            **self._identity(own),
+            "temperature": own["temperature"],
+            "top_p": own["top_p"],
+            "max_tokens": own["max_tokens"],
             "messages": messages,
             "schema": schema,
             "draw": int(draw),
         }
         if schema is not None:
             call["json_mode"] = self.json_mode
+            if instruction is not None:
+                call["instruction"] = instruction
         return _hash(call)
 
     def likelihood_key(self, messages: Messages, completion: str) -> str:
         """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
-        return _hash({"kind": "likelihood", **self._identity(), "messages": messages, "completion": completion})
+        who = self._identity(self.as_stored())
+        return _hash({"kind": "likelihood", **who, "messages": messages, "completion": completion})
 
     def embedding_key(self, text: str) -> str:
         """The sha256 under which a text's vector is stored.
@@ -100,9 +120,18 @@ class Spec(Settings):
         model = self.model if self.provider == "openai" else f"{self.provider}:{self.model}"
         return hashlib.sha256(json.dumps(["embedding", model, text]).encode()).hexdigest()
 
-    def _identity(self) -> dict[str, str]:
+    def as_stored(self) -> dict[str, Any]:
+        """Its settings as keys and fingerprints hold them: what is not given is -1.0 or an empty text there."""
+        found = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            found[one.name] = one.metadata.get("none_as") if value is None else value
+        return found
+
+    @staticmethod
+    def _identity(own: dict[str, Any]) -> dict[str, str]:
         """Who answers, in a key. Keys are written out field by field: a field that is added or renamed changes none."""
-        return {"model": self.model, "provider": self.provider, "model_revision": self.model_revision}
+        return {name: own[name] for name in ("model", "provider", "model_revision")}
 
 
 def _hash(call: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -24,14 +24,17 @@ from caredio.llm.spec import Messages
 _MESSAGES = ("system", "user")
 JOIN = "\n"  # between folders; paths may hold what else separates them
 _PINNED = ".shipped.json"  # name -> sha of the texts in a folder that were shipped when they were kept
-# of evaluations and releases, which are to compare: `systems` tells a model to play a part, `views` names a culture
+REPAIR, SCHEMA = "repair", "schema"  # asks for another answer; states the JSON schema of an answer
+SHARED = (REPAIR, SCHEMA)  # of every stage that asks
+# of evaluations and releases: `systems` tells a model to play a part, `views` names a culture
 _FIXED = ("systems", "views")
+WITHOUT_EFFECT = ("REPAIR", "SCHEMA", "SHARED")  # on what a stage makes (fingerprints.py)
 _PART = re.compile(r"^\[([a-z_]+)\]\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt file. `sha` is part of the fingerprint of every stage that uses it."""
+    """A prompt file. Its `sha` is part of the fingerprint of the stages that use it (`counting`)."""
 
     name: str
     parts: dict[str, str]  # name -> template
@@ -54,23 +57,35 @@ class Prompt:
 
 
 def names() -> list[str]:
-    """The prompts that a user may replace."""
+    """The names of all prompts."""
     files = (Path(str(file)) for file in resources.files(__name__).iterdir())
-    return sorted(file.stem for file in files if file.suffix == ".txt" and file.stem not in _FIXED)
+    return sorted(file.stem for file in files if file.suffix == ".txt")
 
 
 def load(name: str, folders: str | None = None) -> Prompt:
     """The prompt in `<name>.txt` of the first of the `folders` that has one, else the shipped one.
 
     Raises:
-        InputError: the file cannot be read, lacks a part or a slot of the shipped one, or has one that it has not.
+        InputError: there is no such folder; or the file cannot be read, lacks a part or a slot of the shipped one, or
+            has one that it has not.
     """
     for folder in filter(None, (folders or "").split(JOIN)):
         file = Path(folder, f"{name}.txt")
         if file.exists():
             state = file.stat()
             return _own(name, file, _pinned(folder).get(name, ""), state.st_mtime_ns, state.st_size)
+        _check_folder(folder)
     return _shipped(name)
+
+
+def counting(used: Sequence[Prompt]) -> list[str]:
+    """The shas of those prompts that are part of a stage's fingerprint.
+
+    The shipped texts of `SHARED` never change, as they are part of stored keys; what evaluations and releases make
+    holds the texts of theirs itself.
+    """
+    unchanged = [one for one in used if one.name in _FIXED or (one.name in SHARED and one.shipped)]
+    return [one.sha for one in used if one not in unchanged]
 
 
 def keep(folder: Path, texts: Mapping[str, str]) -> None:
@@ -93,14 +108,14 @@ def keep(folder: Path, texts: Mapping[str, str]) -> None:
 def _pinned(folder: str) -> Mapping[str, str]:
     file = Path(folder, _PINNED)
     try:
-        return _noted(file, file.stat().st_mtime_ns)
+        return _shas(file, file.stat().st_mtime_ns)
     except (OSError, ValueError, AttributeError):
         return {}
 
 
 @functools.lru_cache(maxsize=64)
-def _noted(file: Path, changed: int) -> dict[str, str]:
-    """What the file says, read again once it has changed: prompts are loaded for each row."""
+def _shas(file: Path, changed: int) -> dict[str, str]:
+    """Name -> sha of the file, read again once it has changed: prompts are loaded for each row."""
     found = json.loads(file.read_text(encoding="utf-8"))
     return {str(name): str(sha) for name, sha in found.items()}
 
@@ -112,12 +127,16 @@ def check(folder: str | None) -> None:
         InputError: there is no such folder, a file in it is named as no prompt is, or as `load` raises.
     """
     if folder:
-        if not Path(folder).is_dir():
-            raise InputError(f"{folder}: no such folder of prompts; `caredio prompts --to {folder}` makes one.")
+        _check_folder(folder)
         for file in sorted(Path(folder).glob("*.txt")):
             if file.stem not in names():
                 raise InputError(f"{file}: no prompt is named so; the prompts are {', '.join(names())}.")
             load(file.stem, folder)
+
+
+def _check_folder(folder: str) -> None:
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder of prompts; `caredio prompts --to {folder}` makes one.")
 
 
 @functools.cache
@@ -166,12 +185,12 @@ def _fitting(name: str, file: Path, text: str) -> Prompt:
             raise InputError(
                 f"{file}, part [{part}]: '$' begins a slot, and one of them is none; write '$$' for a '$'."
             )
-    for where, wanted in _slots(shipped).items():
-        mine = _slots(own)[where]
+    for group, wanted in _slots(shipped).items():
+        mine = _slots(own)[group]
         if lost := sorted(wanted - mine):
-            raise InputError(f"{file}: slot ${lost[0]} is missing; the slots{where} are {_listed(wanted)}.")
+            raise InputError(f"{file}: slot ${lost[0]} is missing; the slots{group} are {_listed(wanted)}.")
         if more := sorted(mine - wanted):
-            raise InputError(f"{file}: slot ${more[0]} is unknown; the slots{where} are {_listed(wanted)}.")
+            raise InputError(f"{file}: slot ${more[0]} is unknown; the slots{group} are {_listed(wanted)}.")
     return own
 
 
@@ -185,8 +204,8 @@ def _slots(prompt: Prompt) -> dict[str, set[str]]:
     """The slots of the messages, which are filled together, and those of each other part."""
     found: dict[str, set[str]] = {}
     for part, template in prompt.parts.items():
-        where = "" if part in _MESSAGES else f" of [{part}]"
-        found.setdefault(where, set()).update(Template(template).get_identifiers())
+        group = "" if part in _MESSAGES else f" of [{part}]"
+        found.setdefault(group, set()).update(Template(template).get_identifiers())
     return found
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from statistics import median
@@ -35,6 +35,7 @@ def dataset_card(
     slugs: dict[str, str],
     known: dict[str, Culture],
     name: str,
+    own_prompts: Sequence[str] = (),
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
 
@@ -44,6 +45,8 @@ def dataset_card(
         slugs: culture -> what its configs are called, as `cultures.slugs` gives it.
         known: cultures by slug.
         name: the dataset's name.
+        own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
+            entries.
     """
     ranked, pool = run.table("ranked"), run.table("scored")
     stages = _behind(run.stages, "ranked")
@@ -71,7 +74,11 @@ def dataset_card(
         caredio=", ".join(sorted({entry["made_from"]["version"] for entry in stages.values()})),
         source=source,
         **_writers(ranked, bool(source)),
-        method=[*([] if source else synthesis_pipeline.describe(stages)), *selection_pipeline.describe(stages)],
+        method=[
+            *([] if source else synthesis_pipeline.describe(stages)),
+            *selection_pipeline.describe(stages),
+            *_own_prompts(stages, own_prompts),
+        ],
         limits=selection_pipeline.describe_limits(stages),
         stages=[
             {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
@@ -84,6 +91,15 @@ def dataset_card(
         terms=settings.terms,
         reviewed_by=settings.reviewed_by,
     )
+
+
+def _own_prompts(stages: Mapping[str, Any], more: Sequence[str]) -> list[str]:
+    """A sentence on prompts that are not the shipped ones; none where all are."""
+    own = sorted({*more, *(name for entry in stages.values() for name in entry["made_from"].get("own_prompts", ()))})
+    if not own:
+        return []
+    changed = ", ".join(f"`{name}.txt`" for name in own)
+    return [f"Prompts: {changed} {'were' if len(own) > 1 else 'was'} changed by who built this."]
 
 
 def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dict[str, Any]] | None, name: str) -> str:

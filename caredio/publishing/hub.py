@@ -97,7 +97,7 @@ def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
     except InputError:
         same = False
     if not same:
-        raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another --version.")
+        raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another version.")
 
 
 def _asked(api: Any, path: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _step(api: Any, folder: Path, record: dict[str, Any], repo_id: str, repo_typ
             log.info("%s: %s is released already", repo_id, version)
             return tags[version]
         what = "is released with other content" if released else f"is a tag there without a readable {RECORD}"
-        raise InputError(f"{repo_id}: {version} {what}; choose another --version.")
+        raise InputError(f"{repo_id}: {version} {what}; choose another version.")
     head = api.repo_info(repo_id, repo_type=repo_type)
     commit = head.sha
     if _released(api, repo_id, repo_type, head.sha) != record:

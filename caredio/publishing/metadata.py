@@ -48,7 +48,7 @@ def check_license(name: str) -> None:
         return
     raise InputError(
         f"license is {name!r}, which is no licence as the Hub spells it; use such as {_nearest(name)}, or other, and"
-        " name yours with --terms."
+        " give yours as terms."
     )
 
 

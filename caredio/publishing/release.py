@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from caredio import checkpoints, cultures, disk
+from caredio import checkpoints, cultures, disk, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.publishing import cards
@@ -36,7 +36,9 @@ RECORD = "release.json"
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
-def dataset(run: Run, folder: Path, settings: Settings, known: dict[str, Culture], name: str) -> dict[str, Any]:
+def dataset(
+    run: Run, folder: Path, settings: Settings, known: dict[str, Culture], name: str, prompt_folders: str | None = None
+) -> dict[str, Any]:
     """Write the run's ranked split as a dataset release.
 
     Args:
@@ -44,6 +46,7 @@ def dataset(run: Run, folder: Path, settings: Settings, known: dict[str, Culture
         folder: the release; replaced when it is there.
         known: cultures by slug, for the names in `all` and the card.
         name: what the card calls the dataset (`owner/name` or the folder's).
+        prompt_folders: whose `views.txt` names the culture in `all`; the run records it.
 
     Returns:
         What release.json holds: version, counts and hash of every file.
@@ -52,13 +55,15 @@ def dataset(run: Run, folder: Path, settings: Settings, known: dict[str, Culture
         InputError: a stage is missing; `folder` is something else than a release.
     """
     splits: dict[str, dict[str, int]] = {}
+    run.use_prompts(["views"], prompt_folders)
     slugs = cultures.slugs([*run.table("ranked")["culture"], *run.table("scored")["culture"]])
     with _replacing(folder) as making:
-        for config_name, split, table in _tables(run, settings, slugs, known):
+        for config_name, split, table in _tables(run, settings, slugs, known, prompt_folders):
             if len(table):
                 write(table, disk.named(making, config_name) / f"{split}.parquet")
                 splits.setdefault(config_name, {})[split] = len(table)
-        card = cards.dataset_card(run, settings, making, splits, slugs, known, name)
+        own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
+        card = cards.dataset_card(run, settings, making, splits, slugs, known, name, own)
         (making / "README.md").write_text(card, encoding="utf-8")
         return _sign(making, {"kind": "dataset", "version": settings.version, "rows": splits})
 
@@ -115,7 +120,7 @@ def write(table: Dataset, file: Path) -> None:
 
 
 def _tables(
-    run: Run, settings: Settings, slugs: dict[str, str], known: dict[str, Culture]
+    run: Run, settings: Settings, slugs: dict[str, str], known: dict[str, Culture], prompt_folders: str | None
 ) -> Iterator[tuple[str, str, Dataset]]:
     """(config, split, table) of everything a dataset release holds."""
     ranked, pool, vectors = run.table("ranked"), run.table("scored"), run.table("vectors")
@@ -124,7 +129,8 @@ def _tables(
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
         if not len(rows):
             continue
-        yield "all", split, views.interleaved(rows, {slug: culture.name for slug, culture in known.items()})
+        names = {slug: culture.name for slug, culture in known.items()}
+        yield "all", split, views.interleaved(rows, names, prompt_folders)
         for culture in sorted(set(ranked["culture"])):
             own = views.of_culture(rows, culture)
             yield slugs[culture], split, own

@@ -49,7 +49,7 @@ class Calibration:
         if self.theta is None:
             lines.append("No theta keeps every culture's largest cluster at 5 % and its singletons at 80 %.")
         else:
-            lines.append(f"--theta {self.theta:.2f} fits {self.embedder} on these samples.")
+            lines.append(f"theta {self.theta:.2f} fits {self.embedder} on these samples.")
         return "\n".join(lines)
 
 

@@ -109,10 +109,10 @@ def report(clustered: Dataset) -> dict[str, Any]:
             continue
         if distributions[culture]["singletons"] > MOST_SINGLETONS:
             share = 100 * distributions[culture]["singletons"]
-            log.warning("%s: %.0f %% of the clusters hold one sample; a lower --theta groups more.", culture, share)
+            log.warning("%s: %.0f %% of the clusters hold one sample; a lower theta groups more.", culture, share)
         if distributions[culture]["largest"] > LARGEST:
             share = 100 * distributions[culture]["largest"]
-            log.warning("%s: one cluster holds %.0f %% of the samples; a higher --theta splits it.", culture, share)
+            log.warning("%s: one cluster holds %.0f %% of the samples; a higher theta splits it.", culture, share)
     return distributions
 
 

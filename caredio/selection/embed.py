@@ -113,7 +113,7 @@ def _sentence_transformer(chosen: tuple[str, int]) -> Callable[[pa.Table], pa.Ta
         InputError: a package is missing, or the model cannot be loaded.
     """
     embedder, batch_size = chosen
-    instead = f"or name an endpoint's embedder with --embedder {ENDPOINT[0]}MODEL"
+    instead = f"or name an endpoint's embedder, {ENDPOINT[0]}MODEL"
     packages.require(f"embedder {embedder!r}", "local", "torch", "sentence_transformers", instead=instead)
     packages.quiet_transformers()
     from sentence_transformers import SentenceTransformer
@@ -197,7 +197,9 @@ def given(table: Dataset, candidates: Dataset) -> Dataset:
 
 def _given(table: Dataset, column: str, rows: list[int]) -> np.ndarray:
     if column not in table.column_names:
-        raise InputError(f"the table: no column {column}, which --embedder {GIVEN} reads; add it or name an embedder.")
+        raise InputError(
+            f"the table: no column {column}, which the embedder {GIVEN!r} reads; add it or name an embedder."
+        )
     found = table.with_format("arrow")[:][column].take(pa.array(rows))
     try:
         lengths = pc.fill_null(pc.list_value_length(found), 0).to_numpy()

@@ -344,6 +344,7 @@ def _in_context(
         parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
         columns=Features({"right": Value("bool")}),
         schema=validation.SCHEMA,
+        prompts=conditioning.prompts,
         desc="in context",
     )
     right: dict[str, list[bool]] = defaultdict(list)

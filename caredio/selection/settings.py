@@ -23,6 +23,20 @@ THETA = {  # the similarity above which clusters merge, of embedders that it is 
     MINILM: 0.75,  # what `caredio calibrate` finds on half of the questions of BLEnD
 }
 WITHOUT_EFFECT = ("THETA",)  # theta itself is part of the fingerprint
+
+
+def _in_context(stage: str, chosen: Settings) -> bool:
+    return chosen.representativeness == "in_context"
+
+
+def _conditioned(stage: str, chosen: Settings) -> bool:
+    return stage != "scored" or chosen.representativeness == "information"
+
+
+def _summed(stage: str, chosen: Settings) -> bool:
+    return stage != "scored" or chosen.combine == "sum"
+
+
 _TABLE = "table"  # the stage of what describes a table of one's own; it stands in the table's record
 
 
@@ -79,7 +93,9 @@ class Settings(settings.Settings):
     linkage: str = setting(
         "average", "clusters merge by their mean or by their highest similarity", "scored calibrated", choices=LINKAGES
     )
-    references: int = setting(8, "information: other answers of the culture it is read on", "scored optimized")
+    references: int = setting(
+        8, "information: other answers of the culture it is read on", "scored optimized", matters=_conditioned
+    )
     validation: str | None = setting(
         # its items count
         None,
@@ -87,16 +103,18 @@ class Settings(settings.Settings):
         "scored",
         counts=False,
     )
-    validation_items: int = setting(50, "in_context: most questions a culture is asked", "scored")
-    centers: int = setting(200, "in_context: most centres a culture has measured, largest first", "scored")
-    shots: int = setting(3, "in_context: samples of the cluster that are shown", "scored")
+    validation_items: int = setting(50, "in_context: most questions a culture is asked", "scored", matters=_in_context)
+    centers: int = setting(
+        200, "in_context: most centres a culture has measured, largest first", "scored", matters=_in_context
+    )
+    shots: int = setting(3, "in_context: samples of the cluster that are shown", "scored", matters=_in_context)
     score: str = setting(
         "auto",
         "how r and d combine; auto: product of size or in_context with cosine, else sum of z-scores",
         "scored",
         choices=SCORES,
     )
-    weight: float = setting(1.0, "weight of distinctiveness in the sum", "scored optimized")
+    weight: float = setting(1.0, "weight of distinctiveness in the sum", "scored optimized", matters=_summed)
     ranking: str = setting(
         "score",
         "what rows are ranked by: the score, or a baseline over all rows that can be compared",
@@ -141,12 +159,12 @@ class Settings(settings.Settings):
         if not -1 <= self.lowest < self.highest <= 1 or self.step <= 0:
             raise InputError("theta is tried from lowest to highest, -1 to 1, in steps above 0.")
         if self.representativeness == "in_context" and not self.validation:
-            raise InputError("in_context needs questions with known answers: name a file with --validation.")
+            raise InputError("in_context needs questions with known answers: name a file as validation.")
         if self.match_by == "text" and self.id_column:
             raise InputError("id_column says to match by id and match_by by text; give one of them.")
         if self.score == "product" and not _are_shares(self.representativeness, self.distinctiveness):
             raise InputError(
-                "a product of scores that can be negative ranks nothing; typicality and information need --score sum."
+                "a product of scores that can be negative ranks nothing; typicality and information need the score sum."
             )
 
     @property
@@ -174,7 +192,7 @@ def threshold(chosen: Settings) -> float:
     if chosen.theta is not None:
         return chosen.theta
     if chosen.embedder not in THETA:
-        raise InputError(f"no theta is known for embedder {chosen.embedder!r}; give one with --theta.")
+        raise InputError(f"no theta is known for embedder {chosen.embedder!r}; give one as theta.")
     return THETA[chosen.embedder]
 
 
@@ -199,13 +217,26 @@ class Objective(TypedDict, total=False):
     weight: float
 
 
-class Options(Objective, total=False):
-    """`Settings` as named parameters; `seed` and `prompts` are parameters of the verbs."""
+class Ranking(Objective, total=False):
+    """Those of the `Settings` by which candidates are ranked, as named parameters."""
 
     budget: int
     theta: float | None
     representativeness: str
     distinctiveness: str
+    linkage: str
+    validation: str | None
+    validation_items: int
+    centers: int
+    shots: int
+    score: str
+    ranking: str
+    engine: str
+
+
+class Reading(TypedDict, total=False):
+    """Those of the `Settings` that describe a table of one's own, as named parameters."""
+
     dataset_config: str | None
     split: str
     revision: str | None
@@ -214,13 +245,15 @@ class Options(Objective, total=False):
     culture_column: str | None
     id_column: str | None
     match_by: str | None
+
+
+class Calibrating(Reading, total=False):
+    """Those of the `Settings` that a calibration takes, as named parameters."""
+
+    embedder: str
+    embedding_batch_size: int
+    compared: int
     linkage: str
-    validation: str | None
-    validation_items: int
-    centers: int
-    shots: int
-    score: str
-    ranking: str
     lowest: float
     highest: float
     step: float

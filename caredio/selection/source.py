@@ -316,7 +316,7 @@ def _fetched(name: str, settings: Settings) -> tuple[Dataset, str]:
         answer = (getattr(error, "server_message", "") or str(error) or type(error).__name__).strip().splitlines()[0]
         raise InputError(
             f"{name}: neither a file nor a split that the Hub gives ({answer.rstrip('.')}); check the name,"
-            " --dataset-config, --split and --revision, and HF_TOKEN where it is private."
+            " dataset_config, split and revision, and HF_TOKEN where it is private."
         ) from None
     if not len(rows):
         raise InputError(f"{name}: split {settings.split} holds no rows.")

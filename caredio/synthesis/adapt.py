@@ -185,6 +185,7 @@ def run(
         parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
         columns=Features({**added, "left_out": features.List({"trait": text, "reason": text})}),
         schema=SCHEMA,
+        prompts=settings.prompts,
         desc="adapted",
     )
     left_out = fan_out(adapted, _left_out, adapted.features, "traits left out")

@@ -160,6 +160,7 @@ def run(
         prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, settings, template),
         parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
         columns=added,
+        prompts=settings.prompts,
         desc="contrastive answers",
     )
     return features.stack(candidates, list(features.rejected(asked)))

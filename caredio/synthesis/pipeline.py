@@ -55,17 +55,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
         contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]),
         optimize.describe(settings["candidates"], asked),
         checks.describe(settings["questions"]),
-        *_describe_prompts(stages),
     ]
-
-
-def _describe_prompts(stages: Mapping[str, Any]) -> list[str]:
-    """A sentence on prompts that are not the shipped ones; none where all are."""
-    own = sorted({name for entry in stages.values() for name in entry["made_from"].get("own_prompts", ())})
-    if not own:
-        return []
-    changed = ", ".join(f"`{name}.txt`" for name in own)
-    return [f"Prompts: {changed} {'were' if len(own) > 1 else 'was'} changed by who built this."]
 
 
 def _check(

@@ -231,6 +231,7 @@ def _write(
         parse=parse,
         columns=Features({"written": List(Value("string"))}),
         schema=schema(settings.per_call),
+        prompts=settings.prompts,
         desc=f"questions, round {number + 1}",
     )
     fresh: list[dict[str, Any]] = []
@@ -255,6 +256,7 @@ def _write(
         parse=judged,
         columns=Features({"differs": Value("bool")}),
         schema=JUDGEMENT,
+        prompts=settings.prompts,
         desc=f"sensitivity, round {number + 1}",
     )
     return dropped + [

@@ -242,7 +242,7 @@ class Writer:
 
     def _ask(self, calls: Dataset, *, columns: list[str], **asked: Any) -> Dataset:
         types = Features({name: features.COLUMNS[name].type for name in columns})
-        return self._kept(ask(calls, self.model, columns=types, **asked))
+        return self._kept(ask(calls, self.model, columns=types, prompts=self.settings.prompts, **asked))
 
     def _kept(self, table: Dataset) -> Dataset:
         self.dropped.update(features.rejected(table)["drop_reason"])

@@ -109,6 +109,7 @@ def answer(
         prompt=lambda row: prompt(row, cultures[row["culture"]], settings, template),
         parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], settings, known),
         columns=features.columns("response"),
+        prompts=settings.prompts,
         desc=desc,
     )
 

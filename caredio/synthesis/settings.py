@@ -65,7 +65,7 @@ class Settings(settings.Settings):
     )
     least_gain: float = setting(0.05, "a round must raise the objective by more, in standard deviations", "optimized")
     relevance: float = setting(
-        0.2, "least cosine of another question to the first, and to its topic; by the --embedder", "optimized"
+        0.2, "least cosine of another question to the first, and to its topic; by the embedder", "optimized"
     )
     held_out: str | None = setting(
         None,

@@ -44,18 +44,19 @@ def preference(ranked: Dataset, budget: int | None = None) -> Dataset:
     ).select_columns(list(features.PREFERENCE))
 
 
-def interleaved(ranked: Dataset, names: dict[str, str]) -> Dataset:
+def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = None) -> Dataset:
     """Every culture's rows by rank, in turn, each prompt led by a system line that names the culture.
 
     Without that line equal prompts would carry contradictory completions. Rank stays within the culture.
 
     Args:
         names: culture slug -> name; a culture that is not among them is named by its slug.
+        folders: of prompts, whose `views.txt` is the system line.
 
     Returns:
         `features.RANKED`.
     """
-    template = prompts.load("views")
+    template = prompts.load("views", folders)
     order = sorted(range(len(ranked)), key=list(zip(ranked["rank"], ranked["culture"], strict=True)).__getitem__)
 
     def with_system(row: dict[str, Any]) -> dict[str, Any]:

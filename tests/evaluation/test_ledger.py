@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,9 +13,10 @@ from datasets import Dataset, Features, Value
 from transformers import AutoModelForCausalLM
 
 import caredio
-from caredio import checkpoints, features, prompts
+from caredio import checkpoints, cli, features
 from caredio.errors import InputError
 from caredio.evaluation import baselines
+from caredio.evaluation.results import format_table
 from caredio.runs import Run, read
 
 
@@ -156,22 +156,43 @@ def test_what_changes_the_numbers_is_measured_beside_the_old(
     assert {row["system"] for row in after[len(before) :]} == anew
 
 
-def test_another_part_to_play_is_measured_beside_the_old(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, load = measure(tmp_path / "run", tiny), prompts.load
+def own_part(folder: Path, text: str = "[system]\nBe $adjective.\n") -> str:
+    folder.mkdir()
+    (folder / "systems.txt").write_text(text)
+    return str(folder)
 
-    def other(name: str, folders: str | None = None) -> prompts.Prompt:
-        return dataclasses.replace(load(name, folders), parts={"system": "Be $adjective."})
 
-    monkeypatch.setattr(prompts, "load", other)
-    after = measure(tmp_path / "run", tiny)
-    kept = read(sorted((tmp_path / "run" / "results").glob("*.parquet"))).to_list()
+def test_another_part_to_play_is_measured_beside_the_old(tiny: Path, tmp_path: Path, loads: list[str]) -> None:
+    out = tmp_path / "run"
+    before = measure(out, tiny)
+    mine = own_part(tmp_path / "mine")
+    after = measure(out, tiny, prompts=mine)
+    kept = read(sorted((out / "results").glob("*.parquet"))).to_list()
     assert kept[: len(before)] == before.to_list()
     assert {row["system"] for row in kept[len(before) :]} == {"role-play"}
     assert numbers(after, "raw") == numbers(before, "raw")
-    made = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["results"]["measured"]
-    assert [record["role_play"][:6] for record in made] == ["You sp", "Be $ad"]
+    entry = json.loads((out / "run.json").read_text())["stages"]["results"]
+    assert [record["role_play"][:6] for record in entry["measured"]] == ["You sp", "Be $ad"]
+    assert [record["own_prompts"] for record in entry["measured"]] == [[], ["systems"]]
+    assert entry["made_from"]["own_prompts"] == ["systems"]
+    assert "role-play: systems.txt is not the shipped prompt." in format_table(after).splitlines()
+    assert "systems.txt" not in format_table(before)
+    shutil.rmtree(mine)
+    loaded = len(loads)
+    assert measure(out, tiny).to_list() == after.to_list()  # the run keeps the prompts that it used
+    assert len(loads) == loaded
+    assert "prompts: prompts\n" in (out / "evaluate.yaml").read_text()
+    cli.main(["evaluate", "--config", str(out / "evaluate.yaml"), "--out", str(out)])
+    assert len(loads) == loaded
+
+
+def test_a_part_that_cannot_be_played_is_found_before_anything_is_loaded(
+    tiny: Path, tmp_path: Path, loads: list[str]
+) -> None:
+    with pytest.raises(InputError, match=r"systems\.txt: slot \$adjective is missing"):
+        measure(tmp_path / "run", tiny, prompts=own_part(tmp_path / "mine", "[system]\nBe yourself.\n"))
+    assert loads == []
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_culture_more_is_measured_alone(tiny: Path, tmp_path: Path) -> None:

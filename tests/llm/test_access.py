@@ -164,7 +164,7 @@ def test_openais_key_goes_to_no_other_address(monkeypatch):
         assert keys_sent(Access(SPEC, server.url), server) == {"Bearer none"}
         error = failed(Access(SPEC, server.url))
         assert "OPENAI_API_KEY was not sent" in str(error)
-        assert "--api-key-variable" in str(error)
+        assert "api_key_variable" in str(error)
         server.keys.clear()
         assert keys_sent(Access(SPEC, server.url, "HOST_KEY"), server) == {"Bearer sk-host"}
         assert "Check HOST_KEY" in str(failed(Access(SPEC, server.url, "HOST_KEY")))
@@ -333,10 +333,10 @@ def test_payment_required_for_a_while_is_waited_out():
     ("body", "told"),
     [
         ("<html><head><title>404 Not Found</title></head></html>", "says: an HTML page titled '404 Not Found'. Check"),
-        ({"detail": "Not Found"}, "says: Not Found. Check --base-url: nothing answers at"),
+        ({"detail": "Not Found"}, "says: Not Found. Check base_url: nothing answers at"),
         ("404 page not found", "most addresses end in /v1"),
         ({"error": {"message": "Invalid URL (POST /v1/v1/chat/completions)"}}, "most addresses end in /v1"),
-        ({"error": {"message": "model 'm' not found, try pulling it first"}}, "Check OPENAI_API_KEY, --model and"),
+        ({"error": {"message": "model 'm' not found, try pulling it first"}}, "Check OPENAI_API_KEY, model and"),
     ],
 )
 def test_an_unknown_path_and_an_unknown_model_are_told_apart(body, told):

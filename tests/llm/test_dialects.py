@@ -198,21 +198,21 @@ def test_other_statuses_teach_nothing(status):
 
 
 @pytest.mark.parametrize(
-    ("text", "flags"),
+    ("text", "settings"),
     [
-        ("role: no such system", "--system-role user"),
-        ("response_format: bad value", "--json-mode prompt"),
-        ("the sampling temperature is odd", "--temperature -1"),
-        ("top_p is odd", "--top-p -1"),
-        ("max_tokens: what is that?", "--token-limit max_completion_tokens"),
-        ("max_completion_tokens: what is that?", "--token-limit max_tokens"),
-        ("system, response_format", "--system-role user or --json-mode prompt"),
+        ("role: no such system", "system_role to user"),
+        ("response_format: bad value", "json_mode to prompt"),
+        ("the sampling temperature is odd", "temperature to none"),
+        ("top_p is odd", "top_p to none"),
+        ("max_tokens: what is that?", "token_limit to max_completion_tokens"),
+        ("max_completion_tokens: what is that?", "token_limit to max_tokens"),
+        ("system, response_format", "system_role to user or json_mode to prompt"),
         ("The controller is busy with something else", ""),
     ],
 )
-def test_what_cannot_be_learnt_names_what_can_be_set(text, flags):
-    assert dialects.settings(400, text) == flags
-    assert dialects.settings(422, text) == flags
+def test_what_cannot_be_learnt_names_what_can_be_set(text, settings):
+    assert dialects.settings(400, text) == settings
+    assert dialects.settings(422, text) == settings
     assert dialects.settings(500, text) == dialects.settings(None, text) == ""
 
 

@@ -136,7 +136,7 @@ def test_the_key_is_sent_and_told_to_nobody(monkeypatch, capsys, caplog):
     said = str(error.value)
     assert said == (
         "127.0.0.1 refused the call for model 'm' (status 401) and says: scripted refusal for key Bearer [key]. Check"
-        " OPENAI_API_KEY, --embedder and --base-url."
+        " OPENAI_API_KEY, embedder and base_url."
     )
     assert "sk-very-secret" not in said + caplog.text
     assert b"sk-very-secret" not in made.store.path.read_bytes()

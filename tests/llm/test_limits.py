@@ -48,7 +48,7 @@ def test_it_ends_before_the_limit_once_nothing_is_in_flight():
     assert budget.spent[RATE].calls == len(ended) - len(stopped) == 16
     assert budget.spent[RATE].prompt_tokens + budget.spent[RATE].completion_tokens == 1600
     assert str(stopped[0]) == (
-        "16 calls used 1,600 tokens, and the next could go beyond --max-total-tokens 2500; every answer is stored, and"
+        "16 calls used 1,600 tokens, and the next could go beyond max_total_tokens 2500; every answer is stored, and"
         " the same command with a higher limit goes on from here."
     )
 
@@ -68,7 +68,7 @@ def test_dollars_are_limited_at_the_listed_price_and_a_batch_costs_half():
 
 
 def test_dollars_of_a_model_without_a_price_cannot_be_limited():
-    with pytest.raises(InputError, match=r"no price is known for mine.*--max-total-tokens"):
+    with pytest.raises(InputError, match=r"no price is known for mine.*max_total_tokens"):
         connect(Spec(model="mine"), Endpoint(base_url="http://localhost:1/v1", max_cost=1.0))
 
 
@@ -232,7 +232,7 @@ def test_a_synthesis_stops_at_its_limit_and_a_higher_one_goes_on(tmp_path, monke
     wanted = {"model": "scripted", "per_topic": 2, "neighbours": 1, "compared": 1, "max_tokens": 50}
     with LLMServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        with pytest.raises(BudgetError, match=r"calls used [\d,]+ tokens.*--max-total-tokens 1500") as stopped:
+        with pytest.raises(BudgetError, match=r"calls used [\d,]+ tokens.*max_total_tokens 1500") as stopped:
             caredio.synthesize(["china"], ["food"], out=tmp_path / "run", max_total_tokens=1500, **wanted)
         calls = len(server.seen)
         assert str(stopped.value).startswith(f"{calls} calls used")  # all stages count

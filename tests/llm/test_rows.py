@@ -82,6 +82,76 @@ def test_the_words_of_a_repair_are_part_of_stored_keys(content, finish, reason):
     ]
 
 
+def own_prompt(folder, name, text):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.txt").write_text(text)
+    return str(folder)
+
+
+def test_a_repair_prompt_of_ones_own_asks_for_the_repairs_alone_again(tmp_path):
+    def fault(number, body):  # each second row is not usable at first
+        text = body["messages"][0]["content"]
+        return "fine" if len(body["messages"]) == 3 or int(text.split()[1]) % 2 else "bad"
+
+    def parse(content, row, answer):
+        if content == "bad":
+            raise Unusable("not good enough")
+        return {"said": content}
+
+    mine = own_prompt(tmp_path / "mine", "repair", "[user]\n$reason: $$5 if you mend it.\n")
+    with LLMServer(fault=fault) as server:
+        run(server, parse=parse)
+        assert len(server.seen) == 30
+        run(server, parse=parse, prompts=mine)
+        assert len(server.seen) == 40
+        first, later = (list(server.bodies.values())[part] for part in (slice(30), slice(30, None)))
+    assert {len(body["messages"]) for body in later} == {3}
+    assert {body["messages"][2]["content"] for body in later} == {"not good enough: $5 if you mend it."}
+    words = "That cannot be used: not good enough. Answer again, exactly as asked."
+    assert {body["messages"][2]["content"] for body in first if len(body["messages"]) == 3} == {words}
+
+
+JSON_MODE = Spec(model="scripted", json_mode="prompt")
+STATED = """row 0
+
+Answer with JSON alone, fitting this JSON schema: {"type": "object", "properties": {"n": {"type": "integer"}}, \
+"required": ["n"], "additionalProperties": false}"""
+
+
+def test_the_words_that_state_a_schema_never_change():
+    with LLMServer(fault=lambda number, body: '{"n": 1}') as server:
+        model = connect(JSON_MODE, Endpoint(base_url=server.url, retries=0))
+        run(server, ROWS.select([0]), lambda content, row, answer: {"said": str(content["n"])}, model, schema=SCHEMA)
+        (sent,) = server.bodies.values()
+    assert sent["messages"] == [{"role": "user", "content": STATED}]
+    assert "response_format" not in sent
+
+
+def test_a_schema_prompt_of_ones_own_is_sent_and_asks_again_where_there_is_a_schema(tmp_path):
+    mine = own_prompt(tmp_path / "mine", "schema", "[user]\nJSON like $schema, please.\n")
+    with LLMServer(fault=lambda number, body: '{"n": 1}') as server:
+        for options in ({}, {"schema": SCHEMA}):
+            for folder in (None, mine, mine):
+                model = connect(JSON_MODE, Endpoint(base_url=server.url, retries=0))
+                parse = lambda content, row, answer: {"said": str(content)}  # noqa: E731
+                run(server, ROWS.select([0]), parse, model, prompts=folder, **options)
+        sent = [body["messages"][0]["content"] for body in server.bodies.values()]
+    assert sent == [
+        "row 0",
+        STATED,
+        STATED.replace("Answer with JSON alone, fitting this JSON schema: ", "JSON like ") + ", please.",
+    ]
+
+
+def test_a_prompt_that_asks_cannot_lack_its_slot(tmp_path, server):
+    mine = own_prompt(tmp_path / "mine", "repair", "[user]\nOnce more.\n")
+    with pytest.raises(InputError, match=r"repair\.txt: slot \$reason is missing"):
+        run(server, prompts=mine)
+    with pytest.raises(InputError, match=r"nowhere: no such folder of prompts"):
+        run(server, prompts=str(tmp_path / "nowhere"))
+    assert server.seen == []
+
+
 def test_parse_sees_the_messages_that_were_first_asked_in_a_repair_too():
     seen = []
 
@@ -284,7 +354,7 @@ def test_calls_refused_over_how_they_are_asked_name_what_can_be_set():
     said = {"status": 400, "message": "role: no such system"}
     with (
         LLMServer(fault=lambda number, body: said) as server,
-        pytest.raises(EndpointError, match=r"no such system\).*: set --system-role user, then run the command again"),
+        pytest.raises(EndpointError, match=r"no such system\).*: set system_role to user, then run the command again"),
     ):
         run(server)
 

@@ -39,8 +39,8 @@ def test_a_role_has_its_own_address_key_and_limits_and_what_may_be_spent_is_shar
         embedder_tokens_per_minute=7,
     )
     own = endpoint.for_role("embedder")
-    assert (own.base_url, own.api_key_variable) == ("http://b/v1", "")
-    assert (own.requests_per_minute, own.tokens_per_minute) == (0, 7)
+    assert (own.base_url, own.api_key_variable) == ("http://b/v1", None)
+    assert (own.requests_per_minute, own.tokens_per_minute) == (None, 7)
     assert own.limits.rate is not endpoint.limits.rate
     assert own.budget is endpoint.budget
     assert endpoint.for_role("embedder") is own
@@ -82,20 +82,20 @@ def test_a_budget_holds_for_all_roles(monkeypatch):
     monkeypatch.setattr(embeddings, "TEXTS", 1)
     with LLMServer() as server:
         endpoint = Endpoint(embedder_base_url=server.url, max_total_tokens=20)
-        with pytest.raises(BudgetError, match="could go beyond --max-total-tokens 20"):
+        with pytest.raises(BudgetError, match="could go beyond max_total_tokens 20"):
             Embeddings("m", endpoint)(TEXTS)
         assert sum(used.prompt_tokens for used in endpoint.budget.spent.values()) <= 20
 
 
-def test_a_failure_names_the_role_s_flags():
+def test_a_failure_names_the_role_s_settings():
     with (
         LLMServer(fault=lambda number, body: 404) as server,
-        pytest.raises(EndpointError, match="Check --embedder-base-url: nothing answers"),
+        pytest.raises(EndpointError, match="Check embedder_base_url: nothing answers"),
     ):
         Embeddings("m", Endpoint(embedder_base_url=server.url))(TEXTS)
-    with pytest.raises(EndpointError, match=r"--embedder and --embedder-base-url, and run the same command again"):
+    with pytest.raises(EndpointError, match=r"check embedder and embedder_base_url, and run the same command again"):
         Embeddings("m", Endpoint(embedder_base_url=server.url, retries=0))(TEXTS)
-    with pytest.raises(EndpointError, match=r"NO_KEY is not set.*endpoint of your own with --embedder-base-url"):
+    with pytest.raises(EndpointError, match=r"NO_KEY is not set.*endpoint of your own with embedder_base_url"):
         Embeddings("m", Endpoint(embedder_api_key_variable="NO_KEY"))
 
 
@@ -112,7 +112,23 @@ def test_a_role_on_the_same_host_keeps_to_its_limits():
     fewer = Endpoint(**host, embedder_tokens_per_minute=50).for_role("embedder")
     assert (fewer.requests_per_minute, fewer.tokens_per_minute) == (6, 50)
     elsewhere = Endpoint(**host, embedder_base_url="http://e/v1").for_role("embedder")
-    assert elsewhere.requests_per_minute == 0
+    assert elsewhere.requests_per_minute is None
+
+
+def test_what_older_files_say_for_none_is_none():
+    addresses = dict.fromkeys(("base_url", "api_key_variable", "embedder_base_url", "embedder_api_key_variable"), "")
+    rates = ("requests_per_minute", "tokens_per_minute")
+    limits = dict.fromkeys((*rates, *(f"embedder_{rate}" for rate in rates), "max_cost", "max_total_tokens"), 0)
+    older = Endpoint(**addresses, **limits)
+    assert older == Endpoint()
+    assert older.for_role("embedder") is older
+    assert all(getattr(older, name) is None for name in {**addresses, **limits})
+
+
+@pytest.mark.parametrize("name", ["max_cost", "max_total_tokens", "requests_per_minute"])
+def test_a_limit_below_none_is_one_sentence(name):
+    with pytest.raises(InputError, match=rf"^{name} is -2(\.0)?; use a limit above 0, or leave it out for none\.$"):
+        Endpoint(**{name: -2})
 
 
 @pytest.mark.parametrize("name", ["api_key_variable", "embedder_api_key_variable"])

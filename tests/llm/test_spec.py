@@ -1,6 +1,7 @@
 """What makes two calls the same call."""
 
 import dataclasses
+import hashlib
 
 import pytest
 
@@ -27,6 +28,36 @@ def test_equal_calls_have_equal_keys_and_any_difference_another():
     }
     assert len(keys) == 10
     assert Spec(model="m").key(list(MESSAGES)) == spec.key(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("older", "now"),
+    [
+        ({"temperature": -1}, {"temperature": None}),
+        ({"top_p": -1.0}, {"top_p": None}),
+        ({"provider": ""}, {"provider": None}),
+        ({"model_revision": ""}, {"model_revision": None}),
+    ],
+)
+def test_what_older_files_say_for_none_is_none(older, now):
+    assert Spec(model="m", **older) == Spec(model="m", **now)
+    assert Spec(model="m", **older).key(MESSAGES) == Spec(model="m", **now).key(MESSAGES)
+
+
+def test_what_is_not_given_stands_in_a_key_as_it_always_did():
+    spec = Spec(model="m", temperature=None, top_p=None)
+    call = (
+        '{"draw": 0, "kind": "chat", "max_tokens": 512, "messages": [{"content": "How do you greet a neighbour?",'
+        ' "role": "user"}], "model": "m", "model_revision": "", "provider": "openai", "schema": null,'
+        ' "temperature": -1.0, "top_p": -1.0}'
+    )
+    assert spec.key(MESSAGES) == hashlib.sha256(call.encode()).hexdigest()
+
+
+def test_a_schema_s_own_words_are_part_of_the_key_where_there_is_a_schema():
+    spec = Spec(model="m")
+    assert spec.key(MESSAGES, instruction="JSON!") == spec.key(MESSAGES)
+    assert len({spec.key(MESSAGES, SCHEMA, instruction=words) for words in (None, "JSON!", "Json!")}) == 3
 
 
 def test_json_mode_is_part_of_the_key_only_where_there_is_a_schema():

@@ -101,7 +101,7 @@ def test_a_version_is_never_released_twice_with_other_content(hub, run, tmp_path
     before = state(hub, tmp_path / "home")
     done = publish(hub, run, tmp_path / "home", "--to", tmp_path / "r2", "--license", "mit", *arguments, check=False)
     assert done.returncode == 2
-    assert "v1.0.0 is released with other content; choose another --version" in done.stderr
+    assert "v1.0.0 is released with other content; choose another version" in done.stderr
     assert state(hub, tmp_path / "home") == before
 
 
@@ -305,7 +305,7 @@ def test_a_tag_without_a_readable_record_is_not_other_content_either(hub, run, t
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
     done = publish(hub, run, tmp_path / "home", *arguments, check=False)
     assert done.returncode == 2
-    assert "v1.0.0 is a tag there without a readable release.json; choose another --version" in done.stderr
+    assert "v1.0.0 is a tag there without a readable release.json; choose another version" in done.stderr
 
 
 def test_an_unreachable_hub_is_told(hub, run, tmp_path, monkeypatch):
@@ -379,7 +379,7 @@ def test_a_build_publishes_what_it_ranked(hub, tmp_path):
 
 
 def test_a_release_is_described_only_where_there_is_one(tmp_path):
-    with pytest.raises(caredio.InputError, match="--push"):
+    with pytest.raises(caredio.InputError, match="push names no repository"):
         caredio.select(table(tmp_path), out=tmp_path / "run", license="mit")
     assert not (tmp_path / "run").exists()
 
@@ -456,7 +456,7 @@ def test_a_selection_that_cannot_be_pushed_is_refused_before_it_is_made(hub, tmp
     done = publish(hub, tmp_path / "other", tmp_path / "home", *ARGUMENTS, verb=select, check=False)
     assert done.returncode == 2
     assert "v1.0.0 is released already" in done.stderr
-    assert "choose another --version" in done.stderr
+    assert "choose another version" in done.stderr
     assert not (tmp_path / "other").exists()
 
 

@@ -8,7 +8,7 @@ import yaml
 from datasets import load_dataset
 
 import caredio
-from caredio import features, runs
+from caredio import cli, features, runs
 from caredio.errors import InputError
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings
@@ -146,6 +146,33 @@ def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
     assert "`cc-by-4.0`: what the publisher says of the source. The generator's terms" in page
     assert "The generator's terms: `Ask ¦ first`. Attribution: `A ¦ survey # by B`.\n" in page
     assert "Reviewed by native speakers: `two people # from 'Narnia'`." in page
+
+
+def test_a_line_of_ones_own_names_the_culture_and_is_kept_and_told(tmp_path, capsys):
+    out, mine = tmp_path / "run", tmp_path / "mine"
+    caredio.select(table(tmp_path), out=out, theta=0.99)
+    shipped = (caredio.publish(out) / "README.md").read_text()
+    assert "Prompts:" not in shipped
+    mine.mkdir()
+    (mine / "views.txt").write_text("[system]\nYou are from here.\n")
+    with pytest.raises(InputError, match=r"views\.txt: slot \$name is missing"):
+        caredio.publish(out, prompts=str(mine))
+    assert (out / "release" / "README.md").read_text() == shipped
+    (mine / "views.txt").write_text("[system]\nYou are from $name.\n")
+    cli.main(["publish", "--out", str(out), "--prompts", str(mine)])
+    for _ in range(2):
+        rows = load_dataset(str(out / "release"), split="train", cache_dir=str(tmp_path / "cache"))
+        assert "You are from United Kingdom." in {row["prompt"][0]["content"] for row in rows}
+        page = (out / "release" / "README.md").read_text()
+        assert "- Prompts: `views.txt` was changed by who built this.\n" in page
+        assert (out / "prompts" / "views.txt").read_text() == (mine / "views.txt").read_text()
+        assert json.loads((out / "run.json").read_text())["used"]["prompts"]["views"].endswith("from $name.\n")
+        caredio.publish(out)  # with the run's own prompts
+
+
+def test_prompts_of_a_model_s_release_are_refused(run, tmp_path):
+    with pytest.raises(InputError, match="prompts are given beside model"):
+        caredio.publish(run, model=tmp_path, prompts=str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_theta_is_the_settings_or_the_embedder_s():
     assert threshold(Settings(embedder=MINILM)) == 0.75
     assert threshold(Settings(theta=0.6, embedder=MINILM)) == 0.6
     assert threshold(Settings(theta=0.0, embedder="mine")) == 0.0
-    with pytest.raises(InputError, match=r"'mine'.*--theta"):
+    with pytest.raises(InputError, match=r"'mine'.*theta"):
         threshold(Settings(embedder="mine"))
 
 
@@ -186,10 +186,10 @@ def test_report_counts_per_culture():
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ([2] * 10 + [1] * 90, ["japan: 90 % of the clusters hold one sample; a lower --theta"]),
+        ([2] * 10 + [1] * 90, ["japan: 90 % of the clusters hold one sample; a lower theta"]),
         ([2] * 20 + [1] * 80, []),  # 80 % is not above it
         ([5] * 20, []),  # nor is 5 %
-        ([6] + [2] * 47, ["japan: one cluster holds 6 % of the samples; a higher --theta"]),
+        ([6] + [2] * 47, ["japan: one cluster holds 6 % of the samples; a higher theta"]),
         ([20] + [1] * 80, ["japan: 99 % of the clusters", "japan: one cluster holds 20 %"]),
         ([50] + [1] * 49, []),  # fewer than 100 samples say little
     ],
