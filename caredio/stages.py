@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from caredio import features
+from caredio import features, progress
 from caredio.settings import Settings, counted, recorded
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Stage:
             InputError: every row was dropped; says why, and what to change.
         """
         made_from = self._made_from(rooms, model, source, after, extra)
-        return run.stage(table or self.name, compute, split_by=self.split_by, **made_from)
+        with progress.stage(self.name):
+            return run.stage(table or self.name, compute, split_by=self.split_by, **made_from)
 
     def holds(
         self,
