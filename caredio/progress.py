@@ -138,20 +138,23 @@ class Progress:
 
 
 @contextlib.contextmanager
-def command(name: str, plan: Callable[[], Mapping[str, int]], spent: Callable[[], str]) -> Iterator[None]:
+def command(
+    name: str, plan: Callable[[], Mapping[str, int]], spent: Callable[[], str] = str, unit: str = "calls"
+) -> Iterator[None]:
     """Until the block ends, one bar counts the calls of a command.
 
     Args:
         name: of the command.
         plan: step -> calls; computed if a bar shows.
         spent: what the command spent so far, in words.
+        unit: what is counted, in place of calls.
     """
     messages.begin()
     planned = {step: calls for step, calls in plan().items() if calls} if shown() else {}
     if not planned:
         yield
         return
-    progress = Progress(planned, spent, name)
+    progress = Progress(planned, spent, name, unit)
     before = _current.set(progress)
     try:
         yield
@@ -169,7 +172,7 @@ def stage(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def asking(desc: str, total: int, calls: int) -> Iterator[Callable[[], None]]:
+def asking(desc: str, total: int, calls: int, unit: str = "calls") -> Iterator[Callable[[], None]]:
     """Until the block ends, what is yielded is called when one of `total` answers has ended.
 
     They count in the bar of the command; where none is open, in one of their own.
@@ -177,16 +180,17 @@ def asking(desc: str, total: int, calls: int) -> Iterator[Callable[[], None]]:
     Args:
         desc: what the bar says.
         calls: that the answers take.
+        unit: what is counted, in place of calls.
     """
     progress = _current.get()
     own = progress is None and shown()
     if own:
-        progress = Progress({desc: total}, unit="rows")
+        progress = Progress({desc: calls}, unit=unit)
     with only_own_bars():
         if progress is None:
             yield lambda: None
             return
-        weight, steps = 1.0 if own else calls / total, progress.asks(desc)
+        weight, steps = calls / total, progress.asks(desc)
         try:
             with progress.ticking():
                 yield lambda: progress.answered(steps, weight)

@@ -27,7 +27,9 @@ from caredio.topics import load as topics
 
 BLEND = Path(__file__).parent / "data" / "blend" / "multiple_choice.csv"
 SMALL = ["--cultures", "china,brazil", "--topics", "food,power", "--per-topic", "3", "--neighbours", "2"]
-BAR = re.compile(r"(\S[^|\r\n]*?): +(\d+)%\|[^|\r\n]*\| (\d+)/(\d+) (calls|rows) \[[\d:]+<([\d:?]+)(?:, ([^\]]+))?\]")
+BAR = re.compile(
+    r"(\S[^|\r\n]*?): +(\d+)%\|[^|\r\n]*\| (\d+)/(\d+) (calls|questions) \[[\d:]+<([\d:?]+)(?:, ([^\]]+))?\]"
+)
 PRICE = (0.40e-6, 1.60e-6)  # US dollars a token of gpt-4.1-mini, prompt and answer, from OpenAI's list
 
 
