@@ -22,9 +22,10 @@ from caredio.errors import CaredioError, EndpointError, InputError
 if TYPE_CHECKING:
     from caredio.api import build, calibrate, evaluate, plan, publish, select, synthesize
     from caredio.llm.rows import ask
+    from caredio.messages import quiet
     from caredio.result import Result
 
-_HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result"} | dict.fromkeys(
+_HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result", "quiet": "caredio.messages"} | dict.fromkeys(
     ("build", "calibrate", "evaluate", "plan", "publish", "select", "synthesize"), "caredio.api"
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "plan",
     "publish",
+    "quiet",
     "select",
     "synthesize",
 ]

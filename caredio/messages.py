@@ -1,16 +1,14 @@
-"""What a person sees while a verb works: stage lines, drops and warnings on stderr, and no bars of other libraries."""
+"""What a person reads while a verb works: lines of stages, drops and warnings, on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
 
 LEVELS = ("debug", "info", "warning", "error")
 _OTHERS = ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval")
 log = logging.getLogger("caredio")
-_stages_show = False
 
 
 class _ToStderr(logging.StreamHandler):
@@ -23,6 +21,12 @@ class _ToStderr(logging.StreamHandler):
     @property
     def stream(self):  # type: ignore[no-untyped-def]
         return sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, above a bar where one shows."""
+        bars = getattr(sys.modules.get("tqdm"), "tqdm", None)  # not loaded for lines alone
+        with bars.external_write_mode(file=self.stream) if bars else contextlib.nullcontext():
+            super().emit(record)
 
 
 def show(level: str = "info", quiet: bool = False) -> None:
@@ -46,33 +50,7 @@ def begin() -> None:
         show()
 
 
-@contextlib.contextmanager
-def only_stage_bars() -> Iterator[None]:
-    """Until the block ends, no bars of `datasets` for casting, flattening or writing; those of stages that ask show."""
-    global _stages_show
-    import datasets
-
-    shown = not datasets.are_progress_bars_disabled()
-    before, _stages_show = _stages_show, shown and log.level <= logging.INFO
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        _stages_show = before
-        if shown:
-            datasets.enable_progress_bars()
-
-
-@contextlib.contextmanager
-def stage_bar() -> Iterator[None]:
-    """Until the block ends, the bar of a map shows, where `only_stage_bars` hid it."""
-    if not _stages_show:
-        yield
-        return
-    import datasets
-
-    datasets.enable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.disable_progress_bars()
+def quiet(on: bool = True) -> None:
+    """From here on show warnings and errors alone, and no bars, as `--quiet` does; `quiet(False)` shows them again."""
+    begin()
+    log.setLevel(logging.WARNING if on else logging.INFO)

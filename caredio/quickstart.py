@@ -51,7 +51,7 @@ def quickstart(out: Path | str = OUT, *, push: str = "", version: str = "v0.1.0"
         The folder of the release.
 
     Raises:
-        CaredioError: one sentence on what to mend.
+        CaredioError: one sentence on what to correct.
     """
     out = Path(out)
     if push:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 from datasets.fingerprint import generate_random_fingerprint
 
-from caredio import features, prompts
+from caredio import features, progress, prompts
 from caredio.settings import Settings, counted, recorded
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class Stage:
             InputError: every row was dropped; says why, and what to change.
         """
         made_from = self._made_from(rooms, model, source, after, extra)
-        return run.stage(table or self.name, compute, split_by=self.split_by, **made_from)
+        with progress.stage(self.name):
+            return run.stage(table or self.name, compute, split_by=self.split_by, **made_from)
 
     def holds(
         self,

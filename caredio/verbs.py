@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import inspect
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from caredio import configuration, features, messages, preflight, runs, yamlfile
+from caredio import configuration, features, messages, preflight, progress, runs, yamlfile
 from caredio import prompts as prompt_files
 from caredio.api import Table, settings_of
 from caredio.errors import InputError
@@ -87,6 +87,10 @@ class Synthesizing:
             return []
         return [probing(Conditioning(prompts=self.settings.prompts), self.spec)]
 
+    def calls(self) -> dict[str, int]:
+        """Those of each step of its plan."""
+        return self.plan().calls
+
     def run(self, run: Run, probed: bool = False) -> Dataset:
         """Its candidates.
 
@@ -155,12 +159,16 @@ class Selecting:
             candidates = _candidates(out, self.rows, self.settings)
             preflight.measuring(self.settings, match.expected(candidates))
 
-    def plan(self) -> Plan:
-        candidates = _candidates(self.out, self.rows, self.settings, warn=True)
+    def plan(self, warn: bool = True) -> Plan:
+        candidates = _candidates(self.out, self.rows, self.settings, warn)
         rows = {"candidates": match.expected(candidates)}
         planning = Planning(self.spec, Synthesis(), self.settings, rows=rows, candidates=candidates)
         steps, _ = planned(selecting.STAGES, planning)
         return Plan(self.spec.model, tuple(steps), self.endpoint.batch, is_local(self.spec))
+
+    def calls(self) -> dict[str, int]:
+        """Those of each step of its plan."""
+        return self.plan(warn=False).calls if self.asks else {}
 
     def run(self, run: Run) -> Dataset:
         return _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
@@ -201,7 +209,7 @@ class Building:
         everything = [Synthesis, Selection, Spec, Endpoint, Release]
         _, self.settings, _, own_endpoint, self.release = fill(everything, given)
         _described(self.settings, self.release, table=False, push=push)
-        endpoint = _endpoint(endpoint, own_endpoint)
+        self.endpoint = endpoint = _endpoint(endpoint, own_endpoint)
         writing = {name: given[name] for name in given if name in names([Synthesis, Selection, Spec])}
         self.writing = Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, writing)
         self.settings = dataclasses.replace(self.settings, prompts=self.writing.settings.prompts)
@@ -214,6 +222,10 @@ class Building:
     def plan(self) -> Plan:
         steps, _ = planned(selecting.STAGES, dataclasses.replace(self.writing.planning, selection=self.settings))
         return self.writing.plan(steps, self.settings.measures_likelihood)
+
+    def calls(self) -> dict[str, int]:
+        """Those of each step of its plan."""
+        return self.plan().calls
 
     def run(self, run: Run) -> Dataset:
         writing = self.writing
@@ -360,13 +372,26 @@ def _made(
 ) -> Result:
     """The result of a verb: of a run folder it reads the tables when they are asked for, else it holds them."""
     out = prepared.out
-    with _opened(out, create) as run:
+    with progress.command(verb, prepared.calls, _spent(prepared.endpoint)), _opened(out, create) as run:
         prepared.run(run)
         if out is None:
             return Result({name: run.table(name) for name in tables}, run.report(), None)
         hashes = run.hashes()
     _repeatable(verb, Path(out), prepared.arguments(), prepared.rooms())
     return Result(dict.fromkeys(tables), run.report(), Path(out), hashes)
+
+
+def _spent(endpoint: Endpoint) -> Callable[[], str]:
+    """What is spent through an Endpoint from now on, in words: dollars, or tokens where no price is known."""
+    tokens_before, dollars_before = endpoint.budget.total()
+
+    def spent() -> str:
+        tokens, dollars = endpoint.budget.total()
+        if dollars is not None and dollars_before is not None and tokens > tokens_before:
+            return f"${dollars - dollars_before:,.4f}"
+        return f"{tokens - tokens_before:,} tokens" if tokens > tokens_before else ""
+
+    return spent
 
 
 def _repeatable(verb: str, out: Path, arguments: dict[str, Any], rooms: Sequence[Any]) -> None:
@@ -404,7 +429,7 @@ def _endpoint(given: Endpoint | None, settings: Endpoint) -> Endpoint:
 def _opened(out: Path | str | None, create: bool = True) -> Iterator[Run]:
     """The run in a folder, or in one that is gone after the block."""
     messages.begin()
-    with messages.only_stage_bars():
+    with progress.only_own_bars():
         if out is not None:
             with Run(out, create) as run:
                 yield run

@@ -1,6 +1,7 @@
 """Verbs in a real Jupyter kernel: what a reader of the notebook sees, and that an interrupt stops what is spent."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -39,6 +40,7 @@ def kernel(tmp_path, monkeypatch):
     """A client of a kernel that runs this Python, with an empty notebook."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("HF_DATASETS_DISABLE_PROGRESS_BARS")  # as a reader has it
     from ipykernel.kernelspec import install
 
     install(user=True, kernel_name="caredio-test")
@@ -67,6 +69,10 @@ def test_what_a_notebook_shows(kernel, server):
     text, _ = run(kernel, BUILD, url=server.url)  # a loop runs in the kernel's main thread
     assert "candidates " in text
     assert text.strip().endswith("3")
+    assert re.search(r"synthesize, answers: +\d+%\|.*\| \d+/36 calls", text)  # the bar, where no widget can show it
+    assert re.search(r"synthesize: 100%\|.*\| 36/36 calls", text)
+    text, _ = run(kernel, "caredio.quiet()\n" + BUILD.replace("per_topic=3", "per_topic=6"), url=server.url)
+    assert text.strip() == "6"
     text, _ = run(kernel, MAP)
     assert text.strip().endswith("True")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import features
+from caredio import features, progress
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation.results import Evaluation, key
@@ -56,8 +56,10 @@ def evaluate(run: Run, asked: Evaluation) -> Dataset:
     for note in asked.notes:
         log.warning(note)
     rows = _past(run)
-    for part in asked.missing(rows) or [[]]:
-        rows = _with(run, rows, asked, part)
+    parts = asked.missing(rows)
+    with progress.command("evaluate", lambda: asked.questions(parts), unit="questions"):
+        for part in parts or [[]]:
+            rows = _with(run, rows, asked, part)
     return asked.select(rows)
 
 

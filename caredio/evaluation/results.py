@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -90,7 +91,8 @@ class Evaluation:
         self._subjects, left_out = systems.subjects(given, chosen, settings.prompts)
         self.notes = [*notes, *left_out]
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash
-        self.identities = self._identified({slug: n for slug, (n, _) in answered.items()})
+        self._questions = {slug: n for slug, (n, _) in answered.items()}
+        self.identities = self._identified(self._questions)
         self.constants = [
             _row(
                 {"system": name, "culture": slug, **self._asked({"n": n, "tasks_sha256": _tasks()})}, measure, value, n
@@ -111,6 +113,14 @@ class Evaluation:
                     there.add(key(self.identities[subject]))
                     parts.setdefault((model, subject.system), []).append(subject)
         return list(parts.values())
+
+    def questions(self, parts: Iterable[Sequence[Subject]]) -> dict[str, int]:
+        """System -> how many questions the subjects of `parts` are asked."""
+        asked: Counter[str] = Counter()
+        for part in parts:
+            for subject in part:
+                asked[subject.system] += len(BENCHMARKS) * self._questions[subject.culture.slug]
+        return asked
 
     def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
         """The rows of subjects.

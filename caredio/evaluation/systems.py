@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import checkpoints, packages, prompts
+from caredio import checkpoints, packages, progress, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import baselines, tasks_path
@@ -237,16 +237,16 @@ def scores(
         tokenizer = checkpoints.load_tokenizer(source)
         tasks = [task(benchmark, subject.culture.slug) for subject in group for benchmark in BENCHMARKS]
         with _with_adapter(loader.model(model), adapter) as adapted:
-            numbers = _measured(adapted, tokenizer, tasks, instruction, file, limit, batch_size)
+            numbers = _measured(group[0].system, adapted, tokenizer, tasks, instruction, file, limit, batch_size)
         for subject in group:
             found[subject] = {name: numbers[task(name, subject.culture.slug)] for name in BENCHMARKS}
     return found
 
 
 def _measured(
-    model: Any, tokenizer: Any, tasks: list[str], instruction: str, file: Path, limit: int, batch_size: int
+    name: str, model: Any, tokenizer: Any, tasks: list[str], instruction: str, file: Path, limit: int, batch_size: int
 ) -> dict[str, dict[str, Any]]:
-    """lm-eval's numbers by task."""
+    """lm-eval's numbers by task; `name` is the system's."""
     import torch
     from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -257,22 +257,56 @@ def _measured(
     )
     marked = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     prefix = None if marked else 0  # lm-eval decodes it, to see whether a prompt begins with it
+    asked = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix)
     try:
         # without what simple_evaluate adds: it asks git, whose "fatal" a user would read, and lists the machine
-        results: Any = evaluate(
-            lm=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix),
-            task_dict=manager.load(tasks),
-            limit=limit or None,
-            bootstrap_iters=0,
-            log_samples=False,
-            system_instruction=instruction or None,
-            apply_chat_template=True,
-        )
+        with _one_bar(asked, name):
+            results: Any = evaluate(
+                lm=asked,
+                task_dict=manager.load(tasks),
+                limit=limit or None,
+                bootstrap_iters=0,
+                log_samples=False,
+                system_instruction=instruction or None,
+                apply_chat_template=True,
+            )
     except torch.OutOfMemoryError:
         raise InputError(
             f"the device's memory does not last for batch_size {batch_size}; give a smaller one."
         ) from None
     return results["results"]
+
+
+class _Answers(NamedTuple):
+    """What lm-eval tells of each answer."""
+
+    answered: Callable[[], None]
+
+    def add_partial(self, method: str, request: object, answer: object) -> None:
+        self.answered()
+
+
+@contextmanager
+def _one_bar(model: Any, name: str) -> Iterator[None]:
+    """Until the block ends, the questions that an lm-eval model answers count in this package's bar, not in lm-eval's.
+
+    Its bar of the prompts that it makes has no switch.
+    """
+    from lm_eval.api import task as prompting
+
+    ask, bar = model.loglikelihood, prompting.tqdm
+
+    def counted(requests: list[Any]) -> list[tuple[float, bool]]:
+        questions = {(one.task_name, one.doc_id) for one in requests}
+        with progress.asking(name, len(requests), len(questions), "questions") as answered:
+            model.set_cache_hook(_Answers(answered))
+            return ask(requests, disable_tqdm=True)
+
+    model.loglikelihood, prompting.tqdm = counted, lambda docs, **_: docs
+    try:
+        yield
+    finally:
+        prompting.tqdm = bar
 
 
 @contextmanager

@@ -77,14 +77,17 @@ class Embeddings:
         """Ask for the vectors of texts; the first request to fail is raised once the others are done."""
         failures: list[CallFailed] = []
 
-        async def asked(start: int, count: int) -> list[dict[str, Any]]:
+        def some(start: int, count: int) -> list[list[str]]:
+            return requests[start : start + count]
+
+        async def asked(texts: list[str]) -> dict[str, Any]:
             try:
-                await self._asked.embed(requests[start])
+                await self._asked.embed(texts)
             except CallFailed as failure:
                 failures.append(failure)
-            return [{"texts": len(requests[start])}]
+            return {"texts": len(texts)}
 
-        gather(len(requests), asked, Features({"texts": Value("int32")}), "embedded", 1, self._at_once)
+        gather(len(requests), some, asked, Features({"texts": Value("int32")}), "embedded", 1, self._at_once)
         if failures:
             raise EndpointError(
                 f"embedder {self.provider}:{self.model} got no answer ({failures[0].description}). Vectors that"

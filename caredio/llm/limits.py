@@ -133,6 +133,10 @@ class Budget:
         if self.max_cost and cost(rate.model, Usage()) is None:
             raise InputError(f"no price is known for {rate.model}, so max_cost cannot be kept; use max_total_tokens.")
 
+    def total(self) -> tuple[int, float | None]:
+        """Tokens and US dollars spent so far; no dollars where a model has no listed price."""
+        return _tokens(self.spent), _dollars(self.spent)
+
     @asynccontextmanager
     async def hold(self, rate: Rate, upper_bound: Usage, usage: Usage | None = None) -> AsyncIterator[Held]:
         """Room for an attempt that uses at most `upper_bound`; the block says in `Held.used` what it did use.

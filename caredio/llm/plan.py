@@ -74,6 +74,11 @@ class Plan:
         sums = {name: sum(getattr(step, name) for step in self.steps) for name in names}
         return Step("total", **sums)
 
+    @property
+    def calls(self) -> dict[str, int]:
+        """Those of each step."""
+        return {step.stage: step.calls for step in self.steps}
+
     def __str__(self) -> str:
         if not self.steps:
             return "No model is asked, so nothing is spent."

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
-from caredio import features
+from caredio import features, progress
 from caredio import prompts as prompt_files
 from caredio.errors import EndpointError, InputError
 from caredio.llm import dialects, marks
@@ -27,7 +27,6 @@ from caredio.llm.faults import CallFailed
 from caredio.llm.model import Calls, Model, Stopped, connect, enter, together
 from caredio.llm.remote import schema_instruction
 from caredio.llm.spec import Messages, Spec
-from caredio.messages import stage_bar
 from caredio.prompts import Prompt
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
@@ -38,6 +37,7 @@ _OPEN = 256  # of these, how many have their rows and prompts in memory
 WITHOUT_EFFECT = ("MAX_FAILED", "_TOGETHER", "_TASKS", "_OPEN")  # on what a stage makes (fingerprints.py)
 
 Parse = Callable[[Any, dict[str, Any], Answer], dict[str, Any]]
+_S = TypeVar("_S")
 Call = tuple[Messages, str]  # the chat so far, and the turn whose likelihood is asked for
 
 
@@ -130,13 +130,13 @@ def ask(
     settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, instruction, repair, form, failures)
     rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
 
-    async def asked(start: int, count: int) -> list[dict[str, Any]]:
-        return await together(settle, rows.slice(start, count).to_pylist())
+    def some(start: int, count: int) -> list[dict[str, Any]]:
+        return rows.slice(start, count).to_pylist()
 
     # a Batch API is asked for all rows at once
     size = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
     try:
-        found = gather(total, asked, columns, desc, size, _TASKS if model.batch else _OPEN)
+        found = gather(total, some, settle, columns, desc, size, _TASKS if model.batch else _OPEN)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(f"{desc}: parse returned a value of another type ({str(error).splitlines()[0]}).") from None
     return features.beside(features.in_memory(rows), features.in_memory(found))
@@ -213,39 +213,55 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
             failures.count(error)
             return {"bits": None}
 
-    async def measured(start: int, count: int) -> list[dict[str, Any]]:
-        return await together(bits, calls[start : start + count])
+    def some(start: int, count: int) -> Sequence[Call]:
+        return calls[start : start + count]
 
     if not calls:
         return np.empty(0)
-    found = gather(len(calls), measured, Features({"bits": Value("float64")}), desc)
+    # each of which is asked for once, beside its completions
+    chats = {hash(json.dumps(messages)) for messages, _ in calls} if model.backend.whole_chats else ()
+    columns, requests = Features({"bits": Value("float64")}), len(calls) + len(chats)
+    found = gather(len(calls), some, bits, columns, desc, requests=requests)
     return found["bits"].to_numpy()
 
 
 def gather(
     total: int,
-    work: Callable[[int, int], Coroutine[Any, Any, list[dict[str, Any]]]],
+    some: Callable[[int, int], Iterable[_S]],
+    work: Callable[[_S], Coroutine[Any, Any, dict[str, Any]]],
     columns: Features,
     desc: str,
     size: int = _TOGETHER,
     at_once: int = _OPEN,
+    requests: int = 0,
 ) -> pa.Table:
-    """The rows of `work(start, count)` for all places up to `total`, in order, as a table of `columns`.
+    """The row of `work(item)` for each of `total` items, in order, as a table of `columns`.
 
     A map of places alone, since thousands of rows wait in it. `work` runs in the loop of the models; the first of them
     to fail, or an interrupt, stops the others.
 
     Args:
+        some: (start, count) -> the items of these places.
+        desc: what the progress bar says, which counts each row when it ends.
         size: places of one piece of work.
         at_once: how many pieces are begun at a time.
+        requests: that all items take, where that is not one each.
     """
     calls, places = Calls(), Dataset.from_dict({"place": range(total)})
     room = asyncio.Semaphore(at_once)
 
+    async def counted(item: _S) -> dict[str, Any]:
+        row = await work(item)
+        answered()
+        return row
+
+    async def rows(places: list[int]) -> list[dict[str, Any]]:
+        return await together(counted, some(places[0], len(places)))
+
     async def piece(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
         async with room:
             try:
-                written = await enter(calls.kept(work(batch["place"][0], len(batch["place"]))))
+                written = await enter(calls.kept(rows(batch["place"])))
             except asyncio.CancelledError:
                 if calls.stopped:  # by another piece, or from outside of this map, which takes errors only
                     raise Stopped from None
@@ -256,7 +272,7 @@ def gather(
         # by way of a file, as a table that is written to memory takes twice its size
         file = str(Path(folder, "answers.arrow"))
         try:
-            with stage_bar():
+            with progress.asking(desc, total, requests or total) as answered:
                 calls.run(
                     lambda: places.map(
                         piece,

@@ -44,12 +44,13 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
 
     Raises:
         InputError: the version is released with other content, or the name is no repository's.
-        EndpointError: the Hub refuses the name, the card or the token, or stays unreachable after a few attempts. A
-            card is refused before anything is created.
+        EndpointError: the Hub's client is in offline mode, or the Hub refuses the name, the card or the token, or stays
+            unreachable after a few attempts. A card is refused before anything is created.
     """
     from huggingface_hub import HfApi
 
     metadata.check_repo(repo_id)
+    _check_online(repo_id)
     api, record = HfApi(), _record(folder)
     for attempt in range(ATTEMPTS):
         try:
@@ -76,11 +77,12 @@ def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
         folder: where it will be written; an earlier release there may be the one that bears the tag.
 
     Raises:
-        EndpointError: the Hub does not know the token, or the token may only read.
+        EndpointError: the Hub's client is in offline mode, the Hub does not know the token, or the token may only read.
         InputError: the version is released already, and not from the folder.
     """
     from huggingface_hub import HfApi
 
+    _check_online(repo_id)
     api = HfApi()
     role = _asked(api, "whoami-v2").get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
@@ -98,6 +100,16 @@ def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
         same = False
     if not same:
         raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another version.")
+
+
+def _check_online(repo_id: str) -> None:
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise EndpointError(
+            f"{repo_id}: nothing goes to the Hub while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set; unset it, then"
+            " run the same command again."
+        )
 
 
 def _asked(api: Any, path: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.llm.rows import Call, likelihoods
 from caredio.markdown import code
+from caredio.selection import match
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
@@ -105,10 +106,10 @@ def run(
     )
     against = [compared_to(row, settings.compared) for row in candidates.select_columns(["others"])]
     if not any(against):
-        some = ", ".join(candidates["question_id"][:3])
+        some = match.quoted(dict.fromkeys(candidates["question"]))
         raise InputError(
-            f"no question was answered by two cultures (such as question_id {some}): distinctiveness compares answers"
-            " to the same question, so give them the same question_id or the same text."
+            f"no question was answered by two cultures (such as {some}): distinctiveness compares answers to the same"
+            " question, so give them the same question_id or the same text."
         )
     if settings.distinctiveness == "cosine":
         scores = _cosines(candidates["sample_id"][:], against, vectors, engine or Local())

@@ -7,7 +7,6 @@ sentence-transformers model does here.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from caredio import features, packages
+from caredio import features, packages, progress
 from caredio.errors import InputError
 from caredio.llm import plan
 from caredio.llm.embeddings import Embeddings, batches
@@ -29,8 +28,6 @@ from caredio.selection.embedders import ENDPOINT, GIVEN, MINILM, folder
 from caredio.selection.engine import Engine
 from caredio.selection.settings import Settings
 from caredio.stages import Planned, Planning, Stage
-
-log = logging.getLogger("caredio")
 
 
 def calls(planning: Planning) -> Planned:
@@ -126,7 +123,7 @@ def _sentence_transformer(chosen: tuple[str, int]) -> Callable[[pa.Table], pa.Ta
         raise InputError(f"embedder {embedder!r} cannot be loaded ({message}){hint}.") from None
 
     def embed(rows: pa.Table) -> pa.Table:
-        bar = len(rows) > 2048 and log.isEnabledFor(logging.INFO)
+        bar = len(rows) > 2048 and progress.shown()
         vectors = model.encode(rows["text"].to_pylist(), batch_size=batch_size, show_progress_bar=bar)
         return pa.table({"vector": _vectors(np.asarray(vectors, np.float32), list(range(len(rows))))})
 

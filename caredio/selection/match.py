@@ -11,6 +11,8 @@ import logging
 import random
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -29,11 +31,13 @@ log = logging.getLogger("caredio")
 STAGE = Stage("candidates", {}, features.CANDIDATES, modules=(__name__, source.__name__))
 _PANEL = 8  # answers of its own culture that a row keeps
 _ANSWERS = 8  # answers of each other culture
+_QUOTED = 60  # characters of a question in a message
 _REASON = 60  # characters of a table's own drop_reason
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"))  # marks stand on letters; alone they say nothing
 _BLANK = frozenset(
     "\u115f\u1160\u2800\u3164\uffa0"
 )  # fillers of Hangul, and Braille's blank: letters and symbols to Unicode
+WITHOUT_EFFECT = ("_QUOTED",)  # on what a stage makes (fingerprints.py)
 
 
 def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
@@ -102,14 +106,16 @@ def report(candidates: Dataset) -> dict[str, Any]:
     candidates = features.require(candidates, features.CANDIDATES, "the table")
     rows = Counter(candidates["culture"][:])
     alone: dict[str, list[str]] = {culture: [] for culture in sorted(rows)}
+    texts: dict[str, str] = {}  # of the questions that no other culture answered
     counts = pc.list_value_length(candidates.select_columns(["others"]).with_format("arrow")[:]["others"]).to_pylist()
-    for culture, question_id, count in zip(candidates["culture"][:], candidates["question_id"][:], counts, strict=True):
+    named = (candidates[name][:] for name in ("culture", "question_id", "question"))
+    for culture, question_id, question, count in zip(*named, counts, strict=True):
         if not count:
             alone[culture].append(question_id)
+            texts.setdefault(question_id, question)
     if sum(map(len, alone.values())) == len(candidates):
-        some = ", ".join(candidates["question_id"][:3])
         raise InputError(
-            f"the table: no question was answered by two cultures (such as question_id {some}): distinctiveness"
+            f"the table: no question was answered by two cultures (such as {quoted(texts.values())}): distinctiveness"
             " compares answers to the same question, so give them the same question_id or the same text."
         )
     for culture, ids in alone.items():
@@ -119,7 +125,7 @@ def report(candidates: Dataset) -> dict[str, Any]:
                 culture,
                 len(ids),
                 rows[culture],
-                ", ".join(list(dict.fromkeys(ids))[:3]),
+                quoted(texts[question_id] for question_id in dict.fromkeys(ids)),
             )
     return {
         culture: {
@@ -130,6 +136,12 @@ def report(candidates: Dataset) -> dict[str, Any]:
         }
         for culture, ids in alone.items()
     }
+
+
+def quoted(questions: Iterable[str]) -> str:
+    """The first three of the questions, shortened, for a message."""
+    lines = [" ".join(text.split()) for text in islice(questions, 3)]
+    return ", ".join(repr(line if len(line) <= _QUOTED else f"{line[:_QUOTED]}...") for line in lines)
 
 
 def text_id(question: str) -> str:

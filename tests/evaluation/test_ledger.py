@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from datasets import Dataset, Features, Value
+from test_progress import bars, on_a_terminal
+from test_progress import caredio as caredio_command
 from transformers import AutoModelForCausalLM
 
 import caredio
@@ -57,6 +62,29 @@ def variant(adapter: Path, folder: Path, seed: int = 0, **config: Any) -> Path:
     settings = json.loads((place / "adapter_config.json").read_text())
     (place / "adapter_config.json").write_text(json.dumps({**settings, **config}))
     return folder
+
+
+def test_one_bar_counts_the_questions_of_an_evaluation(tiny: Path, tmp_path: Path) -> None:
+    asked = ("--cultures", "china,japan", "--model", tiny, "--culturalbench", "sample", "--limit", 3, "--device", "cpu")
+    command = caredio_command("evaluate", *asked, "--out", tmp_path / "run")
+    env = {name: value for name, value in os.environ.items() if name != "HF_DATASETS_DISABLE_PROGRESS_BARS"}
+    code, written = on_a_terminal(command, env)
+    assert code == 0, written
+    drawn = bars(written)
+    total = 2 * 2 * 2 * 3  # two systems, on Easy and Hard, on two cultures
+    assert {one[3] for one in drawn} == {total}
+    assert drawn[-1][:3] == ("evaluate", 100, total)
+    assert [one[2] for one in drawn] == sorted(one[2] for one in drawn)
+    titles = [one[0] for one in drawn]
+    assert list(dict.fromkeys(titles)) == ["evaluate, raw", "evaluate, role-play", "evaluate"]
+    assert max(one[2] for one in drawn if one[0] == "evaluate, raw") == total / 2
+    assert len(re.findall(r"it/s\]", written)) == 0  # no bar of another library
+    done = subprocess.run(
+        caredio_command("evaluate", *asked, "--out", tmp_path / "b"), env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "%|" not in done.stderr
+    assert "results" in done.stderr
 
 
 def test_a_second_evaluation_adds_to_the_first(tiny: Path, adapter: Path, tmp_path: Path, loads: list[str]) -> None:

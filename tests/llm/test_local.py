@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import jsonschema
 import pytest
 from hub_server import HubServer
+from test_progress import bars, on_a_terminal
 
 from caredio.llm import local, sampling
 from caredio.llm.cache import Store
@@ -200,10 +202,7 @@ def test_a_likelihood_is_that_of_transformers_loss(tmp_path):
     assert model.take_usage().stored == 3
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("embedded_home")
-def test_an_interrupt_keeps_each_answer_that_had_ended(tmp_path):
-    script = """
+OF_SEVERAL_LENGTHS = """
 import sys
 from datasets import Dataset, Features, Value
 from caredio.llm.rows import ask
@@ -211,7 +210,9 @@ from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 
 lengths = ["in one word", "in one sentence", "in a long story of many paragraphs"]
-rows = Dataset.from_list([{"text": f"Say {length} what tool {n} is for."} for n in range(6) for length in lengths])
+rows = Dataset.from_list(
+    [{"text": f"Say {length} what tool {n} is for."} for n in range(int(sys.argv[2])) for length in lengths]
+)
 ask(
     rows,
     connect(Spec(max_tokens=256), store=sys.argv[1]),
@@ -221,9 +222,26 @@ ask(
     desc="asked",
 )
 """
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_home")
+def test_the_bar_moves_with_each_answer_of_a_batch(tmp_path):
+    command = [sys.executable, "-c", OF_SEVERAL_LENGTHS, str(tmp_path / "s.sqlite"), "2"]
+    env = {name: value for name, value in os.environ.items() if name != "HF_DATASETS_DISABLE_PROGRESS_BARS"}
+    code, written = on_a_terminal(command, env)
+    assert code == 0, written
+    counts = {one[2] for one in bars(written)}
+    assert counts - {0, 6}  # of one batch some had ended, and others had not
+    assert bars(written)[-1][2:4] == (6, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_home")
+def test_an_interrupt_keeps_each_answer_that_had_ended(tmp_path):
     file = tmp_path / "s.sqlite"
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(file)],
+        [sys.executable, "-c", OF_SEVERAL_LENGTHS, str(file), "6"],
         stderr=subprocess.PIPE,
         text=True,
         # a suite that runs in the background of a shell ignores interrupts, and so would what it starts

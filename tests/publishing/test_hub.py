@@ -29,9 +29,9 @@ def hub(tmp_path):
         yield hub
 
 
-def publish(hub, run, home, *arguments, token=True, check=True, verb=("publish",)):
+def publish(hub, run, home, *arguments, token=True, check=True, verb=("publish",), **variables):
     """`caredio publish` in a process of its own: the Hub's address is read when its client is imported."""
-    environment = hub.environment(home)
+    environment = hub.environment(home) | variables
     if not token:
         environment["HF_TOKEN"] = "hf_nobody"
     command = [sys.executable, "-m", "caredio.cli", *map(str, verb), "--out", str(run), *map(str, arguments)]
@@ -376,6 +376,22 @@ def test_a_build_publishes_what_it_ranked(hub, tmp_path):
     commits, tags = state(hub, tmp_path / "home", repo="caredio/built")
     assert list(tags) == ["v2.0.0"]
     assert tags["v2.0.0"] == commits[0]
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_mode_is_one_sentence_before_anything_is_made_or_tried(hub, run, tmp_path, variable):
+    asked = ("--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+    ranked = ("--push", "caredio/cardset", "--theta", 0.99)
+    for verb, arguments in ((("publish",), asked), (("select", table(tmp_path)), ranked)):
+        folder = run if verb == ("publish",) else tmp_path / "run"
+        done = publish(hub, folder, tmp_path / "home", *arguments, check=False, verb=verb, **{variable: "1"})
+        assert done.returncode == 2
+        sentence = "nothing goes to the Hub while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set; unset it, then run"
+        said = done.stderr.strip().splitlines()[-1]
+        assert said == f"caredio: caredio/cardset: {sentence} the same command again."
+        assert "attempt" not in done.stderr
+    assert not (tmp_path / "run").exists()
+    assert not hub.requests
 
 
 def test_a_release_is_described_only_where_there_is_one(tmp_path):

@@ -20,6 +20,7 @@ def tables(others, vectors):
             **dict.fromkeys(features.CANDIDATES),
             "sample_id": name,
             "question_id": f"q-{name}",
+            "question": f"What of {name}?",
             "culture": "japan",
             "others": [
                 {"culture": f"c{place}", "sample_id": one.lower(), "response": one, "shown": one.isupper()}
@@ -127,7 +128,7 @@ def test_a_row_without_others_is_null_beside_rows_that_have_some():
 
 def test_no_row_with_others_is_an_error_that_names_questions():
     candidates, vectors = tables({"a": "", "near": "", "far": "", "right": ""}, PLANE)
-    with pytest.raises(InputError, match=r"q-a, q-near, q-far\).*same question_id"):
+    with pytest.raises(InputError, match=r"'What of a\?', 'What of near\?', 'What of far\?'\).*same question_id"):
         distinct.run(candidates, vectors, Settings())
 
 

@@ -385,11 +385,14 @@ def test_what_cannot_be_compared_is_counted_and_told(caplog):
         "japan": {"rows": 6, "alone": 5, "share": 0.8333, "questions": ["q2", "q3", "q4"]},
     }
     assert caplog.messages == [
-        "japan: no other culture answered the question of 5 of 6 rows (such as q2, q3, q4); they are not ranked."
+        "japan: no other culture answered the question of 5 of 6 rows (such as 'Question q2?', 'Question q3?',"
+        " 'Question q4?'); they are not ranked."
     ]
 
 
-def test_a_table_in_which_nothing_can_be_compared_is_told():
-    candidates = match.run(table("q1 japan a", "q2 china b"), Settings())
-    with pytest.raises(InputError, match="no question was answered by two cultures"):
+def test_a_table_in_which_nothing_can_be_compared_is_told_with_its_questions():
+    rows = table("q1 japan a", "q2 china b").remove_columns(["question_id", "question"])
+    candidates = match.run(rows.add_column("question", ["Who  pays?", "\u8c01" * 61]), Settings())
+    with pytest.raises(InputError, match="no question was answered by two cultures") as error:
         match.report(candidates)
+    assert f"(such as 'Who pays?', '{chr(0x8C01) * 60}...')" in str(error.value)

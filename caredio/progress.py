@@ -1,0 +1,228 @@
+"""The bar of a command: how many planned calls have their answer, the time that is left, and what they cost so far.
+
+A verb opens it with its plan, a stage says which part of the plan it is, and each answer is counted when it ends. There
+is one bar at a time. It shows in a terminal and in a notebook, and not where stderr is a file or a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from caredio import messages
+
+# stage -> the steps of a plan whose calls it makes; a stage that is not here makes the calls of the step of its name
+STEPS = {
+    "questions": ("questions", "sensitivity"),
+    "isolated": ("isolated answers",),
+    "contrasted": ("contrastive answers",),
+    "optimized": (
+        *("other answers", "other questions", "isolated to them", "contrastive to them", "held-out answers"),
+        *("likelihoods", "vectors to choose by", "held-out vectors"),
+    ),
+    "scored": ("in context", "information", "other cultures"),
+}
+_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
+_SMOOTHING = 0.1  # weight of the last tenth of a second in the rate that the time left is computed by
+_TICK = 1.0  # seconds
+_LOCK = threading.Lock()
+_current: ContextVar[Progress | None] = ContextVar("progress", default=None)
+_blocks, _datasets_show = 0, False  # of `only_own_bars`: how many are open, and whether `datasets` showed bars before
+
+
+class Progress:
+    """Counts answers by step of a plan. The bar is made when the first model is asked."""
+
+    def __init__(self, planned: Mapping[str, int], spent: Callable[[], str] = str, name: str = "", unit: str = "calls"):
+        """A count of no answers.
+
+        Args:
+            planned: step -> its calls.
+            spent: what the command spent so far, in words.
+            name: of the command.
+            unit: what is counted.
+        """
+        self._planned, self._spent, self._name, self._unit = dict(planned), spent, name, unit
+        self._done = dict.fromkeys(planned, 0.0)
+        self._steps: tuple[str, ...] = ()  # of the stage in progress
+        self._bar: Any = None
+        self._lock = threading.Lock()
+
+    def asks(self, desc: str) -> tuple[str, ...]:
+        """The steps that calls of this description belong to; the bar bears the description."""
+        with self._lock:
+            if self._bar is None:
+                from tqdm.auto import tqdm
+
+                self._bar = tqdm(
+                    desc=self._title(desc),
+                    total=sum(self._planned.values()),
+                    initial=self._count(),
+                    unit=self._unit,
+                    smoothing=_SMOOTHING,
+                    miniters=1,
+                    dynamic_ncols=True,
+                    bar_format=_FORMAT,
+                )
+            self._bar.last_print_t = time.time()  # the time since the last answer was no waiting for the next
+            self._bar.set_description(self._title(desc))
+            return self._steps or (desc,)
+
+    def answered(self, steps: tuple[str, ...], calls: float) -> None:
+        """Count calls of a stage, up to what is planned for its steps."""
+        with self._lock:
+            for step in steps:
+                room = self._planned.get(step, 0) - self._done.get(step, 0.0)
+                counted = min(room, calls)
+                if counted > 0:
+                    self._done[step] += counted
+                    calls -= counted
+            self._bar.set_postfix_str(self._spent(), refresh=False)
+            self._bar.update(self._count() - self._bar.n)
+
+    @contextlib.contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Until the block ends, the bar is drawn each second, for the clock and the answers it did not draw at once."""
+        ended = threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(_TICK):
+                with self._lock:
+                    self._bar.refresh()
+
+        ticker = threading.Thread(target=tick, name="caredio progress", daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            ticker.join()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """The block of a stage; once it has ended, all calls of its steps are done."""
+        self._steps = steps = STEPS.get(name, (name,))
+        if self._bar is not None:
+            self._bar.set_description(self._title(name))
+        try:
+            yield
+        finally:
+            self._steps = ()
+        with self._lock:
+            self._done |= {step: float(self._planned[step]) for step in steps if step in self._planned}
+            if self._bar is not None and not self._bar.disable:
+                # calls that were not made say nothing of the rate
+                self._bar.last_print_n += self._count() - self._bar.n
+                self._bar.n = self._count()
+                self._bar.refresh()
+
+    def close(self) -> None:
+        """Let the bar stand as it is."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._spent(), refresh=False)
+            if self._name:
+                self._bar.set_description(self._name, refresh=False)
+            self._bar.close()
+
+    def _title(self, desc: str) -> str:
+        return f"{self._name}, {desc}" if self._name else desc
+
+    def _count(self) -> int:
+        return int(sum(self._done.values()) + 0.001)  # parts of calls that add up to a whole one
+
+
+@contextlib.contextmanager
+def command(
+    name: str, plan: Callable[[], Mapping[str, int]], spent: Callable[[], str] = str, unit: str = "calls"
+) -> Iterator[None]:
+    """Until the block ends, one bar counts the calls of a command.
+
+    Args:
+        name: of the command.
+        plan: step -> calls; computed if a bar shows.
+        spent: what the command spent so far, in words.
+        unit: what is counted, in place of calls.
+    """
+    messages.begin()
+    planned = {step: calls for step, calls in plan().items() if calls} if shown() else {}
+    if not planned:
+        yield
+        return
+    progress = Progress(planned, spent, name, unit)
+    before = _current.set(progress)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+        progress.close()
+
+
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[None]:
+    """The block of a stage: once it has ended, so have its steps of the plan."""
+    progress = _current.get()
+    with progress.stage(name) if progress else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def asking(desc: str, total: int, calls: int, unit: str = "calls") -> Iterator[Callable[[], None]]:
+    """Until the block ends, what is yielded is called when one of `total` answers has ended.
+
+    They count in the bar of the command; where none is open, in one of their own.
+
+    Args:
+        desc: what the bar says.
+        calls: that the answers take.
+        unit: what is counted, in place of calls.
+    """
+    progress = _current.get()
+    own = progress is None and shown()
+    if own:
+        progress = Progress({desc: calls}, unit=unit)
+    with only_own_bars():
+        if progress is None:
+            yield lambda: None
+            return
+        weight, steps = calls / total, progress.asks(desc)
+        try:
+            with progress.ticking():
+                yield lambda: progress.answered(steps, weight)
+        finally:
+            if own:
+                progress.close()
+
+
+def shown() -> bool:
+    """Whether bars show: in a terminal or a notebook, unless the user has hidden them."""
+    import datasets
+
+    enabled = _datasets_show if _blocks else not datasets.are_progress_bars_disabled()
+    seen = sys.stderr is not None and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel"))
+    return seen and enabled and messages.log.level <= logging.INFO
+
+
+@contextlib.contextmanager
+def only_own_bars() -> Iterator[None]:
+    """Until the block ends, no bars of `datasets` for mapping, casting, flattening or writing."""
+    global _blocks, _datasets_show
+    import datasets
+
+    with _LOCK:
+        if not _blocks:
+            _datasets_show = not datasets.are_progress_bars_disabled()
+            datasets.disable_progress_bars()
+        _blocks += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _blocks -= 1
+            if not _blocks and _datasets_show:
+                datasets.enable_progress_bars()

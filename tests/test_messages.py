@@ -1,0 +1,45 @@
+"""What is said while a verb works, in a process of its own: loggers are of the whole process."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import logging
+from datasets import Dataset
+import caredio
+
+{before}
+rows = [
+    {{"question": f"What is eaten on day {{day}}?", "response": f"{{dish}} {{day}}", "culture": culture}}
+    for day in range(3)
+    for culture, dish in (("mexico", "tamales"), ("korea", "kimchi"))
+]
+rows.append({{"question": "What is drunk?", "response": "soju", "culture": "korea"}})
+caredio.select(Dataset.from_list(rows), theta=0.99)
+{after}
+"""
+WARNING = (
+    "korea: no other culture answered the question of 1 of 4 rows (such as 'What is drunk?'); they are not ranked."
+)
+
+
+def said(before, after=""):
+    command = [sys.executable, "-c", SCRIPT.format(before=before, after=after)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()
+
+
+def test_quiet_leaves_warnings_and_loud_shows_stages_again():
+    again = "caredio.quiet(False)\ncaredio.select(Dataset.from_list(rows), theta=0.99)"
+    first, *lines = said("caredio.quiet()", again)
+    assert first == WARNING
+    assert [line.split()[0] for line in lines] == ["korea:", "candidates", "vectors", "scored", "ranked", "preference"]
+
+
+def test_a_program_s_own_handlers_get_each_line_once():
+    own = "logging.basicConfig(format='own %(message)s', level='INFO')"
+    heard = [line for line in said(own) if "korea" in line or " rows" in line]
+    assert heard[0] == f"own {WARNING}"
+    assert len(heard) == 6
+    assert [line for line in said(f"{own}\ncaredio.quiet()") if "korea" in line or " rows" in line] == heard[:1]
