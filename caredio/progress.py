@@ -17,17 +17,6 @@ from typing import Any
 
 from caredio import messages
 
-# stage -> the steps of a plan whose calls it makes; a stage that is not here makes the calls of the step of its name
-STEPS = {
-    "questions": ("questions", "sensitivity"),
-    "isolated": ("isolated answers",),
-    "contrasted": ("contrastive answers",),
-    "optimized": (
-        *("other answers", "other questions", "isolated to them", "contrastive to them", "held-out answers"),
-        *("likelihoods", "vectors to choose by", "held-out vectors"),
-    ),
-    "scored": ("in context", "information", "other cultures"),
-}
 _FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
 _SMOOTHING = 0.1  # weight of the last tenth of a second in the rate that the time left is computed by
 _TICK = 1.0  # seconds
@@ -37,25 +26,25 @@ _blocks, _datasets_show = 0, False  # of `only_own_bars`: how many are open, and
 
 
 class Progress:
-    """Counts answers by step of a plan. The bar is made when the first model is asked."""
+    """Counts the answers of each stage of a plan. The bar is made when the first model is asked."""
 
     def __init__(self, planned: Mapping[str, int], spent: Callable[[], str] = str, name: str = "", unit: str = "calls"):
         """A count of no answers.
 
         Args:
-            planned: step -> its calls.
+            planned: stage -> its calls.
             spent: what the command spent so far, in words.
             name: of the command.
             unit: what is counted.
         """
         self._planned, self._spent, self._name, self._unit = dict(planned), spent, name, unit
         self._done = dict.fromkeys(planned, 0.0)
-        self._steps: tuple[str, ...] = ()  # of the stage in progress
+        self._stage = ""  # in progress
         self._bar: Any = None
         self._lock = threading.Lock()
 
-    def asks(self, desc: str) -> tuple[str, ...]:
-        """The steps that calls of this description belong to; the bar bears the description."""
+    def asks(self, desc: str) -> str:
+        """The stage that calls of this description belong to; the bar bears the description."""
         with self._lock:
             if self._bar is None:
                 from tqdm.auto import tqdm
@@ -72,17 +61,13 @@ class Progress:
                 )
             self._bar.last_print_t = time.time()  # the time since the last answer was no waiting for the next
             self._bar.set_description(self._title(desc))
-            return self._steps or (desc,)
+            return self._stage or desc
 
-    def answered(self, steps: tuple[str, ...], calls: float) -> None:
-        """Count calls of a stage, up to what is planned for its steps."""
+    def answered(self, stage: str, calls: float) -> None:
+        """Count calls of a stage, up to what is planned for it."""
         with self._lock:
-            for step in steps:
-                room = self._planned.get(step, 0) - self._done.get(step, 0.0)
-                counted = min(room, calls)
-                if counted > 0:
-                    self._done[step] += counted
-                    calls -= counted
+            if stage in self._planned:
+                self._done[stage] = min(self._planned[stage], self._done[stage] + calls)
             self._bar.set_postfix_str(self._spent(), refresh=False)
             self._bar.update(self._count() - self._bar.n)
 
@@ -106,16 +91,16 @@ class Progress:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """The block of a stage; once it has ended, all calls of its steps are done."""
-        self._steps = steps = STEPS.get(name, (name,))
+        """The block of a stage; once it has ended, all its calls are done."""
+        self._stage = name
         if self._bar is not None:
             self._bar.set_description(self._title(name))
         try:
             yield
         finally:
-            self._steps = ()
+            self._stage = ""
         with self._lock:
-            self._done |= {step: float(self._planned[step]) for step in steps if step in self._planned}
+            self._done |= {name: float(self._planned[name])} if name in self._planned else {}
             if self._bar is not None and not self._bar.disable:
                 # calls that were not made say nothing of the rate
                 self._bar.last_print_n += self._count() - self._bar.n
@@ -145,12 +130,12 @@ def command(
 
     Args:
         name: of the command.
-        plan: step -> calls; computed if a bar shows.
+        plan: stage -> calls; computed if a bar shows.
         spent: what the command spent so far, in words.
         unit: what is counted, in place of calls.
     """
     messages.begin()
-    planned = {step: calls for step, calls in plan().items() if calls} if shown() else {}
+    planned = {stage: calls for stage, calls in plan().items() if calls} if shown() else {}
     if not planned:
         yield
         return
@@ -165,7 +150,7 @@ def command(
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
-    """The block of a stage: once it has ended, so have its steps of the plan."""
+    """The block of a stage: once it has ended, so have its calls of the plan."""
     progress = _current.get()
     with progress.stage(name) if progress else contextlib.nullcontext():
         yield
@@ -190,10 +175,10 @@ def asking(desc: str, total: int, calls: int, unit: str = "calls") -> Iterator[C
         if progress is None:
             yield lambda: None
             return
-        weight, steps = calls / total, progress.asks(desc)
+        weight, stage = calls / total, progress.asks(desc)
         try:
             with progress.ticking():
-                yield lambda: progress.answered(steps, weight)
+                yield lambda: progress.answered(stage, weight)
         finally:
             if own:
                 progress.close()

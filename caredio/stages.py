@@ -192,6 +192,6 @@ def planned(stages: Iterable[Stage], planning: Planning) -> tuple[list[Step], Pl
     for stage in stages:
         if stage.calls:
             asked, rows = stage.calls(planning)
-            steps += asked
+            steps += [replace(step, made_by=stage.name) for step in asked]
             planning = replace(planning, rows={**planning.rows, stage.writes_to or stage.name: rows})
     return steps, planning

@@ -88,7 +88,7 @@ class Synthesizing:
         return [probing(Conditioning(prompts=self.settings.prompts), self.spec)]
 
     def calls(self) -> dict[str, int]:
-        """Those of each step of its plan."""
+        """Those of each stage of its plan."""
         return self.plan().calls
 
     def run(self, run: Run, probed: bool = False) -> Dataset:
@@ -167,7 +167,7 @@ class Selecting:
         return Plan(self.spec.model, tuple(steps), self.endpoint.batch, is_local(self.spec))
 
     def calls(self) -> dict[str, int]:
-        """Those of each step of its plan."""
+        """Those of each stage of its plan."""
         return self.plan(warn=False).calls if self.asks else {}
 
     def run(self, run: Run) -> Dataset:
@@ -224,7 +224,7 @@ class Building:
         return self.writing.plan(steps, self.settings.measures_likelihood)
 
     def calls(self) -> dict[str, int]:
-        """Those of each step of its plan."""
+        """Those of each stage of its plan."""
         return self.plan().calls
 
     def run(self, run: Run) -> Dataset:

@@ -14,16 +14,9 @@ from pathlib import Path
 import pytest
 from llm_server import LLMServer
 
-from caredio import progress
-from caredio.cultures import load as cultures
-from caredio.llm.spec import Spec
-from caredio.selection import plan as selection_plan
+from caredio import api
 from caredio.selection.pipeline import STAGES as SELECTION
-from caredio.selection.settings import Settings as Selection
-from caredio.synthesis import plan as synthesis_plan
 from caredio.synthesis.pipeline import STAGES as SYNTHESIS
-from caredio.synthesis.settings import Settings as Synthesis
-from caredio.topics import load as topics
 
 BLEND = Path(__file__).parent / "data" / "blend" / "multiple_choice.csv"
 SMALL = ["--cultures", "china,brazil", "--topics", "food,power", "--per-topic", "3", "--neighbours", "2"]
@@ -143,14 +136,17 @@ def test_a_stage_that_ends_early_or_asks_again_keeps_to_the_plan(tmp_path):
     assert counts == sorted(counts)
     assert drawn[-1][:4] == ("build", 100, total, total)
     after = written[written.index("questions ") :]  # the line of the stage, and then its end in the bar
-    asked = synthesis_plan.plan(
-        [cultures()["china"], cultures()["brazil"]],
-        [topics()["food"], topics()["power"]],
-        cultures(),
-        Synthesis(per_topic=3, neighbours=2, rounds=1),
-        Selection(),
-        Spec(model="m"),
-    ).calls
+    planned = api.plan(
+        api.build,
+        ["china", "brazil"],
+        ["food", "power"],
+        per_topic=3,
+        neighbours=2,
+        rounds=1,
+        model="m",
+        base_url="http://127.0.0.1:9/v1",
+    )
+    asked = {step.stage: step.calls for step in planned.steps}
     assert asked["questions"] + asked["sensitivity"] in [one[2] for one in bars(after)]
     assert re.fullmatch(r"[\d,]+ tokens", drawn[-1][5])  # no price is known
 
@@ -256,27 +252,28 @@ def test_bars_can_be_hidden_in_python(tmp_path, hide):
     assert written == ""
 
 
-def test_every_step_of_a_plan_is_of_one_stage():
+def test_every_step_of_a_plan_counts_for_a_stage_that_runs():
     """Else its calls would not be counted, or not be done when the stage has ended."""
-    names = [stage.name for stage in (*SYNTHESIS, *SELECTION)]
-    known = [step for name in names for step in progress.STEPS.get(name, (name,))]
-    assert set(progress.STEPS) < set(names)
-    assert len(set(known)) == len(known)
+    names = {stage.name for stage in (*SYNTHESIS, *SELECTION)}
     found = set()
     for objective in ("likelihood", "embeddings"):
-        written = synthesis_plan.plan(
-            [cultures()["united_kingdom"]],
-            [topics()["food"]],
-            cultures(),
-            Synthesis(optimize_rounds=1, objective=objective, held_out="openai:h"),
-            Selection(embedder="openai:e"),
-            Spec(model="m"),
-        )
-        found |= set(written.calls)
         for score in ("information", "in_context"):
-            chosen = Selection(
-                embedder="openai:e", distinctiveness="information", representativeness=score, validation=str(BLEND)
+            plan = api.plan(
+                api.build,
+                ["united_kingdom"],
+                ["food"],
+                optimize_rounds=1,
+                objective=objective,
+                held_out="openai:h",
+                embedder="openai:e",
+                theta=0.7,
+                distinctiveness="information",
+                representativeness=score,
+                validation=str(BLEND),
+                model="m",
+                base_url="http://127.0.0.1:9/v1",
             )
-            found |= {step.stage for step in selection_plan.expected(written.candidates, chosen, Spec(model="m"))}
-    assert found - {"log-probabilities"} <= set(known)  # which is asked for before the first stage
-    assert len(found) > 12
+            assert sum(plan.calls.values()) == plan.total.calls
+            found |= set(plan.calls)
+    assert found - {"log-probabilities"} <= names  # which is asked for before the first stage
+    assert len(found) > 6

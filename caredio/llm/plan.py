@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ class Step:
 
     `upper_bound`: requests at most, where answers that cannot be used are asked for again; `calls` where that is less.
     `model`: who is asked, where it is not the plan's model; a Batch API does not do these.
+    `made_by`: the stage that declares them, where that has another name.
     """
 
     stage: str
@@ -30,6 +32,7 @@ class Step:
     completion_tokens: int
     model: str = ""
     upper_bound: int = 0
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "upper_bound", max(self.calls, self.upper_bound))
@@ -76,8 +79,11 @@ class Plan:
 
     @property
     def calls(self) -> dict[str, int]:
-        """Those of each step."""
-        return {step.stage: step.calls for step in self.steps}
+        """Those of each stage."""
+        made: Counter[str] = Counter()
+        for step in self.steps:
+            made[step.made_by or step.stage] += step.calls
+        return dict(made)
 
     def __str__(self) -> str:
         if not self.steps:
