@@ -366,6 +366,7 @@ def finetune(
     out: Path | str | None = None,
     export_only: bool = False,
     yes: bool = False,
+    cancel: bool = False,
     endpoint: Endpoint | None = None,
     seed: int = 0,
     **settings: Unpack[FinetuneOptions],
@@ -382,6 +383,7 @@ def finetune(
         out: folder of the files and of finetune.json; by default `finetune/<culture>` in the run folder.
         export_only: write the files, and send nothing.
         yes: submit without asking on the terminal whether to.
+        cancel: cancel the job that was submitted, and do nothing else.
         endpoint: how to reach the API, in place of its settings.
         seed: of the job.
 
@@ -394,4 +396,5 @@ def finetune(
     from caredio import verbs  # heavy: when a verb runs
 
     check_names(settings, _FINETUNING)
-    return verbs.Tuning(data, culture, model, out, export_only, yes, endpoint, {"seed": seed, **settings}).result()
+    given = {"seed": seed, **settings}
+    return verbs.Tuning(data, culture, model, out, export_only, yes, cancel, endpoint, given).result()

@@ -140,7 +140,7 @@ def _keys(parser: argparse.ArgumentParser, command: str) -> set[str]:
     """The arguments that a configuration file may hold for a command."""
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     flags = {action.dest for action in commands.choices[command]._actions}
-    return flags - {"help", "config", "dry_run", "quiet", "log_level", "yes"}
+    return flags - {"help", "config", "dry_run", "quiet", "log_level", "yes", "cancel"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,6 +210,7 @@ def _finetune_command(commands: Any) -> None:
         "--export-only", action="store_true", default=argparse.SUPPRESS, help="write the files, and send nothing"
     )
     finetune.add_argument("--yes", action="store_true", help="submit without asking")
+    finetune.add_argument("--cancel", action="store_true", help="cancel the job that was submitted")
     finetune.set_defaults(needs_out=False, needs=("data", "culture", "model"))
 
 

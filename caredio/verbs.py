@@ -243,6 +243,7 @@ class Tuning:
         out: Path | str | None,
         export_only: bool,
         yes: bool,
+        cancel: bool,
         endpoint: Endpoint | None,
         given: dict[str, Any],
     ) -> None:
@@ -253,7 +254,8 @@ class Tuning:
             raise InputError("name the model to fine-tune, as its endpoint does: gpt-4.1-2025-04-14.")
         rooms = [Finetuning, Spec, Endpoint, Release]
         self.settings, self.spec, own_endpoint, self.release = fill(rooms, {**given, "model": model})
-        self.data, self.culture, self.export_only, self.yes = Path(data), culture, export_only, yes
+        self.data, self.culture = Path(data), culture
+        self.export_only, self.yes, self.cancel = export_only, yes, cancel
         self.endpoint = _endpoint(endpoint, own_endpoint)
         with _opened(data, create=False) as run:
             ranked = run.table("ranked")
@@ -273,12 +275,14 @@ class Tuning:
         return self.estimate
 
     def result(self) -> jobs.Finetuned:
-        """What was exported or tuned."""
+        """What was exported, tuned or cancelled."""
         lines = {name: tuning.content(examples) for name, examples in self.files.items()}
         access = None
         if not self.export_only:  # without a key nothing is written
             access = Access(self.spec, self.endpoint.base_url, self.endpoint.api_key_variable)
         with jobs.held(self.folder) as state:
+            if access is not None and self.cancel:
+                return jobs.Finetuned(self.folder, jobs.cancel(state, access, self.endpoint))
             state.begin(self._record(lines))
             for name, content in lines.items():
                 with disk.replacing(self.folder / name) as file:

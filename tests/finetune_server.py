@@ -89,6 +89,9 @@ class FinetuneServer(LLMServer):
             return None
         if path[3:] == ["events"]:
             return page({event["id"]: event for event in self.events[path[2]]}, query)
+        if path[3:] == ["cancel"]:
+            self.jobs[path[2]]["status"] = "cancelled"
+            return self.jobs[path[2]]
         return self.look(path[2])
 
     def upload(self, kind: str, data: bytes) -> dict[str, Any]:

@@ -276,7 +276,7 @@ class Estimate:
         return f"about {self.trained_tokens:,} trained tokens, {dollars}"
 
     def __str__(self) -> str:
-        by = "as asked for" if self.stated else "the endpoint chooses; 3 for 34 to 8,333 examples"
+        by = "as asked for" if self.stated else "about: the endpoint chooses"
         price = f"  (list price: {TUNING_LIST})" if self.dollars is not None else ""
         return "\n".join(
             (

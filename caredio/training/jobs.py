@@ -172,6 +172,20 @@ def run(state: State, access: Access, endpoint: Endpoint) -> dict[str, Any]:
         raise KeyboardInterrupt(f"stopped watching; {going}, and the same command goes on from there.") from None
 
 
+def cancel(state: State, access: Access, endpoint: Endpoint) -> dict[str, Any]:
+    """Cancel the job that finetune.json records; what it holds then.
+
+    Raises:
+        EndpointError: the endpoint refuses or cannot be reached.
+        InputError: no job is recorded, or it has ended.
+    """
+    if state.job is None:
+        raise InputError(f"{state.path}: records no job to cancel; without --cancel, the command looks for one.")
+    if state.job["status"] in _ENDED:
+        raise InputError(f"{state.path}: the job {state.job['id']} has ended: {state.job['status']}.")
+    return start(Job(state, access, endpoint).cancel()).result()
+
+
 class Job:
     """The requests of one fine-tuning."""
 
@@ -189,6 +203,21 @@ class Job:
                 await self._watch()
             finally:
                 await self._client.close()
+        return self.state.record
+
+    async def cancel(self) -> dict[str, Any]:
+        """Cancel the job. Raises as `jobs.cancel`."""
+        assert self.state.job is not None
+        name = self.state.job["id"]
+
+        async def cancelled() -> Any:
+            return _with(await self._client.fine_tuning.jobs.cancel(name), "id", "status")
+
+        self._client = self.access.open(4, 0, _TRANSFER)
+        try:
+            self._note(await self._asked(cancelled, f"to cancel job {name}", self.endpoint.timeout))
+        finally:
+            await self._client.close()
         return self.state.record
 
     async def _submit(self) -> None:
@@ -393,8 +422,8 @@ class Job:
                 failure = _unusual(error) or self.access.describe(error)
             if not failure.retryable or failure.wait > _PATIENCE or attempt >= self.endpoint.retries:
                 raise self._given_up(failure, what)
-            log.debug("fine-tune  %s: %s", what, failure.description)
             pause = failure.wait or min(_FIRST_BACKOFF * 2.0**attempt, _LONGEST_BACKOFF)
+            log.info("fine-tune  %s: %s; again in %.0f s", what, self.access.clean(failure.description), pause)
             await asyncio.sleep(pause)
         raise AssertionError
 

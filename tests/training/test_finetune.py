@@ -25,6 +25,7 @@ from caredio.errors import BudgetError, CaredioError, InputError
 from caredio.llm.prices import Usage, cost
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings as Release
+from caredio.result import Result
 from caredio.training import finetune, jobs, views
 from caredio.training.finetuning_settings import Settings
 
@@ -425,6 +426,15 @@ def test_an_export_needs_no_key_and_sends_nothing(run, monkeypatch, capsys):
     assert json.loads((run / "own" / "finetune.json").read_text())["job"]["status"] == "succeeded"
 
 
+def test_the_result_of_a_verb_is_tuned_on_as_its_run_folder(run, endpoint):
+    made = caredio.finetune(Result({"ranked": None}, {}, run), culture="all", model=MODEL, export_only=True)
+    assert made.path.resolve() == (run / "finetune" / "all").resolve()
+    assert made.record["cultures"] == ["china", "japan", "peru"]
+    assert made.model is None
+    with pytest.raises(InputError, match=r"^this result is in memory; give the verb"):
+        caredio.finetune(Result({"ranked": None}, {}, None), culture="all", model=MODEL)
+
+
 def test_without_a_yes_nothing_is_sent(run, endpoint, capsys):
     said = fails(capsys, run)
     assert re.match(r"submitting this job costs money \(about [\d,]+ trained tokens, \$\d\.\d\d\); .*--yes", said)
@@ -438,7 +448,7 @@ def test_on_a_terminal_it_is_asked(answer, count, run, endpoint):
         command = [sys.executable, "-m", "caredio.cli", "finetune", str(run), *CHINA]
         process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         terminal.write(f"{answer}\n".encode())
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=400)
     os.close(theirs)
     assert b"Submit this job (about " in out + err
     assert len(endpoint.jobs) == count
@@ -591,6 +601,19 @@ def test_a_job_that_may_have_been_created_is_not_forgotten_for_other_settings(ru
     assert len(endpoint.jobs) == 1
 
 
+def test_a_job_is_cancelled(run, endpoint, capsys):
+    assert "finetune.json: records no job to cancel" in fails(capsys, run, "--cancel")
+    endpoint.faults["GET fine_tuning/jobs/ftjob-0"] = [500] * 3
+    fails(capsys, run, "--yes")
+    endpoint.faults["POST fine_tuning/jobs/ftjob-0/cancel"] = [500]
+    tune(run, "--cancel")
+    assert endpoint.jobs["ftjob-0"]["status"] == record(run)["job"]["status"] == "cancelled"
+    assert capsys.readouterr().out == "ftjob-0: cancelled\n"
+    assert fails(capsys, run, "--cancel").endswith("finetune.json: the job ftjob-0 has ended: cancelled.")
+    assert "was cancelled" in fails(capsys, run, "--yes")
+    assert len(endpoint.jobs) == 1
+
+
 def test_a_record_that_is_damaged_is_one_sentence(run, endpoint, capsys):
     tune(run, "--export-only")
     (run / "finetune" / "china" / "finetune.json").write_text("{")
@@ -638,7 +661,7 @@ def test_a_command_killed_at_any_moment_is_gone_on_from(request_, done, run, end
     command = [sys.executable, "-c", KILLED, "finetune", str(run), *CHINA, "--yes"]
     with endpoint.lock:
         process = Victim.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    assert process.wait(120) == -signal.SIGKILL
+    assert process.wait(400) == -signal.SIGKILL
     tune(run, "--yes")
     assert (len(endpoint.files), len(endpoint.jobs)) == (2, 1)
     assert record(run)["job"]["status"] == "succeeded"
@@ -652,7 +675,7 @@ def test_an_interrupt_leaves_the_job_running_and_says_how_to_go_on(run, endpoint
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1].decode()
+    said = process.communicate(timeout=400)[1].decode()
     assert process.returncode == 130
     assert said.splitlines()[-1] == (
         "caredio: stopped watching; ftjob-0 goes on at 127.0.0.1, and the same command goes on from there."
