@@ -74,7 +74,7 @@ def examples(
         share: of the questions, held out for validation as a release holds them out.
 
     Raises:
-        InputError: there is no such culture, or DPO finds no pair.
+        InputError: there is no such culture, or DPO has no pair.
     """
     known = sorted(set(ranked["culture"]))
     if culture != ALL and culture not in known:
@@ -94,7 +94,7 @@ def examples(
         found = _pairs(preference, culture)
         made = {name: [pair for row in part for pair in _preferred(row, found)] for name, part in parts.items()}
         if not made[TRAIN]:
-            raise InputError(f"no other culture answered the questions of {culture}, so DPO has no pairs; use sft.")
+            raise InputError(f"the run's preference table has no pair of {culture} to train on; use method sft.")
     return {name: lines for name, lines in _distinct(made).items() if lines}
 
 

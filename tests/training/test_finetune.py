@@ -20,13 +20,13 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from training.test_views import message, ranked
 
 import caredio
-from caredio import cli
+from caredio import cli, features
 from caredio.errors import BudgetError, CaredioError, InputError
 from caredio.llm.prices import Usage, cost
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings as Release
 from caredio.result import Result
-from caredio.training import finetune, jobs, views
+from caredio.training import finetune, jobs
 from caredio.training.finetuning_settings import Settings
 
 MODEL = "gpt-4.1-2025-04-14"
@@ -51,8 +51,24 @@ TABLE = ranked(
 NAMES = {"china": "China", "japan": "Japan"}
 
 
+def pairs(table):
+    """Each answer over those of others, where they differ."""
+    rows = [
+        {
+            **{name: row.get(name) for name in features.PREFERENCE},
+            "chosen": row["completion"],
+            "rejected": message("assistant", other["response"]),
+            "rejected_culture": other["culture"],
+        }
+        for row in table
+        for other in row["others"]
+        if other["response"] != row["response"]
+    ]
+    return Dataset.from_list(rows, features=features.PREFERENCE) if rows else None
+
+
 def files(culture="china", share=0.0, table=TABLE, **settings):
-    made = finetune.examples(table, views.preference(table), culture, NAMES, Settings(**settings), share)
+    made = finetune.examples(table, pairs(table), culture, NAMES, Settings(**settings), share)
     return {name: [json.loads(one.line) for one in lines] for name, lines in made.items()}
 
 
@@ -111,7 +127,9 @@ def test_what_is_not_there_is_a_sentence():
         InputError, match=r"^culture is 'peru'; the ranked rows are of china, japan; all takes them all"
     ):
         files("peru")
-    with pytest.raises(InputError, match=r"^no other culture answered the questions of china, so DPO has no pairs"):
+    with pytest.raises(
+        InputError, match=r"^the run's preference table has no pair of china to train on; use method sft"
+    ):
         files(method="dpo", table=ranked(("a", "china", 1, "tea", {})))
 
 
