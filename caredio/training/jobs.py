@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 from caredio import disk
 from caredio.checkpoints import TUNED
 from caredio.errors import EndpointError, InputError
-from caredio.llm.access import Access
-from caredio.llm.faults import CallFailed
+from caredio.llm.access import Access, unsent
+from caredio.llm.faults import CallFailed, unbilled
 from caredio.llm.model import start
 from caredio.llm.prices import training_cost
 from caredio.llm.settings import Endpoint
@@ -104,6 +104,14 @@ class State:
         """Whether a job was created, or may have been."""
         return bool(self.job or self.record.get("creating"))
 
+    @property
+    def sent(self) -> bool:
+        """Whether anything was sent, or may have been."""
+        files = self.record.get("files", {})
+        return self.submitted or any(
+            about.get("id") or f"sending {name}" in self.record for name, about in files.items()
+        )
+
     def begin(self, described: Mapping[str, Any]) -> None:
         """Take up what is wanted: `request` (what makes it another job), `files`, and what else is to be recorded.
 
@@ -159,7 +167,7 @@ def run(state: State, access: Access, endpoint: Endpoint) -> dict[str, Any]:
         KeyboardInterrupt: stopped; says how to go on.
     """
     address, before = access.base_url or access.host, state.record.get("endpoint")
-    if before not in (None, address):
+    if state.sent and before != address:
         raise InputError(f"{state.path}: was submitted to {before}; name that with --base-url, or another --out.")
     state.save(endpoint=address)
     future = start(Job(state, access, endpoint).run())
@@ -260,21 +268,26 @@ class Job:
         timeout: float,
     ) -> Any:
         """What `made` creates, once: where it may have been created already, `found` is asked first."""
-        made_before = bool(self.state.record.get(doing))
+        may_exist = bool(self.state.record.get(doing))
         self.state.save(**{doing: True})
 
         async def attempt() -> Any:
-            nonlocal made_before
-            if made_before and (there := await found()) is not None:
+            nonlocal may_exist
+            if may_exist and (there := await found()) is not None:
                 return there
-            made_before = True
-            return await made()
+            before, may_exist = may_exist, True
+            try:
+                return await made()
+            except Exception as error:
+                may_exist = before or not _made_nothing(error)
+                raise
 
         try:
             return await self._asked(attempt, what, timeout)
-        except _RefusedError:  # nothing was made
-            del self.state.record[doing]
-            self.state.save()
+        except EndpointError:
+            if not may_exist:
+                del self.state.record[doing]
+                self.state.save()
             raise
 
     async def _read(self, file: str, name: str) -> None:
@@ -431,7 +444,7 @@ class Job:
         """The error of a request that got no reply, or a refusal."""
         job = self.state.job
         if job and failure.status == 404:
-            return _RefusedError(
+            return EndpointError(
                 f"{self.access.host} does not know the job {job['id']}; name the endpoint that took it, or another"
                 " --out to submit it anew."
             )
@@ -439,15 +452,15 @@ class Job:
             try:
                 self.access.failure(failure)
             except EndpointError as error:
-                return _RefusedError(str(error))
+                return error
         words = f" and says: {self.access.clean(failure.server_message).rstrip('.')}" if failure.server_message else ""
         if failure.status in (404, 405) and "model" not in failure.server_message.lower():
-            return _RefusedError(
+            return EndpointError(
                 f"{self.access.host} takes no fine-tuning at {self.access.base_url or 'its address'} (status"
                 f" {failure.status}){words}. Check --base-url."
             )
         if failure.status and not failure.retryable:
-            return _RefusedError(
+            return EndpointError(
                 f"{self.access.host} refuses {what} (status {failure.status}){words}. Mend that, and the same command"
                 " goes on."
             )
@@ -456,10 +469,6 @@ class Job:
             f"{self.access.host} cannot be asked about {what} ({failure.description}); {stays}, and the same command"
             " goes on."
         )
-
-
-class _RefusedError(EndpointError):
-    """The endpoint refused a request, so that it made nothing."""
 
 
 def _with(reply: Any, *names: str) -> Any:
@@ -471,6 +480,13 @@ def _with(reply: Any, *names: str) -> Any:
     if not all(isinstance(getattr(reply, name, None), str) for name in names):
         raise ValueError("not a reply of the fine-tuning API")
     return reply
+
+
+def _made_nothing(error: Exception) -> bool:
+    """Whether a request that failed was refused, or never left."""
+    import openai
+
+    return unsent(error) or (isinstance(error, openai.APIStatusError) and unbilled(error.status_code))
 
 
 def _unusual(error: Exception) -> CallFailed | None:

@@ -611,6 +611,26 @@ def test_a_folder_holds_one_job(run, endpoint, capsys):
         assert not other.requests
 
 
+def test_a_wrong_address_or_key_can_be_mended(run, endpoint, monkeypatch, capsys):
+    """As long as nothing was sent, another endpoint may take the job."""
+    with FinetuneServer() as gone:
+        pass
+    said = fails(capsys, run, "--yes", "--base-url", gone.url)
+    assert said.startswith("127.0.0.1 cannot be asked about train.jsonl (endpoint: no connection (connection refused))")
+    with FinetuneServer() as strict:
+        strict.faults["POST files"] = [401]
+        assert "status 401" in fails(capsys, run, "--yes", "--base-url", strict.url)
+    tune(run, "--yes")
+    assert (len(endpoint.files), len(endpoint.jobs)) == (2, 1)
+
+
+def test_a_refusal_after_a_lost_reply_does_not_forget_what_may_have_been_created(run, endpoint, capsys):
+    endpoint.faults |= {"POST fine_tuning/jobs": ["lose"], "GET fine_tuning/jobs": [401]}
+    assert "status 401" in fails(capsys, run, "--yes")
+    tune(run, "--yes")
+    assert len(endpoint.jobs) == 1
+
+
 def test_a_job_that_may_have_been_created_is_not_forgotten_for_other_settings(run, endpoint, capsys):
     endpoint.faults |= {"POST fine_tuning/jobs": ["lose"], "GET fine_tuning/jobs": [500, 500]}
     fails(capsys, run, "--yes")
