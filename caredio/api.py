@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
     from caredio.training.finetune import Estimate
-    from caredio.training.jobs import Finetuned
+    from caredio.training.job_record import Finetuned
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -44,7 +44,7 @@ from caredio.synthesis import plan as synthesis_plan
 from caredio.synthesis.pipeline import STAGES, synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import finetune as tuning
-from caredio.training import jobs, views
+from caredio.training import job_record, jobs, views
 from caredio.training.finetune import Estimate
 from caredio.training.finetuning_settings import DPO
 from caredio.training.finetuning_settings import Settings as Finetuning
@@ -274,15 +274,15 @@ class Tuning:
     def plan(self) -> Estimate:
         return self.estimate
 
-    def result(self) -> jobs.Finetuned:
+    def result(self) -> job_record.Finetuned:
         """What was exported, tuned or cancelled."""
         lines = {name: tuning.content(examples) for name, examples in self.files.items()}
         access = None
         if not self.export_only:  # without a key nothing is written
             access = Access(self.spec, self.endpoint.base_url, self.endpoint.api_key_variable)
-        with jobs.held(self.folder) as state:
+        with job_record.held(self.folder) as state:
             if access is not None and self.cancel:
-                return jobs.Finetuned(self.folder, jobs.cancel(state, access, self.endpoint))
+                return job_record.Finetuned(self.folder, jobs.cancel(state, access, self.endpoint))
             state.begin(self._record(lines))
             for name, content in lines.items():
                 with disk.replacing(self.folder / name) as file:
@@ -294,7 +294,7 @@ class Tuning:
                     log.info("%s", self.estimate)
                     _confirm(self.estimate, self.yes)
                 jobs.run(state, access, self.endpoint)
-            return jobs.Finetuned(self.folder, state.record)
+            return job_record.Finetuned(self.folder, state.record)
 
     def _record(self, lines: dict[str, bytes]) -> dict[str, Any]:
         """What finetune.json holds, before anything is sent; named as in training.json."""
