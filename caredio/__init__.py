@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from caredio.errors import CaredioError, EndpointError, InputError
 
 if TYPE_CHECKING:
-    from caredio.api import build, calibrate, evaluate, plan, publish, select, synthesize
+    from caredio.api import build, calibrate, evaluate, finetune, plan, publish, select, synthesize
     from caredio.llm.rows import ask
     from caredio.messages import quiet
     from caredio.result import Result
 
 _HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result", "quiet": "caredio.messages"} | dict.fromkeys(
-    ("build", "calibrate", "evaluate", "plan", "publish", "select", "synthesize"), "caredio.api"
+    ("build", "calibrate", "evaluate", "finetune", "plan", "publish", "select", "synthesize"), "caredio.api"
 )
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "build",
     "calibrate",
     "evaluate",
+    "finetune",
     "plan",
     "publish",
     "quiet",

@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from caredio.errors import InputError
 from caredio.evaluation.settings import Options as EvaluationOptions
@@ -25,6 +25,8 @@ from caredio.selection.settings import Settings as Selection
 from caredio.settings import check_names, documented
 from caredio.synthesis.settings import Options as SynthesisOptions
 from caredio.synthesis.settings import Settings as Synthesis
+from caredio.training.finetuning_settings import Options as FinetuningOptions
+from caredio.training.finetuning_settings import Settings as Finetuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
+    from caredio.training.finetune import Estimate
+    from caredio.training.job_record import Finetuned
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,6 +92,18 @@ class CalibrateOptions(Calibrating, EndpointOptions, total=False):
     """What `calibrate` takes besides."""
 
 
+class FinetuneOptions(FinetuningOptions, total=False):
+    """What `finetune` takes besides."""
+
+    provider: str
+    base_url: str
+    api_key_variable: str
+    timeout: float
+    retries: int
+    max_cost: float
+    test_share: float
+
+
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
 # the settings of each verb, and the stages of selection that it runs
 VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
@@ -97,14 +113,19 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
     "evaluate": ((Evaluation,), frozenset()),
     "publish": ((Release,), frozenset()),
+    "finetune": ((Finetuning, Spec, Endpoint, Release), frozenset()),
 }
+# of the rooms whose other settings a fine-tuning has no use for
+_OF_FINETUNING = frozenset(FinetuneOptions.__annotations__) - frozenset(FinetuningOptions.__annotations__)
 
 
 def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
-    """(room, field) of the settings that a verb takes: of selection's, those that its stages read."""
+    """(room, field) of the settings that a verb takes: of selection's those that its stages read."""
     rooms, stages = VERBS[verb]
     for room in rooms:
         for one in dataclasses.fields(room):
+            if verb == "finetune" and room is not Finetuning and one.name not in _OF_FINETUNING:
+                continue
             if room is not Selection or stages.intersection(one.metadata.get("stages", ())):
                 yield room, one
 
@@ -230,7 +251,15 @@ def build(
     ).result()
 
 
-def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan:
+@overload
+def plan(verb: Callable[P, Finetuned], /, *args: P.args, **kwargs: P.kwargs) -> Estimate: ...
+
+
+@overload
+def plan(verb: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
+
+
+def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate:
     """The calls, tokens and cost of a verb with these arguments; nothing is spent.
 
         caredio.plan(caredio.build, ["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini")
@@ -241,7 +270,7 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     from caredio import verbs  # heavy: when a verb runs
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
-        raise InputError("plan takes one of the verbs that ask a model: synthesize, select or build.")
+        raise InputError("plan takes one of the verbs that cost money: synthesize, select, build or finetune.")
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -340,3 +369,45 @@ def publish(
     from caredio import verbs  # heavy: when a verb runs
 
     return verbs.publish(out, to, model, push, private, cultures_file, prompts, dict(settings))
+
+
+@_of_settings
+def finetune(
+    data: Path | str | Result,
+    *,
+    culture: str,
+    model: str,
+    out: Path | str | None = None,
+    export_only: bool = False,
+    yes: bool = False,
+    cancel: bool = False,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    **settings: Unpack[FinetuneOptions],
+) -> Finetuned:
+    """Fine-tune a model behind OpenAI's API, or one that speaks it, on the ranked rows of a run.
+
+    The rows are written as the API's JSONL files and checked by its published rules; then the files are sent, a job is
+    created once, and watched until it has ended. Call again to go on, whatever stopped it.
+
+    Args:
+        data: a run folder, or the result of a verb that wrote one.
+        culture: whose rows, or `all` for one model of every culture, each row naming its own.
+        model: the endpoint's name of the model to tune, such as gpt-4.1-2025-04-14.
+        out: folder of the files and of finetune.json; by default `finetune/<culture>` in the run folder.
+        export_only: write the files, and send nothing.
+        yes: submit without asking on the terminal whether to.
+        cancel: cancel the job that was submitted, and do nothing else.
+        endpoint: how to reach the API, in place of its settings.
+        seed: of the job.
+
+    Returns:
+        What finetune.json records; its `model` is the tuned model's name.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    given = {"seed": seed, **settings}
+    return verbs.Tuning(data, culture, model, out, export_only, yes, cancel, endpoint, given).result()

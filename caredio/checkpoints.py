@@ -18,6 +18,7 @@ from caredio import contents
 from caredio.errors import InputError
 
 RECORD = "training.json"  # what a recipe leaves beside the weights
+TUNED = "finetune.json"  # what is left of a model that an API keeps
 ADAPTER = "adapter_config.json"
 CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"

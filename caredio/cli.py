@@ -21,6 +21,7 @@ from caredio.llm.spec import Spec
 from caredio.publishing.settings import Settings as Release
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import kinds
+from caredio.training.finetuning_settings import Settings as Finetuning
 
 _BUILD_EXAMPLES = """examples:
   caredio build --cultures china,united_kingdom --topics food,respect_elders --per-topic 3 --out runs/first
@@ -61,6 +62,11 @@ _PUBLISH_EXAMPLES = """examples:
   caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
   caredio publish --out runs/food --model runs/food/china-sft --version v1.0.0 --push owner/model
 """
+_FINETUNE_EXAMPLES = """examples:
+  caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --dry-run      what it would cost
+  caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --budget 200
+  caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --method dpo --export-only
+"""
 _PROMPTS = """examples:
   caredio prompts                                     names of the prompts
   caredio prompts adapt                               the text of one
@@ -72,6 +78,7 @@ _ANSWERS = """examples:
 """
 _EVERYDAY = "everyday settings"
 _HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release", Evaluation: "the evaluation"}
+_HEADINGS[Finetuning] = "the fine-tuning"
 _TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
 
@@ -96,8 +103,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not disk.refused(error):
             raise
         sys.exit(_fail(disk.refusal(error, given.get("out") or "the output"), 2))
-    except KeyboardInterrupt:
-        sys.exit(_fail("stopped; answers that arrived are stored, and the same command goes on from there.", 130))
+    except KeyboardInterrupt as stopped:
+        said = str(stopped) or "stopped; answers that arrived are stored, and the same command goes on from there."
+        sys.exit(_fail(said, 130))
 
 
 def _fail(sentence: str, code: int) -> int:
@@ -119,6 +127,9 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
         given = {**configuration.read(file, name, _keys(parser, name), _optional(name)), **given}
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
         raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
+    if missing := next((one for one in given.pop("needs", ()) if given.get(one) is None), None):
+        said = {"data": "the run folder first"}.get(missing, f"--{missing}")
+        raise InputError(f"caredio {name} needs {said}; `caredio {name} --help` shows examples.")
     if given.pop("dry_run", False):
         verb = given.pop("verb")
         given["verb"] = lambda **arguments: api.plan(verb, **arguments)
@@ -129,7 +140,7 @@ def _keys(parser: argparse.ArgumentParser, command: str) -> set[str]:
     """The arguments that a configuration file may hold for a command."""
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     flags = {action.dest for action in commands.choices[command]._actions}
-    return flags - {"help", "config", "dry_run", "quiet", "log_level"}
+    return flags - {"help", "config", "dry_run", "quiet", "log_level", "yes", "cancel"}
 
 
 def _optional(command: str) -> set[str]:
@@ -190,6 +201,25 @@ def _model_commands(commands: Any) -> None:
     _path_flag(publish, "--cultures-file", "YAML of cultures that the run was not built with")
     publish.add_argument("--prompts", default=argparse.SUPPRESS, help="folder whose views.txt names the culture in all")
 
+    _finetune_command(commands)
+
+
+def _finetune_command(commands: Any) -> None:
+    folder = "folder of the files and the job's record; default: RUN/finetune/CULTURE"
+    finetune = _command(commands, api.finetune, "fine-tune a model behind an API", _FINETUNE_EXAMPLES, folder)
+    finetune.add_argument("data", metavar="run", nargs="?", default=argparse.SUPPRESS, help="run folder")
+    finetune.add_argument(
+        "--culture", default=argparse.SUPPRESS, help="whose rows, or all: one model, each row naming its culture"
+    )
+    finetune.add_argument("--model", default=argparse.SUPPRESS, help="the endpoint's name of the model to tune")
+    finetune.add_argument("--dry-run", action="store_true", help="print what it would cost, and write and send nothing")
+    finetune.add_argument(
+        "--export-only", action="store_true", default=argparse.SUPPRESS, help="write the files, and send nothing"
+    )
+    finetune.add_argument("--yes", action="store_true", help="submit without asking")
+    finetune.add_argument("--cancel", action="store_true", help="cancel the job that was submitted")
+    finetune.set_defaults(needs_out=False, needs=("data", "culture", "model"))
+
 
 def _looking_commands(commands: Any) -> None:
     """Those that change nothing."""
@@ -220,11 +250,15 @@ def _answers(**arguments: Any) -> str:
     return show(**arguments)
 
 
-def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any,
+    verb: Callable[..., Any],
+    does: str,
+    examples: str,
+    out: str = "run folder; what is finished is not done again",
+) -> argparse.ArgumentParser:
     parser = _plain_command(commands, verb.__name__.lstrip("_"), verb, does, examples)
-    parser.add_argument(
-        "--out", type=Path, default=argparse.SUPPRESS, help="run folder; what is finished is not done again"
-    )
+    parser.add_argument("--out", type=Path, default=argparse.SUPPRESS, help=out)
     parser.add_argument(
         "--config",
         type=Path,

@@ -12,7 +12,8 @@ from caredio import disk, yamlfile
 from caredio.errors import InputError
 
 _NAMES = ("cultures", "topics")
-_TEXTS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "data", "push", "model", "prompts")
+_PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to")
+_TEXTS = (*_PATHS, "data", "push", "model", "prompts", "culture")
 
 
 def read(file: Path, command: str, keys: set[str], optional: set[str]) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def read(file: Path, command: str, keys: set[str], optional: set[str]) -> dict[s
             raise InputError(f"{file}, line {found.lines[key]}: {key} is {value!r}; {wrong}.")
     if isinstance(folder := values.get("prompts"), str) and (file.parent / folder).is_dir():
         values["prompts"] = str(file.parent / folder)  # as a run writes it
-    for key in ("out", "cultures_file", "topics_file", "store", "trained", "to"):
+    for key in _PATHS:
         if isinstance(values.get(key), str):
             values[key] = Path(values[key])
     return {key: value for key, value in values.items() if value is not None or key in optional}
@@ -50,7 +51,7 @@ def _wrong(key: str, value: Any) -> str:
         return "give a list of names"
     if key in _TEXTS and not (isinstance(value, str) and value.strip() and value.isprintable()):
         return "give text on one line"
-    return "give true or false" if key == "private" and not isinstance(value, bool) else ""
+    return "give true or false" if key in ("private", "export_only") and not isinstance(value, bool) else ""
 
 
 def write(out: Path, command: str, arguments: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from caredio.selection import settings as selecting
 from caredio.settings import setting
 from caredio.synthesis import pipeline as synthesis
 from caredio.synthesis import settings as synthesizing
+from caredio.training import finetuning_settings as finetuning
 
 
 @dataclass(frozen=True)
@@ -271,6 +272,7 @@ ROOMS = {
     "selection": (selecting.Settings, SelectionOptions),
     "evaluation": (evaluation.Settings, evaluation.Options),
     "publishing": (publishing.Settings, publishing.Options),
+    "finetuning": (finetuning.Settings, finetuning.Options),
     "model": (Spec, api.ModelOptions),
     "endpoint": (Endpoint, api.EndpointOptions),
 }
@@ -314,12 +316,13 @@ def test_a_synthesis_takes_those_of_selection_s_settings_that_its_stages_read():
         (api.calibrate, api.CalibrateOptions),
         (api.evaluate, evaluation.Options),
         (api.publish, publishing.Options),
+        (api.finetune, api.FinetuneOptions),
     ],
     ids=lambda value: getattr(value, "__qualname__", None),
 )
 def test_a_verb_s_signature_shows_its_options_with_the_defaults_of_the_rooms(verb, options):
     shown = inspect.signature(verb).parameters
-    defaults = {one.name: one.default for declared, _ in ROOMS.values() for one in fields(declared)}
+    defaults = {one.name: one.default for declared in api.VERBS[verb.__name__][0] for one in fields(declared)}
     taken = set(typing.get_type_hints(options))
     assert taken <= set(shown)
     assert taken | OF_VERBS >= {one.name for _, one in api.settings_of(verb.__name__)} >= taken
@@ -333,12 +336,13 @@ STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES)} | {
     "calibrated",
     "results",
     "release",
+    "finetuned",
 }
 
 
 @pytest.mark.parametrize("declared", SETTINGS, ids=lambda declared: declared.__module__)
 def test_every_setting_is_explained_has_a_default_of_its_type_and_names_stages_that_there_are(declared):
-    assert len(SETTINGS) == 6
+    assert len(SETTINGS) == 7
     for one in fields(declared):
         assert one.metadata["help"].strip(), one.name
         assert one.metadata["stages"] or declared in (Spec, Endpoint), one.name  # how a model is reached and sampled

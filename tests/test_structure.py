@@ -21,6 +21,7 @@ from caredio.stages import Planned
 from caredio.synthesis import pipeline as synthesis
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
+from caredio.training.finetuning_settings import Settings as Finetuning
 
 PACKAGE = Path(caredio.__file__).parent
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if "recipes" not in file.parts)
@@ -115,8 +116,8 @@ STAGES = (*synthesis.STAGES, *selection.STAGES, views.STAGE)
 
 
 def test_settings_name_stages_that_are_there():
-    known = {stage.name for stage in STAGES} | {"table", "calibrated", "results", "release"}
-    for room in (Synthesis, Selection, Evaluation, Release):
+    known = {stage.name for stage in STAGES} | {"table", "calibrated", "results", "release", "finetuned"}
+    for room in (Synthesis, Selection, Evaluation, Release, Finetuning):
         for name, field in room.__dataclass_fields__.items():
             assert field.metadata["stages"], name
             assert set(field.metadata["stages"]) <= known, name

@@ -1,5 +1,7 @@
 """What calls use, and what that costs by the list prices in the `genai-prices` package, which asks no network.
 
+What it does not list of fine-tuning stands in `TUNING`.
+
 Models are found by name: OpenAI's, whoever serves them, or one that carries its maker's name, as claude-... does; what
 has any other name has no price. Prompts count in full, so where an endpoint takes less for cached ones the bill is
 lower.
@@ -8,10 +10,19 @@ lower.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from importlib import metadata
 
 _BATCH = 0.5  # share of the list price that a Batch API takes
+# Base model -> US dollars for a million tokens trained on, and of the tuned model's prompts and of its answers, which
+# genai-prices does not list. From openai.com/api/pricing as it stood in the last quarter of 2025.
+TUNING = {
+    "gpt-4.1-2025-04-14": (25.0, 3.0, 12.0),
+    "gpt-4.1-mini-2025-04-14": (5.0, 0.8, 3.2),
+    "gpt-4.1-nano-2025-04-14": (1.5, 0.2, 0.8),
+}
+TUNING_LIST = "openai.com/api/pricing of the last quarter of 2025"
 
 
 @dataclass
@@ -49,6 +60,17 @@ def cost(model: str, usage: Usage, batch: bool = False) -> float | None:
     return dollars * _BATCH if batch else dollars
 
 
+def base_of(model: str) -> str:
+    """The model that a tuned one (`ft:base:owner:suffix:id`) was made from; any other's own name."""
+    return model.split(":")[1] if re.fullmatch(r"ft:[^:]+:.*", model) else model
+
+
+def training_cost(model: str, tokens: int) -> float | None:
+    """US dollars for a fine-tuning of `model` on so many tokens, all epochs together; None where no price is known."""
+    prices = TUNING.get(base_of(model))
+    return tokens * prices[0] / 1e6 if prices else None
+
+
 @functools.cache
 def _prices(model: str) -> tuple[float, float] | None:
     """US dollars for a million tokens of prompts, and of answers."""
@@ -63,4 +85,4 @@ def _prices(model: str) -> tuple[float, float] | None:
             continue
         if found.input_price:  # what is not paid by tokens has no price here
             return float(found.input_price * 1000), float(found.output_price * 1000)
-    return None
+    return TUNING[base_of(model)][1:] if base_of(model) != model and base_of(model) in TUNING else None

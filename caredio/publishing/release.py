@@ -83,6 +83,11 @@ def model(source: Path, folder: Path, settings: Settings, results: Dataset | Non
     Raises:
         InputError: `source` was not written by a recipe; `folder` is something else than a release.
     """
+    if (source / checkpoints.TUNED).exists():
+        raise InputError(
+            f"{source}: its model is kept by the API that tuned it, so there are no weights to release;"
+            f" {checkpoints.TUNED} records it."
+        )
     training = source / checkpoints.RECORD
     if not training.exists() or not any((source / weights).exists() for weights in _WEIGHTS):
         raise InputError(f"{source}: is no trained model (weights and training.json); train one with recipes/sft.py.")

@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from caredio.llm.prices import Usage, cost, price_list
+from caredio.llm.prices import Usage, base_of, cost, price_list, training_cost
 
 MILLIONS = Usage(calls=3, prompt_tokens=2_000_000, completion_tokens=1_000_000)
 
@@ -26,6 +26,9 @@ MILLIONS = Usage(calls=3, prompt_tokens=2_000_000, completion_tokens=1_000_000)
         ("text-embedding-3-large", 2 * 0.13),
         ("gpt-4o-2024-08-06", 2 * 2.50 + 10.00),  # a dated name of gpt-4o
         ("claude-3-haiku-20240307", 2 * 0.25 + 1.25),
+        ("ft:gpt-4o-2024-08-06:org::a1", 2 * 3.75 + 15.00),
+        ("ft:gpt-4.1-2025-04-14:org:suffix:a1", 2 * 3.00 + 12.00),
+        ("ft:gpt-4.1-mini-2025-04-14:org::a1", 2 * 0.80 + 3.20),
     ],
 )
 def test_list_prices_and_half_of_them_in_batches(model, dollars):
@@ -34,9 +37,19 @@ def test_list_prices_and_half_of_them_in_batches(model, dollars):
     assert cost(model, Usage()) == 0.0
 
 
-@pytest.mark.parametrize("model", ["", "m", "gpt-4o-minni", "ft:gpt-4o-mini:us::a1", "meta-llama/Llama-3.1-8B"])
+@pytest.mark.parametrize(
+    "model", ["", "m", "gpt-4o-minni", "ft:gpt-4o-mini:us::a1", "ft:mine:us::a1", "ft:", "meta-llama/Llama-3.1-8B"]
+)
 def test_a_model_without_a_listed_price_has_none(model):
     assert cost(model, MILLIONS) is None
+
+
+def test_a_fine_tuning_costs_what_is_listed_for_its_base():
+    assert training_cost("gpt-4.1-2025-04-14", 2_000_000) == 50.0
+    assert training_cost("ft:gpt-4.1-mini-2025-04-14:org::a1", 3_000_000) == 15.0
+    assert training_cost("gpt-4.1", 1) is None
+    assert base_of("ft:gpt-4.1-2025-04-14:org:suffix:a1") == "gpt-4.1-2025-04-14"
+    assert [base_of(name) for name in ("gpt-4.1", "ft:", "ft:x", "soft:x:y")] == ["gpt-4.1", "ft:", "ft:x", "soft:x:y"]
 
 
 def test_many_tokens_of_short_calls_are_not_priced_as_one_long_call():
