@@ -290,7 +290,9 @@ class Estimate:
         )
 
 
-def estimate(files: Files, chosen: Settings, model: str, azure: bool = False, max_cost: float | None = None) -> Estimate:
+def estimate(
+    files: Files, chosen: Settings, model: str, azure: bool = False, max_cost: float | None = None
+) -> Estimate:
     """What it will cost to fine-tune `model` on files.
 
     Args:
@@ -306,7 +308,7 @@ def estimate(files: Files, chosen: Settings, model: str, azure: bool = False, ma
     epochs = chosen.epochs or usual_epochs(len(lines))
     dollars = None if azure else training_cost(model, count * epochs)
     if max_cost and dollars is None:
-        raise InputError(f"no price is known for a fine-tuning of {model}, so --max-cost cannot be kept; leave it out.")
+        raise InputError(f"no price is known for a fine-tuning of {model}, so max_cost cannot be kept; leave it out.")
     if max_cost and dollars is not None and dollars > max_cost:
         raise BudgetError(
             f"this fine-tuning costs about ${dollars:,.2f}, and max_cost is {max_cost:g}; lower budget or epochs."

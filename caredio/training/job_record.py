@@ -64,7 +64,7 @@ class State:
                 self.record["request"].items(), self.record["token"], self.record["files"].items()
                 (self.record.get("job") or {"id": ""})["id"]
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                raise InputError(f"{self.path}: is damaged; name another --out.") from None
+                raise InputError(f"{self.path}: is damaged; name another out.") from None
 
     @property
     def job(self) -> dict[str, Any] | None:
@@ -95,7 +95,7 @@ class State:
         if self.submitted:
             which = f"the job {self.job['id']}" if self.job else "a job that may have been created"
             raise InputError(
-                f"{self.path}: holds {which} of other rows, settings or endpoint; name another --out, or repeat the"
+                f"{self.path}: holds {which} of other rows, settings or endpoint; name another out, or repeat the"
                 " command that made it."
             )
         token = uuid.uuid4().hex[:16]
@@ -123,7 +123,7 @@ def held(folder: Path) -> Iterator[State]:
         with disk.writing(folder):
             lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"{folder}: another process is working here; wait, or name another --out.") from None
+        raise InputError(f"{folder}: another process is working here; wait, or name another out.") from None
     try:
         yield State(folder)
     finally:

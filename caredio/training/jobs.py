@@ -48,7 +48,7 @@ def run(state: State, access: Access, endpoint: Endpoint) -> dict[str, Any]:
     """
     address, before = access.base_url or access.host, state.record.get("endpoint")
     if state.sent and before != address:
-        raise InputError(f"{state.path}: was submitted to {before}; name that with --base-url, or another --out.")
+        raise InputError(f"{state.path}: was submitted to {before}; name that as base_url, or another out.")
     state.save(endpoint=address)
     future = start(Job(state, access, endpoint).run())
     try:
@@ -68,7 +68,7 @@ def cancel(state: State, access: Access, endpoint: Endpoint) -> dict[str, Any]:
         InputError: no job is recorded, or it has ended.
     """
     if state.job is None:
-        raise InputError(f"{state.path}: records no job to cancel; without --cancel, the command looks for one.")
+        raise InputError(f"{state.path}: records no job to cancel; without cancel, the command looks for one.")
     if state.job["status"] in _ENDED:
         raise InputError(f"{state.path}: the job {state.job['id']} has ended: {state.job['status']}.")
     return start(Job(state, access, endpoint).cancel()).result()
@@ -187,7 +187,7 @@ class Job:
                 why = self.access.clean(about.status_details or "it says no reason")
                 raise EndpointError(
                     f"{self.access.host} refuses the file {name} ({file}): {why.rstrip('.')}. Mend the rows, and name"
-                    " another --out."
+                    " another out."
                 )
             if about.status not in _UNREAD or time.monotonic() > ends:  # a job's own check follows
                 return
@@ -249,9 +249,7 @@ class Job:
             of = f" ({job.error.param})" if job.error.param else ""
             why = f"{of}: {self.access.clean(job.error.message).rstrip('.')}"
         what = "failed" if job.status == "failed" else "was cancelled"
-        return (
-            f"the job {job.id} at {self.access.host} {what}{why}. To submit another, mend that and name another --out."
-        )
+        return f"the job {job.id} at {self.access.host} {what}{why}. To submit another, mend that and name another out."
 
     async def _events(self, name: str) -> None:
         """Log what is new of the job's events, the oldest first."""
@@ -326,7 +324,7 @@ class Job:
         if job and failure.status == 404:
             return EndpointError(
                 f"{self.access.host} does not know the job {job['id']}; name the endpoint that took it, or another"
-                " --out to submit it anew."
+                " out to submit it anew."
             )
         if failure.hopeless and failure.status not in (400, 404, 405, 422):
             try:
@@ -337,7 +335,7 @@ class Job:
         if failure.status in (404, 405) and "model" not in failure.server_message.lower():
             return EndpointError(
                 f"{self.access.host} takes no fine-tuning at {self.access.base_url or 'its address'} (status"
-                f" {failure.status}){words}. Check --base-url."
+                f" {failure.status}){words}. Check base_url."
             )
         if failure.status and not failure.retryable:
             return EndpointError(

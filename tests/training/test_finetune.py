@@ -285,10 +285,10 @@ def test_the_cost_is_trained_tokens_times_the_listed_price():
 
 def test_more_than_may_be_spent_is_refused():
     made = {"train.jsonl": lines(1000)}
-    with pytest.raises(BudgetError, match=r"^this fine-tuning costs about \$0\.9\d, and --max-cost is 0\.5; lower"):
+    with pytest.raises(BudgetError, match=r"^this fine-tuning costs about \$0\.9\d, and max_cost is 0\.5; lower"):
         finetune.estimate(made, Settings(), MODEL, max_cost=0.5)
     assert finetune.estimate(made, Settings(), MODEL, max_cost=1.0).dollars < 1.0
-    with pytest.raises(InputError, match=r"^no price is known for a fine-tuning of mine, so --max-cost cannot be kept"):
+    with pytest.raises(InputError, match=r"^no price is known for a fine-tuning of mine, so max_cost cannot be kept"):
         finetune.estimate(made, Settings(), "mine", max_cost=5.0)
 
 
@@ -545,7 +545,7 @@ def test_a_look_that_hangs_is_given_up_and_made_again(run, endpoint):
          r"\(status 403\) and says: Fine-tuning is not available to your account\."),
         ("POST files", {"status": 404, "message": "Not Found"},
          r"^127\.0\.0\.1 takes no fine-tuning at http://127\.0\.0\.1:\d+/v1 \(status 404\) and says: Not Found\."
-         r" Check --base-url\.$"),
+         r" Check base_url\.$"),
         ("POST files", {"status": 200, "body": "<html>Welcome</html>", "headers": {"Content-Type": "text/html"}},
          r"^127\.0\.0\.1 cannot be asked about train\.jsonl \(endpoint: not a reply of OpenAI's fine-tuning API\)"),
     ],
@@ -572,7 +572,7 @@ def test_a_file_that_the_endpoint_refuses_is_one_sentence(run, endpoint, capsys)
     endpoint.file_error = "Line 3 is not valid."
     said = fails(capsys, run, "--yes")
     assert said == (
-        "127.0.0.1 refuses the file train.jsonl (file-0): Line 3 is not valid. Mend the rows, and name another --out."
+        "127.0.0.1 refuses the file train.jsonl (file-0): Line 3 is not valid. Mend the rows, and name another out."
     )
     assert not endpoint.jobs
 
@@ -583,7 +583,7 @@ def test_a_job_that_failed_or_was_cancelled_is_one_sentence_and_not_submitted_ag
     endpoint.error = {"code": "invalid_n_examples", "message": message_, "param": "training_file"}
     said = (
         f"the job ftjob-0 at 127.0.0.1 failed (training_file): {message_}. To submit another, mend that and name"
-        " another --out."
+        " another out."
     )
     assert fails(capsys, run, "--yes") == said
     assert record(run)["job"]["error"] == message_
@@ -591,7 +591,7 @@ def test_a_job_that_failed_or_was_cancelled_is_one_sentence_and_not_submitted_ag
     assert len(endpoint.jobs) == 1
     endpoint.outcome = "cancelled"
     out = str(run / "other")
-    said = "the job ftjob-1 at 127.0.0.1 was cancelled. To submit another, mend that and name another --out."
+    said = "the job ftjob-1 at 127.0.0.1 was cancelled. To submit another, mend that and name another out."
     assert fails(capsys, run, "--yes", "--out", out) == said
     assert len(endpoint.jobs) == 2
 
@@ -599,15 +599,13 @@ def test_a_job_that_failed_or_was_cancelled_is_one_sentence_and_not_submitted_ag
 def test_a_folder_holds_one_job(run, endpoint, capsys):
     tune(run, "--yes")
     said = fails(capsys, run, "--yes", "--epochs", "2")
-    assert "finetune.json: holds the job ftjob-0 of other rows, settings or endpoint; name another --out" in said
+    assert "finetune.json: holds the job ftjob-0 of other rows, settings or endpoint; name another out" in said
     assert len(endpoint.jobs) == 1
     tune(run, "--yes", "--epochs", "2", "--out", str(run / "two"))
     assert len(endpoint.jobs) == 2
     with FinetuneServer() as other:
         said = fails(capsys, run, "--yes", "--base-url", other.url)
-        assert re.search(
-            r"finetune\.json: was submitted to http://127\.0\.0\.1:\d+/v1; name that with --base-url", said
-        )
+        assert re.search(r"finetune\.json: was submitted to http://127\.0\.0\.1:\d+/v1; name that as base_url", said)
         assert not other.requests
 
 
@@ -655,7 +653,7 @@ def test_a_job_is_cancelled(run, endpoint, capsys):
 def test_a_record_that_is_damaged_is_one_sentence(run, endpoint, capsys):
     tune(run, "--export-only")
     (run / "finetune" / "china" / "finetune.json").write_text("{")
-    assert fails(capsys, run, "--yes").endswith("finetune.json: is damaged; name another --out.")
+    assert fails(capsys, run, "--yes").endswith("finetune.json: is damaged; name another out.")
 
 
 KILLED = """
