@@ -25,6 +25,7 @@ from caredio.selection.settings import Settings as Selection
 from caredio.settings import check_names, documented
 from caredio.synthesis.settings import Options as SynthesisOptions
 from caredio.synthesis.settings import Settings as Synthesis
+from caredio.training.options import Budget, Train, TrainOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
+    from caredio.training.pipeline import Schedule, Trained
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,6 +99,7 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
     "evaluate": ((Evaluation,), frozenset()),
     "publish": ((Release,), frozenset()),
+    "train": ((Train, Budget), frozenset()),
 }
 
 
@@ -218,10 +221,11 @@ def build(
     ).result()
 
 
-def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan:
-    """The calls, tokens and cost of a verb with these arguments; nothing is spent.
+def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Schedule:
+    """The calls, tokens and cost of a verb with these arguments, or the trainings and their steps; nothing is spent.
 
         caredio.plan(caredio.build, ["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini")
+        caredio.plan(caredio.train, "runs/mexico", timed=True)
 
     Raises:
         CaredioError: one sentence on what would stop it before the first call.
@@ -229,7 +233,7 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     from caredio import verbs  # heavy: when a verb runs
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
-        raise InputError("plan takes one of the verbs that ask a model: synthesize, select or build.")
+        raise InputError("plan takes one of the verbs that ask a model or train one: synthesize, select, build, train or curve.")
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -323,3 +327,31 @@ def publish(
     from caredio import verbs  # heavy: when a verb runs
 
     return verbs.publish(out, to, model, push, private, cultures_file, dict(settings))
+
+
+@documented(Train, Budget)
+def train(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    **settings: Unpack[TrainOptions],
+) -> Trained:
+    """Train a model on each culture's rows in turn: a recipe by `accelerate launch`, in a process of its own.
+
+    A culture that is trained is not trained again; one that was interrupted goes on from its last checkpoint.
+
+    Args:
+        data: a run folder, the result of a verb that wrote one, a release's folder, or `owner/name` of one on the Hub.
+        cultures: slugs; all when None. A release also has `all`, its cultures in one.
+        out: folder with a model or an adapter a culture; by default `models` in the run.
+
+    Returns:
+        The record of each culture and the pictures of their losses; its `path` is what `evaluate` takes as `trained`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.train(data, cultures, out, dict(settings))

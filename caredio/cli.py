@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shlex
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -52,6 +53,17 @@ _EVALUATE_EXAMPLES = """examples:
   lm_eval --include_path "$(caredio tasks-path)" --tasks caredio_culturalbench_hard_china \\
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
 """
+_TRAIN_EXAMPLES = """examples:
+  caredio train runs/food                             an adapter a culture, by SFT, to runs/food/models
+  caredio train runs/food --method dpo --cultures china,japan --budget 200 --out runs/food/models-dpo
+  caredio train owner/name --model Qwen/Qwen2.5-7B-Instruct --out models -- --learning_rate 1e-4
+  caredio train runs/food --dry-run --timed           steps, and hours by one step that is taken
+"""
+_RECIPES = """examples:
+  caredio recipes                                     where the recipes are, and their YAML files
+  caredio recipes smollm2-135m/sft-lora.yaml my       a copy, to change and give to --recipe my/sft-lora.yaml
+  caredio recipes all my                              all of them
+"""
 _QUICKSTART = """examples:
   caredio quickstart                                  rank and release to runs/quickstart
   caredio quickstart --out runs/try --push owner/name
@@ -72,6 +84,8 @@ _ANSWERS = """examples:
 """
 _EVERYDAY = "everyday settings"
 _HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release", Evaluation: "the evaluation"}
+_MODELS = "folder with a model or an adapter a culture, those that are there are not trained again; default: RUN/models"
+_TRAINED_ON = "run folder, release folder, or owner/name on the Hub"
 _TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
 
@@ -112,13 +126,20 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
         InputError: the file, or what is missing.
     """
     parser = _parser()
+    argv, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     given = vars(parser.parse_args(argv))
     file = given.pop("config", None)
     name = given.pop("command")
+    if further:
+        if "flags" not in _keys(parser, name):
+            raise InputError(f"caredio {name} takes nothing after --.")
+        given["flags"] = shlex.join([*shlex.split(given.get("flags", "")), *further])
     if file:
         given = {**configuration.read(file, name, _keys(parser, name)), **given}
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
         raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
+    if given.pop("needs_data", False) and "data" not in given:
+        raise InputError(f"caredio {name} trains on a {_TRAINED_ON}; name one.")
     if given.pop("dry_run", False):
         verb = given.pop("verb")
         given["verb"] = lambda **arguments: api.plan(verb, **arguments)
@@ -141,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _data_commands(commands)
     _model_commands(commands)
+    _training_commands(commands)
     _looking_commands(commands)
     for name in api.VERBS:
         _setting_flags(commands.choices[name], name)
@@ -184,6 +206,19 @@ def _model_commands(commands: Any) -> None:
     _path_flag(publish, "--cultures-file", "YAML of cultures that the run was not built with")
 
 
+def _training_commands(commands: Any) -> None:
+    """Those that train."""
+    train = _command(commands, api.train, "train a model on each culture's rows", _TRAIN_EXAMPLES, _MODELS)
+    train.set_defaults(needs_out=False, needs_data=True)
+    train.add_argument("data", metavar="run", default=argparse.SUPPRESS, nargs="?", help=_TRAINED_ON)
+    _names_flag(train, "--cultures", "slugs, comma-separated; default: all of the run or release")
+    train.add_argument("--dry-run", action="store_true", help="print arms, rows and steps, and train nothing")
+
+    recipes = _plain_command(commands, "recipes", configuration.recipes, "list or copy the training recipes", _RECIPES)
+    recipes.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="a YAML file, or all; default: list them")
+    recipes.add_argument("to", nargs="?", default=argparse.SUPPRESS, help="folder to copy it to")
+
+
 def _looking_commands(commands: Any) -> None:
     """Those that change nothing."""
     prompts = _plain_command(commands, "prompts", configuration.prompts, "print or copy the prompts", _PROMPTS)
@@ -213,11 +248,15 @@ def _answers(**arguments: Any) -> str:
     return show(**arguments)
 
 
-def _command(commands: Any, verb: Callable[..., Any], does: str, examples: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any,
+    verb: Callable[..., Any],
+    does: str,
+    examples: str,
+    out: str = "run folder; what is finished is not done again",
+) -> argparse.ArgumentParser:
     parser = _plain_command(commands, verb.__name__.lstrip("_"), verb, does, examples)
-    parser.add_argument(
-        "--out", type=Path, default=argparse.SUPPRESS, help="run folder; what is finished is not done again"
-    )
+    parser.add_argument("--out", type=Path, default=argparse.SUPPRESS, help=out)
     parser.add_argument(
         "--config",
         type=Path,

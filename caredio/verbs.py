@@ -39,6 +39,8 @@ from caredio.synthesis import plan as synthesis_plan
 from caredio.synthesis.pipeline import STAGES, synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
+from caredio.training.options import Budget, Train
+from caredio.training.pipeline import Schedule, Trained, Training
 
 _RANKED = ("ranked", "scored", "vectors", "preference")
 
@@ -221,15 +223,15 @@ class Building:
         return made
 
 
-def plan(verb: str, given: dict[str, Any]) -> Plan:
+def plan(verb: str, given: dict[str, Any]) -> Plan | Schedule:
     """The plan of a verb with these arguments, by name.
 
     Raises:
-        InputError: the verb asks no model, or as the verb raises.
+        InputError: the verb neither asks a model nor trains one, or as the verb raises.
     """
-    prepare = {"synthesize": Synthesizing, "select": Selecting, "build": Building}.get(verb)
+    prepare: Any = {"synthesize": Synthesizing, "select": Selecting, "build": Building, "train": training}.get(verb)
     if prepare is None:
-        raise InputError("only synthesize, select and build ask a model; plan takes one of them.")
+        raise InputError("only synthesize, select and build ask a model, and train trains one; plan takes one of them.")
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}
     return prepare(**own, given=given).plan()
 
@@ -282,6 +284,28 @@ def evaluate(
     if out is not None:
         _repeatable("evaluate", Path(out), {"cultures": slugs, "model": model, "trained": trained}, [chosen])
     return Result({"results": found}, run.report(), None if out is None else Path(out))
+
+
+def training(
+    data: Path | str | Result, cultures: Sequence[str] | None, out: Path | str | None, given: dict[str, Any]
+) -> Training:
+    """The training of `api.train`, checked."""
+    _check_paths(data=_folder(data), out=out)
+    messages.begin()
+    with messages.only_stage_bars():
+        return Training(_folder(data), _listed(cultures, "cultures"), out, *fill([Train, Budget], given))
+
+
+def train(
+    data: Path | str | Result, cultures: Sequence[str] | None, out: Path | str | None, given: dict[str, Any]
+) -> Trained:
+    """As `api.train`."""
+    prepared = training(data, cultures, out, given)
+    with messages.only_stage_bars():
+        made = prepared.result()
+    arguments = {"data": _folder(data), "cultures": list(made.records)}
+    _repeatable("train", made.path, arguments, fill([Train, Budget], given))
+    return made
 
 
 def publish(
@@ -415,6 +439,11 @@ def _described(reading: Selection, releasing: Release, table: bool, push: str | 
         raise InputError("a table's columns and splits are given, but no table; name the file or the Hub dataset.")
     if not push and releasing != Release():
         raise InputError("a release is described, but it is published with --push owner/name only.")
+
+
+def _folder(data: Path | str | Result) -> Path | str:
+    """What a verb reads that takes a folder, or the result of a verb that wrote one."""
+    return _published(data) if isinstance(data, Result) else data
 
 
 def _published(result: Result) -> Path:

@@ -44,7 +44,7 @@ def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome
         "dataset_split": data.dataset_train_split,
         "budget": own.budget or None,
         "rows": len(rows),
-        "rows_sha256": _sha256(rows),
+        "rows_sha256": rows_sha256(rows),
         "cultures": sorted(set(rows["culture"])) if "culture" in rows.column_names else None,
         "hyperparameters": {**values, "rows_per_step": batch, "dtype": wanted.dtype},
         "lora": {name: getattr(lora, name) for name in _LORA} | {"target_modules": _modules(lora)} if lora else None,
@@ -52,6 +52,7 @@ def record(recipe: str, trainer: Any, settings: Settings, rows: Dataset, outcome
         "result": {
             "train_loss": outcome.training_loss,  # the mean over all steps
             "last_loss": _last(trainer, "loss"),
+            "losses": [[log["step"], log["loss"]] for log in trainer.state.log_history if "loss" in log],
             "eval_loss": _last(trainer, "eval_loss"),
             "steps": outcome.global_step,
             "seconds": round(outcome.metrics["train_runtime"], 1),
@@ -86,7 +87,7 @@ def _last(trainer: Any, name: str) -> float | None:
     return next((log[name] for log in reversed(trainer.state.log_history) if name in log), None)
 
 
-def _sha256(rows: Dataset) -> str:
+def rows_sha256(rows: Dataset) -> str:
     """The hash of what was trained on, whatever it was called."""
     digest = hashlib.sha256()
     for row in rows:
