@@ -165,10 +165,11 @@ def shapes(config: Any, peft_config: Any = None) -> dict[str, list[int]]:
         ValueError: the model is no causal language model, or lacks the layers that the adapter is put on.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    scores = getattr(peft_config, "task_type", None) == "SEQ_CLS"  # a preference model's adapter
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)
+        model: Any = (AutoModelForSequenceClassification if scores else AutoModelForCausalLM).from_config(config)
         named = dict(model.named_parameters())
         if peft_config is not None:
             from peft import get_peft_model, get_peft_model_state_dict

@@ -167,7 +167,7 @@ def vectors(dim: int) -> Features:
     return Features({"sample_id": _TEXT, "sample_embedding": vector, "response_embedding": vector})
 
 
-def require(dataset: Dataset, columns: Features, what: str) -> Dataset:
+def require(dataset: Dataset, columns: Iterable[str], what: str) -> Dataset:
     """`dataset` without rows dropped earlier, once it is known to hold `columns` and at least one row.
 
     Raises:

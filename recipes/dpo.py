@@ -26,15 +26,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from caredio.training import launch
-
-COLUMNS = ["prompt", "chosen", "rejected"]
+from caredio.training.recipe import DPO
 
 
 def train(argv: Sequence[str] | None = None) -> Any:
     """Train as the flags say; the trainer comes back for whoever wants to look at it."""
-    from trl import DPOConfig, DPOTrainer
-
-    return launch.train("dpo", DPOTrainer, DPOConfig, COLUMNS, argv)
+    return launch.train(DPO, argv)
 
 
 if __name__ == "__main__":

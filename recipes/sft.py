@@ -22,6 +22,13 @@ accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-lora.yaml \
     --output_dir runs/qwen-china-sft
 ```
 
+# General chats replayed beside them, so that other abilities stay: one row in five, in a copy of the YAML
+```yaml
+datasets:
+  - path: HuggingFaceTB/smoltalk2  # any dataset with `messages`, or with prompt and completion
+    fraction: 0.2
+```
+
 Reads prompt and completion (and rank, for --budget). Writes the adapter or the model, its tokenizer and
 training.json into --output_dir; `caredio publish` takes it from there.
 """
@@ -32,15 +39,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from caredio.training import launch
-
-COLUMNS = ["prompt", "completion"]
+from caredio.training.recipe import SFT
 
 
 def train(argv: Sequence[str] | None = None) -> Any:
     """Train as the flags say; the trainer comes back for whoever wants to look at it."""
-    from trl import SFTConfig, SFTTrainer
-
-    return launch.train("sft", SFTTrainer, SFTConfig, COLUMNS, argv)
+    return launch.train(SFT, argv)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ The scripts and the YAML files are package data (`caredio.recipes`), so an insta
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class Recipe:
         yaml: the file to begin with, in the folder of the recipes.
         trainer: module and class of TRL's trainer.
         config: class of that trainer's arguments, in the same module.
+        defaults: flags whose default is not TRL's.
+        shuffled: whether the recipe shuffles the rows by seed, because its trainer reads them in their order.
     """
 
     name: str
@@ -36,6 +39,13 @@ class Recipe:
     yaml: str
     trainer: tuple[str, str]
     config: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    shuffled: bool = False
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The columns that hold what may follow the prompt."""
+        return tuple(column for column in self.columns[1:] if column != "label")
 
     @property
     def script(self) -> Path:
@@ -73,7 +83,7 @@ SFT = Recipe(
 )
 DPO = Recipe(
     "dpo",
-    "prefers the culture's answer to another culture's answer to the same question, measured from the model it began as",
+    "prefers the culture's answer to another culture's answer to the same question, next to the model it began as",
     "preference",
     ("prompt", "chosen", "rejected"),
     "smollm2-135m/dpo-lora.yaml",
@@ -88,6 +98,7 @@ KTO = Recipe(
     "smollm2-135m/kto-lora.yaml",
     ("trl", "KTOTrainer"),
     "KTOConfig",
+    shuffled=True,
 )
 SIMPO = Recipe(
     "simpo",
@@ -97,6 +108,7 @@ SIMPO = Recipe(
     "smollm2-135m/simpo-lora.yaml",
     ("trl.experimental.cpo", "CPOTrainer"),
     "CPOConfig",
+    {"loss_type": "simpo", "cpo_alpha": 0.0},
 )
 REWARD = Recipe(
     "reward",
@@ -106,6 +118,7 @@ REWARD = Recipe(
     "smollm2-135m/reward-lora.yaml",
     ("trl", "RewardTrainer"),
     "RewardConfig",
+    {"lora_task_type": "SEQ_CLS"},
 )
 RECIPES = {recipe.name: recipe for recipe in (SFT, DPO, KTO, SIMPO, REWARD)}
 

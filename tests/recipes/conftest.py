@@ -1,6 +1,7 @@
 """A base model of 1.6M random parameters, and a run folder as `caredio build` writes it, small enough to train on."""
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,6 +30,21 @@ def sft():
 @pytest.fixture(scope="session")
 def dpo():
     return script("dpo")
+
+
+@pytest.fixture(scope="session")
+def kto():
+    return script("kto")
+
+
+@pytest.fixture(scope="session")
+def simpo():
+    return script("simpo")
+
+
+@pytest.fixture(scope="session")
+def reward():
+    return script("reward")
 
 
 def script(name):
@@ -83,7 +99,20 @@ def run_folder(tmp_path_factory):
         run.stage("ranked", lambda: ranked, columns=features.RANKED, split_by="culture")
         pairs = views.preference(ranked)
         run.stage("preference", lambda: pairs, columns=features.PREFERENCE, after=["ranked"], split_by="culture")
+    (run.path / "unpaired").mkdir()
+    shutil.copy(run.path / "ranked" / "README.md", run.path / "unpaired")
+    for culture in ("china", "united_kingdom"):
+        sides = [side for row in pairs if row["culture"] == culture for side in unpaired(row)]
+        Dataset.from_list(sides).to_parquet(run.path / "unpaired" / f"{culture}.parquet")
     return run.path
+
+
+def unpaired(pair):
+    """Both sides of a pair; each row's own answer stands once."""
+    kept = {name: pair[name] for name in ("sample_id", "question_id", "culture", "rank", "prompt")}
+    if pair["rejected_culture"] == "japan":
+        yield {**kept, "completion": pair["chosen"], "label": True}
+    yield {**kept, "completion": pair["rejected"], "label": False}
 
 
 @pytest.fixture(scope="session")
