@@ -25,7 +25,7 @@ from caredio.selection.settings import Settings as Selection
 from caredio.settings import check_names, documented
 from caredio.synthesis.settings import Options as SynthesisOptions
 from caredio.synthesis.settings import Settings as Synthesis
-from caredio.training.options import Budget, Train, TrainOptions
+from caredio.training.options import Budget, Curve, CurveOptions, Train, TrainOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
+    from caredio.training.curve import Curves
     from caredio.training.pipeline import Schedule, Trained
 
 P = ParamSpec("P")
@@ -100,6 +101,7 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     "evaluate": ((Evaluation,), frozenset()),
     "publish": ((Release,), frozenset()),
     "train": ((Train, Budget), frozenset()),
+    "curve": ((Train, Curve), frozenset()),
 }
 
 
@@ -233,7 +235,9 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     from caredio import verbs  # heavy: when a verb runs
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
-        raise InputError("plan takes one of the verbs that ask a model or train one: synthesize, select, build, train or curve.")
+        raise InputError(
+            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, train or curve."
+        )
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -355,3 +359,37 @@ def train(
     from caredio import verbs  # heavy: when a verb runs
 
     return verbs.train(data, cultures, out, dict(settings))
+
+
+@documented(Train, Curve)
+def curve(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    budgets: Sequence[int] = (100, 200, 500, 1000),
+    rankings: Sequence[str] = ("ours", "random"),
+    **settings: Unpack[CurveOptions],
+) -> Curves:
+    """Train nested budgets of a run's rows by several rankings, and measure each on questions that none learned.
+
+    Every arm takes as many steps from the same weights. Arms that are trained are not trained again.
+
+    Args:
+        data: a run folder, or the result of a verb that wrote one.
+        cultures: slugs; all of the run when None.
+        out: folder of the arms, the table and the picture; by default `curve` in the run.
+        budgets: rows of the arms; one of all rows is added.
+        rankings: `ours`, the run's ranked split; `random` and `one_per_question` (by chance, the first row of each
+            question first), once a seed; a column of numbers of the run's pool, the highest first; or the folder of
+            another run, for its ranked split.
+
+    Returns:
+        Bits a byte of the held-out answers for each arm, with 95 % intervals; `str` of it is a table.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.curve(data, cultures, out, budgets, rankings, dict(settings))

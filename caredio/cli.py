@@ -59,6 +59,11 @@ _TRAIN_EXAMPLES = """examples:
   caredio train owner/name --model Qwen/Qwen2.5-7B-Instruct --out models -- --learning_rate 1e-4
   caredio train runs/food --dry-run --timed           steps, and hours by one step that is taken
 """
+_CURVE_EXAMPLES = """examples:
+  caredio curve runs/food --budgets 100,200,500,1000 --cultures china
+  caredio curve runs/food --budgets 100,200 --rankings ours,random,one_per_question,representativeness --seeds 5
+  caredio curve runs/food --dry-run --timed           arms and steps, and hours by one step that is taken
+"""
 _RECIPES = """examples:
   caredio recipes                                     where the recipes are, and their YAML files
   caredio recipes smollm2-135m/sft-lora.yaml my       a copy, to change and give to --recipe my/sft-lora.yaml
@@ -85,6 +90,7 @@ _ANSWERS = """examples:
 _EVERYDAY = "everyday settings"
 _HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release", Evaluation: "the evaluation"}
 _MODELS = "folder with a model or an adapter a culture, those that are there are not trained again; default: RUN/models"
+_ARMS = "folder of the arms and the curves, what is finished is not done again; default: RUN/curve"
 _TRAINED_ON = "run folder, release folder, or owner/name on the Hub"
 _TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
@@ -139,7 +145,7 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
         raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
     if given.pop("needs_data", False) and "data" not in given:
-        raise InputError(f"caredio {name} trains on a {_TRAINED_ON}; name one.")
+        raise InputError(f"caredio {name} needs what to train on; name a {_TRAINED_ON}.")
     if given.pop("dry_run", False):
         verb = given.pop("verb")
         given["verb"] = lambda **arguments: api.plan(verb, **arguments)
@@ -213,6 +219,20 @@ def _training_commands(commands: Any) -> None:
     train.add_argument("data", metavar="run", default=argparse.SUPPRESS, nargs="?", help=_TRAINED_ON)
     _names_flag(train, "--cultures", "slugs, comma-separated; default: all of the run or release")
     train.add_argument("--dry-run", action="store_true", help="print arms, rows and steps, and train nothing")
+
+    curve = _command(commands, api.curve, "measure what more rows bring", _CURVE_EXAMPLES, _ARMS)
+    curve.set_defaults(needs_out=False, needs_data=True)
+    curve.add_argument("data", metavar="run", default=argparse.SUPPRESS, nargs="?", help="run folder")
+    _names_flag(curve, "--cultures", "slugs, comma-separated; default: all of the run")
+    curve.add_argument(
+        "--budgets", type=_numbers, default=argparse.SUPPRESS, help="rows, comma-separated (default: 100,200,500,1000)"
+    )
+    _names_flag(
+        curve,
+        "--rankings",
+        "ours, random, one_per_question, columns of the pool and folders of other runs (default: ours,random)",
+    )
+    curve.add_argument("--dry-run", action="store_true", help="print arms and steps, and train nothing")
 
     recipes = _plain_command(commands, "recipes", configuration.recipes, "list or copy the training recipes", _RECIPES)
     recipes.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="a YAML file, or all; default: list them")
@@ -350,6 +370,10 @@ def _setting_flag(group: Any, room: type, one: Field[Any]) -> None:
         metavar=None if choices else kind.__name__.upper(),
         help=does + default,
     )
+
+
+def _numbers(flag: str) -> list[int]:
+    return [int(number) for number in _names(flag)]
 
 
 def _names(flag: str) -> list[str]:

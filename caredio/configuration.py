@@ -11,7 +11,7 @@ import yaml
 from caredio import disk, yamlfile
 from caredio.errors import InputError
 
-_NAMES = ("cultures", "topics")
+_NAMES = ("cultures", "topics", "rankings")
 _TEXTS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "data", "push", "model", "prompts")
 
 
@@ -45,6 +45,8 @@ def _wrong(key: str, value: Any) -> str:
     """What is wrong with the value of an argument that is no setting (those look at theirs themselves)."""
     if value is None:
         return ""
+    if key == "budgets" and not (isinstance(value, list) and all(isinstance(one, int) for one in value)):
+        return "give a list of numbers"
     if key in _NAMES and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
         return "give a list of names"
     if key in _TEXTS and not (isinstance(value, str) and value.strip() and value.isprintable()):

@@ -39,7 +39,8 @@ from caredio.synthesis import plan as synthesis_plan
 from caredio.synthesis.pipeline import STAGES, synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
-from caredio.training.options import Budget, Train
+from caredio.training.curve import Curves, Curving
+from caredio.training.options import Budget, Curve, Train
 from caredio.training.pipeline import Schedule, Trained, Training
 
 _RANKED = ("ranked", "scored", "vectors", "preference")
@@ -229,9 +230,12 @@ def plan(verb: str, given: dict[str, Any]) -> Plan | Schedule:
     Raises:
         InputError: the verb neither asks a model nor trains one, or as the verb raises.
     """
-    prepare: Any = {"synthesize": Synthesizing, "select": Selecting, "build": Building, "train": training}.get(verb)
+    asking = {"synthesize": Synthesizing, "select": Selecting, "build": Building}
+    prepare: Any = {**asking, "train": training, "curve": curving}.get(verb)
     if prepare is None:
-        raise InputError("only synthesize, select and build ask a model, and train trains one; plan takes one of them.")
+        raise InputError(
+            "only synthesize, select and build ask a model, and train and curve train one; plan takes one of them."
+        )
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}
     return prepare(**own, given=given).plan()
 
@@ -305,6 +309,41 @@ def train(
         made = prepared.result()
     arguments = {"data": _folder(data), "cultures": list(made.records)}
     _repeatable("train", made.path, arguments, fill([Train, Budget], given))
+    return made
+
+
+def curving(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None,
+    out: Path | str | None,
+    budgets: Sequence[int],
+    rankings: Sequence[str],
+    given: dict[str, Any],
+) -> Curving:
+    """The curves of `api.curve`, checked."""
+    _check_paths(data=_folder(data), out=out)
+    names = _listed(rankings, "rankings") or []
+    messages.begin()
+    with messages.only_stage_bars():
+        train, own = fill([Train, Curve], given)
+        return Curving(_folder(data), _listed(cultures, "cultures"), out, budgets, names, train, own)
+
+
+def curve(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None,
+    out: Path | str | None,
+    budgets: Sequence[int],
+    rankings: Sequence[str],
+    given: dict[str, Any],
+) -> Curves:
+    """As `api.curve`."""
+    prepared = curving(data, cultures, out, budgets, rankings, given)
+    with messages.only_stage_bars():
+        made = prepared.result()
+    arguments: dict[str, Any] = {"data": _folder(data), "cultures": list(prepared.pools)}
+    arguments |= {"budgets": prepared.budgets, "rankings": list(rankings)}
+    _repeatable("curve", made.path, arguments, fill([Train, Curve], given))
     return made
 
 

@@ -36,7 +36,8 @@ log = logging.getLogger("caredio")
 
 ARM = "arm.yaml"
 OUTPUT = "output.log"
-_OWN = ("config", "dataset_name", "dataset_config", "output_dir", "resume_from_checkpoint", "push_to_hub")
+OWN = "caredio: "  # with which a recipe's own lines begin
+_SET = ("config", "dataset_name", "dataset_config", "output_dir", "resume_from_checkpoint", "push_to_hub")
 _PLACES = ("dataset_name", "dataset_config", "output_dir")  # the hash of the rows says what is there
 _PATIENCE = 10  # seconds that a training has to end in
 
@@ -73,7 +74,7 @@ class Arm:
     @property
     def steps(self) -> int:
         """How often the weights are changed, by one process."""
-        return steps(self.rows, self.values)
+        return steps(self.rows + replayed(self.rows, self.values.get("datasets") or ()), self.values)
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def read_flags(text: str) -> dict[str, Any]:
             words.append(word)
         else:
             raise InputError(f"flags begin with {word!r}, which belongs to no flag; write --name value.")
-    if own := next((name for name in found if name in _OWN), None):
+    if own := next((name for name in found if name in _SET), None):
         raise InputError(f"--{own} is not a flag to give here, as caredio sets it for each culture; leave it out.")
     return {name: _value(words) for name, words in found.items()}
 
@@ -123,15 +124,29 @@ def steps(rows: int, given: Mapping[str, Any]) -> int:
         rows: that it trains on.
         given: the flags; what is not among them is as transformers has it.
     """
+    if (most := int(_number("max_steps", given))) > 0:
+        return most
+    batches = math.ceil(rows / _number("per_device_train_batch_size", given))
+    an_epoch = max(math.ceil(batches / _number("gradient_accumulation_steps", given)), 1)
+    return math.ceil(_number("num_train_epochs", given) * an_epoch)
+
+
+def rows_per_step(given: Mapping[str, Any]) -> int:
+    """How many rows one process learns from at once."""
+    return int(_number("per_device_train_batch_size", given) * _number("gradient_accumulation_steps", given))
+
+
+def _number(name: str, given: Mapping[str, Any]) -> float:
     from transformers import TrainingArguments
 
-    def number(name: str) -> float:
-        return float(given.get(name, TrainingArguments.__dataclass_fields__[name].default))
+    return float(given.get(name, TrainingArguments.__dataclass_fields__[name].default))
 
-    if (most := int(number("max_steps"))) > 0:
-        return most
-    batches = math.ceil(rows / number("per_device_train_batch_size"))
-    return math.ceil(number("num_train_epochs") * max(math.ceil(batches / number("gradient_accumulation_steps")), 1))
+
+def replayed(rows: int, asked: Sequence[Mapping[str, Any]]) -> int:
+    """How many rows `datasets:` adds to those of a culture, where its datasets hold as many."""
+    shares = [float(one.get("fraction", 0)) for one in asked]
+    left = 1 - sum(shares)
+    return sum(round(rows * share / left) for share in shares) if left > 0 else 0
 
 
 def finished(arm: Arm) -> dict[str, Any] | None:
@@ -272,7 +287,9 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def logged(line: str) -> str:
-    """What the trainer logged, of a line of its output that says a loss; empty of every other line."""
+    """What to show of a line of output: what the trainer logged of a loss, and the recipe's own lines; else nothing."""
+    if line.startswith(OWN):
+        return line.removeprefix(OWN)
     if not (line.startswith("{'") and line.endswith("}")):
         return ""
     try:

@@ -37,6 +37,7 @@ def main(recipe: Callable[[], object]) -> None:
     disk.in_utf8()
     log.setLevel(logging.INFO if _speaks() else logging.WARNING)
     handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("caredio: %(message)s"))  # by which `caredio train` knows its lines
     log.addHandler(handler)  # ours alone: the libraries have handlers of their own
     try:
         recipe()

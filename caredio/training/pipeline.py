@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datasets import Dataset, Features, get_dataset_config_names, load_dataset
+from datasets import Dataset, get_dataset_config_names, load_dataset
 from datasets.exceptions import DatasetsError
 from filelock import FileLock, Timeout
 
@@ -28,7 +28,8 @@ from caredio.training.record import rows_sha256
 log = logging.getLogger("caredio")
 
 MODELS = "models"
-_PACKAGES = ("accelerate", "peft", "torch", "transformers", "trl")
+_SEED = 42  # transformers' own
+PACKAGES = ("accelerate", "peft", "torch", "transformers", "trl")
 
 
 class Source(NamedTuple):
@@ -58,20 +59,27 @@ class Method:
         """Flag -> value."""
         return arms.values(self.yaml, self.given, self.flags)
 
-    def arm(self, name: str, folder: Path, source: Source, **given: Any) -> Arm:
+    @property
+    def own_flags(self) -> dict[str, Any]:
+        """Flag -> value of the further flags."""
+        return arms.read_flags(shlex.join(self.flags))
+
+    def arm(self, name: str, folder: Path, source: Source, table: Dataset | None = None, **given: Any) -> Arm:
         """The training on a culture's rows.
 
         Args:
             name: in messages.
             folder: where it is written.
+            table: the rows that will be there; by default those that are.
             given: flags of this arm alone.
 
         Raises:
             InputError: there are no such rows.
         """
         own = {"dataset_name": source.name, "dataset_config": source.config, **self.given, **given}
-        table = _rows(source, self.recipe, {**self.values, **given})
-        return Arm(name, folder, self.recipe, self.yaml, own, self.flags, len(table), rows_sha256(table))
+        flags = {**self.values, **given}
+        rows = _learned(_read(source, flags) if table is None else table, self.recipe, flags, source)
+        return Arm(name, folder, self.recipe, self.yaml, own, self.flags, len(rows), rows_sha256(rows))
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class Training:
     def __init__(
         self, data: Path | str, chosen: Sequence[str] | None, out: Path | str | None, settings: Train, budget: Budget
     ) -> None:
-        packages.require("training", "train", *_PACKAGES)
+        packages.require("training", "train", *PACKAGES)
         self.method, self.settings = method(settings), settings
         given = {} if budget.budget is None else {"budget": budget.budget}
         found = sources(data, self.method, chosen)
@@ -215,23 +223,24 @@ def _configs(data: Path | str, revision: str | None) -> list[str]:
         raise InputError(f"{data}: is no run and no release ({where}{checkpoints.one_line(error)}).") from None
 
 
-def _rows(source: Source, recipe: Recipe, values: dict[str, Any]) -> Dataset:
-    """What the recipe trains on: the culture's rows, those of the best ranks where there is a budget."""
-    split, budget = str(values.get("dataset_train_split", "train")), int(values.get("budget") or 0)
+def _read(source: Source, values: dict[str, Any]) -> Dataset:
+    split, revision = str(values.get("dataset_train_split", "train")), values.get("dataset_revision")
     try:
-        table = load_dataset(source.name, source.config, split=split, revision=values.get("dataset_revision"))
+        return load_dataset(source.name, source.config, split=split, revision=revision)
     except (OSError, ValueError, DatasetsError) as error:
         why = checkpoints.one_line(error)
         raise InputError(f"{source.name} ({source.config}): cannot be read as a dataset ({why}).") from None
-    names = [*recipe.columns, "rank"] if budget else recipe.columns
-    wanted = Features({name: features.COLUMNS[name].type for name in names})
-    table = features.require(table, wanted, f"{source.name} ({source.config})")
-    if not budget:
-        return table
-    best = [row for row, rank in enumerate(table["rank"]) if rank <= budget]
-    if not best:
-        raise InputError(f"{source.name} ({source.config}): no row has a rank up to a budget of {budget}.")
-    return table.select(best)
+
+
+def _learned(table: Dataset, recipe: Recipe, values: dict[str, Any], source: Source) -> Dataset:
+    """The rows that the recipe will take of a culture's, as `rows.tables` takes them: for their number and hash."""
+    budget, what = int(values.get("budget") or 0), f"{source.name} ({source.config})"
+    table = features.require(table, [*recipe.columns, "rank"] if budget else recipe.columns, what)
+    if budget:
+        table = table.select([row for row, rank in enumerate(table["rank"]) if rank <= budget])
+        if not len(table):
+            raise InputError(f"{what}: no row has a rank up to a budget of {budget}.")
+    return table.shuffle(int(values.get("seed", _SEED))) if recipe.shuffled else table
 
 
 def folder(data: Path | str, out: Path | str | None, name: str) -> Path:

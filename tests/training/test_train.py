@@ -81,10 +81,22 @@ def test_steps_are_counted_as_the_trainer_counts_them(rows, flags, steps):
 
 
 @pytest.mark.parametrize(
+    ("shares", "rows"),
+    [([], 0), ([0.2], 25), ([0.25, 0.25], 100)],  # 100 rows and 25 are 125, of which 25 are a fifth
+)
+def test_replayed_rows_are_counted_beside_the_culture_s(shares, rows):
+    assert arms.replayed(100, [{"path": "x", "fraction": share} for share in shares]) == rows
+
+
+@pytest.mark.parametrize(
     ("line", "shown"),
     [
         ("{'loss': '2.51', 'grad_norm': '1.2', 'epoch': '0.08'}", "loss 2.51, epoch 0.08"),
         ("{'eval_loss': '2.1', 'eval_runtime': '3', 'epoch': '1'}", "eval_loss 2.1, epoch 1"),
+        (
+            "caredio: runs/x: of 100 rows, --max_length 20 cuts 3 short",
+            "runs/x: of 100 rows, --max_length 20 cuts 3 short",
+        ),
         ("{'train_runtime': '31', 'epoch': '3'}", ""),
         ("{'loss': broken}", ""),
         (" 17%|#    | 1/6 [00:07<00:39,  7.96s/it]", ""),
