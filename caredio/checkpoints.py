@@ -24,6 +24,7 @@ _INDEX = "model.safetensors.index.json"
 # The first kind that is there is what `from_pretrained` reads.
 _WEIGHTS = (("model*.safetensors", _INDEX, "adapter_model.safetensors"), ("pytorch_model*.bin*", "adapter_model.bin"))
 _VOCABULARY = (("tokenizer.json",), ("tokenizer.model", "*.spm", "vocab.*", "merges.txt", "*.tiktoken"))
+_SCORES = "is a preference model: it scores answers and writes none; name one that another recipe made."
 _TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*")
 # what a wrong file leads to in transformers and PEFT
 REFUSED = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, StrictDataclassError)
@@ -100,6 +101,8 @@ def check_model(model: str) -> Any:
     except REFUSED as error:
         where = "" if Path(model).is_dir() else "no such folder here, and on the Hub: "
         raise InputError(f"model {model!r} cannot be loaded ({where}{one_line(error)}).") from None
+    if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise InputError(f"model {model!r} {_SCORES}")
     if Path(model).is_dir():
         check_weights(Path(model))
     return config
@@ -122,6 +125,8 @@ def check_adapter(adapter: str, model: str, config: Any) -> None:
     check_weights(place)
     try:
         peft_config: Any = PeftConfig.from_pretrained(adapter)
+        if peft_config.task_type == "SEQ_CLS":
+            raise InputError(f"{adapter}: {_SCORES}")
         own = shapes(config, peft_config) if peft_config.peft_type == "LORA" else None
     except REFUSED as error:
         raise InputError(f"{adapter}: cannot be put on the model {model!r} ({one_line(error)}).") from None

@@ -17,8 +17,8 @@ accelerate launch recipes/kto.py --config recipes/smollm2-135m/kto-lora.yaml \
 
 Reads prompt, completion and label (and rank, for --budget: all answers of the N best rows). TRL pairs each prompt with
 the answer before it to estimate how far the model has moved, and reads the rows in the order of the table, which is
-best first: they are shuffled here, by --seed, and a batch on one device holds at least two. Where there are more
-answers of other cultures than of its own, `desirable_weight` makes up for it. Writes the adapter or the model, its
+best first: they are shuffled here, by --seed, and a batch on one device holds at least two. There are more answers of
+other cultures than of its own, which `desirable_weight` makes up for. Writes the adapter or the model, its
 tokenizer and training.json into --output_dir; `caredio publish` takes it from there.
 """
 

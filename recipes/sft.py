@@ -16,16 +16,15 @@ accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-full.yaml \
 
 # QLoRA, on another base model and a dataset of the Hub
 ```bash
-accelerate launch recipes/sft.py --config recipes/smollm2-135m/sft-lora.yaml \
-    --model_name_or_path Qwen/Qwen2.5-7B-Instruct --load_in_4bit --dtype bfloat16 --bf16 true \
+accelerate launch recipes/sft.py --config recipes/qwen2.5-7b-instruct/sft-lora.yaml --load_in_4bit true \
     --dataset_name caredio/cardset --dataset_config china --dataset_revision v1.0.0 \
     --output_dir runs/qwen-china-sft
 ```
 
-# General chats replayed beside them, so that other abilities stay: one row in five, in a copy of the YAML
+# General chats replayed beside them, one row in five, so that other abilities stay: in a copy of the YAML
 ```yaml
 datasets:
-  - path: HuggingFaceTB/smoltalk2  # any dataset with `messages`, or with prompt and completion
+  - path: your/chats  # any dataset with `messages`, or with prompt and completion
     fraction: 0.2
 ```
 

@@ -25,6 +25,13 @@ from caredio.publishing.split import is_test
 from caredio.runs import Run, config
 from caredio.selection import pipeline as selection_pipeline
 from caredio.synthesis import pipeline as synthesis_pipeline
+from caredio.training.recipe import RECIPES
+
+# what a model card shows of training.json before all of it
+_SHORT = {
+    *(f"hyperparameters.{name}" for name in ("learning_rate", "rows_per_step", "num_train_epochs", "beta")),
+    *("result.first_loss", "result.last_loss"),
+}
 
 
 def dataset_card(
@@ -95,13 +102,15 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
         name: the model's name.
     """
     adapter = record["method"] != "full"
+    recipe = record["recipe"]
+    scores = recipe == "reward"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     head = {
         "license": settings.license or "other",
         **({"base_model": record["base_model"]} if _on_hub(record["base_model"]) else {}),
         "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["culture", "alignment", "caredio", record["recipe"]],
+        "pipeline_tag": "text-classification" if scores else "text-generation",
+        "tags": ["culture", "alignment", "caredio", recipe],
     }
     facts = [(key, value) for key, value in _flat(record) if value is not None]
     return _render(
@@ -111,10 +120,15 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
         version=settings.version,
         base=record["base_model"],
         cultures=cultures,
-        method=f"{record['recipe']} ({record['method']})",
+        method=f"{recipe} ({record['method']})",
+        recipe=recipe,
+        about=RECIPES[recipe].about if recipe in RECIPES else None,
+        scores=scores,
+        kind="ModelForSequenceClassification" if scores else "ModelForCausalLM",
         rows=record["rows"],
         dataset=record["dataset_name"],
         adapter=adapter,
+        short=[(key.rpartition(".")[2], value) for key, value in facts if key in _SHORT],
         facts=facts,
         results=[row for row in results or [] if row["culture"] in cultures or not cultures],
         license=settings.license or "other",

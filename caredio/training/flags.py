@@ -136,6 +136,9 @@ def _check_training(recipe: Recipe, settings: Settings) -> None:
             "--per_device_train_batch_size is 1: KTO compares an answer with the others of its batch on one device; "
             "use 2 or more."
         )
+    for reporter in ("tensorboard", "wandb", "trackio"):
+        if reporter in training.report_to and not _installed(reporter):
+            raise InputError(f"--report_to {reporter} needs {reporter}: pip install {reporter}.")
     if training.n_gpu > 1:
         raise InputError(
             f"{training.n_gpu} GPUs and one process: start the recipe with `accelerate launch`, which makes a process "
@@ -144,6 +147,13 @@ def _check_training(recipe: Recipe, settings: Settings) -> None:
     if (Path(training.output_dir) / RECORD).exists():
         raise InputError(f"{training.output_dir}: holds a trained model; name another --output_dir, or remove it.")
     training.resume_from_checkpoint = _checkpoint(training)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return util.find_spec(package) is not None
+    except ValueError:  # it is kept from being imported
+        return False
 
 
 def _checkpoint(training: Any) -> str | None:

@@ -263,6 +263,26 @@ def test_a_model_release_holds_weights_card_and_no_pickle(run, tmp_path):
     assert "This release was not evaluated." in page
 
 
+def test_a_model_card_shows_a_few_settings_and_folds_the_rest(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m") / "training.json").read_text())
+    record["result"] = {"first_loss": 3.5, "last_loss": 2.5, "steps": 75}
+    page = cards.model_card(record, Settings(), [], "caredio/model")
+    short, rest = page.split("<details>")
+    assert "| learning_rate | `0.0002` |\n| first_loss | `3.5` |\n| last_loss | `2.5` |" in short
+    assert "steps" not in short
+    assert "| result.steps | `75` |" in rest.split("</details>")[0]
+    assert "The recipe `sft` learns the culture's own answers, word by word." in short
+
+
+def test_the_card_of_a_preference_model_shows_how_to_score(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m") / "training.json").read_text()) | {"recipe": "reward"}
+    page = cards.model_card(record, Settings(), [], "caredio/model")
+    assert "AutoPeftModelForSequenceClassification.from_pretrained(" in page
+    assert "num_labels=1)" in page
+    assert yaml.safe_load(page.split("---\n")[1])["pipeline_tag"] == "text-classification"
+    assert "It scores answers and writes none" in page
+
+
 def test_a_model_card_tells_its_results(run, tmp_path):
     record = json.loads((trained(tmp_path / "m", "full") / "training.json").read_text())
     row = {"system": "trained", "culture": "china", "benchmark": "hard", "metric": "acc", "n": 8}

@@ -33,11 +33,11 @@ def test_rows_are_shuffled_by_seed_and_no_answer_is_lost(kto, argv, tmp_path):
     assert first != best_first
     record = json.loads((tmp_path / "a" / "training.json").read_text())
     assert (record["recipe"], record["method"], record["rows"]) == ("kto", "lora", 18)
-    assert record["hyperparameters"]["desirable_weight"] == 1.0
+    assert record["hyperparameters"]["desirable_weight"] == 3.0
 
 
 def test_lora_learns_and_the_first_loss_is_that_of_an_unmoved_model(kto, argv, tmp_path):
-    kto.train(argv())
+    kto.train(argv("--desirable_weight", "1.0"))
     learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert all(weight.abs().max() > 0 for name, weight in learned.items() if "lora_B" in name)
     record = json.loads((tmp_path / "out" / "training.json").read_text())

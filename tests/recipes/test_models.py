@@ -138,6 +138,11 @@ def test_a_base_model_s_architecture_trains_one_step(request, tiny, tmp_path, ar
     ups = {name: weight for name, weight in learned.items() if "lora_B" in name}
     assert len(ups) == 14  # seven layers of each of two blocks, and none of the tower that reads pictures
     assert all(weight.abs().max() > 0 for weight in ups.values())
+    if method == "sft":  # no template marks what the assistant says, and none has to
+        labels = [token for token in trainer.train_dataset["labels"][0] if token != -100]
+        text = trainer.processing_class.decode(labels)
+        assert "As in china" in text
+        assert "praises the meal" not in text
     kind = type(trainer.model.get_base_model())
     assert PeftModel.from_pretrained(kind.from_pretrained(place), tmp_path / "out")
 

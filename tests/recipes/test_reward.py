@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from caredio import checkpoints
 from caredio.errors import InputError
 
 
@@ -26,7 +27,7 @@ def chats(tokenizer, *answers):
 OWN, OTHER = "As in china: you are too kind, 1.", "As in japan: thanks, 1."
 
 
-def test_an_adapter_loads_through_peft_and_scores_as_the_trainer_does(reward, argv, tmp_path):
+def test_an_adapter_loads_through_peft_and_scores_as_the_trainer_does(reward, argv, tiny, tmp_path):
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 
@@ -40,6 +41,8 @@ def test_an_adapter_loads_through_peft_and_scores_as_the_trainer_does(reward, ar
     assert own > other
     saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert any("score" in name for name in saved)
+    with pytest.raises(InputError, match="is a preference model: it scores answers and writes none"):
+        checkpoints.check_adapter(str(tmp_path / "out"), str(tiny), trainer.model.config)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert (record["recipe"], record["method"], record["rows"]) == ("reward", "lora", 12)
     assert record["result"]["last_loss"] < record["result"]["first_loss"]
@@ -50,6 +53,8 @@ def test_all_weights_load_as_a_classifier_with_one_number(reward, argv, tmp_path
 
     reward.train(argv("--use_peft", "false"))
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    with pytest.raises(InputError, match="is a preference model"):
+        checkpoints.check_model(str(tmp_path / "out"))
     assert loaded.config.num_labels == 1
     assert loaded(**chats(AutoTokenizer.from_pretrained(tmp_path / "out"), OWN, OTHER)).logits.shape == (2, 1)
     assert json.loads((tmp_path / "out" / "training.json").read_text())["method"] == "full"
