@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["accelerate>=1.15", "peft>=0.21", "torch>=2.13", "transformers>=5.23", "trl>=1.16"]
+# ///
 """Preference tuning on a culture's best rows: its answer is chosen, another culture's to the question is rejected.
 
 # LoRA, straight from the base model

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["accelerate>=1.15", "peft>=0.21", "torch>=2.13", "transformers>=5.23", "trl>=1.16"]
+# ///
 """Tuning on single answers that are marked as the culture's own or not: KTO needs no pairs.
 
 # LoRA, straight from the base model

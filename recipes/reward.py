@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["accelerate>=1.15", "peft>=0.21", "torch>=2.13", "transformers>=5.23", "trl>=1.16"]
+# ///
 """A preference model of one culture: it scores an answer, higher for the culture's own, to choose the best of several.
 
 # LoRA

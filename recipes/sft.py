@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["accelerate>=1.15", "peft>=0.21", "torch>=2.13", "transformers>=5.23", "trl>=1.16"]
+# ///
 """Supervised fine-tuning on a culture's best rows: the loss counts the answer, not the question.
 
 # LoRA, on the 100 best rows of a run

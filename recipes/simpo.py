@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["accelerate>=1.15", "peft>=0.21", "torch>=2.13", "transformers>=5.23", "trl>=1.16"]
+# ///
 """Preference tuning by SimPO: the culture's answer is likelier per token than another's, by a margin; no reference.
 
 # LoRA, straight from the base model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import util
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 from caredio.checkpoints import ADAPTER, RECORD, one_line
 from caredio.errors import InputError
-from caredio.training.recipe import Recipe
+from caredio.training.recipe import Recipe, folder
 
 _STATE = "trainer_state.json"  # what a checkpoint's folder is finished with
 
@@ -80,9 +81,19 @@ def read(recipe: Recipe, argv: Sequence[str] | None = None) -> Settings:
     )
     parser.set_defaults(**recipe.defaults)
     try:
-        return Settings(*parser.parse_args_and_config(argv))
+        return Settings(*parser.parse_args_and_config(_with_packaged(sys.argv[1:] if argv is None else argv)))
     except (OSError, ValueError, TypeError, IndexError, yaml.YAMLError) as error:
         raise InputError(f"the flags or the --config file cannot be used: {one_line(error)}.") from None
+
+
+def _with_packaged(argv: Sequence[str]) -> list[str]:
+    """Flags whose `--config` is a file: one of the package's own where it is named as `caredio recipes` lists it."""
+    words = list(argv)
+    for place in (place + 1 for place, word in enumerate(words[:-1]) if word == "--config"):
+        own = folder() / words[place]
+        if not Path(words[place]).is_file() and own.is_file():
+            words[place] = str(own)
+    return words
 
 
 def _check_data(settings: Settings) -> None:

@@ -1,24 +1,30 @@
 """`caredio train`: which arms there are, what is trained again, what is refused, and what an interrupt leaves."""
 
+import dataclasses
 import importlib.util
+import inspect
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import typing
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 from datasets import load_dataset
+from test_package import FOLDERS, MADE, ROOT
 
 import caredio
 from caredio import checkpoints
 from caredio.errors import CaredioError, InputError
 from caredio.evaluation import systems
-from caredio.training import arms, pipeline
+from caredio.training import arms, options, pipeline
 from caredio.training.arms import Arm
 from caredio.training.recipe import RECIPES, folder
 
@@ -110,14 +116,16 @@ def test_a_line_with_a_loss_is_shown(line, shown):
 
 
 def test_a_run_has_an_arm_a_culture(run_folder, capsys):
-    assert asks(capsys, "train", run_folder, "--model", "tiny", "--dry-run").splitlines() == [
+    eights = ["--dry-run", "--", "--num_train_epochs", "3"]
+    eights += ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "4"]
+    assert asks(capsys, "train", run_folder, "--model", "tiny", *eights).splitlines() == [
         "china: 6 rows, 3 steps",  # 6 rows in steps of 8, three times
         "united_kingdom: 6 rows, 3 steps",
         "2 to train, 0 finished; 6 steps by one process",
         "hours: unknown, as no step was timed; --timed takes one",
     ]
-    out = asks(capsys, "train", run_folder, "--method", "dpo", "--cultures", "china", "--budget", "4", "--dry-run")
-    assert out.startswith("china: 8 rows, 1 steps\n1 to train")  # two pairs a row, once
+    out = asks(capsys, "train", run_folder, "--method", "dpo", "--cultures", "china", "--budget", "4", *eights)
+    assert out.startswith("china: 8 rows, 3 steps\n1 to train")  # two pairs a row
     assert not (run_folder / "models").exists()
 
 
@@ -404,3 +412,91 @@ def test_recipes_are_listed_shown_and_copied(capsys, tmp_path):
     for arguments in ((name, tmp_path), ("nix.yaml",), ("all",)):
         with pytest.raises(InputError):
             configuration.recipes(*arguments)
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A folder with the package as a wheel brings it, and nothing of the sources."""
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, tmp_path / "tree" / name, ignore=MADE)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, tmp_path / "tree" / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", tmp_path]
+    subprocess.run([*build, tmp_path / "tree"], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(tmp_path / "site")
+    shutil.rmtree(tmp_path / "tree")
+    return tmp_path / "site"
+
+
+@pytest.mark.slow
+def test_a_wheel_trains_where_there_are_no_recipes_at_hand(installed, run_folder, tiny, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+
+    def says(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(installed)}
+        done = subprocess.run(
+            command(*arguments),
+            cwd=tmp_path / "elsewhere",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert says("recipes").splitlines()[0] == str(installed / "caredio" / "recipes")
+    flags = ["--model", tiny, "--out", "models", "--", "--max_steps", "1", *SMALL.split()]
+    assert says("train", run_folder, "--cultures", "china", *flags).startswith("china: sft on 6 rows, 1 steps")
+    made = tmp_path / "elsewhere" / "models" / "china"
+    assert (made / "adapter_model.safetensors").is_file()
+    assert str(installed / "caredio" / "recipes" / "sft.py") in (made / arms.ARM).read_text().splitlines()[0]
+
+
+# --- settings and pages
+
+
+@pytest.mark.parametrize(
+    ("verb", "rooms", "known"),
+    [
+        (caredio.train, (options.Train, options.Budget), options.TrainOptions),
+        (caredio.curve, (options.Train, options.Curve), options.CurveOptions),
+    ],
+)
+def test_settings_are_named_parameters_of_the_same_types_and_defaults(verb, rooms, known):
+    declared = [(room, one) for room in rooms for one in dataclasses.fields(room)]
+    assert typing.get_type_hints(known) == {one.name: typing.get_type_hints(room)[one.name] for room, one in declared}
+    shown = inspect.signature(verb).parameters
+    assert {one.name: shown[one.name].default for _, one in declared} == {one.name: one.default for _, one in declared}
+    for room, one in declared:
+        assert one.metadata["help"]
+        assert one.metadata["stages"]
+        with pytest.raises(InputError, match=rf"^{one.name} is .*\.$"):
+            room(**{one.name: 2.5 if one.name != "test_share" else "x"})
+
+
+def test_the_readme_s_table_is_of_the_recipes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `(\w+)` \| `china(\S*)` \| `(\S+)` \|$", text, re.MULTILINE)
+    assert rows == [
+        (one.name, one.table, "" if one.table == "ranked" else f"-{one.table}", one.yaml) for one in RECIPES.values()
+    ]
+
+
+def test_a_command_can_be_repeated_from_its_yaml(run_folder, tmp_path, capsys):
+    file = tmp_path / "train.yaml"
+    file.write_text(yaml.safe_dump({"data": str(run_folder), "cultures": ["china"], "budget": 2, "flags": "--seed 3"}))
+    out = asks(capsys, "train", "--config", file, "--dry-run", "--", "--num_train_epochs", "5")
+    assert out.startswith("china: 2 rows, 5 steps")
+    from caredio import cli
+
+    for arguments, told in (
+        (["train"], "needs what to train on"),
+        (["tasks-path", "--", "--x"], "takes nothing after --"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert end.value.code == 2
+        assert told in capsys.readouterr().err
