@@ -10,7 +10,7 @@ from trl import DPOConfig, SFTConfig
 
 from caredio import checkpoints
 from caredio.errors import InputError
-from caredio.training import launch, template, views
+from caredio.training import launch, template
 
 NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
@@ -38,9 +38,15 @@ def model(tiny, folder, template=None, **tokens):
 
 @pytest.fixture
 def named(run_folder, tmp_path):
-    """The ranked rows as the config `all` has them: a system line names the culture."""
+    """The ranked rows as earlier releases have them in `all`: a system line names the culture."""
     files = [str(run_folder / "ranked" / f"{culture}.parquet") for culture in ("china", "united_kingdom")]
-    rows = views.interleaved(load_dataset("parquet", data_files=files, split="train"), {})
+    rows = load_dataset("parquet", data_files=files, split="train").sort(["rank", "culture"])
+
+    def led(row):
+        line = f"You answer as someone who lives in {row['culture']} would."
+        return {"prompt": [{"role": "system", "content": line}, *row["prompt"]]}
+
+    rows = rows.map(led)
     (tmp_path / "all").mkdir()
     rows.to_parquet(tmp_path / "all" / "train.parquet")
     return ("--dataset_name", str(tmp_path / "all"), "--dataset_config", "default")
