@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from caredio.errors import CaredioError, EndpointError, InputError
 
 if TYPE_CHECKING:
-    from caredio.api import build, calibrate, evaluate, plan, publish, select, synthesize
+    from caredio.api import build, calibrate, evaluate, plan, prefer, publish, select, synthesize
     from caredio.llm.rows import ask
     from caredio.result import Result
 
 _HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result"} | dict.fromkeys(
-    ("build", "calibrate", "evaluate", "plan", "publish", "select", "synthesize"), "caredio.api"
+    ("build", "calibrate", "evaluate", "plan", "prefer", "publish", "select", "synthesize"), "caredio.api"
 )
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "plan",
+    "prefer",
     "publish",
     "select",
     "synthesize",
