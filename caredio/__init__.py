@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 from caredio.errors import CaredioError, EndpointError, InputError
 
 if TYPE_CHECKING:
-    from caredio.api import build, calibrate, curve, evaluate, plan, publish, select, synthesize, train
+    from caredio.api import build, calibrate, curve, evaluate, plan, prefer, publish, select, synthesize, train
     from caredio.llm.rows import ask
     from caredio.result import Result
 
 _HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result"} | dict.fromkeys(
-    ("build", "calibrate", "curve", "evaluate", "plan", "publish", "select", "synthesize", "train"), "caredio.api"
+    ("build", "calibrate", "curve", "evaluate", "plan", "prefer", "publish", "select", "synthesize", "train"),
+    "caredio.api",
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "curve",
     "evaluate",
     "plan",
+    "prefer",
     "publish",
     "select",
     "synthesize",

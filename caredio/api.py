@@ -19,13 +19,15 @@ from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.publishing.settings import Options as ReleaseOptions
 from caredio.publishing.settings import Settings as Release
-from caredio.selection.settings import Objective
+from caredio.selection.settings import Columns, Objective
 from caredio.selection.settings import Options as SelectionOptions
 from caredio.selection.settings import Settings as Selection
-from caredio.settings import check_names, documented
+from caredio.settings import check_names, documented, names
 from caredio.synthesis.settings import Options as SynthesisOptions
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training.options import Budget, Curve, CurveOptions, Train, TrainOptions
+from caredio.training.settings import RatedOptions, ViewOptions
+from caredio.training.settings import Settings as Views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,12 +81,18 @@ class SynthesizeOptions(SynthesisOptions, Objective, ModelOptions, EndpointOptio
     """What `synthesize` takes besides."""
 
 
-class SelectOptions(SelectionOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class SelectOptions(SelectionOptions, ViewOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
     """What `select` takes besides."""
 
 
-class BuildOptions(SynthesisOptions, SelectionOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class BuildOptions(
+    SynthesisOptions, SelectionOptions, ViewOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False
+):
     """What `build` takes besides."""
+
+
+class PreferOptions(RatedOptions, Columns, total=False):
+    """What `prefer` takes besides."""
 
 
 class CalibrateOptions(SelectionOptions, EndpointOptions, total=False):
@@ -92,11 +100,18 @@ class CalibrateOptions(SelectionOptions, EndpointOptions, total=False):
 
 
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
-# the settings of each verb, and the stages of selection that it runs
+# the settings of each verb, and the stages of selection and of the views that it runs
 VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
-    "build": ((Synthesis, Selection, Spec, Endpoint, Release), _WRITING | {"vectors", "scored"}),
+    "build": (
+        (Synthesis, Selection, Views, Spec, Endpoint, Release),
+        _WRITING | {"vectors", "scored", "preference"},
+    ),
     "synthesize": ((Synthesis, Selection, Spec, Endpoint), _WRITING),
-    "select": ((Selection, Spec, Endpoint, Release), frozenset(("table", "candidates", "vectors", "scored"))),
+    "select": (
+        (Selection, Views, Spec, Endpoint, Release),
+        frozenset(("table", "candidates", "vectors", "scored", "preference")),
+    ),
+    "prefer": ((Views, Selection), frozenset(("rated_preference", "table"))),
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
     "evaluate": ((Evaluation,), frozenset()),
     "publish": ((Release,), frozenset()),
@@ -105,16 +120,22 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
 }
 
 
+BY_STAGE = (Selection, Views)  # rooms of whose settings a verb takes a part
+
+
 def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
-    """(room, field) of the settings that a verb takes: of selection's, those that its stages read."""
+    """(room, field) of the settings that a verb takes: of selection's and the views', those that its stages read."""
     rooms, stages = VERBS[verb]
     for room in rooms:
         for one in dataclasses.fields(room):
-            if room is not Selection or stages.intersection(one.metadata.get("stages", ())):
+            if room not in BY_STAGE or stages.intersection(one.metadata.get("stages", ())):
                 yield room, one
 
 
 _SYNTHESIZING = {one.name for _, one in settings_of("synthesize")}
+_SELECTING = names((Selection, Spec, Endpoint, Release)) | set(ViewOptions.__annotations__)
+_PREFERRING = {one.name for _, one in settings_of("prefer")}
+_BUILDING = _SELECTING | names((Synthesis,))
 
 
 @documented(Synthesis, Selection, Spec, Endpoint, only=_SYNTHESIZING)
@@ -156,7 +177,7 @@ def synthesize(
     return verbs.Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, given).result()
 
 
-@documented(Selection, Spec, Endpoint, Release)
+@documented(Selection, Views, Spec, Endpoint, Release, only=_SELECTING)
 def select(
     data: Table | None = None,
     *,
@@ -181,7 +202,8 @@ def select(
         endpoint, seed, prompts: as `synthesize` takes them.
 
     Returns:
-        A result with `ranked`, `pool` (every row, scored, or with a drop_reason), `vectors` and `preference`.
+        A result with `ranked`, `pool` (every row, scored, or with a drop_reason), `vectors`, `preference` and
+        `unpaired`.
 
     Raises:
         CaredioError: one sentence on what to mend.
@@ -189,10 +211,11 @@ def select(
     given = {"seed": seed, "prompts": prompts, **settings}
     from caredio import verbs  # heavy: when a verb runs
 
+    check_names(settings, _SELECTING)
     return verbs.Selecting(data, out, push, private, store, endpoint, given).result()
 
 
-@documented(Synthesis, Selection, Spec, Endpoint, Release)
+@documented(Synthesis, Selection, Views, Spec, Endpoint, Release, only=_BUILDING)
 def build(
     cultures: Sequence[str] | None = None,
     topics: Sequence[str] | None = None,
@@ -213,14 +236,39 @@ def build(
     Where it fails, tables that the run held before stay as they were.
 
     Returns:
-        A result with `candidates`, `ranked`, `pool`, `vectors` and `preference`.
+        A result with `candidates`, `ranked`, `pool`, `vectors`, `preference` and `unpaired`.
     """
     given = {"seed": seed, "prompts": prompts, **settings}
     from caredio import verbs  # heavy: when a verb runs
 
+    check_names(settings, _BUILDING)
     return verbs.Building(
         cultures, topics, out, cultures_file, topics_file, push, private, store, endpoint, given
     ).result()
+
+
+@documented(Views, Selection, only=_PREFERRING)
+def prefer(
+    data: Table | None = None, *, out: Path | str | None = None, seed: int = 0, **settings: Unpack[PreferOptions]
+) -> Result:
+    """Pair responses that people of a culture rated: of each question the highest over the lowest, ties left out.
+
+    Args:
+        data: a Dataset, a DataFrame, a file, or `owner/name` of a dataset on the Hub, with the columns question,
+            response, rating (1 to 10) and culture (of the raters) or associated_culture, as CARE has them.
+        out: run folder; None keeps the tables in memory.
+        seed: of every draw.
+
+    Returns:
+        A result with `preference` and `unpaired`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    check_names(settings, _PREFERRING)
+    return verbs.prefer(data, out, {"seed": seed, **settings})
 
 
 def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Schedule:

@@ -233,6 +233,19 @@ def takes_system(tokenizer: Any) -> bool:
     return not refusal(tokenizer, chat) and line in tokenizer.apply_chat_template(chat, tokenize=False)
 
 
+def led_by_system(messages: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a system message stands before a user's turn."""
+    return [message["role"] for message in messages[:2]] == ["system", "user"]
+
+
+def system_in_user_turn(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """A chat whose system message leads the first user turn, for templates that take none."""
+    if not led_by_system(messages):
+        return list(messages)
+    system, user, *rest = messages
+    return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
+
+
 def one_line(error: BaseException) -> str:
     """The start of what an error says, on one line, without a full stop of its own."""
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__

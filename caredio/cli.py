@@ -20,7 +20,6 @@ from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.publishing.settings import Settings as Release
-from caredio.selection.settings import Settings as Selection
 from caredio.settings import kinds
 
 _BUILD_EXAMPLES = """examples:
@@ -42,6 +41,10 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own --embedder openai:text-embedding-3-small
   caredio select answers.csv --out runs/own --embedder BAAI/bge-m3 --theta 0.8 --engine ray
   caredio select owner/name --dataset-config default --split train --out runs/own --push me/ranked --license cc-by-4.0
+"""
+_PREFER_EXAMPLES = """examples:
+  caredio prefer rated.csv --out runs/rated           question, response, rating, and culture or associated_culture
+  caredio prefer owner/name --split train --origin mixed --out runs/rated   on equally many native and foreign ones
 """
 _CALIBRATE_EXAMPLES = """examples:
   caredio calibrate --out runs/food                   on the candidates that `caredio synthesize` wrote there
@@ -92,6 +95,7 @@ _HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release"
 _MODELS = "folder with a model or an adapter a culture, those that are there are not trained again; default: RUN/models"
 _ARMS = "folder of the arms and the curves, what is finished is not done again; default: RUN/curve"
 _TRAINED_ON = "run folder, release folder, or owner/name on the Hub"
+_RATED = "parquet, csv, json or jsonl, or owner/name on the Hub"
 _TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
 
@@ -189,6 +193,9 @@ def _data_commands(commands: Any) -> None:
     _push_flags(select)
     _path_flag(select, "--store", "file of stored answers, for scores that ask a model")
     select.add_argument("--dry-run", action="store_true", help="print the calls of such scores, and spend nothing")
+
+    prefer = _command(commands, api.prefer, "pair responses that people rated", _PREFER_EXAMPLES)
+    prefer.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_RATED)
 
     calibrate = _command(commands, api.calibrate, "find an embedder's theta", _CALIBRATE_EXAMPLES)
     calibrate.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_TABLE)
@@ -351,7 +358,7 @@ def _setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def _heading(verb: str, room: type, one: Field[Any]) -> str:
     _, run = api.VERBS[verb]
-    stages = (stage for stage in one.metadata.get("stages", ()) if room is not Selection or stage in run)
+    stages = (stage for stage in one.metadata.get("stages", ()) if room not in api.BY_STAGE or stage in run)
     return _HEADINGS.get(room) or f"stage {next(stages)}"
 
 

@@ -60,7 +60,8 @@ _PART = 1 << 20  # bytes hashed at once
 _NEW = ".new"
 PROMPTS = "prompts"
 _SYNTHESIZED = ("questions", "answers", "adapted", "isolated", "contrasted", "candidates")
-_WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate"}  # stage -> command; else select
+# stage -> command; else select
+_WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate", "rated": "prefer"}
 
 
 def version() -> str:
@@ -237,6 +238,8 @@ class Run:
         Raises:
             InputError: they come from elsewhere.
         """
+        if "rated" in self.stages:
+            raise InputError(f"{self.path}: holds what `caredio prefer` made of rated responses; name another --out.")
         table = self._table_name()
         if table is None and not any(stage in self.stages for stage in _SYNTHESIZED):
             return

@@ -38,12 +38,13 @@ from caredio.settings import fill, names, view
 from caredio.synthesis import plan as synthesis_plan
 from caredio.synthesis.pipeline import STAGES, synthesize
 from caredio.synthesis.settings import Settings as Synthesis
-from caredio.training import views
+from caredio.training import preferences, views
 from caredio.training.curve import Curves, Curving
 from caredio.training.options import Budget, Curve, Train
 from caredio.training.pipeline import Schedule, Trained, Training
+from caredio.training.settings import Settings as Views
 
-_RANKED = ("ranked", "scored", "vectors", "preference")
+_RANKED = ("ranked", "scored", "vectors", "preference", "unpaired")
 
 
 class Synthesizing:
@@ -127,7 +128,8 @@ class Selecting:
         _check_paths(out=out, store=store)
         _check_data(data, out)
         _check_prompts(given, out, ())
-        self.settings, self.release, self.spec, own_endpoint = fill([Selection, Release, Spec, Endpoint], given)
+        everything = [Selection, Views, Release, Spec, Endpoint]
+        self.settings, self.views, self.release, self.spec, own_endpoint = fill(everything, given)
         self.out, self.push, self.private, self.store = out, push, private, store
         self.data = data if isinstance(data, (str, Path)) else None
         self.endpoint = _endpoint(endpoint, own_endpoint)
@@ -149,7 +151,9 @@ class Selecting:
         return Plan(self.spec.model, steps, self.endpoint.batch, is_local(self.spec))
 
     def run(self, run: Run) -> Dataset:
-        return _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
+        ranked = _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
+        views.write(run, ranked, self.views)
+        return ranked
 
     def arguments(self) -> dict[str, Any]:
         """What it was given besides settings; a table in memory has no name to repeat it by."""
@@ -157,7 +161,7 @@ class Selecting:
 
     def rooms(self) -> list[Any]:
         """Its settings."""
-        return [self.settings, *([self.spec, self.endpoint] if self.asks else [])]
+        return [self.settings, self.views, *([self.spec, self.endpoint] if self.asks else [])]
 
     def result(self) -> Result:
         made = _made("select", self, _RANKED, create=self.rows is not None)
@@ -183,8 +187,8 @@ class Building:
         given: dict[str, Any],
     ) -> None:
         self.out, self.push, self.private = out, push, private
-        everything = [Synthesis, Selection, Spec, Endpoint, Release]
-        _, self.settings, _, own_endpoint, self.release = fill(everything, given)
+        everything = [Synthesis, Selection, Spec, Endpoint, Views, Release]
+        _, self.settings, _, own_endpoint, self.views, self.release = fill(everything, given)
         _described(self.settings, self.release, table=False, push=push)
         endpoint = _endpoint(endpoint, own_endpoint)
         writing = {name: given[name] for name in given if name in names([Synthesis, Selection, Spec])}
@@ -205,7 +209,9 @@ class Building:
     def run(self, run: Run) -> Dataset:
         writing = self.writing
         writing.run(run, self.settings.measures_likelihood)
-        return _rank(run, self.settings, writing.spec, writing.endpoint, writing.store)
+        ranked = _rank(run, self.settings, writing.spec, writing.endpoint, writing.store)
+        views.write(run, ranked, self.views)
+        return ranked
 
     def arguments(self) -> dict[str, Any]:
         """What it was given besides settings."""
@@ -213,7 +219,7 @@ class Building:
 
     def rooms(self) -> list[Any]:
         """Its settings."""
-        return [self.writing.settings, self.settings, self.writing.spec, self.writing.endpoint]
+        return [self.writing.settings, self.settings, self.views, self.writing.spec, self.writing.endpoint]
 
     def result(self) -> Result:
         preflight.building(self.settings, self.writing.spec, self.writing.endpoint, self.out)
@@ -238,6 +244,24 @@ def plan(verb: str, given: dict[str, Any]) -> Plan | Schedule:
         )
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}
     return prepare(**own, given=given).plan()
+
+
+def prefer(data: Table | None, out: Path | str | None, given: dict[str, Any]) -> Result:
+    """As `api.prefer`."""
+    _check_paths(out=out)
+    if data is None:
+        raise InputError("nothing to pair: give a table of rated responses.")
+    chosen, reading = fill([Views, Selection], given)
+    named = isinstance(data, (str, Path))
+    rows, record = preferences.load(str(data) if named else data, reading)
+    tables = ("preference", "unpaired")
+    with _opened(out) as run:
+        preferences.write(run, rows, record, chosen)
+        if out is None:
+            return Result({name: run.table(name) for name in tables}, run.report(), None)
+        hashes = run.hashes()
+    _repeatable("prefer", Path(out), {"data": data if named else None}, [chosen, reading])
+    return Result(dict.fromkeys(tables), run.report(), Path(out), hashes)
 
 
 def calibrate(
@@ -371,7 +395,7 @@ def publish(
             measured = run.table("results") if "results" in run.stages else None
             release.model(trained, folder, chosen, measured, name)
         else:
-            for stage in ("ranked", "scored", "vectors"):
+            for stage in ("ranked", "scored", "vectors", "preference"):
                 run.check(stage)  # before the folder of a release is made
             release.dataset(run, folder, chosen, run.cultures(cultures_file), name)
     if push:
@@ -390,9 +414,7 @@ def _rank(
 ) -> Dataset:
     model = connect(spec, endpoint, store, settings.seed) if settings.asks else None
     run.charge(endpoint.budget)
-    ranked = select(run, settings, rows, record, model, endpoint)
-    views.STAGE.run(run, lambda: views.preference(ranked))
-    return ranked
+    return select(run, settings, rows, record, model, endpoint)
 
 
 def _made(

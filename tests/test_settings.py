@@ -21,6 +21,8 @@ from caredio.selection import settings as selecting
 from caredio.settings import setting
 from caredio.synthesis import pipeline as synthesis
 from caredio.synthesis import settings as synthesizing
+from caredio.training import preferences, views
+from caredio.training import settings as training
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ def test_a_documented_function_shows_its_settings():
 ROOMS = {
     "synthesis": (synthesizing.Settings, synthesizing.Options),
     "selection": (selecting.Settings, selecting.Options),
+    "training": (training.Settings, training.Options),
     "evaluation": (evaluation.Settings, evaluation.Options),
     "publishing": (publishing.Settings, publishing.Options),
     "model": (Spec, api.ModelOptions),
@@ -280,6 +283,7 @@ def test_a_synthesis_takes_those_of_selection_s_settings_that_its_stages_read():
         (api.synthesize, api.SynthesizeOptions),
         (api.select, api.SelectOptions),
         (api.build, api.BuildOptions),
+        (api.prefer, api.PreferOptions),
         (api.calibrate, api.CalibrateOptions),
         (api.evaluate, evaluation.Options),
         (api.publish, publishing.Options),
@@ -296,7 +300,7 @@ def test_a_verb_s_signature_shows_its_options_with_the_defaults_of_the_rooms(ver
 
 
 SETTINGS = [declared for declared, _ in ROOMS.values() if issubclass(declared, settings.Settings)]
-STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES)} | {
+STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES, *views.STAGES, *preferences.STAGES)} | {
     "table",
     "calibrated",
     "results",
@@ -306,7 +310,7 @@ STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES)} | {
 
 @pytest.mark.parametrize("declared", SETTINGS, ids=lambda declared: declared.__module__)
 def test_every_setting_is_explained_has_a_default_of_its_type_and_names_stages_that_there_are(declared):
-    assert len(SETTINGS) == 6
+    assert len(SETTINGS) == 7
     for one in fields(declared):
         assert one.metadata["help"].strip(), one.name
         assert one.metadata["stages"] or declared in (Spec, Endpoint), one.name  # how a model is reached and sampled

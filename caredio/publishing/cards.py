@@ -25,6 +25,7 @@ from caredio.publishing.split import is_test
 from caredio.runs import Run, config
 from caredio.selection import pipeline as selection_pipeline
 from caredio.synthesis import pipeline as synthesis_pipeline
+from caredio.training import style, views
 from caredio.training.recipe import RECIPES
 
 # what a model card shows of training.json before all of it
@@ -78,7 +79,12 @@ def dataset_card(
         caredio=", ".join(sorted({entry["made_from"]["version"] for entry in stages.values()})),
         source=source,
         **_writers(ranked, bool(source)),
-        method=[*([] if source else synthesis_pipeline.describe(stages)), *selection_pipeline.describe(stages)],
+        method=[
+            *([] if source else synthesis_pipeline.describe(stages)),
+            *selection_pipeline.describe(stages),
+            views.describe(run.stages["preference"], bool(source)),
+        ],
+        sides=_sides(run.stages["preference"].get("sides", {}), slugs),
         limits=selection_pipeline.describe_limits(stages),
         stages=[
             {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
@@ -176,7 +182,7 @@ def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
 
 
 _FIRST = 200  # rows that the card's example takes, where as many are there
-_VIEWS = ("preference", "pool", "vectors")
+_VIEWS = ("preference", "unpaired", "pool", "vectors")
 
 
 def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -234,6 +240,22 @@ def _cultures(
             "last": min(scores[culture]),
         }
         for culture in sorted(scores)
+    ]
+
+
+def _sides(report: Mapping[str, Any], slugs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A line of the card's table on what tells chosen from rejected, for every culture that has pairs."""
+    return [
+        {
+            "slug": slugs[culture],
+            "pairs": one["pairs"],
+            "characters": one["characters"],
+            "told_apart": [
+                f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})" if (found := one["told_apart"][name]) else "-"
+                for name in style.MEASURES
+            ],
+        }
+        for culture, one in report.items()
     ]
 
 

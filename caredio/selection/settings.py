@@ -199,13 +199,9 @@ class Objective(TypedDict, total=False):
     weight: float
 
 
-class Options(Objective, total=False):
-    """`Settings` as named parameters; `seed` and `prompts` are parameters of the verbs."""
+class Columns(TypedDict, total=False):
+    """Those of the `Settings` that say how a table is read, as named parameters."""
 
-    budget: int
-    theta: float | None
-    representativeness: str
-    distinctiveness: str
     dataset_config: str | None
     split: str
     revision: str | None
@@ -214,6 +210,15 @@ class Options(Objective, total=False):
     culture_column: str | None
     id_column: str | None
     match_by: str | None
+
+
+class Options(Objective, Columns, total=False):
+    """`Settings` as named parameters; `seed` and `prompts` are parameters of the verbs."""
+
+    budget: int
+    theta: float | None
+    representativeness: str
+    distinctiveness: str
     linkage: str
     validation: str | None
     validation_items: int

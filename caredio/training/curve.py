@@ -29,7 +29,7 @@ from caredio.errors import InputError
 from caredio.llm.local import model_path
 from caredio.llm.spec import LOCAL_MODEL
 from caredio.runs import Run
-from caredio.training import arms, curve_report, heldout, intervals, nested, pipeline, views
+from caredio.training import arms, bootstrap, curve_report, heldout, nested, pipeline, views
 from caredio.training.arms import Arm
 from caredio.training.heldout import Loss
 from caredio.training.nested import ALL, BY_CHANCE, EVERY, OURS, SELECTED, UNTRAINED, Point, Pool
@@ -38,8 +38,12 @@ from caredio.training.pipeline import Schedule, Source
 
 log = logging.getLogger("caredio")
 
-_TABLES: dict[str, Callable[[Dataset], Dataset]] = {"ranked": views.sft, "preference": views.preference}
-_METHODS = ("sft", "dpo", "simpo")  # those whose models are measured by the likelihood of answers
+_TABLES: dict[str, Callable[[Dataset], Dataset]] = {
+    "ranked": views.sft,
+    "preference": views.preference,
+    "unpaired": lambda ranked: views.unpaired(views.preference(ranked)),
+}
+_METHODS = ("sft", "dpo", "kto", "simpo")  # those whose models are measured by the likelihood of answers
 _FILE = "heldout.json"
 
 
@@ -143,7 +147,7 @@ class Curving:
                     content.write(made.getvalue())
 
     def _measured(self) -> dict[tuple[str, str], dict[Point, np.ndarray]]:
-        """(culture, kind of held-out answers) -> arm -> what `intervals.by_question` returns."""
+        """(culture, kind of held-out answers) -> arm -> what `bootstrap.by_question` returns."""
         base, found = _Base(self.method.values), defaultdict[tuple[str, str], dict[Point, np.ndarray]](dict)
         for culture, own in self.pools.items():
             begun = Point(culture, UNTRAINED, None, 0)
@@ -152,7 +156,7 @@ class Curving:
                 for kind in (EVERY, SELECTED):
                     if rows := own.measured(kind):
                         questions = [own.held_out[row]["question_id"] for row in rows]
-                        sums = intervals.by_question(questions, [losses[row] for row in rows])
+                        sums = bootstrap.by_question(questions, [losses[row] for row in rows])
                         found[culture, kind][point] = sums
         return dict(found)
 
@@ -164,7 +168,7 @@ class Curving:
             steps=self.steps,
             rows=arms.rows_per_step(values),
             share=self.curve.test_share,
-            draws=intervals.DRAWS,
+            draws=bootstrap.DRAWS,
         )
         parts = [curve_report.section(culture, kind, sums) for (culture, kind), sums in measured.items()]
         return head + "".join(parts)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from caredio import plots
-from caredio.training import intervals
-from caredio.training.intervals import Value
+from caredio.training import bootstrap
+from caredio.training.bootstrap import Value
 from caredio.training.nested import ALL, OURS, UNTRAINED, Point
 
 
@@ -21,7 +21,7 @@ def lines(group: tuple[str, str], sums: Mapping[Point, np.ndarray]) -> list[dict
     """
     found = []
     for point, arm in sums.items():
-        bits, nats = intervals.per_byte([arm]), intervals.per_token([arm])
+        bits, nats = bootstrap.per_byte([arm]), bootstrap.per_token([arm])
         what = {"culture": group[0], "held_out": group[1], "questions": len(arm), "tokens": int(arm[:, 1].sum())}
         own = {"ranking": point.ranking, "seed": point.seed, "budget": point.budget}
         values = {"bits_per_byte": bits, "nats_per_token": nats}
@@ -42,15 +42,15 @@ def section(culture: str, kind: str, sums: Mapping[Point, np.ndarray]) -> str:
     grouped = together(sums)
     for (ranking, budget), found in grouped.items():
         ours = grouped.get((OURS, budget))
-        less = str(intervals.difference(ours, found)) if ours and ranking != OURS else ""
-        values = f"{intervals.per_byte(found)} | {intervals.per_token(found)}"
+        less = str(bootstrap.difference(ours, found)) if ours and ranking != OURS else ""
+        values = f"{bootstrap.per_byte(found)} | {bootstrap.per_token(found)}"
         text.append(f"| {ranking} | {budget} | {len(found)} | {values} | {less} |")
     return "\n".join(text) + "\n"
 
 
 def drawn(sums: Mapping[Point, np.ndarray]) -> list[plots.Line]:
     """The lines of a culture's picture: each ranking's from the untrained model on, and all rows as a point."""
-    grouped = {key: intervals.per_byte(found) for key, found in together(sums).items()}
+    grouped = {key: bootstrap.per_byte(found) for key, found in together(sums).items()}
     begun = grouped[UNTRAINED, 0]
     names = dict.fromkeys(ranking for ranking, _ in grouped if ranking != UNTRAINED)
     made = []

@@ -35,7 +35,7 @@ log = logging.getLogger("caredio")
 def main(recipe: Callable[[], object]) -> None:
     """Run a recipe as a script: a mistake of the user's is one sentence on stderr and exit code 2."""
     disk.in_utf8()
-    log.setLevel(logging.INFO if _speaks() else logging.WARNING)
+    log.setLevel(logging.INFO if _speaks() else logging.ERROR)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("caredio: %(message)s"))  # by which `caredio train` knows its lines
     log.addHandler(handler)  # ours alone: the libraries have handlers of their own
@@ -226,7 +226,8 @@ def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
         config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")
+    first, last = (facts["result"][name] for name in ("first_loss", "last_loss"))
+    print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {first:.4f} at first, {last:.4f} at last")
 
 
 def _fail(sentence: str) -> int:

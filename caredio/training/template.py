@@ -73,7 +73,7 @@ def fitted(rows: Dataset, answers: Sequence[str], tokenizer: Any, name: str) -> 
     """
     if not chats(rows):
         return rows, 0
-    folded = [row for row, prompt in enumerate(rows["prompt"]) if _led_by_system(prompt)]
+    folded = [row for row, prompt in enumerate(rows["prompt"]) if checkpoints.led_by_system(prompt)]
     if folded and not checkpoints.takes_system(tokenizer):
         rows = rows.map(_fold, desc="system message into the user turn", load_from_cache_file=False)
         log.info("%s: the chat template takes no system message; in %d rows it leads the user turn", name, len(folded))
@@ -106,14 +106,6 @@ def _template(path: str) -> str:
     return str(found)
 
 
-def _led_by_system(prompt: list[dict[str, str]]) -> bool:
-    return bool(prompt) and prompt[0]["role"] == "system"
-
-
 def _fold(row: dict[str, Any]) -> dict[str, Any]:
     """A row whose system message leads the first user turn."""
-    prompt = row["prompt"]
-    if not _led_by_system(prompt) or len(prompt) < 2 or prompt[1]["role"] != "user":
-        return {"prompt": prompt}
-    user = {"role": "user", "content": f"{prompt[0]['content']}\n\n{prompt[1]['content']}"}
-    return {"prompt": [user, *prompt[2:]]}
+    return {"prompt": checkpoints.system_in_user_turn(row["prompt"])}

@@ -1,7 +1,6 @@
 """A base model of 1.6M random parameters, and a run folder as `caredio build` writes it, small enough to train on."""
 
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from datasets import Dataset
 from caredio import features
 from caredio.runs import Run
 from caredio.training import views
+from caredio.training.settings import Settings
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -97,22 +97,11 @@ def run_folder(tmp_path_factory):
     ranked = Dataset.from_list(rows, features=features.RANKED)
     with Run(tmp_path_factory.mktemp("runs") / "first") as run:
         run.stage("ranked", lambda: ranked, columns=features.RANKED, split_by="culture")
-        pairs = views.preference(ranked)
+        pairs = views.preference(ranked, settings=Settings(length_ratio=1))
         run.stage("preference", lambda: pairs, columns=features.PREFERENCE, after=["ranked"], split_by="culture")
-    (run.path / "unpaired").mkdir()
-    shutil.copy(run.path / "ranked" / "README.md", run.path / "unpaired")
-    for culture in ("china", "united_kingdom"):
-        sides = [side for row in pairs if row["culture"] == culture for side in unpaired(row)]
-        Dataset.from_list(sides).to_parquet(run.path / "unpaired" / f"{culture}.parquet")
+        sides = views.unpaired(pairs)
+        run.stage("unpaired", lambda: sides, columns=features.UNPAIRED, after=["preference"], split_by="culture")
     return run.path
-
-
-def unpaired(pair):
-    """Both sides of a pair; each row's own answer stands once."""
-    kept = {name: pair[name] for name in ("sample_id", "question_id", "culture", "rank", "prompt")}
-    if pair["rejected_culture"] == "japan":
-        yield {**kept, "completion": pair["chosen"], "label": True}
-    yield {**kept, "completion": pair["rejected"], "label": False}
 
 
 @pytest.fixture(scope="session")

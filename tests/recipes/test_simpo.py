@@ -19,23 +19,19 @@ def argv(flags, tiny):
     return of
 
 
-def test_lora_learns_without_a_reference(simpo, argv, tmp_path):
-    trainer = simpo.train(argv())
+def test_lora_learns_without_a_reference_and_by_the_margin(simpo, argv, tmp_path):
+    """The loss is -log sigmoid(beta (difference of the mean log-likelihoods) - gamma), of the first pairs here."""
+    trainer = simpo.train(argv("--simpo_gamma", "1.0"))
     assert not hasattr(trainer, "ref_model")
+    first = trainer.state.log_history[0]
+    gap = first["rewards/margins"]  # beta times the difference
+    assert abs(gap) < 1
+    assert first["loss"] == pytest.approx(math.log(1 + math.exp(1.0 - gap)), abs=0.05)
     learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert all(weight.abs().max() > 0 for name, weight in learned.items() if "lora_B" in name)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert (record["recipe"], record["method"], record["rows"]) == ("simpo", "lora", 12)
     assert record["hyperparameters"].items() >= {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0}.items()
-
-
-def test_the_first_loss_is_that_of_the_margin(simpo, argv, tmp_path):
-    """-log sigmoid(beta (difference of the mean log-likelihoods) - gamma), here by the random model of both sides."""
-    trainer = simpo.train(argv("--simpo_gamma", "1.0"))
-    first = trainer.state.log_history[0]
-    gap = first["rewards/margins"]  # beta times the difference, of the first batch
-    assert abs(gap) < 1
-    assert first["loss"] == pytest.approx(math.log(1 + math.exp(1.0 - gap)), abs=0.05)
 
 
 def test_it_is_simpo_without_a_yaml_too(flags):

@@ -39,7 +39,7 @@ def model(tiny, folder, template=None, **tokens):
 
 @pytest.fixture
 def named(run_folder, tmp_path):
-    """The ranked rows, each led by a system line that names its culture."""
+    """The ranked rows as earlier releases have them in `all`: a system line names the culture."""
     files = [str(run_folder / "ranked" / f"{culture}.parquet") for culture in ("china", "united_kingdom")]
 
     def led(row):

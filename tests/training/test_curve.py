@@ -14,7 +14,7 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.publishing.split import is_test
 from caredio.runs import Run
-from caredio.training import curve_report, heldout, intervals, nested
+from caredio.training import bootstrap, curve_report, heldout, nested
 from caredio.training.heldout import Loss
 from caredio.training.nested import Point
 
@@ -31,7 +31,14 @@ TESTS = {name for name in QUESTIONS if is_test(name, SHARE)}
 
 def candidate(culture, question, draw):
     text = f"In {culture}, of {question}: answer {draw}."
-    others = [{"culture": "japan", "sample_id": f"j-{question}", "response": f"Of {question}, no.", "shown": False}]
+    others = [
+        {
+            "culture": "japan",
+            "sample_id": f"j-{question}",
+            "response": f"Elsewhere, of {question}: none.",
+            "shown": False,
+        }
+    ]
     return dict.fromkeys(features.SCORED) | {
         "sample_id": features.sample_id(culture, question, text),
         "question_id": question,
@@ -163,6 +170,15 @@ def test_every_arm_takes_the_same_steps_on_the_first_rows(pool_folder, tmp_path)
     assert [arm.steps for arm in longer.arms] == [7] * 6
 
 
+@pytest.mark.parametrize(("method", "rows"), [("dpo", [4, 8]), ("kto", [8, 16])])
+def test_a_budget_of_pairs_is_all_pairs_of_its_rows(pool_folder, method, rows):
+    made = caredio.plan(
+        caredio.curve, pool_folder, ["china"], method=method, budgets=[4, 8], rankings=["ours"], test_share=SHARE
+    )
+    of = {arm.name: arm.rows for arm in made.arms}
+    assert [of["china, ours-4"], of["china, ours-8"]] == rows  # one other culture answered each
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -173,7 +189,7 @@ def test_every_arm_takes_the_same_steps_on_the_first_rows(pool_folder, tmp_path)
         ({"rankings": "ours"}, "one text"),
         ({"seeds": 0}, "seeds is 0"),
         ({"test_share": 1.0}, "test_share is 1.0"),
-        ({"method": "reward"}, "curve trains by sft, dpo, simpo"),
+        ({"method": "reward"}, "curve trains by sft, dpo, kto, simpo"),
         ({"flags": "--max_steps 3"}, "curve takes --steps and --budgets"),
         ({"cultures": ["mars"]}, "unknown culture 'mars'"),
     ],
@@ -194,28 +210,28 @@ def test_a_release_has_no_pool(tmp_path):
 
 
 def test_sums_are_by_question():
-    sums = intervals.by_question(["b", "a", "b"], [Loss(1.0, 2, 3), Loss(4.0, 5, 6), Loss(0.5, 1, 1)])
+    sums = bootstrap.by_question(["b", "a", "b"], [Loss(1.0, 2, 3), Loss(4.0, 5, 6), Loss(0.5, 1, 1)])
     assert sums.tolist() == [[4.0, 5.0, 6.0], [1.5, 3.0, 4.0]]
 
 
 def test_a_single_question_has_no_interval():
-    assert intervals.per_token([np.array([[6.0, 3, 8]])]) == (2.0, 2.0, 2.0)
-    assert intervals.per_byte([np.array([[8 * math.log(2), 3, 4]])]) == pytest.approx((2.0, 2.0, 2.0))
+    assert bootstrap.per_token([np.array([[6.0, 3, 8]])]) == (2.0, 2.0, 2.0)
+    assert bootstrap.per_byte([np.array([[8 * math.log(2), 3, 4]])]) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_two_questions_are_drawn_as_often_as_chance_has_it():
     # of two questions, both draws are the first in 1 of 4, the second in 1 of 4, one each in 2 of 4
-    assert intervals.per_token([np.array([[2.0, 1, 1], [4.0, 1, 1]])]) == (3.0, 2.0, 4.0)
+    assert bootstrap.per_token([np.array([[2.0, 1, 1], [4.0, 1, 1]])]) == (3.0, 2.0, 4.0)
 
 
 def test_longer_answers_weigh_more():
-    assert intervals.per_token([np.array([[2.0, 1, 1], [30.0, 10, 1]])]).value == pytest.approx(32 / 11)
+    assert bootstrap.per_token([np.array([[2.0, 1, 1], [30.0, 10, 1]])]).value == pytest.approx(32 / 11)
 
 
 def test_the_interval_is_that_of_the_normal_distribution_where_questions_are_many():
     rng = np.random.default_rng(7)
     sums = np.column_stack([rng.normal(3, 1, 2000), np.ones(2000), np.ones(2000)])
-    found = intervals.per_token([sums])
+    found = bootstrap.per_token([sums])
     half = 1.96 * sums[:, 0].std() / math.sqrt(2000)
     assert found.low == pytest.approx(found.value - half, abs=0.2 * half)
     assert found.high == pytest.approx(found.value + half, abs=0.2 * half)
@@ -223,10 +239,10 @@ def test_the_interval_is_that_of_the_normal_distribution_where_questions_are_man
 
 def test_seeds_are_averaged_and_a_difference_is_paired():
     one, two = np.array([[2.0, 1, 1], [4.0, 1, 1]]), np.array([[4.0, 1, 1], [6.0, 1, 1]])
-    assert intervals.per_token([one, two]).value == 4.0
-    less = intervals.difference([one], [two])
+    assert bootstrap.per_token([one, two]).value == 4.0
+    less = bootstrap.difference([one], [two])
     assert less == pytest.approx((-2 / math.log(2),) * 3)  # in every draw alike, though each alone has an interval
-    assert intervals.difference([one], [one]) == (0.0, 0.0, 0.0)
+    assert bootstrap.difference([one], [one]) == (0.0, 0.0, 0.0)
 
 
 # --- the report
