@@ -20,13 +20,38 @@ from typing import TYPE_CHECKING, Any
 from caredio.errors import CaredioError, EndpointError, InputError
 
 if TYPE_CHECKING:
-    from caredio.api import build, calibrate, evaluate, finetune, plan, publish, select, synthesize
+    from caredio.api import (
+        build,
+        calibrate,
+        curve,
+        evaluate,
+        finetune,
+        plan,
+        prefer,
+        publish,
+        select,
+        synthesize,
+        train,
+    )
     from caredio.llm.rows import ask
     from caredio.messages import quiet
     from caredio.result import Result
 
 _HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result", "quiet": "caredio.messages"} | dict.fromkeys(
-    ("build", "calibrate", "evaluate", "finetune", "plan", "publish", "select", "synthesize"), "caredio.api"
+    [
+        "build",
+        "calibrate",
+        "curve",
+        "evaluate",
+        "finetune",
+        "plan",
+        "prefer",
+        "publish",
+        "select",
+        "synthesize",
+        "train",
+    ],
+    "caredio.api",
 )
 
 __all__ = [
@@ -37,13 +62,16 @@ __all__ = [
     "ask",
     "build",
     "calibrate",
+    "curve",
     "evaluate",
     "finetune",
     "plan",
+    "prefer",
     "publish",
     "quiet",
     "select",
     "synthesize",
+    "train",
 ]
 
 

@@ -27,6 +27,9 @@ from caredio.synthesis.settings import Options as SynthesisOptions
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training.finetuning_settings import Options as FinetuningOptions
 from caredio.training.finetuning_settings import Settings as Finetuning
+from caredio.training.options import Budget, Curve, CurveOptions, Train, TrainOptions
+from caredio.training.settings import RatedOptions, ViewOptions
+from caredio.training.settings import Settings as Views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +38,10 @@ if TYPE_CHECKING:
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
+    from caredio.training.curve import Curves
     from caredio.training.finetune import Estimate
     from caredio.training.job_record import Finetuned
+    from caredio.training.pipeline import Schedule, Trained
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,12 +85,16 @@ class SynthesizeOptions(SynthesisOptions, Objective, ModelOptions, EndpointOptio
     """What `synthesize` takes besides."""
 
 
-class SelectOptions(Ranking, Reading, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class SelectOptions(Ranking, Reading, ViewOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
     """What `select` takes besides."""
 
 
-class BuildOptions(SynthesisOptions, Ranking, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class BuildOptions(SynthesisOptions, Ranking, ViewOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
     """What `build` takes besides."""
+
+
+class PreferOptions(RatedOptions, Reading, total=False):
+    """What `prefer` takes besides."""
 
 
 class CalibrateOptions(Calibrating, EndpointOptions, total=False):
@@ -105,28 +114,40 @@ class FinetuneOptions(FinetuningOptions, total=False):
 
 
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
-# the settings of each verb, and the stages of selection that it runs
+# the settings of each verb, and the stages of selection and of the views that it runs
 VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
-    "build": ((Synthesis, Selection, Spec, Endpoint, Release), _WRITING | {"vectors", "scored"}),
+    "build": (
+        (Synthesis, Selection, Views, Spec, Endpoint, Release),
+        _WRITING | {"vectors", "scored", "preference"},
+    ),
     "synthesize": ((Synthesis, Selection, Spec, Endpoint), _WRITING),
-    "select": ((Selection, Spec, Endpoint, Release), frozenset(("table", "candidates", "vectors", "scored"))),
+    "select": (
+        (Selection, Views, Spec, Endpoint, Release),
+        frozenset(("table", "candidates", "vectors", "scored", "preference")),
+    ),
+    "prefer": ((Views, Selection), frozenset(("rated_preference", "table"))),
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
     "evaluate": ((Evaluation,), frozenset()),
     "publish": ((Release,), frozenset()),
     "finetune": ((Finetuning, Spec, Endpoint, Release), frozenset()),
+    "train": ((Train, Budget), frozenset()),
+    "curve": ((Train, Curve), frozenset()),
 }
 # of the rooms whose other settings a fine-tuning has no use for
 _OF_FINETUNING = frozenset(FinetuneOptions.__annotations__) - frozenset(FinetuningOptions.__annotations__)
 
 
+BY_STAGE = (Selection, Views)  # rooms of whose settings a verb takes a part
+
+
 def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
-    """(room, field) of the settings that a verb takes: of selection's those that its stages read."""
+    """(room, field) of the settings that a verb takes: of selection's and the views', those that its stages read."""
     rooms, stages = VERBS[verb]
     for room in rooms:
         for one in dataclasses.fields(room):
             if verb == "finetune" and room is not Finetuning and one.name not in _OF_FINETUNING:
                 continue
-            if room is not Selection or stages.intersection(one.metadata.get("stages", ())):
+            if room not in BY_STAGE or stages.intersection(one.metadata.get("stages", ())):
                 yield room, one
 
 
@@ -209,7 +230,8 @@ def select(
         endpoint, seed, prompts: as `synthesize` takes them.
 
     Returns:
-        A result with `ranked`, `pool` (every row, scored, or with a drop_reason), `vectors` and `preference`.
+        A result with `ranked`, `pool` (every row, scored, or with a drop_reason), `vectors`, `preference` and
+        `unpaired`.
 
     Raises:
         CaredioError: one sentence on what to mend.
@@ -241,7 +263,7 @@ def build(
     Where it fails, tables that the run held before stay as they were.
 
     Returns:
-        A result with `candidates`, `ranked`, `pool`, `vectors` and `preference`.
+        A result with `candidates`, `ranked`, `pool`, `vectors`, `preference` and `unpaired`.
     """
     given = {"seed": seed, "prompts": prompts, **settings}
     from caredio import verbs  # heavy: when a verb runs
@@ -251,18 +273,46 @@ def build(
     ).result()
 
 
+@_of_settings
+def prefer(
+    data: Table | None = None, *, out: Path | str | None = None, seed: int = 0, **settings: Unpack[PreferOptions]
+) -> Result:
+    """Pair responses that people of a culture rated: of each question the highest over the lowest, ties left out.
+
+    Args:
+        data: a Dataset, a DataFrame, a file, or `owner/name` of a dataset on the Hub, with the columns question,
+            response, rating (1 to 10) and culture (of the raters) or associated_culture, as CARE has them.
+        out: run folder; None keeps the tables in memory.
+        seed: of every draw.
+
+    Returns:
+        A result with `preference` and `unpaired`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.prefer(data, out, {"seed": seed, **settings})
+
+
 @overload
 def plan(verb: Callable[P, Finetuned], /, *args: P.args, **kwargs: P.kwargs) -> Estimate: ...
+
+
+@overload
+def plan(verb: Callable[P, Trained] | Callable[P, Curves], /, *args: P.args, **kwargs: P.kwargs) -> Schedule: ...
 
 
 @overload
 def plan(verb: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
 
 
-def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate:
-    """The calls, tokens and cost of a verb with these arguments; nothing is spent.
+def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate | Schedule:
+    """The calls, tokens and cost of a verb with these arguments, or the trainings and their steps; nothing is spent.
 
         caredio.plan(caredio.build, ["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini")
+        caredio.plan(caredio.train, "runs/mexico", timed=True)
 
     Raises:
         CaredioError: one sentence on what would stop it before the first call.
@@ -270,7 +320,10 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     from caredio import verbs  # heavy: when a verb runs
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
-        raise InputError("plan takes one of the verbs that cost money: synthesize, select, build or finetune.")
+        raise InputError(
+            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, train, curve or"
+            " finetune."
+        )
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -411,3 +464,65 @@ def finetune(
 
     given = {"seed": seed, **settings}
     return verbs.Tuning(data, culture, model, out, export_only, yes, cancel, endpoint, given).result()
+
+
+@_of_settings
+def train(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    **settings: Unpack[TrainOptions],
+) -> Trained:
+    """Train a model on each culture's rows in turn: a recipe by `accelerate launch`, in a process of its own.
+
+    A culture that is trained is not trained again; one that was interrupted goes on from its last checkpoint.
+
+    Args:
+        data: a run folder, the result of a verb that wrote one, a release's folder, or `owner/name` of one on the Hub.
+        cultures: slugs; all when None. A release also has `all`, its cultures in one.
+        out: folder with a model or an adapter a culture; by default `models` in the run.
+
+    Returns:
+        The record of each culture and the pictures of their losses; its `path` is what `evaluate` takes as `trained`.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.train(data, cultures, out, dict(settings))
+
+
+@_of_settings
+def curve(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None = None,
+    *,
+    out: Path | str | None = None,
+    budgets: Sequence[int] = (100, 200, 500, 1000),
+    rankings: Sequence[str] = ("ours", "random"),
+    **settings: Unpack[CurveOptions],
+) -> Curves:
+    """Train nested budgets of a run's rows by several rankings, and measure each on questions that none learned.
+
+    Every arm takes as many steps from the same weights. Arms that are trained are not trained again.
+
+    Args:
+        data: a run folder, or the result of a verb that wrote one.
+        cultures: slugs; all of the run when None.
+        out: folder of the arms, the table and the picture; by default `curve` in the run.
+        budgets: rows of the arms; one of all rows is added.
+        rankings: `ours`, the run's ranked split; `random` and `one_per_question` (by chance, the first row of each
+            question first), once a seed; a column of numbers of the run's pool, the highest first; or the folder of
+            another run, for its ranked split.
+
+    Returns:
+        Bits a byte of the held-out answers for each arm, with 95 % intervals; `str` of it is a table.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio import verbs  # heavy: when a verb runs
+
+    return verbs.curve(data, cultures, out, budgets, rankings, dict(settings))

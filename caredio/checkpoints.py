@@ -25,6 +25,7 @@ _INDEX = "model.safetensors.index.json"
 # The first kind that is there is what `from_pretrained` reads.
 _WEIGHTS = (("model*.safetensors", _INDEX, "adapter_model.safetensors"), ("pytorch_model*.bin*", "adapter_model.bin"))
 _VOCABULARY = (("tokenizer.json",), ("tokenizer.model", "*.spm", "vocab.*", "merges.txt", "*.tiktoken"))
+_SCORES = "is a preference model: it scores answers and writes none; name one that another recipe made."
 _TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*")
 # what a wrong file leads to in transformers and PEFT
 REFUSED = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, StrictDataclassError)
@@ -101,6 +102,8 @@ def check_model(model: str) -> Any:
     except REFUSED as error:
         where = "" if Path(model).is_dir() else "no such folder here, and on the Hub: "
         raise InputError(f"model {model!r} cannot be loaded ({where}{one_line(error)}).") from None
+    if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise InputError(f"model {model!r} {_SCORES}")
     if Path(model).is_dir():
         check_weights(Path(model))
     return config
@@ -123,6 +126,8 @@ def check_adapter(adapter: str, model: str, config: Any) -> None:
     check_weights(place)
     try:
         peft_config: Any = PeftConfig.from_pretrained(adapter)
+        if peft_config.task_type == "SEQ_CLS":
+            raise InputError(f"{adapter}: {_SCORES}")
         own = shapes(config, peft_config) if peft_config.peft_type == "LORA" else None
     except REFUSED as error:
         raise InputError(f"{adapter}: cannot be put on the model {model!r} ({one_line(error)}).") from None
@@ -166,10 +171,11 @@ def shapes(config: Any, peft_config: Any = None) -> dict[str, list[int]]:
         ValueError: the model is no causal language model, or lacks the layers that the adapter is put on.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    scores = getattr(peft_config, "task_type", None) == "SEQ_CLS"  # a preference model's adapter
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)
+        model: Any = (AutoModelForSequenceClassification if scores else AutoModelForCausalLM).from_config(config)
         named = dict(model.named_parameters())
         if peft_config is not None:
             from peft import get_peft_model, get_peft_model_state_dict
@@ -226,6 +232,19 @@ def takes_system(tokenizer: Any) -> bool:
     line = "You answer briefly."
     chat = [{"role": "system", "content": line}, {"role": "user", "content": "?"}]
     return not refusal(tokenizer, chat) and line in tokenizer.apply_chat_template(chat, tokenize=False)
+
+
+def led_by_system(messages: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a system message stands before a user's turn."""
+    return [message["role"] for message in messages[:2]] == ["system", "user"]
+
+
+def system_in_user_turn(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """A chat whose system message leads the first user turn, for templates that take none."""
+    if not led_by_system(messages):
+        return list(messages)
+    system, user, *rest = messages
+    return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
 
 
 def one_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shlex
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +20,6 @@ from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.publishing.settings import Settings as Release
-from caredio.selection.settings import Settings as Selection
 from caredio.settings import kinds
 from caredio.training.finetuning_settings import Settings as Finetuning
 
@@ -43,6 +43,10 @@ _SELECT_EXAMPLES = """examples:
   caredio select answers.csv --out runs/own --embedder BAAI/bge-m3 --theta 0.8 --engine ray
   caredio select owner/name --dataset-config default --split train --out runs/own --push me/ranked --license cc-by-4.0
 """
+_PREFER_EXAMPLES = """examples:
+  caredio prefer rated.csv --out runs/rated           question, response, rating, and culture or associated_culture
+  caredio prefer owner/name --split train --origin mixed --out runs/rated   on equally many native and foreign ones
+"""
 _CALIBRATE_EXAMPLES = """examples:
   caredio calibrate --out runs/food                   on the candidates that `caredio synthesize` wrote there
   caredio calibrate answers.csv --out runs/own --embedder intfloat/multilingual-e5-base
@@ -52,6 +56,22 @@ _EVALUATE_EXAMPLES = """examples:
   caredio evaluate --out runs/food --cultures china --culturalbench CulturalBench-Easy.csv --limit 20
   lm_eval --include_path "$(caredio tasks-path)" --tasks caredio_culturalbench_hard_china \\
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
+"""
+_TRAIN_EXAMPLES = """examples:
+  caredio train runs/food                             an adapter a culture, by SFT, to runs/food/models
+  caredio train runs/food --method dpo --cultures china,japan --budget 200 --out runs/food/models-dpo
+  caredio train owner/name --model Qwen/Qwen2.5-7B-Instruct --out models -- --learning_rate 1e-4
+  caredio train runs/food --dry-run --timed           steps, and hours by one step that is taken
+"""
+_CURVE_EXAMPLES = """examples:
+  caredio curve runs/food --budgets 100,200,500,1000 --cultures china
+  caredio curve runs/food --budgets 100,200 --rankings ours,random,one_per_question,representativeness --seeds 5
+  caredio curve runs/food --dry-run --timed           arms and steps, and hours by one step that is taken
+"""
+_RECIPES = """examples:
+  caredio recipes                                     where the recipes are, and their YAML files
+  caredio recipes smollm2-135m/sft-lora.yaml my       a copy, to change and give to --recipe my/sft-lora.yaml
+  caredio recipes all my                              all of them
 """
 _QUICKSTART = """examples:
   caredio quickstart                                  rank and release to runs/quickstart
@@ -79,6 +99,10 @@ _ANSWERS = """examples:
 _EVERYDAY = "everyday settings"
 _HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release", Evaluation: "the evaluation"}
 _HEADINGS[Finetuning] = "the fine-tuning"
+_MODELS = "folder with a model or an adapter a culture, those that are there are not trained again; default: RUN/models"
+_ARMS = "folder of the arms and the curves, what is finished is not done again; default: RUN/curve"
+_TRAINED_ON = "run folder, release folder, or owner/name on the Hub"
+_RATED = "parquet, csv, json or jsonl, or owner/name on the Hub"
 _TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
 
@@ -120,15 +144,20 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
         InputError: the file, or what is missing.
     """
     parser = _parser()
+    argv, further = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     given = vars(parser.parse_args(argv))
     file = given.pop("config", None)
     name = given.pop("command")
+    if further:
+        if "flags" not in _keys(parser, name):
+            raise InputError(f"caredio {name} takes nothing after --.")
+        given["flags"] = shlex.join([*shlex.split(given.get("flags", "")), *further])
     if file:
         given = {**configuration.read(file, name, _keys(parser, name), _optional(name)), **given}
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
         raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
     if missing := next((one for one in given.pop("needs", ()) if given.get(one) is None), None):
-        said = {"data": "the run folder first"}.get(missing, f"--{missing}")
+        said = {"data": f"what to train on first, a {_TRAINED_ON},"}.get(missing, f"--{missing}")
         raise InputError(f"caredio {name} needs {said}; `caredio {name} --help` shows examples.")
     if given.pop("dry_run", False):
         verb = given.pop("verb")
@@ -158,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _data_commands(commands)
     _model_commands(commands)
+    _training_commands(commands)
     _looking_commands(commands)
     for name in api.VERBS:
         _setting_flags(commands.choices[name], name)
@@ -178,6 +208,9 @@ def _data_commands(commands: Any) -> None:
     _push_flags(select)
     _path_flag(select, "--store", "file of stored answers, for scores that ask a model")
     select.add_argument("--dry-run", action="store_true", help="print the calls of such scores, and spend nothing")
+
+    prefer = _command(commands, api.prefer, "pair responses that people rated", _PREFER_EXAMPLES)
+    prefer.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_RATED)
 
     calibrate = _command(commands, api.calibrate, "find an embedder's theta", _CALIBRATE_EXAMPLES)
     calibrate.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_TABLE)
@@ -219,6 +252,33 @@ def _finetune_command(commands: Any) -> None:
     finetune.add_argument("--yes", action="store_true", help="submit without asking")
     finetune.add_argument("--cancel", action="store_true", help="cancel the job that was submitted")
     finetune.set_defaults(needs_out=False, needs=("data", "culture", "model"))
+
+
+def _training_commands(commands: Any) -> None:
+    """Those that train."""
+    train = _command(commands, api.train, "train a model on each culture's rows", _TRAIN_EXAMPLES, _MODELS)
+    train.set_defaults(needs_out=False, needs=("data",))
+    train.add_argument("data", metavar="run", default=argparse.SUPPRESS, nargs="?", help=_TRAINED_ON)
+    _names_flag(train, "--cultures", "slugs, comma-separated; default: all of the run or release")
+    train.add_argument("--dry-run", action="store_true", help="print arms, rows and steps, and train nothing")
+
+    curve = _command(commands, api.curve, "measure what more rows bring", _CURVE_EXAMPLES, _ARMS)
+    curve.set_defaults(needs_out=False, needs=("data",))
+    curve.add_argument("data", metavar="run", default=argparse.SUPPRESS, nargs="?", help="run folder")
+    _names_flag(curve, "--cultures", "slugs, comma-separated; default: all of the run")
+    curve.add_argument(
+        "--budgets", type=_numbers, default=argparse.SUPPRESS, help="rows, comma-separated (default: 100,200,500,1000)"
+    )
+    _names_flag(
+        curve,
+        "--rankings",
+        "ours, random, one_per_question, columns of the pool and folders of other runs (default: ours,random)",
+    )
+    curve.add_argument("--dry-run", action="store_true", help="print arms and steps, and train nothing")
+
+    recipes = _plain_command(commands, "recipes", configuration.recipes, "list or copy the training recipes", _RECIPES)
+    recipes.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="a YAML file, or all; default: list them")
+    recipes.add_argument("to", nargs="?", default=argparse.SUPPRESS, help="folder to copy it to")
 
 
 def _looking_commands(commands: Any) -> None:
@@ -334,7 +394,7 @@ def _setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def _heading(verb: str, room: type, one: Field[Any]) -> str:
     _, run = api.VERBS[verb]
-    stages = (stage for stage in one.metadata.get("stages", ()) if room is not Selection or stage in run)
+    stages = (stage for stage in one.metadata.get("stages", ()) if room not in api.BY_STAGE or stage in run)
     return _HEADINGS.get(room) or f"stage {next(stages)}"
 
 
@@ -364,6 +424,10 @@ def _or_none(kind: type) -> Callable[[str], Any]:
 
     read.__name__ = kind.__name__  # which argparse names where it cannot be read
     return read
+
+
+def _numbers(flag: str) -> list[int]:
+    return [int(number) for number in _names(flag)]
 
 
 def _names(flag: str) -> list[str]:

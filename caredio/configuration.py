@@ -11,7 +11,7 @@ import yaml
 from caredio import disk, yamlfile
 from caredio.errors import InputError
 
-_NAMES = ("cultures", "topics")
+_NAMES = ("cultures", "topics", "rankings")
 _PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to")
 _TEXTS = (*_PATHS, "data", "push", "model", "prompts", "culture")
 
@@ -47,6 +47,8 @@ def _wrong(key: str, value: Any) -> str:
     """What is wrong with the value of an argument that is no setting (those look at theirs themselves)."""
     if value is None:
         return ""
+    if key == "budgets" and not (isinstance(value, list) and all(isinstance(one, int) for one in value)):
+        return "give a list of numbers"
     if key in _NAMES and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
         return "give a list of names"
     if key in _TEXTS and not (isinstance(value, str) and value.strip() and value.isprintable()):
@@ -97,3 +99,37 @@ def prompts(name: str | None = None, to: Path | None = None, out: Path | None = 
                 content.write(files.load(one, folders).text.encode())
         return f"{len(chosen)} prompts are copied to {to}; change them and give --prompts {to}."
     return files.load(name, folders).text.rstrip() if name else "\n".join(known)
+
+
+def recipes(name: str | None = None, to: Path | str | None = None) -> str:
+    """The folder of the recipes and their YAML files, the text of one, or a sentence on where they were copied.
+
+    Args:
+        name: of a YAML file, or `all`.
+        to: folder that it is copied to.
+
+    Raises:
+        InputError: there is no such recipe, or a file is there already.
+    """
+    # what other commands need not load
+    from caredio.training import recipe
+
+    place = recipe.folder()
+    known = {file.relative_to(place).as_posix(): file for file in sorted(place.glob("*/*.yaml"))}
+    if name is None:
+        return "\n".join([str(place), *(f"  {one}" for one in known)])
+    if name not in (*known, "all"):
+        raise InputError(f"no recipe is called {name!r}; they are {', '.join(known)}, or all of them: all.")
+    chosen = known if name == "all" else {Path(name).name: known[name]}
+    if to is None:
+        if name == "all":
+            raise InputError("name the folder to copy all recipes to.")
+        return known[name].read_text(encoding="utf-8").rstrip()
+    to = Path(to)
+    if there := next((to / one for one in chosen if (to / one).exists()), None):
+        raise InputError(f"{there}: is there already; name another folder.")
+    for one, file in chosen.items():
+        (to / one).parent.mkdir(parents=True, exist_ok=True)
+        with disk.replacing(to / one) as content:
+            content.write(file.read_bytes())
+    return f"{len(chosen)} copied to {to}; give --recipe {to / next(iter(chosen))}."

@@ -109,11 +109,23 @@ COLUMNS: dict[str, Column] = {
     "unusable": Column(_TEXT, "what the model wrote, in rows dropped for it; among rejects only", "every stage"),
     # what is trained on
     "rank": Column(Value("int32"), "1 = best within its culture", "rank"),
-    "prompt": Column(_MESSAGES, "chat messages asked", "rank, views", {"content": TEXT_CHECKS}),
-    "completion": Column(_MESSAGES, "chat messages to learn", "rank", {"content": TEXT_CHECKS}),
-    "chosen": Column(_MESSAGES, "the culture's answer", "views", {"content": TEXT_CHECKS}),
-    "rejected": Column(_MESSAGES, "another culture's answer to the same question", "views", {"content": TEXT_CHECKS}),
-    "rejected_culture": Column(_TEXT, "whose answer that is", "views"),
+    "prompt": Column(_MESSAGES, "chat messages asked", "rank, preference, unpaired", {"content": TEXT_CHECKS}),
+    "completion": Column(_MESSAGES, "chat messages to learn", "rank, unpaired", {"content": TEXT_CHECKS}),
+    "chosen": Column(
+        _MESSAGES, "the culture's answer, or the one rated highest", "preference", {"content": TEXT_CHECKS}
+    ),
+    "rejected": Column(
+        _MESSAGES,
+        "another culture's answer to the same question, or the worst rated",
+        "preference",
+        {"content": TEXT_CHECKS},
+    ),
+    "rejected_culture": Column(_TEXT, "whose answer that is; null where answers were rated", "preference"),
+    "label": Column(Value("bool"), "whether the completion is one that was chosen", "unpaired"),
+    # rated responses
+    "source": Column(_TEXT, "who or what wrote the response", "rated"),
+    "origin": Column(_TEXT, "of the question: native (on the raters' culture), foreign, or null", "rated"),
+    "rating": Column(Value("float64"), "how well the response fits the culture, 1 to 10", "rated"),
     # results
     "system": Column(_TEXT, "what was evaluated, or a baseline: chance, fixed letter, always False", "evaluate"),
     "benchmark": Column(_TEXT, "culturalbench_easy or culturalbench_hard", "evaluate"),
@@ -155,6 +167,8 @@ RESULTS = columns(
     "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"
 )
 PREFERENCE = columns("sample_id question_id culture rank prompt chosen rejected rejected_culture")
+UNPAIRED = columns("sample_id question_id culture rank prompt completion label")
+RATED = columns("sample_id question_id culture origin source question response rating")
 
 
 def vectors(dim: int) -> Features:
@@ -167,7 +181,7 @@ def vectors(dim: int) -> Features:
     return Features({"sample_id": _TEXT, "sample_embedding": vector, "response_embedding": vector})
 
 
-def require(dataset: Dataset, columns: Features, what: str) -> Dataset:
+def require(dataset: Dataset, columns: Iterable[str], what: str) -> Dataset:
     """`dataset` without rows dropped earlier, once it is known to hold `columns` and at least one row.
 
     Raises:

@@ -147,7 +147,7 @@ def _places(out: Path, release: Path) -> str:
 Where it lies
   {release}/     the dataset with its card and licence: load_dataset("{release}", "china", split="train")
   {out}/ranked/      the ranked rows, best first
-  {out}/preference/  the same rows over other regions' answers, for DPO
+  {out}/preference/  the same rows over other regions' answers, for DPO; {out}/unpaired/ for KTO
   {out}/scored/      every ranked or dropped answer with its scores and drop_reason
   {out}/run.json     settings, counts and hashes of each table
   {SAMPLE}

@@ -39,6 +39,8 @@ ADVICE = (  # the first pattern that a reason matches
         "the model's answers are empty: name another model, raise max_tokens, or turn tools and thinking off at the"
         " endpoint",
     ),
+    (r"one_response|tie$", "give questions two responses or more whose ratings differ"),
+    (r"rating_", "ratings are numbers from 1 to 10"),
     (r"redundant", "every row is like another: raise theta"),
 )
 _TABLE = "the table"  # what no model wrote

@@ -67,6 +67,11 @@ class Result:
         return self._table("preference")
 
     @property
+    def unpaired(self) -> Dataset:
+        """`features.UNPAIRED`: the sides of these pairs one by one, with a label, for KTO."""
+        return self._table("unpaired")
+
+    @property
     def results(self) -> Dataset:
         """`features.RESULTS`: how systems did on benchmarks."""
         return self._table("results")
@@ -99,11 +104,11 @@ class Result:
             from caredio.evaluation.results import format_table
 
             return format_table(self.results)
-        what = "ranked" if "ranked" in self._tables else "candidates"
+        what = next(name for name in ("ranked", "candidates", "preference") if name in self._tables)
         made = self._table(what)
         cultures = Counter(made["culture"][:])
         lines = [f"{what}: {', '.join(f'{culture} {count}' for culture, count in sorted(cultures.items()))}"]
-        if what == "ranked" and self.path and cultures:
+        if what != "candidates" and self.path and cultures:
             config = slugs(cultures)[min(cultures)]
             lines.append(f"load_dataset({f'{self.path}/{what}'!r}, {config!r}, split='train') loads them by rank")
         return "\n".join(lines)

@@ -61,7 +61,8 @@ _PART = 1 << 20  # bytes hashed at once
 _NEW = ".new"
 PROMPTS = "prompts"
 _SYNTHESIZED = tuple(stage.writes_to or stage.name for stage in STAGES)
-_WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate"}  # table -> command; else select
+# table -> command; else select
+_WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate", "rated": "prefer"}
 
 
 def version() -> str:
@@ -240,6 +241,8 @@ class Run:
         Raises:
             InputError: they come from elsewhere.
         """
+        if "rated" in self.stages:
+            raise InputError(f"{self.path}: holds what `caredio prefer` made of rated responses; name another --out.")
         table = self._table_name()
         if table is None and not any(stage in self.stages for stage in _SYNTHESIZED):
             return

@@ -45,14 +45,19 @@ from caredio.synthesis import pipeline as synthesizing
 from caredio.synthesis.pipeline import synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import finetune as tuning
-from caredio.training import job_record, jobs, views
+from caredio.training import job_record, jobs, preferences, views
+from caredio.training.curve import Curves, Curving
 from caredio.training.finetune import Estimate
 from caredio.training.finetuning_settings import DPO
 from caredio.training.finetuning_settings import Settings as Finetuning
+from caredio.training.options import Budget, Curve, Train
+from caredio.training.pipeline import Schedule, Trained, Training
+from caredio.training.settings import Settings as Views
 
 log = logging.getLogger("caredio")
 
-_RANKED = ("ranked", "scored", "vectors", "preference")
+
+_RANKED = ("ranked", "scored", "vectors", "preference", "unpaired")
 
 
 class Synthesizing:
@@ -154,7 +159,8 @@ class Selecting:
         _check_data(data, out)
         self.prompts = given.get("prompts")
         _check_prompts(given, out, ["views"] if push else [])
-        self.settings, self.release, self.spec, own_endpoint = fill([Selection, Release, Spec, Endpoint], given)
+        everything = [Selection, Views, Release, Spec, Endpoint]
+        self.settings, self.views, self.release, self.spec, own_endpoint = fill(everything, given)
         self.out, self.push, self.private, self.store = out, push, private, store
         self.data = data if isinstance(data, (str, Path)) else None
         self.endpoint = _endpoint(endpoint, own_endpoint)
@@ -182,7 +188,9 @@ class Selecting:
         return self.plan(warn=False).calls if self.asks else {}
 
     def run(self, run: Run) -> Dataset:
-        return _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
+        ranked = _rank(run, self.settings, self.spec, self.endpoint, self.store, self.rows, self.record)
+        views.write(run, ranked, self.views)
+        return ranked
 
     def arguments(self) -> dict[str, Any]:
         """What it was given besides settings; a table in memory has no name to repeat it by."""
@@ -190,7 +198,7 @@ class Selecting:
 
     def rooms(self) -> list[Any]:
         """Its settings."""
-        return [self.settings, *([self.spec, self.endpoint] if self.asks else [])]
+        return [self.settings, self.views, *([self.spec, self.endpoint] if self.asks else [])]
 
     def result(self) -> Result:
         made = _made("select", self, _RANKED, create=self.rows is not None)
@@ -217,8 +225,8 @@ class Building:
         given: dict[str, Any],
     ) -> None:
         self.out, self.push, self.private, self.prompts = out, push, private, given.get("prompts")
-        everything = [Synthesis, Selection, Spec, Endpoint, Release]
-        _, self.settings, _, own_endpoint, self.release = fill(everything, given)
+        everything = [Synthesis, Selection, Spec, Endpoint, Views, Release]
+        _, self.settings, _, own_endpoint, self.views, self.release = fill(everything, given)
         _described(self.settings, self.release, table=False, push=push)
         self.endpoint = endpoint = _endpoint(endpoint, own_endpoint)
         writing = {name: given[name] for name in given if name in names([Synthesis, Selection, Spec])}
@@ -241,7 +249,9 @@ class Building:
     def run(self, run: Run) -> Dataset:
         writing = self.writing
         writing.run(run, self.settings.measures_likelihood)
-        return _rank(run, self.settings, writing.spec, writing.endpoint, writing.store)
+        ranked = _rank(run, self.settings, writing.spec, writing.endpoint, writing.store)
+        views.write(run, ranked, self.views)
+        return ranked
 
     def arguments(self) -> dict[str, Any]:
         """What it was given besides settings."""
@@ -249,7 +259,7 @@ class Building:
 
     def rooms(self) -> list[Any]:
         """Its settings."""
-        return [self.writing.settings, self.settings, self.writing.spec, self.writing.endpoint]
+        return [self.writing.settings, self.settings, self.views, self.writing.spec, self.writing.endpoint]
 
     def result(self) -> Result:
         preflight.building(self.settings, self.writing.spec, self.writing.endpoint, self.out)
@@ -386,19 +396,40 @@ def _confirm(estimate: Estimate, yes: bool) -> None:
         raise InputError("nothing was submitted; the files stay where they were written.")
 
 
-def plan(verb: str, given: dict[str, Any]) -> Plan | Estimate:
+def plan(verb: str, given: dict[str, Any]) -> Plan | Estimate | Schedule:
     """The plan of a verb with these arguments, by name.
 
     Raises:
-        InputError: the verb costs nothing, or as the verb raises.
+        InputError: the verb neither asks a model nor trains one, or as the verb raises.
     """
-    verbs: dict[str, Any] = {"synthesize": Synthesizing, "select": Selecting, "build": Building, "finetune": Tuning}
-    prepare = verbs.get(verb)
+    asking = {"synthesize": Synthesizing, "select": Selecting, "build": Building}
+    prepare: Any = {**asking, "train": training, "curve": curving, "finetune": Tuning}.get(verb)
     if prepare is None:
-        raise InputError("only synthesize, select, build and finetune cost money; plan takes one of them.")
+        raise InputError(
+            "only synthesize, select and build ask a model, and train, curve and finetune train one; plan takes one of"
+            " them."
+        )
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}
-    planned: Plan | Estimate = prepare(**own, given=given).plan()
+    planned: Plan | Estimate | Schedule = prepare(**own, given=given).plan()
     return planned
+
+
+def prefer(data: Table | None, out: Path | str | None, given: dict[str, Any]) -> Result:
+    """As `api.prefer`."""
+    _check_paths(out=out)
+    if data is None:
+        raise InputError("nothing to pair: give a table of rated responses.")
+    chosen, reading = fill([Views, Selection], given)
+    named = isinstance(data, (str, Path))
+    rows, record = preferences.load(str(data) if named else data, reading)
+    tables = ("preference", "unpaired")
+    with _opened(out) as run:
+        preferences.write(run, rows, record, chosen)
+        if out is None:
+            return Result({name: run.table(name) for name in tables}, run.report(), None)
+        hashes = run.hashes()
+    _repeatable("prefer", Path(out), {"data": data if named else None}, [chosen, reading])
+    return Result(dict.fromkeys(tables), run.report(), Path(out), hashes)
 
 
 def calibrate(
@@ -457,6 +488,63 @@ def evaluate(
     return Result({"results": found}, run.report(), None if out is None else Path(out))
 
 
+def training(
+    data: Path | str | Result, cultures: Sequence[str] | None, out: Path | str | None, given: dict[str, Any]
+) -> Training:
+    """The training of `api.train`, checked."""
+    _check_paths(data=_folder(data), out=out)
+    messages.begin()
+    with progress.only_own_bars():
+        return Training(_folder(data), _listed(cultures, "cultures"), out, *fill([Train, Budget], given))
+
+
+def train(
+    data: Path | str | Result, cultures: Sequence[str] | None, out: Path | str | None, given: dict[str, Any]
+) -> Trained:
+    """As `api.train`."""
+    prepared = training(data, cultures, out, given)
+    with progress.only_own_bars():
+        made = prepared.result()
+    arguments = {"data": _folder(data), "cultures": list(made.records)}
+    _repeatable("train", made.path, arguments, fill([Train, Budget], given))
+    return made
+
+
+def curving(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None,
+    out: Path | str | None,
+    budgets: Sequence[int],
+    rankings: Sequence[str],
+    given: dict[str, Any],
+) -> Curving:
+    """The curves of `api.curve`, checked."""
+    _check_paths(data=_folder(data), out=out)
+    names = _listed(rankings, "rankings") or []
+    messages.begin()
+    with progress.only_own_bars():
+        train, own = fill([Train, Curve], given)
+        return Curving(_folder(data), _listed(cultures, "cultures"), out, budgets, names, train, own)
+
+
+def curve(
+    data: Path | str | Result,
+    cultures: Sequence[str] | None,
+    out: Path | str | None,
+    budgets: Sequence[int],
+    rankings: Sequence[str],
+    given: dict[str, Any],
+) -> Curves:
+    """As `api.curve`."""
+    prepared = curving(data, cultures, out, budgets, rankings, given)
+    with progress.only_own_bars():
+        made = prepared.result()
+    arguments: dict[str, Any] = {"data": _folder(data), "cultures": list(prepared.pools)}
+    arguments |= {"budgets": prepared.budgets, "rankings": list(rankings)}
+    _repeatable("curve", made.path, arguments, fill([Train, Curve], given))
+    return made
+
+
 def publish(
     out: Path | str | Result,
     to: Path | str | None = None,
@@ -486,7 +574,7 @@ def publish(
             measured = run.table("results") if "results" in run.stages else None
             release.model(trained, folder, chosen, measured, name)
         else:
-            for stage in ("ranked", "scored", "vectors"):
+            for stage in ("ranked", "scored", "vectors", "preference"):
                 run.check(stage)  # before the folder of a release is made
             release.dataset(run, folder, chosen, run.cultures(cultures_file), name, found["prompts"])
     if push:
@@ -505,9 +593,7 @@ def _rank(
 ) -> Dataset:
     model = connect(spec, endpoint, store, settings.seed) if settings.asks else None
     run.charge(endpoint.budget)
-    ranked = select(run, settings, rows, record, model, endpoint)
-    views.STAGE.run(run, lambda: views.preference(ranked))
-    return ranked
+    return select(run, settings, rows, record, model, endpoint)
 
 
 def _made(
@@ -612,6 +698,11 @@ def _described(reading: Selection, releasing: Release, table: bool, push: str | 
         raise InputError("a table's columns and splits are given, but no table; name the file or the Hub dataset.")
     if not push and releasing != Release():
         raise InputError("a release is described, but push names no repository (owner/name) to publish it to.")
+
+
+def _folder(data: Path | str | Result) -> Path | str:
+    """What a verb reads that takes a folder, or the result of a verb that wrote one."""
+    return _published(data) if isinstance(data, Result) else data
 
 
 def _published(result: Result) -> Path:

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["accelerate>=1.15", "peft>=0.21", "torch>=2.13", "transformers>=5.23", "trl>=1.16"]
+# ///
 """Preference tuning on a culture's best rows: its answer is chosen, another culture's to the question is rejected.
 
 # LoRA, straight from the base model
@@ -26,15 +30,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from caredio.training import launch
-
-COLUMNS = ["prompt", "chosen", "rejected"]
+from caredio.training.recipe import DPO
 
 
 def train(argv: Sequence[str] | None = None) -> Any:
     """Train as the flags say; the trainer comes back for whoever wants to look at it."""
-    from trl import DPOConfig, DPOTrainer
-
-    return launch.train("dpo", DPOTrainer, DPOConfig, COLUMNS, argv)
+    return launch.train(DPO, argv)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from caredio.synthesis import adapt, checks, personas, questions, redraw, rolepl
 from caredio.synthesis.pipeline import synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
+from caredio.training.settings import Settings as Views
 
 
 class Fingerprints(runs.Run):
@@ -76,7 +77,8 @@ def selected(folder, settings):
         rows = features.table([], features.OWN)
         record = {"table": "own.csv", "sha256": "0", **source.described(chosen)}
         select(run, chosen, rows, record, model() if chosen.asks else None)
-        views.STAGE.run(run, None)
+        for stage in views.STAGES:
+            stage.run(run, None, [Views()])
         run._held, run.used = [], run._kept_used
         return run.fingerprints(), run.code
 
@@ -358,7 +360,7 @@ def test_a_prompt_counts_from_its_stage_on(name, first, tmp_path):
 def test_a_prompt_of_a_selection_counts_where_it_asks(scores, counts, tmp_path):
     before, _ = selected(tmp_path / "a", scores)
     after, _ = selected(tmp_path / "b", {**scores, "prompts": own(tmp_path / "own", "likelihood")})
-    assert changed(before, after) == (["scored", "ranked", "preference"] if counts else [])
+    assert changed(before, after) == (["scored", "ranked", "preference", "unpaired"] if counts else [])
 
 
 def test_how_the_embedded_model_samples_counts_where_it_answers(tmp_path, monkeypatch):
@@ -450,7 +452,7 @@ def test_an_embedder_counts_by_its_weights(folder, tmp_path):
     assert after == before
     (Path(moved) / "model.safetensors").write_text("other weights")
     after, _ = selected(tmp_path / "c", {"embedder": str(moved), "theta": 0.5})
-    assert changed(before, after) == ["vectors", "scored", "ranked", "preference"]
+    assert changed(before, after) == ["vectors", "scored", "ranked", "preference", "unpaired"]
 
 
 def test_the_packaged_embedder_counts_by_its_contents():

@@ -23,6 +23,8 @@ from caredio.settings import setting
 from caredio.synthesis import pipeline as synthesis
 from caredio.synthesis import settings as synthesizing
 from caredio.training import finetuning_settings as finetuning
+from caredio.training import preferences, views
+from caredio.training import settings as training
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ class SelectionOptions(selecting.Ranking, selecting.Reading, selecting.Calibrati
 ROOMS = {
     "synthesis": (synthesizing.Settings, synthesizing.Options),
     "selection": (selecting.Settings, SelectionOptions),
+    "training": (training.Settings, training.Options),
     "evaluation": (evaluation.Settings, evaluation.Options),
     "publishing": (publishing.Settings, publishing.Options),
     "finetuning": (finetuning.Settings, finetuning.Options),
@@ -313,6 +316,7 @@ def test_a_synthesis_takes_those_of_selection_s_settings_that_its_stages_read():
         (api.synthesize, api.SynthesizeOptions),
         (api.select, api.SelectOptions),
         (api.build, api.BuildOptions),
+        (api.prefer, api.PreferOptions),
         (api.calibrate, api.CalibrateOptions),
         (api.evaluate, evaluation.Options),
         (api.publish, publishing.Options),
@@ -331,7 +335,7 @@ def test_a_verb_s_signature_shows_its_options_with_the_defaults_of_the_rooms(ver
 
 
 SETTINGS = [declared for declared, _ in ROOMS.values() if issubclass(declared, settings.Settings)]
-STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES)} | {
+STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES, *views.STAGES, *preferences.STAGES)} | {
     "table",
     "calibrated",
     "results",

@@ -20,8 +20,9 @@ from caredio.settings import of_stage
 from caredio.stages import Planned
 from caredio.synthesis import pipeline as synthesis
 from caredio.synthesis.settings import Settings as Synthesis
-from caredio.training import views
+from caredio.training import preferences, views
 from caredio.training.finetuning_settings import Settings as Finetuning
+from caredio.training.settings import Settings as Views
 
 PACKAGE = Path(caredio.__file__).parent
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if "recipes" not in file.parts)
@@ -112,12 +113,12 @@ def test_light_modules_load_nothing_heavy():
     assert made.stdout.strip() == "[]"
 
 
-STAGES = (*synthesis.STAGES, *selection.STAGES, views.STAGE)
+STAGES = (*synthesis.STAGES, *selection.STAGES, *views.STAGES, *preferences.STAGES)
 
 
 def test_settings_name_stages_that_are_there():
     known = {stage.name for stage in STAGES} | {"table", "calibrated", "results", "release", "finetuned"}
-    for room in (Synthesis, Selection, Evaluation, Release, Finetuning):
+    for room in (Synthesis, Selection, Views, Evaluation, Release, Finetuning):
         for name, field in room.__dataclass_fields__.items():
             assert field.metadata["stages"], name
             assert set(field.metadata["stages"]) <= known, name

@@ -16,9 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
-from math import sqrt
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 from datasets import Dataset, DatasetInfo
@@ -30,6 +28,7 @@ from caredio.evaluation import baselines, culturalbench, systems, tasks_path
 from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import BENCHMARKS, Loader, Subject, System
 from caredio.features import RESULTS
+from caredio.intervals import wilson
 
 _EASY, _HARD = BENCHMARKS
 _MEASURES = {(_EASY, "acc"): "Easy", (_HARD, "acc"): "Hard", (_HARD, "judgement_acc"): "Hard, judgements"}
@@ -196,20 +195,6 @@ class Evaluation:
 def record(table: Dataset) -> dict[str, Any]:
     """How `evaluate` made the table (`Evaluation.record`); {} of another table."""
     return json.loads(table.info.description) if table.info.description else {}
-
-
-def wilson(value: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share `value` of `n` (Wilson 1927; Brown, Cai and DasGupta 2001, eq. 4).
-
-    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n). For judgement_acc, n counts questions: the four
-    judgements of one are not independent, and as the mean of a variable within 0 and 1 varies no more than that of a
-    coin with the same mean, the interval errs on the wide side.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    middle = value + z * z / (2 * n)
-    half = z * sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def format_table(table: Dataset) -> str:

@@ -26,7 +26,7 @@ class System:
     name: str
     model: str | Mapping[str, str]  # folder or Hub id that `from_pretrained` loads, or one for each culture
     adapter: Mapping[str, str] | None = None  # culture -> folder of the PEFT adapter to put on the model
-    role_play: bool = False  # a system message tells it which culture it speaks for
+    role_play: bool = False  # a system message, or else the user's turn, tells it which culture it speaks for
 
     def __post_init__(self) -> None:
         if self.name == "" or self.name in baselines.MEANINGS:
@@ -44,7 +44,7 @@ class Subject(NamedTuple):
     model: str
     adapter: str | None
     tokenizer: str  # folder or Hub id: the adapter's own where it has one
-    instruction: str | None  # the system message
+    instruction: str | None  # the system message; it leads the question where the chat template takes none
 
 
 def task(benchmark: str, culture: str) -> str:
@@ -102,7 +102,8 @@ def trained(folder: Path, base: str, cultures: Sequence[str]) -> System:
 def subjects(
     systems: Sequence[System], cultures: Sequence[Culture], prompt_folders: str | None = None
 ) -> tuple[list[Subject], list[str]]:
-    """Who can be asked about what, and a sentence on each system that is left out, wholly or for some cultures.
+    """Who can be asked about what, and a sentence on each system that is left out, wholly or for some cultures,
+    or whose part to play leads the question as the chat template takes no system message.
 
     Configurations, tokenizers, chat templates and the headers of weights are read here, no weights.
 
@@ -134,6 +135,10 @@ def subjects(
         for reason, slugs in lacking.items():
             where = "" if len(slugs) == len(cultures) else f" for {', '.join(slugs)}"
             notes.append(f"{system.name}: left out{where}: {reason}.")
+        notes += [
+            f"{system.name}: the chat template of {source!r} takes no system message; its part leads the question."
+            for source in checks.without_system([subject for subject in found if subject.system == system.name])
+        ]
     if not found:
         raise InputError(f"nothing can be measured: {'; '.join(reasons)}.")
     return found, notes
@@ -178,9 +183,12 @@ class _Checks:
             )
         if why := checkpoints.refusal(tokenizer, [_PROMPT]):
             return f"the chat template of {subject.tokenizer!r} takes no question ({why})"
-        if subject.instruction and not self._takes_system(subject.tokenizer):
-            return f"the chat template of {subject.tokenizer!r} takes no system message, so it cannot role-play"
         return ""
+
+    def without_system(self, subjects: Sequence[Subject]) -> list[str]:
+        """The tokenizers, among those of subjects with a part to play, whose templates take no system message."""
+        sources = dict.fromkeys(subject.tokenizer for subject in subjects if subject.instruction)
+        return [source for source in sources if not self._takes_system(source)]
 
 
 class Loader:
@@ -252,12 +260,18 @@ def _measured(
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+    class InUserTurn(HFLM):  # which drops a system message that the template refuses
+        def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> str:
+            chat = checkpoints.system_in_user_turn(chat_history)
+            return str(super().apply_chat_template(chat, add_generation_prompt))
+
     manager = TaskManager(
         include_path=[tasks_path()], include_defaults=False, metadata={"culturalbench": str(file.absolute())}
     )
     marked = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     prefix = None if marked else 0  # lm-eval decodes it, to see whether a prompt begins with it
-    asked = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix)
+    kind = InUserTurn if instruction and not checkpoints.takes_system(tokenizer) else HFLM
+    asked = kind(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix)
     try:
         # without what simple_evaluate adds: it asks git, whose "fatal" a user would read, and lists the machine
         with _one_bar(asked, name):

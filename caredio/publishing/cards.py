@@ -25,6 +25,14 @@ from caredio.publishing.split import is_test
 from caredio.runs import Run, config
 from caredio.selection import pipeline as selection_pipeline
 from caredio.synthesis import pipeline as synthesis_pipeline
+from caredio.training import style, views
+from caredio.training.recipe import RECIPES
+
+# what a model card shows of training.json before all of it
+_SHORT = {
+    *(f"hyperparameters.{name}" for name in ("learning_rate", "rows_per_step", "num_train_epochs", "beta")),
+    *("result.first_loss", "result.last_loss"),
+}
 
 
 def dataset_card(
@@ -77,8 +85,10 @@ def dataset_card(
         method=[
             *([] if source else synthesis_pipeline.describe(stages)),
             *selection_pipeline.describe(stages),
+            views.describe(run.stages["preference"], bool(source)),
             *_own_prompts(stages, own_prompts),
         ],
+        sides=_sides(run.stages["preference"].get("sides", {}), slugs),
         limits=selection_pipeline.describe_limits(stages),
         stages=[
             {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
@@ -111,13 +121,15 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
         name: the model's name.
     """
     adapter = record["method"] != "full"
+    recipe = record["recipe"]
+    scores = recipe == "reward"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     head = {
         "license": settings.license or "other",
         **({"base_model": record["base_model"]} if _on_hub(record["base_model"]) else {}),
         "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["culture", "alignment", "caredio", record["recipe"]],
+        "pipeline_tag": "text-classification" if scores else "text-generation",
+        "tags": ["culture", "alignment", "caredio", recipe],
     }
     facts = [(key, value) for key, value in _flat(record) if value is not None]
     return _render(
@@ -127,10 +139,15 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
         version=settings.version,
         base=record["base_model"],
         cultures=cultures,
-        method=f"{record['recipe']} ({record['method']})",
+        method=f"{recipe} ({record['method']})",
+        recipe=recipe,
+        about=RECIPES[recipe].about if recipe in RECIPES else None,
+        scores=scores,
+        kind="ModelForSequenceClassification" if scores else "ModelForCausalLM",
         rows=record["rows"],
         dataset=record["dataset_name"],
         adapter=adapter,
+        short=[(key.rpartition(".")[2], value) for key, value in facts if key in _SHORT],
         facts=facts,
         results=[row for row in results or [] if row["culture"] in cultures or not cultures],
         license=settings.license or "other",
@@ -178,7 +195,7 @@ def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
 
 
 _FIRST = 200  # rows that the card's example takes, where as many are there
-_VIEWS = ("preference", "pool", "vectors")
+_VIEWS = ("preference", "unpaired", "pool", "vectors")
 
 
 def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -236,6 +253,22 @@ def _cultures(
             "last": min(scores[culture]),
         }
         for culture in sorted(scores)
+    ]
+
+
+def _sides(report: Mapping[str, Any], slugs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A line of the card's table on what tells chosen from rejected, for every culture that has pairs."""
+    return [
+        {
+            "slug": slugs[culture],
+            "pairs": one["pairs"],
+            "characters": one["characters"],
+            "told_apart": [
+                f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})" if (found := one["told_apart"][name]) else "-"
+                for name in style.MEASURES
+            ],
+        }
+        for culture, one in report.items()
     ]
 
 

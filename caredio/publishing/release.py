@@ -1,8 +1,9 @@
 """What a release is: a folder that `load_dataset` or `from_pretrained` reads, with a card and release.json.
 
     china/train.parquet, china/test.parquet     the ranked selection, and a share held out by question
-    all/...                                     every culture, interleaved by rank, named in a system line (default)
-    china-preference/  china-pool/  china-vectors/
+    all/...                                     every culture, interleaved by rank, named before the question (default)
+    china-preference/...  china-unpaired/...    these rows over other cultures' answers, in pairs and one by one
+    china-pool/  china-vectors/                 all that was scored, and its embeddings
 
 A culture's configs are named by its slug, as `cultures.slugs` gives it.
     README.md  release.json
@@ -42,7 +43,7 @@ def dataset(
     """Write the run's ranked split as a dataset release.
 
     Args:
-        run: holds finished ranked, scored and vectors stages.
+        run: holds finished ranked, scored, vectors and preference stages.
         folder: the release; replaced when it is there.
         known: cultures by slug, for the names in `all` and the card.
         name: what the card calls the dataset (`owner/name` or the folder's).
@@ -128,7 +129,7 @@ def _tables(
     run: Run, settings: Settings, slugs: dict[str, str], known: dict[str, Culture], prompt_folders: str | None
 ) -> Iterator[tuple[str, str, Dataset]]:
     """(config, split, table) of everything a dataset release holds."""
-    ranked, pool, vectors = run.table("ranked"), run.table("scored"), run.table("vectors")
+    ranked, pool, vectors, pairs = (run.table(name) for name in ("ranked", "scored", "vectors", "preference"))
     held_out = [is_test(question_id, settings.test_share) for question_id in ranked["question_id"]]
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
@@ -139,8 +140,9 @@ def _tables(
         for culture in sorted(set(ranked["culture"])):
             own = views.of_culture(rows, culture)
             yield slugs[culture], split, own
-            if len(own):
-                yield f"{slugs[culture]}-preference", split, views.preference(own)
+            preferred = views.pairs_of(own, pairs)
+            yield f"{slugs[culture]}-preference", split, preferred
+            yield f"{slugs[culture]}-unpaired", split, views.unpaired(preferred)
     for culture, slug in slugs.items():
         samples = views.of_culture(pool, culture)
         yield f"{slug}-pool", "train", samples

@@ -59,20 +59,25 @@ def run(data: Dataset | Any | str, settings: Settings) -> tuple[Dataset, dict[st
     """
     if not isinstance(data, str):
         return _in_memory(data, settings)
-    name = data
+    table, record = opened(data, settings)
+    made, left = renamed(table, settings)
+    if left:
+        log.info("%s: %s", data, "; ".join(f"column {column} {why}" for column, why in list(left.items())[:_SHOWN]))
+    return made, {**record, **described(settings), **({"columns_left": left} if left else {})}
+
+
+def opened(name: str, settings: Settings) -> tuple[read.Table, dict[str, Any]]:
+    """The table in a file or of a Hub dataset, and its name and hash (sha256 of the file, commit of the Hub).
+
+    Raises:
+        InputError: there is no such table.
+    """
     if Path(name).suffix.lower() in read.READERS or _exists(name) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         table, sha256 = read.table(Path(name))
         place = hashlib.sha256(os.fsencode(Path(name).resolve())).hexdigest()[:16]  # no path goes into a record
-        record: dict[str, Any] = {"table": Path(name).name, "place": place, "sha256": sha256}
-    else:
-        rows, commit = _fetched(name, settings)
-        table = read.of(rows, name)
-        record = {"table": name, "commit": commit}
-    asked = described(settings)
-    made, left = renamed(table, settings)
-    if left:
-        log.info("%s: %s", name, "; ".join(f"column {column} {why}" for column, why in list(left.items())[:_SHOWN]))
-    return made, {**record, **asked, **({"columns_left": left} if left else {})}
+        return table, {"table": Path(name).name, "place": place, "sha256": sha256}
+    rows, commit = _fetched(name, settings)
+    return read.of(rows, name), {"table": name, "commit": commit}
 
 
 def _in_memory(data: Any, settings: Settings) -> tuple[Dataset, dict[str, Any]]:

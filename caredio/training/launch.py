@@ -1,70 +1,43 @@
-"""What every recipe shares: the flags, the rows by rank, the base model by name, and the record of the training.
+"""What every recipe shares: from flags to TRL's trainer, and what that leaves in its output folder.
 
-A recipe names TRL's trainer and the columns it reads; `train` does the rest. Nothing here pushes to the Hub.
+`recipe.py` declares which trainer and which columns; nothing here pushes to the Hub.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib import util
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from datasets import Dataset, Features
+from datasets import Dataset, concatenate_datasets
+from pyarrow import ArrowInvalid
 
-from caredio import checkpoints, disk, features
-from caredio.checkpoints import RECORD
+from caredio import checkpoints, disk
+from caredio.checkpoints import RECORD, one_line
 from caredio.errors import CaredioError, InputError
 from caredio.llm.local import ON_HUB, model_path
 from caredio.llm.spec import LOCAL_MODEL
-from caredio.training import template
-from caredio.training.record import PACKAGES, record
+from caredio.training import flags, lengths, record, rows, template
+from caredio.training.flags import Settings
+from caredio.training.recipe import Recipe
+from caredio.training.record import PACKAGES
 
 log = logging.getLogger("caredio")
-
-
-@dataclass
-class RecipeArguments:
-    """The flags that TRL's own arguments lack."""
-
-    dataset_revision: str | None = field(
-        default=None, metadata={"help": "tag, branch or commit of a dataset on the Hub"}
-    )
-    budget: int = field(default=0, metadata={"help": "train on the best N rows of each culture by rank; 0 takes all"})
-    adapter: str | None = field(
-        default=None,
-        metadata={"help": "folder of a LoRA adapter of this base model to go on from, instead of a new one"},
-    )
-
-
-@dataclass
-class TemplateArguments(RecipeArguments):
-    """The flag that of TRL's configs SFTConfig alone has."""
-
-    chat_template_path: str | None = field(
-        default=None, metadata={"help": "file of a Jinja chat template, or a model whose template is used"}
-    )
-
-
-class Settings(NamedTuple):
-    """A recipe's flags, parsed and checked. TRL's part is `Any`: its configs share no public type with these fields."""
-
-    data: Any  # ScriptArguments
-    recipe: RecipeArguments
-    training: Any  # SFTConfig, DPOConfig, ...
-    model: Any  # ModelConfig
 
 
 def main(recipe: Callable[[], object]) -> None:
     """Run a recipe as a script: a mistake of the user's is one sentence on stderr and exit code 2."""
     disk.in_utf8()
-    log.setLevel(logging.INFO if _speaks() else logging.WARNING)
+    log.setLevel(logging.INFO if _speaks() else logging.ERROR)
     handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("caredio: %(message)s"))  # by which `caredio train` knows its lines
     log.addHandler(handler)  # ours alone: the libraries have handlers of their own
     try:
         recipe()
@@ -82,126 +55,87 @@ def main(recipe: Callable[[], object]) -> None:
         log.removeHandler(handler)
 
 
-def train(recipe: str, trainer_class: Any, config: type, columns: list[str], argv: Sequence[str] | None) -> Any:
+def train(recipe: Recipe, argv: Sequence[str] | None = None) -> Any:
     """A recipe from its flags to what it leaves in `--output_dir`.
 
     Args:
-        recipe: its name in the record.
-        trainer_class: TRL's trainer.
-        config: that trainer's arguments.
-        columns: what it reads.
+        recipe: which.
         argv: flags; None takes the command line's.
 
     Returns:
-        The trainer, for whoever wants to look at it.
+        TRL's trainer, for whoever wants to look at it.
+
+    Raises:
+        InputError: what the flags name cannot be trained, or does not fit into memory.
     """
-    settings = parse(config, argv)
-    rows, test = tables(settings, columns)
+    settings = flags.parse(recipe, argv)
+    own, test = rows.tables(recipe, settings)
+    replays = rows.replays(recipe, settings, len(own))
     source, origin, known = base(settings)
-    tokenizer = template.tokenizer(settings, source, template.chats(rows), **origin)
+    tokenizer = template.tokenizer(settings, source, template.chats(own), **origin)
     checkpoints.check_vocabulary(tokenizer, known, settings.model.model_name_or_path)
-    train_rows, folded = template.fitted(rows.select_columns(columns), columns, tokenizer, settings.data.dataset_name)
-    test = test and template.fitted(test.select_columns(columns), columns, tokenizer, settings.data.dataset_name)[0]
-    trainer = trainer_class(
-        args=settings.training,
-        train_dataset=train_rows,
-        eval_dataset=test,
-        processing_class=tokenizer,
-        **model(settings, source, origin),
-    )
-    outcome = trainer.train(resume_from_checkpoint=settings.training.resume_from_checkpoint)
-    facts = record(recipe, trainer, settings, rows, outcome)
-    facts |= {
-        "base_sha256": checkpoints.weights_sha256(checkpoints.folder(source, origin["revision"])),
-        "system_messages_in_user_turn": folded,
-    }
+    learned, counts = _learned(recipe, settings, tokenizer, [rows.Replay(settings.data.dataset_name, own), *replays])
+    if test is not None:
+        test, _ = _learned(recipe, settings, tokenizer, [rows.Replay(f"{settings.data.dataset_name}, test", test)])
+    data = record.data(recipe, settings, own, replays)
+    with _in_memory(settings.training):
+        parts = {"train_dataset": learned, "eval_dataset": test, "processing_class": tokenizer}
+        trainer = _trainer(recipe, settings, data, **parts, **model(recipe, settings, source, origin))
+        outcome = trainer.train(resume_from_checkpoint=settings.training.resume_from_checkpoint)
+    facts = record.record({**data, **counts}, trainer, settings, outcome)
+    facts["base_sha256"] = checkpoints.weights_sha256(checkpoints.folder(source, origin["revision"]))
     save(trainer, settings, facts)
     trainer.end()
     return trainer
 
 
-def parse(config: type, argv: Sequence[str] | None = None) -> Settings:
-    """The flags (the command line's over those of `--config`), checked before anything is loaded.
-
-    Raises:
-        InputError: an unknown key, or a value that no training can start with.
-    """
-    import yaml
-    from trl import ModelConfig, ScriptArguments, TrlParser
-
-    own = RecipeArguments if hasattr(config, "chat_template_path") else TemplateArguments
-    kinds: list[Any] = [ScriptArguments, own, config, ModelConfig]
-    parser = TrlParser(
-        kinds,
-        usage="%(prog)s --config FILE.yaml [--flag VALUE ...]",
-        allow_abbrev=False,  # else a mistyped flag may pass for the beginning of another
-    )
+def _learned(
+    recipe: Recipe, settings: Settings, tokenizer: Any, parts: Sequence[rows.Replay]
+) -> tuple[Dataset, dict[str, int]]:
+    """All parts as one table that fits the chat template and `--max_length`, and what had to be done for that."""
+    columns, counts, fitted = list(recipe.columns), Counter[str](), []
+    for name, table in parts:
+        table, folded = template.fitted(table.select_columns(columns), recipe.answers, tokenizer, name)
+        table, lengths_ = lengths.fitting(table, recipe, tokenizer, settings.training, name)
+        counts.update({"system_messages_in_user_turn": folded, **lengths_})
+        fitted.append(table)
+    if len(fitted) == 1:
+        return fitted[0], dict(counts)
     try:
-        settings = Settings(*parser.parse_args_and_config(argv))
-    except (OSError, ValueError, TypeError, IndexError, yaml.YAMLError) as error:
-        raise InputError(f"the flags or the --config file cannot be used: {_one_line(error)}") from None
-    _check(settings)
-    return settings
+        whole = concatenate_datasets([table.cast(fitted[0].features) for table in fitted])
+    except (TypeError, ValueError, ArrowInvalid) as error:
+        what = ", ".join(name for name, _ in parts)
+        raise InputError(f"{what}: are no rows of one kind, chats or plain text ({one_line(error)}).") from None
+    return whole.shuffle(settings.training.seed) if recipe.shuffled else whole, dict(counts)
 
 
-def _check(settings: Settings) -> None:
-    data, recipe, training, wanted = settings
-    quantized = wanted.load_in_4bit or wanted.load_in_8bit
-    if training.push_to_hub:
-        raise InputError("--push_to_hub: recipes never push; `caredio publish` does, with a card and a tag.")
-    for flag in ("dataset_streaming", "ignore_bias_buffers"):
-        if getattr(data, flag):
-            raise InputError(f"--{flag}: has no use here; leave it out.")
-    for flag, value in (("dataset_name", data.dataset_name), ("model_name_or_path", wanted.model_name_or_path)):
-        if not value:
-            raise InputError(f"--{flag} is missing; name a folder or a repository on the Hub.")
-    if not isinstance(recipe.budget, int) or recipe.budget < 0:
-        raise InputError(f"--budget is {recipe.budget}; use a number of rows, or 0 for all.")
-    if recipe.adapter and not (Path(recipe.adapter) / "adapter_config.json").exists():
-        raise InputError(f"--adapter {recipe.adapter}: has no adapter_config.json; name a LoRA run's output_dir.")
-    if quantized and not (wanted.use_peft or recipe.adapter):
-        raise InputError("a quantized model trains only under an adapter; add --use_peft.")
-    if quantized and util.find_spec("bitsandbytes") is None:
-        raise InputError("--load_in_4bit and --load_in_8bit need bitsandbytes: pip install 'caredio[qlora]'.")
-    if (Path(training.output_dir) / RECORD).exists():
-        raise InputError(f"{training.output_dir}: holds a trained model; name another --output_dir, or remove it.")
+def _trainer(recipe: Recipe, settings: Settings, data: dict[str, Any], **parts: Any) -> Any:
+    from caredio.training import callbacks  # loads transformers
 
-
-def tables(settings: Settings, columns: list[str]) -> tuple[Dataset, Dataset | None]:
-    """The rows to train on, those of rank 1 to `--budget`, and the test split where the trainer is to evaluate.
-
-    Raises:
-        InputError: the dataset, its config or its split cannot be read, lacks a column, or has no rows.
-    """
-    data, budget = settings.data, settings.recipe.budget
-    train = _table(settings, data.dataset_train_split, [*columns, "rank"] if budget else columns)
-    if budget:
-        best = [row for row, rank in enumerate(train["rank"]) if rank <= budget]
-        if not best:
-            raise InputError(f"{data.dataset_name}: no row has a rank up to --budget {budget}.")
-        log.info("%s: the best %d of %d rows", data.dataset_name, len(best), len(train))
-        train = train.select(best)
-    evaluates = settings.training.eval_strategy != "no"
-    return train, _table(settings, data.dataset_test_split, columns) if evaluates else None
-
-
-def _table(settings: Settings, split: str, columns: list[str]) -> Dataset:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    name, config, revision = settings.data.dataset_name, settings.data.dataset_config, settings.recipe.dataset_revision
-    folder = Path(name)
-    if (folder / "run.json").exists():
-        raise InputError(f"{name}: is a run; name one of its tables, {folder / 'ranked'} for one.")
-    if revision and folder.is_dir():
-        raise InputError(f"{name}: is a folder and has no revisions; leave --dataset_revision out.")
+    kind, _ = recipe.classes()
     try:
-        table = load_dataset(name, config, split=split, revision=revision)
-    except (OSError, ValueError, DatasetsError) as error:
-        where = "" if folder.is_dir() else "no such folder here, and on the Hub: "
-        what = f"{name} ({config or 'no --dataset_config'})"
-        raise InputError(f"{what}: cannot be read as a dataset ({where}{_one_line(error)})") from None
-    return features.require(table, Features({column: features.COLUMNS[column].type for column in columns}), name)
+        trainer = kind(args=settings.training, callbacks=[callbacks.Ends()], **parts)
+    except ValueError as error:
+        raise InputError(f"recipe {recipe.name}: cannot train with these flags ({one_line(error)}).") from error
+    trainer.add_callback(callbacks.Data(trainer, data))
+    return trainer
+
+
+@contextmanager
+def _in_memory(training: Any) -> Iterator[None]:
+    """Memory that does not suffice is one sentence with the settings that help."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        held, steps = training.per_device_train_batch_size, training.gradient_accumulation_steps
+        raise InputError(
+            f"memory does not suffice: lower --per_device_train_batch_size (now {held}) and raise "
+            f"--gradient_accumulation_steps (now {steps}) by the same factor, set --gradient_checkpointing true (now "
+            f"{str(training.gradient_checkpointing).lower()}), lower --max_length (now {training.max_length}), or give "
+            "--load_in_4bit."
+        ) from error
 
 
 def base(settings: Settings) -> tuple[str, dict[str, Any], Any]:
@@ -213,14 +147,14 @@ def base(settings: Settings) -> tuple[str, dict[str, Any], Any]:
     from transformers import AutoConfig
     from trl import get_peft_config
 
-    wanted, training, adapter = settings.model, settings.training, settings.recipe.adapter
+    wanted, training, adapter = settings.model, settings.training, settings.own.adapter
     name = wanted.model_name_or_path
     source = str(model_path()) if name == LOCAL_MODEL else name
     origin = {"revision": wanted.model_revision, "trust_remote_code": training.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(source, **origin)
     except checkpoints.REFUSED as error:
-        raise InputError(f"{name}: no such model ({_one_line(error)})") from None
+        raise InputError(f"{name}: no such model ({one_line(error)}).") from None
     if Path(source).is_dir():
         checkpoints.check_weights(Path(source))
     if training.trust_remote_code:
@@ -231,11 +165,11 @@ def base(settings: Settings) -> tuple[str, dict[str, Any], Any]:
         try:
             checkpoints.shapes(config, layers)
         except checkpoints.REFUSED as error:
-            raise InputError(f"{name}: cannot be given the adapter of these flags ({_one_line(error)})") from None
+            raise InputError(f"{name}: cannot be given the adapter of these flags ({one_line(error)}).") from None
     return source, origin, config
 
 
-def model(settings: Settings, source: str, origin: dict[str, Any]) -> dict[str, Any]:
+def model(recipe: Recipe, settings: Settings, source: str, origin: dict[str, Any]) -> dict[str, Any]:
     """The trainer's `model`, `quantization_config` and `peft_config`: a base model by name, or one under `--adapter`.
 
     Args:
@@ -249,20 +183,26 @@ def model(settings: Settings, source: str, origin: dict[str, Any]) -> dict[str, 
 
     wanted, training = settings.model, settings.training
     loading = {**origin, "attn_implementation": wanted.attn_implementation, "dtype": wanted.dtype}
-    loading |= training.model_init_kwargs or {}
     quantization = get_quantization_config(wanted)
-    if settings.recipe.adapter is None:
+    if quantization and recipe.name == "reward":
+        quantization.llm_int8_skip_modules = ["score"]  # which is trained whole
+    named: dict[str, Any] = {"quantization_config": quantization}
+    if "quantization_config" not in inspect.signature(recipe.classes()[0].__init__).parameters:  # CPOTrainer
+        loading |= {key: value for key, value in named.items() if value} | {"device_map": None}
+        named = {}
+    loading |= training.model_init_kwargs or {}
+    if settings.own.adapter is None:
         training.model_init_kwargs = loading
-        return {"model": source, "quantization_config": quantization, "peft_config": get_peft_config(wanted)}
+        return {"model": source, "peft_config": get_peft_config(wanted), **named}
     from peft import PeftModel
 
     training.model_init_kwargs = None  # a loaded model has no more use for them
-    base = AutoModelForCausalLM.from_pretrained(source, quantization_config=quantization, **loading)
+    base = AutoModelForCausalLM.from_pretrained(source, **{**named, **loading})
     try:
-        adapted = PeftModel.from_pretrained(base, settings.recipe.adapter, is_trainable=True)
+        adapted = PeftModel.from_pretrained(base, settings.own.adapter, is_trainable=True)
     except (OSError, ValueError, RuntimeError) as error:
         what = f"is no adapter for {wanted.model_name_or_path}"
-        raise InputError(f"--adapter {settings.recipe.adapter}: {what} ({_one_line(error)})") from None
+        raise InputError(f"--adapter {settings.own.adapter}: {what} ({one_line(error)}).") from None
     adapted.peft_config["default"].base_model_name_or_path = source  # which PEFT looks up on saving
     return {"model": adapted}
 
@@ -286,11 +226,8 @@ def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
         config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {facts['result']['train_loss']:.4f}")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    first, last = (facts["result"][name] for name in ("first_loss", "last_loss"))
+    print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {first:.4f} at first, {last:.4f} at last")
 
 
 def _fail(sentence: str) -> int:

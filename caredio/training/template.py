@@ -6,6 +6,7 @@ A base model has none; some templates refuse a system message, or chats in which
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from caredio import checkpoints
 from caredio.errors import InputError
 
 if TYPE_CHECKING:
-    from caredio.training.launch import Settings
+    from caredio.training.flags import Settings
 
 log = logging.getLogger("caredio")
 
@@ -31,13 +32,13 @@ def tokenizer(settings: Settings, source: str, chats: bool, **origin: Any) -> An
     Raises:
         InputError: there is none, it has no chat template, or no token to pad with.
     """
-    training, adapter = settings.training, settings.recipe.adapter
+    training, adapter = settings.training, settings.own.adapter
     name = settings.model.model_name_or_path
     if adapter and checkpoints.has_tokenizer(Path(adapter)):
         name, found = adapter, checkpoints.load_tokenizer(adapter)
     else:
         found = checkpoints.load_tokenizer(source, **origin)
-    if path := getattr(training, "chat_template_path", None) or getattr(settings.recipe, "chat_template_path", None):
+    if path := getattr(training, "chat_template_path", None) or getattr(settings.own, "chat_template_path", None):
         found.chat_template = _template(path)
     if chats and found.chat_template is None:
         raise InputError(
@@ -60,11 +61,11 @@ def chats(rows: Dataset) -> bool:
     return isinstance(rows[0]["prompt"], list)
 
 
-def fitted(rows: Dataset, columns: list[str], tokenizer: Any, name: str) -> tuple[Dataset, int]:
+def fitted(rows: Dataset, answers: Sequence[str], tokenizer: Any, name: str) -> tuple[Dataset, int]:
     """Rows that the chat template takes, and in how many of them a system message went into the first user turn.
 
     Args:
-        columns: prompt and what is learned after it.
+        answers: the columns of what follows the prompt.
         name: the table's, for the message.
 
     Raises:
@@ -72,7 +73,7 @@ def fitted(rows: Dataset, columns: list[str], tokenizer: Any, name: str) -> tupl
     """
     if not chats(rows):
         return rows, 0
-    folded = [row for row, prompt in enumerate(rows["prompt"]) if _led_by_system(prompt)]
+    folded = [row for row, prompt in enumerate(rows["prompt"]) if checkpoints.led_by_system(prompt)]
     if folded and not checkpoints.takes_system(tokenizer):
         rows = rows.map(_fold, desc="system message into the user turn", load_from_cache_file=False)
         log.info("%s: the chat template takes no system message; in %d rows it leads the user turn", name, len(folded))
@@ -80,7 +81,7 @@ def fitted(rows: Dataset, columns: list[str], tokenizer: Any, name: str) -> tupl
         folded = []
     seen = set()
     for number, row in enumerate(rows):
-        for column in columns[1:]:
+        for column in answers:
             chat = row["prompt"] + row[column]
             shape = tuple(message["role"] for message in chat)
             if shape not in seen and (why := checkpoints.refusal(tokenizer, chat)):
@@ -105,14 +106,6 @@ def _template(path: str) -> str:
     return str(found)
 
 
-def _led_by_system(prompt: list[dict[str, str]]) -> bool:
-    return bool(prompt) and prompt[0]["role"] == "system"
-
-
 def _fold(row: dict[str, Any]) -> dict[str, Any]:
     """A row whose system message leads the first user turn."""
-    prompt = row["prompt"]
-    if not _led_by_system(prompt) or len(prompt) < 2 or prompt[1]["role"] != "user":
-        return {"prompt": prompt}
-    user = {"role": "user", "content": f"{prompt[0]['content']}\n\n{prompt[1]['content']}"}
-    return {"prompt": [user, *prompt[2:]]}
+    return {"prompt": checkpoints.system_in_user_turn(row["prompt"])}

@@ -1,21 +1,102 @@
-"""Ranked rows as the tables TRL's trainers read: SFT, and preference with other cultures' answers rejected.
+"""Ranked rows as the tables TRL's trainers read, each made by a stage of its own.
 
-Seed 001, 3.4: "SFT or DPO where the responses generated for other cultures can be regarded as dispreferred ones".
+SFT reads `ranked` as it is: prompt and completion. `preference` rejects other cultures' answers (seed 001, 3.4: "SFT or
+DPO where the responses generated for other cultures can be regarded as dispreferred ones"), `unpaired` holds both sides
+of these pairs one by one, with a label, for KTO.
 """
 
 from __future__ import annotations
 
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 
 from caredio import features, prompts
 from caredio.errors import InputError
+from caredio.runs import Run
+from caredio.selection.embed import matrix
+from caredio.settings import view
 from caredio.stages import Stage
+from caredio.training import style
+from caredio.training.settings import Settings
 
-STAGE = Stage(
-    "preference", {"ranked": " ".join(features.RANKED)}, features.PREFERENCE, modules=(__name__,), split_by="culture"
+log = logging.getLogger("caredio")
+
+PREFERENCE = Stage(
+    "preference",
+    {
+        "ranked": "sample_id question_id culture language rank prompt completion response isolated_response others",
+        "vectors": "sample_id response_embedding",
+    },
+    features.PREFERENCE,
+    modules=(__name__, style.__name__),
+    split_by="culture",
 )
+UNPAIRED = Stage(
+    "unpaired",
+    {"preference": " ".join(features.PREFERENCE)},
+    features.UNPAIRED,
+    modules=(__name__,),
+    split_by="culture",
+)
+STAGES = (PREFERENCE, UNPAIRED)
+
+
+def write(run: Run, ranked: Dataset, settings: Settings) -> None:
+    """The views of a run's ranked rows as its tables `preference` and `unpaired`.
+
+    Pairs of these rows that were made before there were settings of them stand as they are, unless settings are given.
+    """
+    if settings == Settings(seed=settings.seed) and _made_before_settings(run):
+        pairs = run.table("preference")
+    else:
+        pairs = PREFERENCE.run(run, lambda: _reported(ranked, run.table("vectors"), settings), [settings])
+    UNPAIRED.run(run, lambda: unpaired(pairs))
+
+
+def _reported(ranked: Dataset, vectors: Dataset, settings: Settings) -> tuple[Dataset, dict[str, Any]]:
+    """The pairs, and the report on their sides."""
+    pairs = preference(ranked, vectors, view("preference", settings))
+    sides = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
+    alone = len(ranked) - len(set(pairs["sample_id"]))
+    log.info("preference: %s; %d of %d rows without a pair", style.line(sides), alone, len(ranked))
+    return pairs, {"sides": sides, "without_pair": alone}
+
+
+def _made_before_settings(run: Run) -> bool:
+    """Whether pairs of these very rows are there whose record knows no settings."""
+    entry = run.stages.get("preference")
+    if entry is None or "rejected" in (entry["made_from"]["config"] or {}):
+        return False
+    inputs = entry["made_from"]["inputs"]
+    return inputs == {"ranked": run.stages["ranked"]["sha256"]}
+
+
+def describe(entry: Mapping[str, Any], own: bool) -> str:
+    """Sentences for the card on a run's pairs, from their entry in run.json.
+
+    Args:
+        own: the answers are those of a table of one's own.
+    """
+    settings = entry["made_from"]["config"] or {}
+    if "rejected" not in settings:
+        return "Preference: of each other culture one answer is rejected."
+    whose = {
+        "all": f"of other cultures' answers up to {settings['pairs']}, drawn by seed, are rejected, one a culture",
+        "hardest": "of other cultures' answers the one whose embedding is nearest to the row's response is rejected",
+        "one": "one other culture's answer, drawn by seed, is rejected",
+    }[settings["rejected"]]
+    limit = settings["length_ratio"]
+    length = f"the sides differ by at most {100 * limit:.3g} % of the longer one's characters" if limit < 1 else ""
+    sides = "Both sides are answers " + ("of the table" if own else "that were given without seeing others'")
+    left = entry.get("without_pair", 0)
+    rows = f"{left} ranked row{'s have' if left != 1 else ' has'} no pair"
+    return f"Preference: `{settings['rejected']}`, {whose}. {'; '.join(filter(None, (sides, length, rows)))}."
 
 
 def sft(ranked: Dataset, budget: int | None = None) -> Dataset:
@@ -28,26 +109,68 @@ def sft(ranked: Dataset, budget: int | None = None) -> Dataset:
     return ranked.select_columns(["sample_id", "culture", "rank", "prompt", "completion"])
 
 
-def preference(ranked: Dataset, budget: int | None = None) -> Dataset:
-    """The best `budget` rows of each culture as prompt, chosen and rejected: one row for each other culture's answer.
+def preference(ranked: Dataset, vectors: Dataset | None = None, settings: Settings = Settings()) -> Dataset:
+    """Ranked rows as prompt, chosen and rejected: a row a pair.
+
+    Both sides come from one condition, so that it is not what tells them apart: the others' answers were given without
+    seeing any (isolated), and so was the chosen one, the row's `isolated_response`; a row of a table of one's own has
+    none, and its `response` is chosen. An answer can be rejected whose length differs from the chosen side's by no more
+    than `length_ratio` of the longer. A culture with an answer equal to the chosen one agrees, and rejects nothing. Of
+    the rest, by `rejected`:
+
+    - all: one answer of each other culture, the first that fits; of more than `pairs`, those drawn by seed;
+    - hardest: of all answers that fit the one whose response_embedding has the highest cosine with that of the row's
+      `response`, the smallest contrast (the isolated answer has no embedding of its own); of equals the first;
+    - one: as all with one pair a row.
+
+    Args:
+        vectors: `features.vectors`, which `hardest` reads.
 
     Returns:
-        `features.PREFERENCE`, in the order of `ranked`. An answer equal to the chosen one is no contrast and left out.
+        `features.PREFERENCE`, in the order of `ranked`; rows without a pair are not in it.
     """
-    ranked = _best(ranked, budget)
+    ranked = PREFERENCE.table(ranked, "ranked")
+    if settings.rejected == "hardest":
+        if vectors is None:
+            raise InputError("rejected is hardest, which compares embeddings; give the vectors.")
+        near = Features({"near": List(Value("float32"))})
+        ranked = features.beside(ranked, Dataset.from_dict({"near": _near(ranked, vectors)}, features=near))
+    names = ("rejected", "pairs", "length_ratio", "seed")
     return ranked.map(
         pair,
         batched=True,
+        fn_kwargs={name: getattr(settings, name) for name in names},
         remove_columns=[name for name in ranked.column_names if name not in features.PREFERENCE],
         features=features.PREFERENCE,
         desc="preference",
     ).select_columns(list(features.PREFERENCE))
 
 
-def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = None) -> Dataset:
-    """Every culture's rows by rank, in turn, each prompt led by a system line that names the culture.
+def unpaired(pairs: Dataset) -> Dataset:
+    """The sides of preference pairs one by one, a side that stands in several of a row's pairs once.
 
-    Without that line equal prompts would carry contradictory completions. Rank stays within the culture.
+    Returns:
+        `features.UNPAIRED`, in the order of `pairs`: of each row first what was chosen (label true), then what was
+        rejected (label false).
+    """
+
+    def sides() -> Any:
+        seen = set()
+        for row in pairs:
+            for label, side in ((True, "chosen"), (False, "rejected")):
+                key = (row["sample_id"], label, style.text(row[side]))
+                if key not in seen:
+                    seen.add(key)
+                    yield {**row, "completion": row[side], "label": label}
+
+    return features.table(sides(), features.UNPAIRED)
+
+
+def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = None) -> Dataset:
+    """Every culture's rows by rank, in turn, each question led by a line that names the culture.
+
+    Without that line equal prompts would carry contradictory completions. It stands in the user's turn, as some chat
+    templates refuse a system message. Rank stays within the culture.
 
     Args:
         names: culture slug -> name; a culture that is not among them is named by its slug.
@@ -59,20 +182,31 @@ def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = No
     template = prompts.load("views", folders)
     order = sorted(range(len(ranked)), key=list(zip(ranked["rank"], ranked["culture"], strict=True)).__getitem__)
 
-    def with_system(row: dict[str, Any]) -> dict[str, Any]:
-        system = {"role": "system", "content": template.part("system", name=names.get(row["culture"], row["culture"]))}
-        return {"prompt": [system, *row["prompt"]]}
+    def with_line(row: dict[str, Any]) -> dict[str, Any]:
+        first, *rest = row["prompt"]
+        line = template.part("system", name=names.get(row["culture"], row["culture"]))
+        return {"prompt": [{**first, "content": f"{line}\n\n{first['content']}"}, *rest]}
 
     if not len(ranked):
         return ranked
-    return ranked.select(order).map(with_system, features=features.RANKED, desc="all")
+    return ranked.select(order).map(with_line, features=features.RANKED, desc="all")
 
 
 def ranked_anew(ranked: Dataset) -> Dataset:
     """Rows taken out of a ranked table, ranked from 1 again within each culture; their order is kept."""
-    ranks = features.count_within(ranked["culture"])
-    fresh = Dataset.from_dict({"rank": ranks}, features=features.Features({"rank": features.RANKED["rank"]}))
-    return features.beside(ranked, fresh).select_columns(list(features.RANKED))
+    return _with_ranks(ranked, features.count_within(ranked["culture"]))
+
+
+def pairs_of(ranked: Dataset, pairs: Dataset) -> Dataset:
+    """The preference pairs of some ranked rows, with the rank that the rows have there."""
+    ranks = dict(zip(ranked["sample_id"], ranked["rank"], strict=True))
+    kept = pairs.select([place for place, name in enumerate(pairs["sample_id"]) if name in ranks])
+    return _with_ranks(kept, [ranks[name] for name in kept["sample_id"]])
+
+
+def _with_ranks(rows: Dataset, ranks: list[int]) -> Dataset:
+    fresh = Dataset.from_dict({"rank": ranks}, features=Features({"rank": features.RANKED["rank"]}))
+    return features.beside(rows, fresh).select_columns(rows.column_names)
 
 
 def of_culture(dataset: Dataset, culture: str) -> Dataset:
@@ -80,29 +214,68 @@ def of_culture(dataset: Dataset, culture: str) -> Dataset:
     return dataset.select([row for row, name in enumerate(dataset["culture"]) if name == culture])
 
 
-def pair(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Batch of ranked rows -> batch of (prompt, chosen, rejected)."""
+def pair(batch: dict[str, list[Any]], **chosen: Any) -> dict[str, list[Any]]:
+    """Batch of ranked rows and the settings by name -> batch of (prompt, chosen, rejected)."""
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     pairs = [
         {
             **{name: row[name] for name in ("sample_id", "question_id", "culture", "rank", "prompt")},
-            "chosen": row["completion"],
+            "chosen": [{"role": "assistant", "content": _own(row)}],
             "rejected": [{"role": "assistant", "content": other["response"]}],
             "rejected_culture": other["culture"],
         }
         for row in rows
-        for other in _one_each(row["others"])
-        if other["response"] != row["response"]
+        for other in _rejected(row, **chosen)
     ]
     return {name: [one[name] for one in pairs] for name in features.PREFERENCE}
 
 
-def _one_each(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first answer of each culture: several would weigh the cultures by how much they said."""
-    first: dict[str, dict[str, Any]] = {}
-    for other in others:
-        first.setdefault(other["culture"], other)
-    return list(first.values())
+def _own(row: Mapping[str, Any]) -> str:
+    """The row's answer in the condition of the others'."""
+    return row["isolated_response"] or row["response"]
+
+
+def _rejected(row: dict[str, Any], rejected: str, pairs: int, length_ratio: float, seed: int) -> list[dict[str, Any]]:
+    """The answers that a row's own is preferred over."""
+    own = _own(row)
+    of_culture: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    for place, other in enumerate(row["others"]):
+        of_culture[other["culture"]].append((place, other))
+    fitting = [
+        fits
+        for answers in of_culture.values()
+        if all(other["response"] != own for _, other in answers)
+        and (fits := [answer for answer in answers if _alike(len(own), len(answer[1]["response"]), length_ratio)])
+    ]
+    if not fitting:
+        return []
+    if rejected == "hardest":
+        place, other = max((answer for answers in fitting for answer in answers), key=lambda one: row["near"][one[0]])
+        return [other]
+    first = [answers[0][1] for answers in fitting]
+    wanted = 1 if rejected == "one" else pairs
+    if len(first) <= wanted:
+        return first
+    drawn = random.Random(f"{seed}/{row['sample_id']}/rejected").sample(range(len(first)), wanted)
+    return [first[place] for place in sorted(drawn)]
+
+
+def _alike(one: int, other: int, ratio: float) -> bool:
+    """Whether two lengths differ by no more than that share of the longer."""
+    return abs(one - other) <= ratio * max(one, other)
+
+
+def _near(ranked: Dataset, vectors: Dataset) -> list[list[float]]:
+    """Cosine of each row's response with each of its others'."""
+    own = ranked["sample_id"][:]
+    others = [[other["sample_id"] for other in row] for row in ranked["others"]]
+    used = list(dict.fromkeys(chain(own, *others)))
+    place = {name: row for row, name in enumerate(used)}
+    unit = matrix(vectors, "response_embedding", used)
+    return [
+        (unit[[place[other] for other in row]] @ unit[place[name]]).tolist() if row else []
+        for name, row in zip(own, others, strict=True)
+    ]
 
 
 def _best(ranked: Dataset, budget: int | None) -> Dataset:

@@ -10,21 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.models.huggingface import HFLM
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import caredio
-from caredio import checkpoints
+from caredio import checkpoints, prompts
 from caredio.errors import InputError
 from caredio.evaluation.results import evaluate, format_table
 from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import System
 
 SAMPLE = Settings(culturalbench="sample", limit=2, device="cpu")
-NO_SYSTEM = (
+NO_SYSTEM = (  # as Gemma 2's
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' + m['content'] | trim }}"
+    "{{ '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
+LEFT_OUT = "<start_of_turn>user\n{{ messages[-1].content }}<end_of_turn>\n<start_of_turn>model\n"
+PART = prompts.load("systems").part("system", adjective="Chinese")
 
 
 def copy(source: Path, folder: Path, **tokenizer: Any) -> Path:
@@ -54,22 +60,33 @@ def measure(out: Path, model: Path, trained: Path | None = None, cultures: tuple
     return caredio.evaluate(cultures, out=out, model=str(model), trained=trained, **settings).results
 
 
-@pytest.mark.parametrize("template", [NO_SYSTEM, "{{ messages[-1].content }}"], ids=["refuses", "leaves out"])
-def test_a_template_without_system_leaves_role_play_out(
-    tiny: Path, adapter: Path, tmp_path: Path, template: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("template", [NO_SYSTEM, LEFT_OUT], ids=["refuses", "leaves out"])
+def test_a_template_without_system_has_the_part_lead_the_question(
+    tiny: Path, tmp_path: Path, template: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str] = []
+    likelihoods = HFLM.loglikelihood
+
+    def overheard(self: HFLM, requests: list[Any], **how: Any) -> Any:
+        asked.extend(request.args[0] for request in requests)
+        return likelihoods(self, requests, **how)
+
+    monkeypatch.setattr(HFLM, "loglikelihood", overheard)
     model = copy(tiny, tmp_path / "model", chat_template=template)
-    shutil.copytree(adapter, tmp_path / "trained" / "china")
     with caplog.at_level(logging.INFO, "caredio"):
-        table = measure(tmp_path / "run", model, tmp_path / "trained")
-    assert {"raw", "trained"} < set(table["system"])
-    assert "role-play" not in table["system"]
-    note = f"role-play: left out: the chat template of {str(model)!r} takes no system message, so it cannot role-play."
+        table = measure(tmp_path / "run", model)
+    assert {"raw", "role-play"} < set(table["system"])
+    note = f"role-play: the chat template of {str(model)!r} takes no system message; its part leads the question."
     messages = [record.message for record in caplog.records]
     assert messages.index(note) < next(n for n, line in enumerate(messages) if line.startswith("results"))
     assert format_table(table).splitlines()[-1] == note
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["stages"]["results"]["measured"][0]["left_out"] == [note]
+    led = [text for text in asked if PART in text]
+    bare = [text for text in asked if PART not in text]
+    assert len(led) == len(bare) > 0
+    assert {text.replace(f"{PART}\n\n", "") for text in led} == set(bare)
+    assert all(text.startswith(f"<start_of_turn>user\n{PART}\n\n") for text in led)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -174,6 +175,31 @@ def check_rows(body, tables, held_out):
         }
 
 
+def check_views(body, tables, run, sides):
+    """The sentence and the table on pairs are those of the run, and count the pairs that are there."""
+    record = json.loads((run / "run.json").read_text())["stages"]["preference"]
+    said = line(body, "Preference:")
+    assert f"Both sides are answers {sides}; the sides differ by at most 25 %" in said
+    assert f"{record['without_pair']} ranked row" in said
+    pairs = {
+        slug: [row for split in tables.get(f"{slug}-preference", {}).values() for row in split]
+        for slug in ("china", "cote_d_ivoire", "united_kingdom", "brazil")
+    }
+    assert bool(record["sides"]) == any(pairs.values()) == ("What tells chosen from rejected" in body)
+    for slug, rows in pairs.items():
+        found = [text for text in body.splitlines() if text.startswith(f"| `{slug}` | ")]
+        assert len(found) == bool(rows)
+        for text in found:
+            _, count, characters, *told = [cell.strip() for cell in text.strip("|").split("|")]
+            medians = [median(len(row[side][0]["content"]) for row in rows) for side in ("chosen", "rejected")]
+            assert count == str(len(rows))
+            assert characters == " / ".join(str(int(one)) for one in medians)
+            assert len(told) == 4
+            enough = len({row["question_id"] for row in rows}) >= 10
+            assert all(re.fullmatch(r"-|[01]\.\d\d \([01]\.\d\d to [01]\.\d\d\)", cell) for cell in told)
+            assert any(cell != "-" for cell in told) == enough
+
+
 @pytest.mark.parametrize("one", GRID, ids=lambda one: "-".join(str(value) for value in one.values()))
 def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
     settings = {name: value for name, value in one.items() if name not in ("test_share", "generator")}
@@ -187,6 +213,7 @@ def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
     combine = one["score"] if one["score"] != "auto" else "product" if shares else "sum"
     check_method(body, one, combine, "scripted")
     check_rows(body, tables, one["test_share"])
+    check_views(body, tables, tmp_path / "run", "of the table")
     if one["embedder"] == "given":
         assert "`given`" in line(body, "Embeddings:")
         assert "Embedder:" not in body
@@ -223,6 +250,7 @@ def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
     asking = {"model": "scripted", "base_url": server.url, "retries": 0, "embedder": "openai:scripted-embedder"}
     caredio.build(["china", "brazil"], ["food"], out=tmp_path / "run", **one, **asking, theta=0.5)
     head, body, tables = released(caredio.publish(tmp_path / "run"))
+    check_views(body, tables, tmp_path / "run", "that were given without seeing others'")
     for slug in ("china", "brazil"):
         panel = {other["sample_id"] for row in tables[f"{slug}-pool"]["train"] for other in row["panel"]}
         assert bool(panel) == bool(one["personas"])
@@ -250,4 +278,4 @@ def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
         assert optimised == "- Optimisation: none."
     ran = {text.split(" | ")[0].strip("| ") for text in body.split("| stage |")[1].split("\n\n")[0].splitlines()[2:]}
     record = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
-    assert ran == set(record) - {"vectors", "preference"}
+    assert ran == set(record) - {"vectors", "preference", "unpaired"}

@@ -174,7 +174,7 @@ def test_the_code_of_a_card_runs_for_every_culture_s_name(hub, tmp_path):
     slugs |= {name for name in configs if re.fullmatch("culture_[0-9a-f]{8}", name)}
     assert len(slugs) == 8
     assert set(configs) == {"all"} | {
-        slug + view for slug in slugs for view in ("", "-preference", "-pool", "-vectors")
+        slug + view for slug in slugs for view in ("", "-preference", "-unpaired", "-pool", "-vectors")
     }
 
 

@@ -67,20 +67,40 @@ def test_all_interleaves_the_cultures_and_names_them(released, tmp_path):
     rows = load_dataset(str(released), split="train", cache_dir=str(tmp_path))
     assert rows["rank"][:] == sorted(rows["rank"])
     assert set(rows["culture"][:3]) == set(CULTURES)
-    named = {row["culture"]: row["prompt"][0] for row in rows}
-    assert named["united_kingdom"] == {
-        "role": "system",
-        "content": "You answer as someone who lives in United Kingdom would.",
-    }
-    assert "narnia" in named["narnia"]["content"]
-    assert all([message["role"] for message in row["prompt"]] == ["system", "user"] for row in rows)
+    for row in rows:
+        (turn,) = row["prompt"]  # some chat templates refuse a system message
+        line, asked = turn["content"].split("\n\n")
+        name = {"china": "China", "united_kingdom": "United Kingdom", "narnia": "narnia"}[row["culture"]]
+        assert (turn["role"], line, asked) == (
+            "user",
+            f"You answer as someone who lives in {name} would.",
+            row["question"],
+        )
 
 
 def test_preference_pool_and_vectors_load_and_belong_together(run, released, tmp_path):
     pairs = load(released, "china-preference", "train", tmp_path)
     assert pairs.features == features.PREFERENCE
     assert set(pairs["culture"]) == {"china"}
-    assert set(pairs["rejected_culture"]) == {"united_kingdom", "narnia"}
+    assert set(pairs["rejected_culture"]) <= {"united_kingdom", "narnia"}
+    ranks = dict(
+        zip(*(load(released, "china", "train", tmp_path)[name][:] for name in ("sample_id", "rank")), strict=True)
+    )
+    assert {row["sample_id"]: row["rank"] for row in pairs}.items() <= ranks.items()
+    assert not set(pairs["question_id"]) & set(load(released, "china-preference", "test", tmp_path)["question_id"])
+    for split in ("train", "test"):
+        pairs = load(released, "china-preference", split, tmp_path)
+        sides = load(released, "china-unpaired", split, tmp_path)
+        assert sides.features == features.UNPAIRED
+        for label, side in ((True, "chosen"), (False, "rejected")):
+            wanted = {(row["sample_id"], row["rank"], row[side][0]["content"]) for row in pairs}
+            found = [
+                (row["sample_id"], row["rank"], row["completion"][0]["content"])
+                for row in sides
+                if row["label"] == label
+            ]
+            assert len(found) == len(set(found))
+            assert set(found) == wanted
     pool = load(released, "china-pool", "train", tmp_path)
     assert pool.features == features.SCORED
     assert len(pool) == 24
@@ -115,7 +135,7 @@ def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
     assert {config["config_name"] for config in metadata["configs"]} == {
         "all",
         *CULTURES,
-        *(f"{culture}-{view}" for culture in CULTURES for view in ("preference", "pool", "vectors")),
+        *(f"{culture}-{view}" for culture in CULTURES for view in ("preference", "unpaired", "pool", "vectors")),
     }
     assert metadata["license"] == "unknown"
     assert "`unknown`: the publisher did not say under which licence the source is." in body
@@ -214,7 +234,7 @@ def test_no_name_of_a_culture_loses_rows(tmp_path, name):
     ]
     own = tmp_path / "own.jsonl"
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    caredio.select(own, out=tmp_path / "run", theta=0.99)
+    caredio.select(own, out=tmp_path / "run", theta=0.99, length_ratio=1)
     folder = caredio.publish(tmp_path / "run", test_share=0)
     cultures = {"mexico", "egypt", name} - {"MEXICO "}  # the same as mexico
     ranked = runs.read(sorted((tmp_path / "run" / "ranked").glob("*.parquet")))
@@ -222,8 +242,13 @@ def test_no_name_of_a_culture_loses_rows(tmp_path, name):
     assert set(ranked["culture"]) == set(whole["culture"]) == cultures
     assert len(ranked) == len(whole)
     names = [path.name for path in folder.iterdir() if path.is_dir()]
-    assert len({one.casefold() for one in names}) == 1 + 4 * len(cultures)
-    for view, columns in (("", features.RANKED), ("pool", features.SCORED), ("preference", features.PREFERENCE)):
+    assert len({one.casefold() for one in names}) == 1 + 5 * len(cultures)
+    for view, columns in (
+        ("", features.RANKED),
+        ("pool", features.SCORED),
+        ("preference", features.PREFERENCE),
+        ("unpaired", features.UNPAIRED),
+    ):
         configs = [one for one in names if one.partition("-")[2] == view and one != "all"]
         tables = [load(folder, one, "train", tmp_path / "cache") for one in configs]
         assert sorted(table["culture"][0] for table in tables) == sorted(cultures)
@@ -288,6 +313,26 @@ def test_a_model_release_holds_weights_card_and_no_pickle(run, tmp_path):
     assert "| hyperparameters.learning_rate | `0.0002` |" in page
     assert "AutoPeftModelForCausalLM" in page
     assert "This release was not evaluated." in page
+
+
+def test_a_model_card_shows_a_few_settings_and_folds_the_rest(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m") / "training.json").read_text())
+    record["result"] = {"first_loss": 3.5, "last_loss": 2.5, "steps": 75}
+    page = cards.model_card(record, Settings(), [], "caredio/model")
+    short, rest = page.split("<details>")
+    assert "| learning_rate | `0.0002` |\n| first_loss | `3.5` |\n| last_loss | `2.5` |" in short
+    assert "steps" not in short
+    assert "| result.steps | `75` |" in rest.split("</details>")[0]
+    assert "The recipe `sft` learns the culture's own answers, word by word." in short
+
+
+def test_the_card_of_a_preference_model_shows_how_to_score(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m") / "training.json").read_text()) | {"recipe": "reward"}
+    page = cards.model_card(record, Settings(), [], "caredio/model")
+    assert "AutoPeftModelForSequenceClassification.from_pretrained(" in page
+    assert "num_labels=1)" in page
+    assert yaml.safe_load(page.split("---\n")[1])["pipeline_tag"] == "text-classification"
+    assert "It scores answers and writes none" in page
 
 
 def test_a_model_card_tells_its_results(run, tmp_path):

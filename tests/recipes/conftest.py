@@ -11,6 +11,7 @@ from datasets import Dataset
 from caredio import features
 from caredio.runs import Run
 from caredio.training import views
+from caredio.training.settings import Settings
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -29,6 +30,21 @@ def sft():
 @pytest.fixture(scope="session")
 def dpo():
     return script("dpo")
+
+
+@pytest.fixture(scope="session")
+def kto():
+    return script("kto")
+
+
+@pytest.fixture(scope="session")
+def simpo():
+    return script("simpo")
+
+
+@pytest.fixture(scope="session")
+def reward():
+    return script("reward")
 
 
 def script(name):
@@ -81,8 +97,10 @@ def run_folder(tmp_path_factory):
     ranked = Dataset.from_list(rows, features=features.RANKED)
     with Run(tmp_path_factory.mktemp("runs") / "first") as run:
         run.stage("ranked", lambda: ranked, columns=features.RANKED, split_by="culture")
-        pairs = views.preference(ranked)
+        pairs = views.preference(ranked, settings=Settings(length_ratio=1))
         run.stage("preference", lambda: pairs, columns=features.PREFERENCE, after=["ranked"], split_by="culture")
+        sides = views.unpaired(pairs)
+        run.stage("unpaired", lambda: sides, columns=features.UNPAIRED, after=["preference"], split_by="culture")
     return run.path
 
 

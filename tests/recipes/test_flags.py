@@ -8,40 +8,42 @@ import pytest
 import yaml
 from datasets import load_dataset
 
+from caredio.checkpoints import RECORD
 from caredio.errors import InputError
-from caredio.training import launch
+from caredio.training import launch, rows
+from caredio.training.flags import parse, read
+from caredio.training.recipe import RECIPES, SFT, folder
 
-CONFIGS = ["sft-lora.yaml", "sft-full.yaml", "dpo-lora.yaml"]
+SMALL = ["sft-lora", "sft-full", "dpo-lora", "kto-lora", "simpo-lora", "reward-lora"]
 
 
-def trainer_config(name):
-    from trl import DPOConfig, SFTConfig
-
-    return {"sft": SFTConfig, "dpo": DPOConfig}[name.split("-")[0]]
+def recipe_of(config):
+    return RECIPES[config.partition("-")[0]]
 
 
 def test_every_recipe_of_the_folder_is_known_here(recipes):
-    assert sorted(file.name for file in recipes.glob("smollm2-135m/*.yaml")) == sorted(CONFIGS)
+    assert sorted(file.stem for file in recipes.glob("smollm2-135m/*.yaml")) == sorted(SMALL)
+    assert sorted(file.stem for file in recipes.glob("[a-z]*.py")) == sorted(RECIPES)
+    assert all(recipe.script.is_file() and (folder() / recipe.yaml).is_file() for recipe in RECIPES.values())
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", SMALL)
 def test_a_recipe_parses_and_the_command_line_wins(config, flags):
-    settings = launch.parse(trainer_config(config), flags(config))
-    assert settings.recipe.budget == 200
+    settings = parse(recipe_of(config), flags(f"{config}.yaml"))
+    assert settings.own.budget == 200
     assert settings.training.max_steps == 2
     assert settings.model.use_peft == ("lora" in config)
     assert not settings.training.bf16
 
 
-@pytest.mark.parametrize("where", ["README.md", "sft.py", "dpo.py"])
+@pytest.mark.parametrize("where", ["README.md", *(f"{name}.py" for name in RECIPES)])
 def test_the_commands_to_paste_parse(recipes, monkeypatch, where):
     monkeypatch.chdir(recipes.parent)
-    monkeypatch.setattr(launch, "_check", lambda settings: None)  # the run folders they name are not there
     text = (recipes / where).read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = re.findall(r"^accelerate launch .*?recipes/(sft|dpo)\.py (.*)$", text, re.MULTILINE)
+    commands = re.findall(r"^accelerate launch .*?recipes/(\w+)\.py (.*)$", text, re.MULTILINE)
     assert len(commands) >= 2
     for script, command in commands:
-        assert launch.parse(trainer_config(script), [*shlex.split(command), "--use_cpu"]).data.dataset_name
+        assert read(RECIPES[script], [*shlex.split(command), "--use_cpu"]).data.dataset_name
 
 
 def test_the_accelerate_config_is_one_process_on_the_cpu(recipes):
@@ -88,6 +90,10 @@ def test_the_beginning_of_a_flag_is_not_the_flag(refused):
         (["--dataset_revision", "v1"], "has no revisions"),
         (["--eval_strategy", "steps"], "test"),
         (["--config", "none.yaml"], "--config"),
+        (["--lora_target_modules", "q_proj", "lm_head"], "--lora_target_modules lm_head"),
+        (["--test_split_size", "0.1"], "--test_split_size"),
+        (["--datasets", "general/chats"], "needs a `fraction`"),
+        (["--resume_from_checkpoint", "nowhere"], "holds no trainer_state.json"),
         ([], "no-model: no such model"),
     ],
 )
@@ -112,7 +118,7 @@ def test_preference_rows_are_not_for_sft(refused):
 
 def test_a_trained_model_is_not_written_over(sft, flags, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / launch.RECORD).touch()
+    (tmp_path / "out" / RECORD).touch()
     with pytest.raises(InputError, match="holds a trained model"):
         sft.train(flags("sft-lora.yaml"))
 
@@ -125,14 +131,14 @@ def test_a_script_says_the_sentence_and_exits_with_2(sft, flags, capsys):
 
 
 @pytest.mark.parametrize(
-    ("stage", "columns", "ranks"),
-    [("ranked", ["prompt", "completion"], [1, 2]), ("preference", ["prompt", "chosen", "rejected"], [1, 1, 2, 2])],
+    ("name", "ranks"), [("sft", [1, 2]), ("dpo", [1, 1, 2, 2]), ("kto", [1, 1, 1, 2, 2, 2]), ("reward", [1, 1, 2, 2])]
 )
-def test_the_budget_takes_the_best_rows_or_their_pairs(flags, stage, columns, ranks):
-    settings = launch.parse(trainer_config("sft"), flags("sft-lora.yaml", "--budget", "2", stage=stage))
-    rows, test = launch.tables(settings, columns)
-    assert rows["rank"] == ranks
-    assert set(rows["culture"]) == {"china"}
+def test_the_budget_takes_the_best_rows_or_their_pairs(flags, name, ranks):
+    recipe = RECIPES[name]
+    settings = parse(recipe, flags(f"{recipe.name}-lora.yaml", "--budget", "2", stage=recipe.table))
+    table, test = rows.tables(recipe, settings)
+    assert sorted(table["rank"]) == ranks
+    assert set(table["culture"]) == {"china"}
     assert test is None
 
 
@@ -142,5 +148,5 @@ def test_a_test_split_is_read_where_there_is_one(flags, run_folder, tmp_path):
         tmp_path / "test.parquet"
     )
     more = ("--dataset_name", str(tmp_path), "--dataset_config", "default", "--eval_strategy", "steps", "--budget", "0")
-    rows, test = launch.tables(launch.parse(trainer_config("sft"), flags("sft-lora.yaml", *more)), ["prompt"])
-    assert (len(rows), len(test)) == (6, 2)
+    table, test = rows.tables(SFT, parse(SFT, flags("sft-lora.yaml", *more)))
+    assert (len(table), len(test)) == (6, 2)

@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 
 def weights(folder):
     from safetensors.torch import load_file
@@ -96,18 +94,3 @@ def test_accelerate_launches_the_script(recipes, flags, tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "lora on 6 rows" in done.stdout
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.usefixtures("embedded_home")
-@pytest.mark.parametrize("config", ["sft-lora.yaml", "sft-full.yaml"])
-def test_the_packaged_model_trains_and_is_named_as_on_the_hub(sft, flags, tmp_path, config):
-    sft.train(flags(config, model="SmolLM2-135M-Instruct"))
-    record = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert record["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert "Q4_1" in record["base_weights"]
-    assert record["result"]["train_loss"] < 6
-    if record["method"] == "lora":
-        adapter = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
-        assert adapter["base_model_name_or_path"] == record["base_model"]

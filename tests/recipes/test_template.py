@@ -6,11 +6,12 @@ import shutil
 import pytest
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from trl import DPOConfig, SFTConfig
 
 from caredio import checkpoints
 from caredio.errors import InputError
-from caredio.training import launch, template, views
+from caredio.training import launch, rows, template
+from caredio.training.flags import parse
+from caredio.training.recipe import RECIPES, SFT
 
 NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
@@ -38,11 +39,15 @@ def model(tiny, folder, template=None, **tokens):
 
 @pytest.fixture
 def named(run_folder, tmp_path):
-    """The ranked rows as the config `all` has them: a system line names the culture."""
+    """The ranked rows as earlier releases have them in `all`: a system line names the culture."""
     files = [str(run_folder / "ranked" / f"{culture}.parquet") for culture in ("china", "united_kingdom")]
-    rows = views.interleaved(load_dataset("parquet", data_files=files, split="train"), {})
+
+    def led(row):
+        line = f"You answer as someone who lives in {row['culture']} would."
+        return {"prompt": [{"role": "system", "content": line}, *row["prompt"]]}
+
     (tmp_path / "all").mkdir()
-    rows.to_parquet(tmp_path / "all" / "train.parquet")
+    load_dataset("parquet", data_files=files, split="train").map(led).to_parquet(tmp_path / "all" / "train.parquet")
     return ("--dataset_name", str(tmp_path / "all"), "--dataset_config", "default")
 
 
@@ -119,14 +124,13 @@ def test_a_system_line_that_the_template_refuses_leads_the_user_turn(sft, flags,
 
 
 def test_a_system_line_stays_where_the_template_takes_it_and_is_not_lost_elsewhere(flags, named, tiny, tmp_path):
-    columns = ["prompt", "completion"]
-    rows, _ = launch.tables(launch.parse(SFTConfig, flags("sft-lora.yaml", *named)), columns)
-    taken = template.fitted(rows, columns, AutoTokenizer.from_pretrained(tiny), "all")
-    assert taken == (rows, 0)
+    table, _ = rows.tables(SFT, parse(SFT, flags("sft-lora.yaml", *named)))
+    taken = template.fitted(table, SFT.answers, AutoTokenizer.from_pretrained(tiny), "all")
+    assert taken == (table, 0)
     tokenizer = AutoTokenizer.from_pretrained(model(tiny, tmp_path / "base", LEAVES_OUT))
-    folded, count = template.fitted(rows, columns, tokenizer, "all")
-    assert count == len(rows) == 12
-    for before, after in zip(rows, folded, strict=True):
+    folded, count = template.fitted(table, SFT.answers, tokenizer, "all")
+    assert count == len(table) == 12
+    for before, after in zip(table, folded, strict=True):
         line, question = (message["content"] for message in before["prompt"])
         assert after["prompt"] == [{"role": "user", "content": f"{line}\n\n{question}"}]
         assert after["completion"] == before["completion"]
@@ -161,7 +165,7 @@ def test_plain_text_needs_no_template(sft, flags, tiny, tmp_path):
 def test_a_tokenizer_without_pad_token_pads_with_the_end(flags, tiny, tmp_path):
     base = model(tiny, tmp_path / "base", NO_SYSTEM, pad_token=None)
     assert AutoTokenizer.from_pretrained(base).pad_token is None
-    found = template.tokenizer(launch.parse(SFTConfig, flags("sft-lora.yaml", model=base)), str(base), True)
+    found = template.tokenizer(parse(SFT, flags("sft-lora.yaml", model=base)), str(base), True)
     assert found.pad_token == found.eos_token == "<|im_end|>"
 
 
@@ -201,8 +205,9 @@ def test_an_adapter_of_another_base_is_one_sentence(sft, flags, tiny, tmp_path, 
     assert "was trained on other weights than those of" in said
 
 
-@pytest.mark.parametrize("recipe", ["sft", "dpo"])
-def test_the_flag_is_known_to_both_recipes(flags, recipe):
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_flag_is_known_to_every_recipe(flags, recipe):
     argv = flags(f"{recipe}-lora.yaml", "--chat_template_path", "own.jinja")
-    settings = launch.parse({"sft": SFTConfig, "dpo": DPOConfig}[recipe], argv)
-    assert (settings.training if recipe == "sft" else settings.recipe).chat_template_path == "own.jinja"
+    settings = parse(RECIPES[recipe], argv)
+    there = settings.own if hasattr(settings.own, "chat_template_path") else settings.training
+    assert there.chat_template_path == "own.jinja"

@@ -1,0 +1,85 @@
+"""Pictures of a training: its loss, and what more rows bring. Each is a PNG and an SVG; needs the extra `plot`."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from caredio import disk
+
+log = logging.getLogger("caredio")
+
+_WIDTH, _HEIGHT, _ACROSS = 3.2, 2.4, 4  # inches of an axis, axes in a row
+_FORMATS = ("png", "svg")
+
+
+class Line(NamedTuple):
+    """One line of a picture: points with, where known, the ends of their intervals."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def losses(found: Mapping[str, Sequence[Sequence[float]]], file: Path) -> list[Path]:
+    """The files of a picture of the loss at each logged step, one axis a culture.
+
+    Args:
+        found: culture -> (step, loss).
+        file: its path, without the ending.
+    """
+    drawn = {name: [Line("", *zip(*points, strict=True))] for name, points in found.items() if points}
+    return lines(drawn, file, "step", "loss")
+
+
+def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> list[Path]:
+    """The files of a picture with one small axis for each entry; none where nothing is to be drawn, or no matplotlib.
+
+    Args:
+        found: title -> its lines.
+        file: its path, without the ending.
+        x, y: what the axes show.
+    """
+    if not found:
+        return []
+    if importlib.util.find_spec("matplotlib") is None:
+        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
+        return []
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    across = min(len(found), _ACROSS)
+    down = math.ceil(len(found) / across)
+    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis, (title, drawn) in zip(axes, found.items(), strict=False):
+        _draw(axis, title, drawn)
+    for axis in axes[len(found) :]:
+        axis.set_axis_off()
+    figure.supxlabel(x, fontsize="small")
+    figure.supylabel(y, fontsize="small")
+    with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
+        return [_save(figure.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
+
+
+def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
+    for line in drawn:
+        (shown,) = axis.plot(line.x, line.y, marker="o", markersize=3, linewidth=1, label=line.label)
+        if line.low:
+            axis.fill_between(line.x, line.low, line.high, alpha=0.2, color=shown.get_color(), linewidth=0)
+    axis.set_title(title, fontsize="small")
+    axis.tick_params(labelsize="x-small")
+    if any(line.label for line in drawn):
+        axis.legend(fontsize="x-small")
+
+
+def _save(savefig: Callable[..., None], file: Path, kind: str) -> Path:
+    with disk.replacing(file) as content:
+        savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return file
