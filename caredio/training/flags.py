@@ -130,6 +130,15 @@ def _check_model(recipe: Recipe, settings: Settings) -> None:
         raise InputError("a quantized model trains only under an adapter; add --use_peft.")
     if quantized and util.find_spec("bitsandbytes") is None:
         raise InputError("--load_in_4bit and --load_in_8bit need bitsandbytes: pip install 'caredio[qlora]'.")
+    if quantized and recipe.name == "reward" and wanted.dtype == "float32" and not settings.training.bf16:
+        raise InputError("a quantized model's score is trained in bfloat16, and the rest is not: add --dtype bfloat16.")
+    training = settings.training
+    looks = training.eval_strategy != "no" or getattr(training, "precompute_ref_log_probs", False)
+    if quantized and looks and training.device.type == "cpu":  # bitsandbytes then packs the weights, without gradients
+        raise InputError(
+            "a quantized model on a CPU learns nothing more once it was evaluated: add --precompute_ref_log_probs "
+            "false and --eval_strategy no, or use a GPU."
+        )
     layers = wanted.lora_target_modules or []
     if "lm_head" in ([layers] if isinstance(layers, str) else layers):
         raise InputError(

@@ -137,11 +137,15 @@ def process(recipes, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["sft-lora", "sft-full", "dpo-lora", "kto-lora"])
-def test_a_killed_training_resumes_to_the_uninterrupted_weights(process, flags, tiny, tmp_path, config):
+@pytest.mark.parametrize("config", ["sft-lora", "sft-full", "dpo-lora", "kto-lora", "dpo-lora on an adapter"])
+def test_a_killed_training_resumes_to_the_uninterrupted_weights(sft, process, flags, tiny, tmp_path, config):
+    config, _, adapter = config.partition(" on ")
     recipe = config.partition("-")[0]
     stage = {"sft": "ranked", "dpo": "preference", "kto": "unpaired"}[recipe]
     steps = ("--max_steps", "12", "--save_strategy", "steps", "--save_steps", "4")
+    if adapter:
+        sft.train(flags("sft-lora.yaml", model=tiny, out="sft"))
+        steps += ("--adapter", str(tmp_path / "sft"))
 
     def argv(out):
         return flags(f"{config}.yaml", *steps, "--resume_from_checkpoint", "true", model=tiny, stage=stage, out=out)

@@ -70,24 +70,32 @@ def measurable(folder):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("embedded_home")
-def test_qlora_of_the_packaged_model_trains_on_the_cpu(sft, flags, tmp_path):
-    trainer = sft.train(flags("sft-lora.yaml", "--load_in_4bit", model=MODEL))
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_qlora_of_the_packaged_model_trains_on_the_cpu(request, flags, tmp_path, recipe):
+    scores = recipe.name == "reward"
+    more = ["--load_in_4bit", *(["--dtype", "bfloat16"] if scores else [])]
+    more += ["--precompute_ref_log_probs", "false"] if recipe.name in ("dpo", "kto") else []
+    argv = flags(f"{recipe.name}-lora.yaml", *more, model=MODEL, stage=recipe.table)
+    trainer = request.getfixturevalue(recipe.name).train(argv)
     assert trainer.model.get_base_model().is_loaded_in_4bit
+    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert not [name for name, weight in learned.items() if "lora_B" in name and not weight.any()]
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["method"] == "qlora"
     assert record["result"]["first_loss"] < 6
-    assert loaded(tmp_path / "out", False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_qlora_learns_by_every_recipe(request, flags, tiny, tmp_path, recipe):
-    train = request.getfixturevalue(recipe.name).train
-    trainer = train(flags(f"{recipe.name}-lora.yaml", "--load_in_4bit", model=tiny, stage=recipe.table))
-    assert trainer.model.get_base_model().is_loaded_in_4bit
-    learned = load_file(tmp_path / "out" / "adapter_model.safetensors")
-    assert all(weight.abs().max() > 0 for name, weight in learned.items() if "lora_B" in name)
-    assert json.loads((tmp_path / "out" / "training.json").read_text())["method"] == "qlora"
-    if recipe.name == "reward":
+    assert loaded(tmp_path / "out", scores)
+    if scores:
         (score,) = (weight for name, weight in learned.items() if "score" in name)
-        assert score.shape == (1, 32)  # trained whole, and not in four bits
+        assert score.shape == (1, 576)  # trained whole, and not in four bits
+
+
+def test_a_quantized_score_wants_bfloat16(reward, flags):
+    with pytest.raises(InputError, match="add --dtype bfloat16"):
+        reward.train(flags("reward-lora.yaml", "--load_in_4bit", stage="preference"))
+
+
+@pytest.mark.parametrize("more", [("--precompute_ref_log_probs", "true"), ("--eval_strategy", "epoch")])
+def test_a_quantized_model_is_not_evaluated_before_it_learns_on_a_cpu(dpo, flags, more):
+    off = ("--precompute_ref_log_probs", "false", "--load_in_4bit")
+    with pytest.raises(InputError, match="learns nothing more once it was evaluated"):
+        dpo.train(flags("dpo-lora.yaml", *off, *more, stage="preference"))
