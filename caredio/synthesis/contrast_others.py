@@ -1,0 +1,80 @@
+"""Each candidate's question answered in contrast by its others too, so that a preference pair is of one condition.
+
+candidates -> contrasted_others. It is asked for where pairs of isolated answers are not wanted (training/views.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from datasets import Dataset
+
+from caredio import features, prompts
+from caredio.cultures import Culture
+from caredio.llm import plan
+from caredio.llm.cache import Answer
+from caredio.llm.model import Model
+from caredio.llm.rows import ask
+from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.synthesis import contrast
+from caredio.synthesis.settings import Settings
+
+
+def calls(planning: Planning) -> Planned:
+    """A request for each other of a candidate, where they are wanted."""
+    if not planning.settings.contrast_others:
+        return Planned([], [])
+    candidates = planning.rows["candidates"]
+    asked = [replace(one, rows=one.rows * one.others, upper_bound=one.upper_bound * one.others) for one in candidates]
+    return Planned([contrast.step("contrastive of others", plan.in_all(asked), planning)], asked)
+
+
+STAGE = Stage(
+    "contrasted_others",
+    {"candidates": "sample_id culture language question isolated_response others"},
+    features.CONTRASTED_OTHERS,
+    modules=(__name__,),
+    prompts=("contrast",),
+    calls=calls,
+)
+
+
+def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]) -> Dataset:
+    """Answer each candidate's question as each of its others, in contrast: what a preference pair can reject.
+
+    An other is shown as many isolated answers as the candidate was: the candidate's own, then those of its other
+    others in their order.
+
+    Args:
+        candidates: `features.CANDIDATES`.
+        cultures: all known, by slug.
+
+    Returns:
+        `features.CONTRASTED_OTHERS` and `drop_reason`: sample_id is the candidate's, culture the other's.
+    """
+    candidates = STAGE.table(candidates, "candidates")
+    template = prompts.load("contrast", settings.prompts)
+    names = ("sample_id", "culture", "language", "question", "others")
+
+    def as_others(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        own = {"culture": row["culture"], "response": row["isolated_response"], "shown": True}
+        for other in row["others"]:
+            rest = ({**one, "shown": True} for one in row["others"] if one["culture"] != other["culture"])
+            beside = list(islice((own, *rest), settings.neighbours))
+            yield {**row, "culture": other["culture"], "others": beside}
+
+    def parse(content: str, row: dict[str, Any], answer: Answer) -> dict[str, Any]:
+        return {"response": contrast.parse(content, row, answer, cultures, settings)["response"]}
+
+    return ask(
+        fan_out(candidates, as_others, features.columns(" ".join(names)), "others"),
+        model,
+        prompt=lambda row: contrast.prompt(row, cultures[row["culture"]], cultures, settings, template),
+        parse=parse,
+        columns=features.columns("response"),
+        prompts=settings.prompts,
+        desc="contrastive answers of others",
+    )
