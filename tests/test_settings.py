@@ -346,7 +346,7 @@ STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES, *views.
 
 @pytest.mark.parametrize("declared", SETTINGS, ids=lambda declared: declared.__module__)
 def test_every_setting_is_explained_has_a_default_of_its_type_and_names_stages_that_there_are(declared):
-    assert len(SETTINGS) == 7
+    assert len(SETTINGS) == 8
     for one in fields(declared):
         assert one.metadata["help"].strip(), one.name
         assert one.metadata["stages"] or declared in (Spec, Endpoint), one.name  # how a model is reached and sampled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
@@ -32,7 +32,7 @@ class Step:
     completion_tokens: int
     model: str = ""
     upper_bound: int = 0
-    made_by: str = ""
+    made_by: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "upper_bound", max(self.calls, self.upper_bound))

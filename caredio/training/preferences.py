@@ -1,4 +1,4 @@
-"""Preference pairs out of responses that people of a culture rated: the highest against the lowest of each question.
+"""Table stage (a question's responses stand in several rows): the highest rated response over the lowest.
 
 Seed 003 (CARE), 4.1: "We use the highest- and lowest-scored responses", for DPO, KTO and SimPO alike: so a label of
 `unpaired` says which of the two a response was, and no threshold is drawn. 4.5 tunes on questions about the raters' own

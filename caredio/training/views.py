@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -21,7 +21,7 @@ from caredio.errors import InputError
 from caredio.runs import Run
 from caredio.selection.embed import matrix
 from caredio.settings import view
-from caredio.stages import Stage
+from caredio.stages import Stage, fan_out
 from caredio.training import style
 from caredio.training.settings import Settings
 
@@ -193,16 +193,16 @@ def unpaired(pairs: Dataset) -> Dataset:
         rejected (label false).
     """
 
-    def sides() -> Any:
-        seen = set()
-        for row in pairs:
-            for label, side in ((True, "chosen"), (False, "rejected")):
-                key = (row["sample_id"], label, style.text(row[side]))
-                if key not in seen:
-                    seen.add(key)
-                    yield {**row, "completion": row[side], "label": label}
+    seen = set()
 
-    return features.table(sides(), features.UNPAIRED)
+    def sides(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for label, side in ((True, "chosen"), (False, "rejected")):
+            key = (row["sample_id"], label, style.text(row[side]))
+            if key not in seen:
+                seen.add(key)
+                yield {**row, "completion": row[side], "label": label}
+
+    return fan_out(pairs, sides, features.UNPAIRED, "unpaired")
 
 
 def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = None) -> Dataset:
