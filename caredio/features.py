@@ -156,6 +156,7 @@ CANDIDATES = columns(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
     " isolated_response others panel traits round history generator model_revision prompt_sha"
 )
+CONTRASTED_OTHERS = columns("sample_id culture response")  # of a candidate: what another culture says in contrast
 REJECTS = columns("drop_reason unusable")  # what the rows given up hold besides
 OWN = columns("question_id question response culture")  # the least a table of one's own holds
 # what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it

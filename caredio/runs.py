@@ -59,7 +59,7 @@ _ROWS = 10_000  # of a row group, which is encoded at once
 _PART = 1 << 20  # bytes hashed at once
 _NEW = ".new"
 PROMPTS = "prompts"
-_SYNTHESIZED = ("questions", "answers", "adapted", "isolated", "contrasted", "candidates")
+_SYNTHESIZED = ("questions", "answers", "adapted", "isolated", "contrasted", "candidates", "contrasted_others")
 # stage -> command; else select
 _WRITTEN_BY = dict.fromkeys(_SYNTHESIZED, "synthesize") | {"results": "evaluate", "rated": "prefer"}
 

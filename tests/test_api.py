@@ -143,7 +143,7 @@ def test_how_many_texts_are_embedded_at_once_embeds_nothing_again(built, endpoin
     assert (built / "run.json").read_bytes() == before
     caredio.select(out=built, **RANKING, budget=1)
     old, new = json.loads(before)["stages"], stages(built)
-    assert [name for name in old if old[name] != new[name]] == ["scored", "ranked", "preference"]
+    assert [name for name in old if old[name] != new[name]] == ["scored", "ranked", "preference", "unpaired"]
 
 
 # --- tables of another origin
@@ -212,7 +212,7 @@ def test_later_commands_know_the_cultures_of_the_run(welsh, endpoint):
     assert not any("Wales" in prompt for prompt in prompts)
     released = caredio.publish(welsh)
     assert "Cymru" in (released / "README.md").read_text()
-    asked = {row["prompt"][0]["content"] for row in runs.read([released / "all" / "train.parquet"])}
+    asked = {row["prompt"][0]["content"].split("\n\n")[0] for row in runs.read([released / "all" / "train.parquet"])}
     assert "You answer as someone who lives in Cymru would." in asked
     caredio.synthesize(["wales", "china"], ["food"], out=welsh, **SMALL)  # they are known without the file
     used = json.loads((welsh / "run.json").read_text())["used"]
@@ -454,7 +454,7 @@ def test_a_result_is_of_its_own_command(tmp_path):
 
     first = api.select(table("own", ["rice", "maize"]), out=tmp_path / "run")
     assert first.ranked["response"][:] == ["rice", "maize"]
-    second = api.select(table("own", ["bread", "yam"]), out=tmp_path / "run")
+    second = api.select(table("own", ["bread", "yucca"]), out=tmp_path / "run")
     with pytest.raises(InputError, match="another command wrote preference since"):
         first.preference  # noqa: B018
     assert second.preference["rejected"]

@@ -78,7 +78,8 @@ def test_build_makes_every_table_and_a_second_build_does_nothing(endpoint, tmp_p
 
 def test_the_ranked_folder_loads_by_culture_best_first(endpoint, tmp_path):
     out = tmp_path / "run"
-    caredio.build(["china", "brazil"], ["food", "power"], out=out, model="scripted", per_topic=3, neighbours=2)
+    every = {"pairs": 9, "length_ratio": 1}
+    caredio.build(["china", "brazil"], ["food", "power"], out=out, model="scripted", per_topic=3, neighbours=2, **every)
     china = load_dataset(str(out / "ranked"), "china", split="train", cache_dir=str(tmp_path / "cache"))
     assert china.features == features.RANKED
     assert china["rank"][:] == list(range(1, len(china) + 1))
@@ -86,6 +87,12 @@ def test_the_ranked_folder_loads_by_culture_best_first(endpoint, tmp_path):
     pairs = load_dataset(str(out / "preference"), "china", split="train", cache_dir=str(tmp_path / "cache"))
     assert pairs.features == features.PREFERENCE
     assert len(pairs) == sum(len(row["others"]) for row in china)
+    isolated = {row["sample_id"]: row["isolated_response"] for row in china}
+    others = {(row["sample_id"], other["culture"]): other["response"] for row in china for other in row["others"]}
+    assert isolated != {row["sample_id"]: row["response"] for row in china}
+    for pair in pairs:
+        assert pair["chosen"][0]["content"] == isolated[pair["sample_id"]]  # not the answer that saw others'
+        assert pair["rejected"][0]["content"] == others[pair["sample_id"], pair["rejected_culture"]]
 
 
 def test_synthesize_then_select_is_build(endpoint, tmp_path):

@@ -103,7 +103,7 @@ SYNTHESIS = (
     | dict.fromkeys(["compared", "personas"], "isolated")
     | dict.fromkeys(["optimize_rounds", "other_responses", "other_questions", "objective", "weight"], "candidates")
     | dict.fromkeys(["least_gain", "relevance", "embedder", "held_out", "references"], "candidates")
-    | dict.fromkeys(["embedding_batch_size", "prompts"])
+    | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
 )
 OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
 COLUMNS = ("question_column", "response_column", "culture_column", "id_column")
@@ -205,7 +205,8 @@ def test_questions_of_a_validation_file_count(tmp_path):
 
 def stage_modules(tmp_path):
     """Stage -> its modules, of all stages."""
-    ours, theirs = synthesized(tmp_path / "synthesis", {})[1], selected(tmp_path / "selection", {})[1]
+    ours = synthesized(tmp_path / "synthesis", {"contrast_others": True})[1]
+    theirs = selected(tmp_path / "selection", {})[1]
     return {
         **{f"{stage} that we write": modules for stage, modules in ours.items()},
         **{f"{stage} of a table": modules for stage, modules in theirs.items()},

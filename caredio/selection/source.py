@@ -159,10 +159,7 @@ def renamed(table: read.Table, settings: Settings) -> tuple[Dataset, dict[str, s
     if settings.match_by == "id" or settings.id_column or (not settings.match_by and _USUAL["id"][0] in table.names):
         whats["question_id"] = "id"
     names = {own: _column(table, what, settings) for own, what in whats.items()}
-    chats = names["question"] == names["response"]
-    columns: dict[str, pa.Array] = {
-        own: text(table, names[own], _SPEAKER.get(own, ""), chats) for own in ("question", "response")
-    }
+    columns = texts(table, settings)
     columns |= {own: text(table, names[own]) for own in names if own not in columns}
     left = {}
     for name in dict.fromkeys(table.names):
@@ -178,6 +175,17 @@ def renamed(table: read.Table, settings: Settings) -> tuple[Dataset, dict[str, s
         except InputError as error:
             left[read.shown(name)] = f"is left out ({str(error).rstrip('.')})"
     return features.in_memory(pa.table(columns)), left
+
+
+def texts(table: read.Table, settings: Settings) -> dict[str, pa.Array]:
+    """The question and the response of every row, out of text or chat messages.
+
+    Raises:
+        InputError: a column is not there, or holds neither.
+    """
+    names = {own: _column(table, own, settings) for own in _SPEAKER}
+    chats = names["question"] == names["response"]
+    return {own: text(table, name, _SPEAKER[own], chats) for own, name in names.items()}
 
 
 def turn(messages: Any, role: str) -> str | None:

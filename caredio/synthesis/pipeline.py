@@ -1,6 +1,7 @@
 """From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
 
-With rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it.
+With rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it. Others'
+contrastive answers (`contrasted_others`) are for preference pairs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from caredio.synthesis import (
     adapt,
     checks,
     contrast,
+    contrast_others,
     isolated,
     languages,
     optimize,
@@ -40,7 +42,7 @@ from caredio.synthesis import (
 )
 from caredio.synthesis.settings import Settings, check_objective
 
-STAGES = (questions.STAGE, roleplay.STAGE, adapt.STAGE, isolated.STAGE, contrast.STAGE, optimize.STAGE)
+STAGES = tuple(module.STAGE for module in (questions, roleplay, adapt, isolated, contrast, optimize, contrast_others))
 
 
 def describe(stages: Mapping[str, Any]) -> list[str]:
@@ -151,13 +153,20 @@ def synthesize(
         table="contrasted" if settings.optimize_rounds else "candidates",
         cultures=known,
     )
-    if not settings.optimize_rounds:
-        return candidates
-    sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
-    return made(
-        optimize.STAGE,
-        lambda: optimize.run(candidates, *of("optimized"), model, cultures, sentences, endpoint),
-        table="candidates",
-        cultures=known,
-        topics=sentences,
-    )
+    if settings.optimize_rounds:
+        sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
+        first = candidates
+        candidates = made(
+            optimize.STAGE,
+            lambda: optimize.run(first, *of("optimized"), model, cultures, sentences, endpoint),
+            table="candidates",
+            cultures=known,
+            topics=sentences,
+        )
+    if settings.contrast_others:
+        made(
+            contrast_others.STAGE,
+            lambda: contrast_others.run(candidates, of("contrasted_others")[0], model, cultures),
+            cultures=known,
+        )
+    return candidates

@@ -86,8 +86,13 @@ def _of_question(
     count, near = len(targets), panel.answering(targets, cultures, settings)
     alone = sum(len(isolated.speakers(target, "", cultures, settings, selection)) for target in targets)
     stages = {"answers": len(near), "adapted": count, "isolated answers": alone, "contrastive answers": count}
+    if settings.contrast_others:
+        others = (panel.others(target, "", cultures, settings, selection) for target in targets)
+        last = {"contrastive of others": sum(map(len, others))}
+    else:
+        last = {}
     if not settings.optimize_rounds:
-        return stages
+        return stages | last
     tried, put = _draws(settings)
     asked = 2 if put else 1  # the first question, and the one that takes its place
     again = sum(
@@ -99,6 +104,7 @@ def _of_question(
         "isolated to them": alone * put,
         "contrastive to them": count * put,
         "held-out answers": again,
+        **last,
     }
 
 
@@ -146,6 +152,7 @@ def _tokens(
         "isolated to them": ask,
         "contrastive to them": contrastive,
         "held-out answers": ask,
+        "contrastive of others": contrastive,
     }
 
 

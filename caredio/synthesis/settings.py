@@ -17,8 +17,8 @@ CHECKS = ("all", "none")
 OBJECTIVES = ("embeddings", "likelihood")
 
 _MOST = 1_000_000  # questions a topic, and what goes with them
-_WRITING = "questions answers adapted isolated contrasted optimized"
-_ANSWERING = "answers isolated contrasted optimized"
+_WRITING = "questions answers adapted isolated contrasted optimized contrasted_others"
+_ANSWERING = "answers isolated contrasted optimized contrasted_others"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,14 @@ class Settings(settings.Settings):
     sentences: str = setting("two or three", "length of an answer, in sentences", _ANSWERING)
     register: str = setting("plain words", "how an answer is worded, such as everyday speech", _ANSWERING)
     neighbours: int = setting(
-        4, "neighbours whose answers are shown for contrast", "adapted isolated contrasted optimized"
+        4,
+        "neighbours whose answers are shown for contrast",
+        "adapted isolated contrasted optimized contrasted_others",
+    )
+    contrast_others: bool = setting(
+        False,
+        "have others answer in contrast too, so that preference pairs are of contrastive answers, not isolated ones",
+        "contrasted_others",
     )
     language: str = setting(
         "en",
@@ -134,6 +141,7 @@ class Options(TypedDict, total=False):
     sentences: str
     register: str
     neighbours: int
+    contrast_others: bool
     language: str
     personas: int
     optimize_rounds: int

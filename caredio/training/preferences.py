@@ -102,22 +102,18 @@ def load(data: Any, settings: Reading) -> tuple[Dataset, dict[str, Any]]:
 
 def _rated(table: read.Table, settings: Reading) -> Dataset:
     """The table's rows as `load` returns them."""
-    names = {
-        "question": settings.question_column or "question",
-        "response": settings.response_column or "response",
-        "rating": "rating",
-    }
-    if missing := [name for name in names.values() if name not in table.names]:
-        found = ", ".join(map(read.shown, table.names))
-        raise InputError(f"{table.where}: column {', '.join(missing)} is missing; found {found}.")
-    cells = {own: [text or "" for text in _column(table, name)] for own, name in names.items()}
+    if "rating" not in table.names:
+        raise InputError(f"{table.where}: column rating is missing; found {', '.join(map(read.shown, table.names))}.")
+    texts = source.texts(table, settings)
+    cells = [[(text or "").strip() for text in texts[own].to_pylist()] for own in ("question", "response")]
+    ratings = [text or "" for text in _column(table, "rating")]
     spoken, origins = _whose(table, settings)
     by_id = settings.id_column or ("question_id" if "question_id" in table.names else None)
     asked = _column(table, by_id) if by_id and settings.match_by != "text" else []
     wrote = _column(table, "source") if "source" in table.names else [None] * len(spoken)
     columns = Features({**features.RATED, "drop_reason": Value("string")})
     rows = []
-    for place, (question, response, rating) in enumerate(zip(*cells.values(), strict=True)):
+    for place, (question, response, rating) in enumerate(zip(*cells, ratings, strict=True)):
         number, reason = _number(rating)
         if not (match.visible(question) and match.visible(response) and spoken[place]):
             reason = "empty"

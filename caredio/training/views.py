@@ -45,6 +45,7 @@ UNPAIRED = Stage(
     split_by="culture",
 )
 STAGES = (PREFERENCE, UNPAIRED)
+OTHERS = "contrasted_others"  # the table of what others say in contrast, where it was asked for
 
 
 def write(run: Run, ranked: Dataset, settings: Settings) -> None:
@@ -55,17 +56,31 @@ def write(run: Run, ranked: Dataset, settings: Settings) -> None:
     if settings == Settings(seed=settings.seed) and _made_before_settings(run):
         pairs = run.table("preference")
     else:
-        pairs = PREFERENCE.run(run, lambda: _reported(ranked, run.table("vectors"), settings), [settings])
+        contrasted = _contrasted(run)
+        pairs = PREFERENCE.run(
+            run,
+            lambda: _reported(ranked, run.table("vectors"), settings, run.table(OTHERS) if contrasted else None),
+            [settings],
+            after=[*PREFERENCE.reads, *([OTHERS] if contrasted else [])],
+        )
     UNPAIRED.run(run, lambda: unpaired(pairs))
 
 
-def _reported(ranked: Dataset, vectors: Dataset, settings: Settings) -> tuple[Dataset, dict[str, Any]]:
+def _reported(
+    ranked: Dataset, vectors: Dataset, settings: Settings, contrasted: Dataset | None
+) -> tuple[Dataset, dict[str, Any]]:
     """The pairs, and the report on their sides."""
-    pairs = preference(ranked, vectors, view("preference", settings))
+    pairs = preference(ranked, vectors, view("preference", settings), contrasted)
     sides = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
     alone = len(ranked) - len(set(pairs["sample_id"]))
     log.info("preference: %s; %d of %d rows without a pair", style.line(sides), alone, len(ranked))
     return pairs, {"sides": sides, "without_pair": alone}
+
+
+def _contrasted(run: Run) -> bool:
+    """Whether others answered in contrast to the very candidates that were ranked."""
+    inputs = run.stages.get(OTHERS, {}).get("made_from", {}).get("inputs", {})
+    return bool(inputs) and inputs == {"candidates": run.stages["candidates"]["sha256"]}
 
 
 def _made_before_settings(run: Run) -> bool:
@@ -87,13 +102,14 @@ def describe(entry: Mapping[str, Any], own: bool) -> str:
     if "rejected" not in settings:
         return "Preference: of each other culture one answer is rejected."
     whose = {
-        "all": f"of other cultures' answers up to {settings['pairs']}, drawn by seed, are rejected, one a culture",
+        "all": f"one answer of each of up to {settings['pairs']} other cultures (of more, drawn by seed) is rejected",
         "hardest": "of other cultures' answers the one whose embedding is nearest to the row's response is rejected",
         "one": "one other culture's answer, drawn by seed, is rejected",
     }[settings["rejected"]]
     limit = settings["length_ratio"]
     length = f"the sides differ by at most {100 * limit:.3g} % of the longer one's characters" if limit < 1 else ""
-    sides = "Both sides are answers " + ("of the table" if own else "that were given without seeing others'")
+    seeing = "in contrast to" if OTHERS in entry["made_from"]["inputs"] else "without seeing"
+    sides = "Both sides are answers " + ("of the table" if own else f"that were given {seeing} others'")
     left = entry.get("without_pair", 0)
     rows = f"{left} ranked row{'s have' if left != 1 else ' has'} no pair"
     return f"Preference: `{settings['rejected']}`, {whose}. {'; '.join(filter(None, (sides, length, rows)))}."
@@ -109,12 +125,18 @@ def sft(ranked: Dataset, budget: int | None = None) -> Dataset:
     return ranked.select_columns(["sample_id", "culture", "rank", "prompt", "completion"])
 
 
-def preference(ranked: Dataset, vectors: Dataset | None = None, settings: Settings = Settings()) -> Dataset:
+def preference(
+    ranked: Dataset,
+    vectors: Dataset | None = None,
+    settings: Settings = Settings(),
+    contrasted: Dataset | None = None,
+) -> Dataset:
     """Ranked rows as prompt, chosen and rejected: a row a pair.
 
     Both sides come from one condition, so that it is not what tells them apart: the others' answers were given without
     seeing any (isolated), and so was the chosen one, the row's `isolated_response`; a row of a table of one's own has
-    none, and its `response` is chosen. An answer can be rejected whose length differs from the chosen side's by no more
+    none, and its `response` is chosen. With what others say in contrast, both sides are contrastive: `response` is
+    chosen over their answers. An answer can be rejected whose length differs from the chosen side's by no more
     than `length_ratio` of the longer. A culture with an answer equal to the chosen one agrees, and rejects nothing. Of
     the rest, by `rejected`:
 
@@ -124,7 +146,8 @@ def preference(ranked: Dataset, vectors: Dataset | None = None, settings: Settin
     - one: as all with one pair a row.
 
     Args:
-        vectors: `features.vectors`, which `hardest` reads.
+        vectors: `features.vectors`, which `hardest` reads: of others those of isolated answers, in either condition.
+        contrasted: `features.CONTRASTED_OTHERS` of these rows.
 
     Returns:
         `features.PREFERENCE`, in the order of `ranked`; rows without a pair are not in it.
@@ -135,6 +158,8 @@ def preference(ranked: Dataset, vectors: Dataset | None = None, settings: Settin
             raise InputError("rejected is hardest, which compares embeddings; give the vectors.")
         near = Features({"near": List(Value("float32"))})
         ranked = features.beside(ranked, Dataset.from_dict({"near": _near(ranked, vectors)}, features=near))
+    if contrasted is not None:
+        ranked = _in_contrast(ranked, contrasted)
     names = ("rejected", "pairs", "length_ratio", "seed")
     return ranked.map(
         pair,
@@ -144,6 +169,20 @@ def preference(ranked: Dataset, vectors: Dataset | None = None, settings: Settin
         features=features.PREFERENCE,
         desc="preference",
     ).select_columns(list(features.PREFERENCE))
+
+
+def _in_contrast(ranked: Dataset, contrasted: Dataset) -> Dataset:
+    """Ranked rows whose own and others' answers are the contrastive ones; others that gave none are left out."""
+    keys = zip(contrasted["sample_id"], contrasted["culture"], strict=True)
+    said = dict(zip(keys, contrasted["response"], strict=True))
+
+    def swapped(row: dict[str, Any]) -> dict[str, Any]:
+        there = [one for one in enumerate(row["others"]) if (row["sample_id"], one[1]["culture"]) in said]
+        others = [{**other, "response": said[row["sample_id"], other["culture"]]} for _, other in there]
+        near = {"near": [row["near"][place] for place, _ in there]} if "near" in row else {}
+        return {"isolated_response": None, "others": others, **near}
+
+    return ranked.map(swapped, features=ranked.features, desc="answers in contrast")
 
 
 def unpaired(pairs: Dataset) -> Dataset:

@@ -128,6 +128,16 @@ def test_a_table_may_be_a_file_of_any_kind_a_frame_or_a_dataset(tmp_path):
         assert caredio.prefer(data).preference.to_list() == wanted
 
 
+def test_rated_chats_and_columns_of_other_names_are_read():
+    def chat(answer):
+        return [{"role": "user", "content": "q?"}, {"role": "assistant", "content": answer}]
+
+    given = [{"messages": chat(answer), "rating": rating, "land": "peru"} for answer, rating in (("a", 9), ("b", 2))]
+    named = {"question_column": "messages", "response_column": "messages", "culture_column": "land"}
+    (pair,) = caredio.prefer(Dataset.from_list(given), **named).preference
+    assert (pair["prompt"], pair["chosen"], pair["culture"]) == (chat("a")[:1], chat("a")[1:], "peru")
+
+
 def test_the_raters_culture_is_a_column_or_what_native_names():
     def cultures(rows):
         return Counter(caredio.prefer(Dataset.from_list(rows)).preference["culture"])
@@ -163,7 +173,10 @@ def rows(*ratings):
             [{"question": "q?", "response": "r", "culture": "peru"}],
             "column rating is missing; found question, response",
         ),
-        ([{"question": "q?", "rating": "3", "culture": "peru"}], "column response is missing"),
+        (
+            [{"question": "q?", "rating": "3", "culture": "peru"}],
+            r"no column response or completion or .*; name yours",
+        ),
         ([{"question": "q?", "response": "r", "rating": "3"}], "no column culture or associated_culture; found"),
     ],
 )

@@ -1,5 +1,6 @@
 """Ranked rows as SFT and preference tables, and that TRL's own helpers read them."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -311,6 +312,26 @@ def test_pairs_of_some_rows_have_their_rank_among_them():
     assert found.features == features.PREFERENCE
     assert [(one["sample_id"], one["rank"]) for one in found] == [("b", 1), ("e", 1)]
     assert len(views.pairs_of(some.select([]), pairs)) == 0
+
+
+def test_the_card_s_sentence_follows_the_settings():
+    def said(own=False, inputs=(), left=0, **settings):
+        made_from = {"config": dataclasses.asdict(Settings(**settings)), "inputs": dict.fromkeys(inputs)}
+        return views.describe({"made_from": made_from, "without_pair": left}, own)
+
+    assert said(left=1) == (
+        "Preference: `all`, one answer of each of up to 3 other cultures (of more, drawn by seed) is rejected. Both"
+        " sides are answers that were given without seeing others'; the sides differ by at most 25 % of the longer"
+        " one's characters; 1 ranked row has no pair."
+    )
+    assert "`hardest`, of other cultures' answers the one whose embedding is nearest" in said(rejected="hardest")
+    assert "`one`, one other culture's answer, drawn by seed" in said(rejected="one")
+    assert "differ by" not in said(length_ratio=1)
+    assert "given in contrast to others'" in said(inputs=["ranked", "vectors", "contrasted_others"])
+    assert "Both sides are answers of the table;" in said(own=True)
+    assert said(left=2).endswith("2 ranked rows have no pair.")
+    old = {"made_from": {"config": None, "inputs": {"ranked": ""}}}
+    assert views.describe(old, False) == "Preference: of each other culture one answer is rejected."
 
 
 def test_a_view_s_settings_are_checked():
