@@ -16,6 +16,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -263,7 +264,7 @@ def arguments(arm: Arm) -> list[str]:
 
 @contextmanager
 def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process with what it starts, which ends when the block does not end well."""
+    """A process with what it starts, which ends when the block does not end well, or this process is to end."""
     process = subprocess.Popen(  # noqa: S603 (a recipe)
         command,
         stdout=subprocess.PIPE,
@@ -274,6 +275,8 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         start_new_session=True,  # so that an interrupt reaches this process alone, which then ends those
     )
+    own = threading.current_thread() is threading.main_thread()  # which alone may handle signals
+    before = signal.signal(signal.SIGTERM, _end) if own else None
     try:
         yield process
         process.wait()
@@ -284,6 +287,13 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         raise
+    finally:
+        if own:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def logged(line: str) -> str:

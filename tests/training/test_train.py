@@ -295,6 +295,19 @@ def test_a_process_ends_with_its_children_when_it_is_interrupted():
         time.sleep(0.05)
 
 
+def test_a_process_ends_with_this_one():
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    own = "import sys; from caredio.training import arms\n"
+    own += f"with arms._process([sys.executable, '-c', {child!r}]) as process:\n"
+    own += "    print(process.pid, flush=True); process.wait()"
+    with subprocess.Popen([sys.executable, "-c", own], stdout=subprocess.PIPE, text=True) as process:
+        group = int(process.stdout.readline())
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    while group_lives(group):  # or the test's own time limit ends it
+        time.sleep(0.05)
+
+
 # --- the real thing, small
 
 
