@@ -204,7 +204,17 @@ def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
     assert probe == "log-probabilities"  # which no stage asks, but the verb before them
     assert list(dict.fromkeys(steps)) == [stage.name for stage in STAGES if stage.calls]
     assert list(dict.fromkeys(steps)) == [
-        *("questions", "answers", "adapted", "isolated", "contrasted", "optimized", "vectors", "scored")
+        *(
+            "questions",
+            "answers",
+            "adapted",
+            "isolated",
+            "contrasted",
+            "optimized",
+            "contrasted_others",
+            "vectors",
+            "scored",
+        )
     ]
 
 
