@@ -22,7 +22,8 @@ accelerate launch recipes/kto.py --config recipes/smollm2-135m/kto-lora.yaml \
 Reads prompt, completion and label (and rank, for --budget: all answers of the N best rows). TRL pairs each prompt with
 the answer before it to estimate how far the model has moved, and reads the rows in the order of the table, which is
 best first: they are shuffled here, by --seed, and a batch on one device holds at least two. There are more answers of
-other cultures than of its own, which `desirable_weight` makes up for. Writes the adapter or the model, its
+other cultures than of its own, so that these weigh more: by `desirable_weight`, or, where it is not given, such that
+both kinds count alike (Eq. 8 of KTO, arXiv 2402.01306). Writes the adapter or the model, its
 tokenizer and training.json into --output_dir; `caredio publish` takes it from there.
 """
 

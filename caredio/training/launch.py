@@ -77,6 +77,8 @@ def train(recipe: Recipe, argv: Sequence[str] | None = None) -> Any:
     learned, counts = _learned(recipe, settings, tokenizer, [rows.Replay(settings.data.dataset_name, own), *replays])
     if test is not None:
         test, _ = _learned(recipe, settings, tokenizer, [rows.Replay(f"{settings.data.dataset_name}, test", test)])
+    if "label" in recipe.columns and settings.training.desirable_weight is None:
+        settings.training.desirable_weight = _balance(learned["label"], settings.training.undesirable_weight)
     data = record.data(recipe, settings, own, replays)
     with _in_memory(settings.training):
         parts = {"train_dataset": learned, "eval_dataset": test, "processing_class": tokenizer}
@@ -107,6 +109,12 @@ def _learned(
         what = ", ".join(name for name, _ in parts)
         raise InputError(f"{what}: are no rows of one kind, chats or plain text ({one_line(error)}).") from None
     return whole.shuffle(settings.training.seed) if recipe.shuffled else whole, dict(counts)
+
+
+def _balance(labels: Sequence[bool], undesirable_weight: float) -> float:
+    """The weight of desirable answers by which both kinds count alike in all: KTO, arXiv 2402.01306, Eq. 8."""
+    own = sum(labels)
+    return undesirable_weight * (len(labels) - own) / own if own else 1.0
 
 
 def _trainer(recipe: Recipe, settings: Settings, data: dict[str, Any], **parts: Any) -> Any:

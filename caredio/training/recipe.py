@@ -98,6 +98,7 @@ KTO = Recipe(
     "smollm2-135m/kto-lora.yaml",
     ("trl", "KTOTrainer"),
     "KTOConfig",
+    {"desirable_weight": None},  # by which both kinds of answers count alike
     shuffled=True,
 )
 SIMPO = Recipe(

@@ -50,6 +50,13 @@ def test_the_trainer_reads_that_order_and_lora_learns(kto, argv, tmp_path):
     assert record["result"]["first_loss"] == pytest.approx(0.5, abs=1e-4)  # 1 - sigmoid(0): nothing has moved
 
 
+def test_both_kinds_of_answers_count_alike_unless_a_weight_is_given(kto, argv, tmp_path):
+    trainer = kto.train(argv())
+    assert trainer.args.desirable_weight == 2.0  # 6 answers of its own, 12 of others
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["hyperparameters"]["desirable_weight"] == 2.0
+
+
 def test_a_batch_of_one_is_refused_before_anything_is_loaded(kto, argv):
     with pytest.raises(InputError, match="use 2 or more"):
         kto.train(argv("--per_device_train_batch_size", "1", model="no-model"))
