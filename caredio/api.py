@@ -463,7 +463,7 @@ def finetune(
     from caredio import verbs  # heavy: when a verb runs
 
     given = {"seed": seed, **settings}
-    return verbs.Tuning(data, culture, model, out, export_only, yes, cancel, endpoint, given).result()
+    return verbs.finetune(data, culture, model, out, export_only, yes, cancel, endpoint, given)
 
 
 @_of_settings

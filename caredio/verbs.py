@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import inspect
-import logging
-import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,12 +12,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import configuration, cultures, disk, features, messages, packages, preflight, progress, runs, yamlfile
+from caredio import configuration, features, messages, preflight, progress, runs, yamlfile
 from caredio import prompts as prompt_files
 from caredio.api import Table, settings_of
 from caredio.errors import InputError
 from caredio.evaluation.settings import Settings as Evaluation
-from caredio.llm.access import Access
 from caredio.llm.model import connect
 from caredio.llm.plan import Plan, Step, is_local
 from caredio.llm.rows import likelihoods
@@ -44,18 +39,15 @@ from caredio.stages import Planning, planned
 from caredio.synthesis import pipeline as synthesizing
 from caredio.synthesis.pipeline import synthesize
 from caredio.synthesis.settings import Settings as Synthesis
-from caredio.training import finetune as tuning
-from caredio.training import job_record, jobs, preferences, views
+from caredio.training import preferences, views
 from caredio.training.curve import Curves, Curving
 from caredio.training.finetune import Estimate
-from caredio.training.finetuning_settings import DPO
 from caredio.training.finetuning_settings import Settings as Finetuning
+from caredio.training.job_record import Finetuned
 from caredio.training.options import Budget, Curve, Train
 from caredio.training.pipeline import Schedule, Trained, Training
 from caredio.training.settings import Settings as Views
-
-log = logging.getLogger("caredio")
-
+from caredio.training.tuning import Tuning
 
 _RANKED = ("ranked", "scored", "vectors", "preference", "unpaired")
 
@@ -271,131 +263,6 @@ class Building:
         return made
 
 
-class Tuning:
-    """A fine-tuning whose arguments and rows are checked: its estimate, or the job."""
-
-    def __init__(
-        self,
-        data: Path | str | Result,
-        culture: str,
-        model: str,
-        out: Path | str | None,
-        export_only: bool,
-        yes: bool,
-        cancel: bool,
-        endpoint: Endpoint | None,
-        given: dict[str, Any],
-    ) -> None:
-        if isinstance(data, Result):
-            data = _published(data)
-        _check_paths(data=data, out=out, culture=culture)
-        if not isinstance(model, str) or model in ("", LOCAL_MODEL):
-            raise InputError("name the model to fine-tune, as its endpoint does: gpt-4.1-2025-04-14.")
-        rooms = [Finetuning, Spec, Endpoint, Release]
-        self.settings, self.spec, own_endpoint, self.release = fill(rooms, {**given, "model": model})
-        self.data, self.culture = Path(data), culture
-        self.export_only, self.yes, self.cancel = export_only, yes, cancel
-        self.endpoint = _endpoint(endpoint, own_endpoint)
-        with _opened(data, create=False) as run:
-            ranked = run.table("ranked")
-            pairs = run.table("preference") if self.settings.method == DPO else None
-            names = {slug: one.name for slug, one in run.cultures().items()}
-            self.files = tuning.examples(ranked, pairs, culture, names, self.settings, self.release.test_share)
-            self.hash = run.hashes()["ranked"]
-        self.cultures = sorted(set(ranked["culture"])) if culture == tuning.ALL else [culture]
-        slug = tuning.ALL if culture == tuning.ALL else cultures.slugs(ranked["culture"])[culture]
-        self.name = slug if self.settings.method != DPO else f"{slug}-dpo"
-        self.folder = Path(out) if out is not None else disk.named(self.data / "finetune", self.name)
-        tuning.check(self.files, self.settings.method, model)
-        azure = self.spec.provider == "azure"
-        self.estimate = tuning.estimate(self.files, self.settings, model, azure, self.endpoint.max_cost)
-
-    def plan(self) -> Estimate:
-        return self.estimate
-
-    def result(self) -> job_record.Finetuned:
-        """What was exported, tuned or cancelled."""
-        lines = {name: tuning.content(examples) for name, examples in self.files.items()}
-        access = None
-        if not self.export_only:  # without a key nothing is written
-            access = Access(self.spec, self.endpoint.base_url, self.endpoint.api_key_variable)
-        with job_record.held(self.folder) as state:
-            if access is not None and self.cancel:
-                return job_record.Finetuned(self.folder, jobs.cancel(state, access, self.endpoint))
-            state.begin(self._record(lines))
-            for name, content in lines.items():
-                with disk.replacing(self.folder / name) as file:
-                    file.write(content)
-            state.save()
-            self._repeatable()
-            if access is not None:
-                if not state.submitted:
-                    log.info("%s", self.estimate)
-                    _confirm(self.estimate, self.yes)
-                jobs.run(state, access, self.endpoint)
-            return job_record.Finetuned(self.folder, state.record)
-
-    def _record(self, lines: dict[str, bytes]) -> dict[str, Any]:
-        """What finetune.json holds, before anything is sent; named as in training.json."""
-        chosen, hashes = self.settings, {name: hashlib.sha256(content).hexdigest() for name, content in lines.items()}
-        names = ("batch_size", "learning_rate_multiplier", *(("beta",) if chosen.method == DPO else ()))
-        hyperparameters = {"n_epochs": chosen.epochs, **{name: getattr(chosen, name) for name in names}}
-        given = {name: value for name, value in hyperparameters.items() if value is not None}
-        kind = "dpo" if chosen.method == DPO else "supervised"
-        return {
-            "recipe": chosen.method,
-            "method": "api",
-            "base_model": self.spec.model,
-            "provider": self.spec.provider,
-            "dataset_name": disk.name(self.data),
-            "dataset_config": self.culture,
-            "dataset_split": "train",
-            "dataset_sha256": self.hash,
-            "test_share": self.release.test_share,
-            "budget": chosen.budget,
-            "rows": self.estimate.examples,
-            "held_out_rows": self.estimate.held_out,
-            "rows_sha256": hashes[tuning.TRAIN],
-            "cultures": self.cultures,
-            "hyperparameters": given,
-            "seeds": {"seed": chosen.seed},
-            "estimate": {**dataclasses.asdict(self.estimate), "trained_tokens": self.estimate.trained_tokens},
-            "versions": {"caredio": runs.version(), **packages.versions("openai", "datasets")},
-            "request": {
-                "model": self.spec.model,
-                "method": {"type": kind, kind: {"hyperparameters": given}},
-                "seed": chosen.seed,
-                "suffix": chosen.suffix or re.sub(r"[^A-Za-z0-9]+", "-", f"caredio-{self.name}")[:64],
-                "sha256": hashes,
-            },
-            "files": {name: {"bytes": len(content), "sha256": hashes[name]} for name, content in lines.items()},
-        }
-
-    def _repeatable(self) -> None:
-        """Write the YAML that repeats the command beside the files."""
-        taken = {one.name for _, one in settings_of("finetune")}
-        rooms = (self.settings, self.spec, self.endpoint, self.release)
-        values = {name: value for room in rooms for name, value in _options(room).items() if name in taken}
-        arguments = {"data": self.data, "culture": self.culture, "model": self.spec.model}
-        configuration.write(self.folder, "finetune", {**arguments, **values, "out": self.folder})
-
-
-def _confirm(estimate: Estimate, yes: bool) -> None:
-    """See that the user wants to pay.
-
-    Raises:
-        InputError: they do not, or there is nobody to ask.
-    """
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise InputError(
-            f"submitting this job costs money ({estimate.cost}); give --yes to do so (yes=True in Python)."
-        )
-    if input(f"Submit this job ({estimate.cost})? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was submitted; the files stay where they were written.")
-
-
 def plan(verb: str, given: dict[str, Any]) -> Plan | Estimate | Schedule:
     """The plan of a verb with these arguments, by name.
 
@@ -403,7 +270,7 @@ def plan(verb: str, given: dict[str, Any]) -> Plan | Estimate | Schedule:
         InputError: the verb neither asks a model nor trains one, or as the verb raises.
     """
     asking = {"synthesize": Synthesizing, "select": Selecting, "build": Building}
-    prepare: Any = {**asking, "train": training, "curve": curving, "finetune": Tuning}.get(verb)
+    prepare: Any = {**asking, "train": training, "curve": curving, "finetune": tuning}.get(verb)
     if prepare is None:
         raise InputError(
             "only synthesize, select and build ask a model, and train, curve and finetune train one; plan takes one of"
@@ -543,6 +410,47 @@ def curve(
     arguments |= {"budgets": prepared.budgets, "rankings": list(rankings)}
     _repeatable("curve", made.path, arguments, fill([Train, Curve], given))
     return made
+
+
+def tuning(
+    data: Path | str | Result,
+    culture: str,
+    model: str,
+    out: Path | str | None,
+    export_only: bool,
+    yes: bool,
+    cancel: bool,
+    endpoint: Endpoint | None,
+    given: dict[str, Any],
+) -> Tuning:
+    """The fine-tuning of `api.finetune`, checked."""
+    _check_paths(data=_folder(data), out=out, culture=culture)
+    settings, spec, own_endpoint, releasing = fill([Finetuning, Spec, Endpoint, Release], {**given, "model": model})
+    reached = _endpoint(endpoint, own_endpoint)
+    with progress.only_own_bars():
+        return Tuning(Path(_folder(data)), culture, out, settings, spec, reached, releasing, export_only, yes, cancel)
+
+
+def finetune(
+    data: Path | str | Result,
+    culture: str,
+    model: str,
+    out: Path | str | None,
+    export_only: bool,
+    yes: bool,
+    cancel: bool,
+    endpoint: Endpoint | None,
+    given: dict[str, Any],
+) -> Finetuned:
+    """As `api.finetune`."""
+    messages.begin()
+    prepared = tuning(data, culture, model, out, export_only, yes, cancel, endpoint, given)
+    try:
+        return prepared.result()
+    finally:
+        if prepared.folder.is_dir() and not cancel:
+            rooms = [prepared.settings, prepared.spec, prepared.endpoint, prepared.release]
+            _repeatable("finetune", prepared.folder, {"data": prepared.data, "culture": culture, "model": model}, rooms)
 
 
 def publish(
