@@ -150,7 +150,7 @@ def test_the_code_of_a_card_runs_for_every_culture_s_name(hub, tmp_path):
     ]
     own = tmp_path / "own.jsonl"
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    caredio.select(own, out=tmp_path / "run", theta=0.99, compared=7)
+    caredio.select(own, out=tmp_path / "run", theta=0.99, compared=7, length_ratio=1.0)
     arguments = ("--to", tmp_path / "r", "--version", "v1.0.0", "--test-share", 0, "--push", "caredio/cardset")
     publish(hub, tmp_path / "run", tmp_path / "home", *arguments)
     page = (tmp_path / "r" / "README.md").read_text(encoding="utf-8")

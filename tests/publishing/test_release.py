@@ -182,7 +182,8 @@ def test_a_line_of_ones_own_names_the_culture_and_is_kept_and_told(tmp_path, cap
     cli.main(["publish", "--out", str(out), "--prompts", str(mine)])
     for _ in range(2):
         rows = load_dataset(str(out / "release"), split="train", cache_dir=str(tmp_path / "cache"))
-        assert "You are from United Kingdom." in {row["prompt"][0]["content"] for row in rows}
+        lines = {row["prompt"][0]["content"].partition("\n\n")[0] for row in rows}
+        assert "You are from United Kingdom." in lines
         page = (out / "release" / "README.md").read_text()
         assert "- Prompts: `views.txt` was changed by who built this.\n" in page
         assert (out / "prompts" / "views.txt").read_text() == (mine / "views.txt").read_text()
