@@ -276,7 +276,7 @@ def test_the_plan_is_what_the_run_then_asks(endpoint, tmp_path):
     assert len(endpoint.seen) == plan.total.calls
 
 
-@pytest.mark.parametrize("moments", [(5, 60), (30, 110)])
+@pytest.mark.parametrize("moments", [(5, 60), pytest.param((30, 110), marks=pytest.mark.slow)])
 def test_a_killed_build_goes_on_and_pays_only_for_what_was_in_flight(moments, tmp_path):
     arguments = ["build", "--model", "scripted", "--concurrency", "4", *SMALL]
     environment = {**os.environ, "CAREDIO_HOME": str(tmp_path / "calm")}

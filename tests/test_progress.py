@@ -116,6 +116,7 @@ def test_one_bar_counts_the_calls_of_a_build_and_what_they_cost(tmp_path):
     assert (bars(written), stages(written)) == ([], STAGES)  # nobody is asked
 
 
+@pytest.mark.slow
 def test_a_stage_that_ends_early_or_asks_again_keeps_to_the_plan(tmp_path):
     def fault(number, body):
         last = body["messages"][-1]["content"]
