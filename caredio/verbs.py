@@ -477,7 +477,7 @@ def publish(
     _check_prompts(found, out, [] if trained else ["views"])
     folder = Path(to) if to else Path(out) / (f"release-{trained.name}" if trained else "release")
     name = push or folder.as_posix()
-    with Run(out, create=False) as run:
+    with _opened(out, create=False) as run:
         if trained:
             measured = run.table("results") if "results" in run.stages else None
             release.model(trained, folder, chosen, measured, name)
