@@ -7,7 +7,7 @@ import logging
 import sys
 
 LEVELS = ("debug", "info", "warning", "error")
-_OTHERS = ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval")
+_OTHERS = ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval", "bitsandbytes")
 log = logging.getLogger("caredio")
 
 

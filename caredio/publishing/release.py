@@ -96,6 +96,7 @@ def model(source: Path, folder: Path, settings: Settings, results: Dataset | Non
         record = json.loads(training.read_text(encoding="utf-8"))
     except ValueError:
         raise InputError(f"{training}: is damaged; train the model again.") from None
+    _check_same(folder, record, settings.version)
     measured = _measured(source, record.get("base_sha256"), results or ())
     with _replacing(folder) as making:
         for file in sorted(source.iterdir()):
@@ -103,6 +104,25 @@ def model(source: Path, folder: Path, settings: Settings, results: Dataset | Non
                 shutil.copyfile(file, making / file.name)
         (making / "README.md").write_text(cards.model_card(record, settings, measured, name), encoding="utf-8")
         return _sign(making, {"kind": "model", "version": settings.version, "training": record})
+
+
+def _check_same(folder: Path, record: dict[str, Any], version: str) -> None:
+    """See that a folder holds no release of another training under the same version.
+
+    Raises:
+        InputError: it does.
+    """
+    if not (folder / RECORD).is_file():
+        return
+    try:
+        before = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except ValueError:
+        return
+    if before.get("version") == version and before.get("training") not in (None, record):
+        raise InputError(
+            f"{folder}: holds {version} of another training ({before['training'].get('recipe')}); name another folder"
+            " with to, or another version."
+        )
 
 
 def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from caredio.errors import CaredioError, InputError
 from caredio.llm.local import model_path
 from caredio.llm.spec import LOCAL_MODEL
 from caredio.training import recipe as recipes
+from caredio.training.launch import WATCHED
 from caredio.training.recipe import Recipe
 
 log = logging.getLogger("caredio")
@@ -81,7 +82,9 @@ class Arm:
     def asked(self) -> dict[str, Any]:
         """By which an arm is known: the recipe, its flags, and the rows by their hash."""
         flags = {name: value for name, value in sorted(self.values.items()) if name not in _PLACES}
-        return {"recipe": self.recipe.name, "rows": self.rows, "rows_sha256": self.rows_sha256, "flags": flags}
+        adapter = flags.get("adapter")
+        known = {"adapter_sha256": checkpoints.sha256(Path(str(adapter)))} if adapter else {}
+        return {"recipe": self.recipe.name, "rows": self.rows, "rows_sha256": self.rows_sha256, "flags": flags} | known
 
 
 def read_flags(text: str) -> dict[str, Any]:
@@ -140,7 +143,10 @@ def rows_per_step(given: Mapping[str, Any]) -> int:
 def _number(name: str, given: Mapping[str, Any]) -> float:
     from transformers import TrainingArguments
 
-    return float(given.get(name, TrainingArguments.__dataclass_fields__[name].default))
+    value = float(given.get(name, TrainingArguments.__dataclass_fields__[name].default))
+    if name != "max_steps" and value <= 0:
+        raise InputError(f"--{name} is {value:g}; use a number above 0.")
+    return value
 
 
 def replayed(rows: int, asked: Sequence[Mapping[str, Any]]) -> int:
@@ -172,18 +178,21 @@ def finished(arm: Arm) -> dict[str, Any] | None:
     try:
         record = json.loads((folder / checkpoints.RECORD).read_text(encoding="utf-8"))
     except ValueError:
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("result"), dict):
         raise InputError(f"{folder / checkpoints.RECORD}: is damaged; remove {folder}.") from None
     if record.get("rows_sha256") != arm.rows_sha256:
         raise InputError(f"{folder}: holds a model of other rows than {ARM} says; {other}.")
     model = arm.values["model_name_or_path"]
     if record.get("base_sha256") != _base_sha256(model, arm.values.get("model_revision")):
         raise InputError(f"{folder}: was trained on other weights than those of {model}; {other}.")
+    checkpoints.check_weights(folder)
     return dict(record)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What two trainings do not have in common, as words; empty where they are one."""
-    old, new = ({**one, **(one.get("flags") or {})} for one in (before, now))
+    old, new = ({**one, **(flags if isinstance(flags := one.get("flags"), dict) else {})} for one in (before, now))
     names = [name for name in {**old, **new} if name not in ("flags", "rows_sha256")]
     told = [f"{name} {old.get(name)}, not {new.get(name)}" for name in names if old.get(name) != new.get(name)]
     return ", ".join(told[:3]) or ("of other rows" if before.get("rows_sha256") != now["rows_sha256"] else "")
@@ -269,27 +278,31 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # it ends with this process, however that ends, and the training with it
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", WATCHED: "1"},
         start_new_session=True,  # so that an interrupt reaches this process alone, which then ends those
     )
     own = threading.current_thread() is threading.main_thread()  # which alone may handle signals
-    before = signal.signal(signal.SIGTERM, _end) if own else None
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)} if own else {}
     try:
         yield process
         process.wait()
-    except BaseException:
+    except BaseException as error:
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                "stopped; the same command goes on from the last checkpoint, or begins anew where there is none."
+            ) from None
         raise
     finally:
-        if own:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(number: int, frame: object) -> None:

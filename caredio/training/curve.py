@@ -16,7 +16,7 @@ import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,6 @@ from caredio.training.pipeline import Schedule, Source
 
 log = logging.getLogger("caredio")
 
-_TABLES: dict[str, Callable[[Dataset], Dataset]] = {
-    "ranked": views.sft,
-    "preference": views.preference,
-    "unpaired": lambda ranked: views.unpaired(views.preference(ranked)),
-}
 _METHODS = ("sft", "dpo", "kto", "simpo")  # those whose models are measured by the likelihood of answers
 _FILE = "heldout.json"
 
@@ -81,7 +76,7 @@ class Curving:
         curve: Curve,
     ) -> None:
         packages.require("training", "train", *pipeline.PACKAGES)
-        self.train, self.curve = train, curve
+        self.data, self.train, self.curve = Path(data), train, curve
         self.method, self.budgets = pipeline.method(train), _rising(budgets)
         runs = {Path(one).name: Path(one) for one in rankings if (Path(one) / "run.json").is_file()}
         self.names = _checked([Path(one).name if Path(one) in runs.values() else one for one in rankings], runs)
@@ -105,11 +100,20 @@ class Curving:
     def _arm(self, point: Point) -> Arm:
         if (key := (point.culture, point.rows)) not in self.rows:
             ranked = nested.order(self.pools[point.culture], point.ranking, point.seed)
-            self.rows[key] = _TABLES[self.method.recipe.table](ranked)
+            self.rows[key] = self._table(ranked)
         source = Source(point.culture, str(self._place(*key)), "default")
         folder, budget = self.path / point.culture / point.arm, 0 if point.ranking == ALL else point.budget
         given = {"budget": budget, "max_steps": self.steps}
         return self.method.arm(f"{point.culture}, {point.arm}", folder, source, self.rows[key], **given)
+
+    def _table(self, ranked: Dataset) -> Dataset:
+        """What the recipe reads of ranked rows: pairs are made as those of the run were."""
+        table = self.method.recipe.table
+        if table == "ranked":
+            return views.sft(ranked)
+        with Run(self.data, create=False) as run:
+            pairs = views.of_run(run, ranked, *views.settings_of(run))
+        return pairs if table == "preference" else views.unpaired(pairs)
 
     def _place(self, culture: str, rows: str) -> Path:
         return self.path / culture / "rows" / rows

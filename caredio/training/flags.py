@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
@@ -80,8 +82,14 @@ def read(recipe: Recipe, argv: Sequence[str] | None = None) -> Settings:
         allow_abbrev=False,  # else a mistyped flag may pass for the beginning of another
     )
     parser.set_defaults(**recipe.defaults)
+    words, refused = _with_packaged(sys.argv[1:] if argv is None else argv), io.StringIO()
     try:
-        return Settings(*parser.parse_args_and_config(_with_packaged(sys.argv[1:] if argv is None else argv)))
+        with redirect_stderr(refused):
+            return Settings(*parser.parse_args_and_config(words))
+    except SystemExit as error:
+        if not error.code:
+            raise  # --help
+        raise InputError(f"{' '.join(refused.getvalue().rpartition('error: ')[2].split()).rstrip('.')}.") from None
     except (OSError, ValueError, TypeError, IndexError, yaml.YAMLError) as error:
         raise InputError(f"the flags or the --config file cannot be used: {one_line(error)}.") from None
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,11 +31,14 @@ from caredio.training.recipe import Recipe
 from caredio.training.record import PACKAGES
 
 log = logging.getLogger("caredio")
+WATCHED = "CAREDIO_TRAIN"  # set where stdin ends with the command that started a recipe
 
 
 def main(recipe: Callable[[], object]) -> None:
     """Run a recipe as a script: a mistake of the user's is one sentence on stderr and exit code 2."""
     disk.in_utf8()
+    if os.environ.get(WATCHED):
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     log.setLevel(logging.INFO if _speaks() else logging.ERROR)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("caredio: %(message)s"))  # by which `caredio train` knows its lines
@@ -111,10 +115,17 @@ def _learned(
     return whole.shuffle(settings.training.seed) if recipe.shuffled else whole, dict(counts)
 
 
+def _end_with_stdin() -> None:
+    """End this process when the command that started it is gone, even if that was killed."""
+    while os.read(0, 1024):
+        pass
+    os._exit(143)
+
+
 def _balance(labels: Sequence[bool], undesirable_weight: float) -> float:
     """The weight of desirable answers by which both kinds count alike in all: KTO, arXiv 2402.01306, Eq. 8."""
     own = sum(labels)
-    return undesirable_weight * (len(labels) - own) / own if own else 1.0
+    return undesirable_weight * (len(labels) - own) / own if 0 < own < len(labels) else 1.0
 
 
 def _trainer(recipe: Recipe, settings: Settings, data: dict[str, Any], **parts: Any) -> Any:
@@ -233,7 +244,8 @@ def _finish(folder: Path, settings: Settings, facts: dict[str, Any]) -> None:
     if adapter.exists() and settings.model.model_name_or_path == LOCAL_MODEL:  # PEFT wrote this machine's cache folder
         config = {**json.loads(adapter.read_text(encoding="utf-8")), "base_model_name_or_path": ON_HUB}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / RECORD).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with disk.replacing(folder / RECORD) as record_:
+        record_.write((json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
     first, last = (facts["result"][name] for name in ("first_loss", "last_loss"))
     print(f"{folder}: {facts['method']} on {facts['rows']} rows, loss {first:.4f} at first, {last:.4f} at last")
 

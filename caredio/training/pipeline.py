@@ -19,6 +19,7 @@ from caredio import checkpoints, cultures, disk, features, packages, plots, yaml
 from caredio.errors import InputError
 from caredio.runs import Run
 from caredio.training import arms
+from caredio.training import flags as recipe_flags
 from caredio.training import recipe as recipes
 from caredio.training.arms import Arm
 from caredio.training.options import Budget, Train
@@ -29,6 +30,7 @@ log = logging.getLogger("caredio")
 
 MODELS = "models"
 _SEED = 42  # transformers' own
+_ANYWHERE = ("--bf16", "false", "--fp16", "false")  # else flags for a GPU could not be checked without one
 PACKAGES = ("accelerate", "peft", "torch", "transformers", "trl")
 
 
@@ -169,7 +171,9 @@ def method(settings: Train) -> Method:
     found = Method(recipe, _yaml(recipe, settings), given, tuple(shlex.split(settings.flags)))
     if not found.values.get("model_name_or_path"):
         raise InputError(f"{found.yaml}: names no model_name_or_path; give the base model with --model.")
-    arms.launcher(settings.accelerate_config)  # a wrong name is known before rows are read
+    arms.launcher(settings.accelerate_config)  # a wrong name is known before rows are read, and a wrong flag
+    over = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    recipe_flags.read(recipe, ["--config", str(found.yaml), *over, "--output_dir", "models", *found.flags, *_ANYWHERE])
     return found
 
 
@@ -201,6 +205,11 @@ def sources(data: Path | str, method: Method, chosen: Sequence[str] | None) -> l
         with Run(place, create=False) as run:
             run.check(table)
             found = {slug: Source(slug, str(place / table), slug) for slug in _slugs(run.table(table))}
+            ranked = _slugs(run.table("ranked")) if "ranked" in run.stages else []
+        for slug in (slug for slug in ranked if slug not in found):
+            if chosen and slug in chosen:
+                raise InputError(f"{slug}: none of its ranked rows is in the table {table}; leave it out.")
+            log.warning("%s: none of its ranked rows is in the table %s; it is left out", slug, table)
     else:
         suffix = "" if table == "ranked" else f"-{table}"
         configs = _configs(data, method.values.get("dataset_revision"))

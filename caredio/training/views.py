@@ -32,6 +32,7 @@ PREFERENCE = Stage(
     {
         "ranked": "sample_id question_id culture language rank prompt completion response isolated_response others",
         "vectors": "sample_id response_embedding",
+        "scored": "culture question_id response",
     },
     features.PREFERENCE,
     modules=(__name__, style.__name__),
@@ -59,18 +60,30 @@ def write(run: Run, ranked: Dataset, settings: Settings) -> None:
         contrasted = _contrasted(run)
         pairs = PREFERENCE.run(
             run,
-            lambda: _reported(ranked, run.table("vectors"), settings, run.table(OTHERS) if contrasted else None),
+            lambda: _reported(run, ranked, settings, contrasted),
             [settings],
             after=[*PREFERENCE.reads, *([OTHERS] if contrasted else [])],
         )
     UNPAIRED.run(run, lambda: unpaired(pairs))
 
 
-def _reported(
-    ranked: Dataset, vectors: Dataset, settings: Settings, contrasted: Dataset | None
-) -> tuple[Dataset, dict[str, Any]]:
+def of_run(run: Run, ranked: Dataset, settings: Settings, contrasted: bool) -> Dataset:
+    """The pairs of some of a run's rows."""
+    others = run.table(OTHERS) if contrasted else None
+    vectors = run.table("vectors") if settings.rejected == "hardest" else None
+    return preference(ranked, vectors, settings, others, run.table("scored"))
+
+
+def settings_of(run: Run) -> tuple[Settings, bool]:
+    """The settings that a run's pairs were made by, and whether their sides are contrastive."""
+    config = (run.stages.get("preference", {}).get("made_from", {}).get("config")) or {}
+    names = ("rejected", "pairs", "length_ratio", "seed")
+    return Settings(**{name: config[name] for name in names if name in config}), _contrasted(run)
+
+
+def _reported(run: Run, ranked: Dataset, settings: Settings, contrasted: bool) -> tuple[Dataset, dict[str, Any]]:
     """The pairs, and the report on their sides."""
-    pairs = preference(ranked, vectors, view("preference", settings), contrasted)
+    pairs = of_run(run, ranked, view("preference", settings), contrasted)
     sides = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
     alone = len(ranked) - len(set(pairs["sample_id"]))
     log.info("preference: %s; %d of %d rows without a pair", style.line(sides), alone, len(ranked))
@@ -130,6 +143,7 @@ def preference(
     vectors: Dataset | None = None,
     settings: Settings = Settings(),
     contrasted: Dataset | None = None,
+    pool: Dataset | None = None,
 ) -> Dataset:
     """Ranked rows as prompt, chosen and rejected: a row a pair.
 
@@ -137,8 +151,8 @@ def preference(
     seeing any (isolated), and so was the chosen one, the row's `isolated_response`; a row of a table of one's own has
     none, and its `response` is chosen. With what others say in contrast, both sides are contrastive: `response` is
     chosen over their answers. An answer can be rejected whose length differs from the chosen side's by no more
-    than `length_ratio` of the longer. A culture with an answer equal to the chosen one agrees, and rejects nothing. Of
-    the rest, by `rejected`:
+    than `length_ratio` of the longer. An answer that the row's own culture gave to the question too is not rejected,
+    and of a culture with an answer equal to the chosen one none is. Of the rest, each text once, by `rejected`:
 
     - all: one answer of each other culture, the first that fits; of more than `pairs`, those drawn by seed;
     - hardest: of all answers that fit the one whose response_embedding has the highest cosine with that of the row's
@@ -148,6 +162,7 @@ def preference(
     Args:
         vectors: `features.vectors`, which `hardest` reads: of others those of isolated answers, in either condition.
         contrasted: `features.CONTRASTED_OTHERS` of these rows.
+        pool: culture, question_id and response of all that the cultures answered; by default of `ranked`.
 
     Returns:
         `features.PREFERENCE`, in the order of `ranked`; rows without a pair are not in it.
@@ -160,6 +175,8 @@ def preference(
         ranked = features.beside(ranked, Dataset.from_dict({"near": _near(ranked, vectors)}, features=near))
     if contrasted is not None:
         ranked = _in_contrast(ranked, contrasted)
+    said = Features({"said": List(Value("string"))})
+    ranked = features.beside(ranked, Dataset.from_dict({"said": _said(ranked, pool or ranked)}, features=said))
     names = ("rejected", "pairs", "length_ratio", "seed")
     return ranked.map(
         pair,
@@ -269,6 +286,17 @@ def pair(batch: dict[str, list[Any]], **chosen: Any) -> dict[str, list[Any]]:
     return {name: [one[name] for one in pairs] for name in features.PREFERENCE}
 
 
+def _said(ranked: Dataset, pool: Dataset) -> list[list[str]]:
+    """What the culture of each row answered to its question."""
+    answers = defaultdict(set)
+    for culture, question, response in zip(
+        pool["culture"][:], pool["question_id"][:], pool["response"][:], strict=True
+    ):
+        answers[culture, question].add(response)
+    keys = zip(ranked["culture"], ranked["question_id"], strict=True)
+    return [sorted(answers[key]) for key in keys]
+
+
 def _own(row: Mapping[str, Any]) -> str:
     """The row's answer in the condition of the others'."""
     return row["isolated_response"] or row["response"]
@@ -276,27 +304,39 @@ def _own(row: Mapping[str, Any]) -> str:
 
 def _rejected(row: dict[str, Any], rejected: str, pairs: int, length_ratio: float, seed: int) -> list[dict[str, Any]]:
     """The answers that a row's own is preferred over."""
-    own = _own(row)
+    own, own_answers = _own(row), {_plain(text) for text in (_own(row), *row["said"])}
     of_culture: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for place, other in enumerate(row["others"]):
         of_culture[other["culture"]].append((place, other))
     fitting = [
         fits
         for answers in of_culture.values()
-        if all(other["response"] != own for _, other in answers)
-        and (fits := [answer for answer in answers if _alike(len(own), len(answer[1]["response"]), length_ratio)])
+        if all(_plain(other["response"]) != _plain(own) for _, other in answers)
+        and (
+            fits := [
+                answer
+                for answer in answers
+                if _plain(answer[1]["response"]) not in own_answers
+                and _alike(len(own), len(answer[1]["response"]), length_ratio)
+            ]
+        )
     ]
     if not fitting:
         return []
     if rejected == "hardest":
         place, other = max((answer for answers in fitting for answer in answers), key=lambda one: row["near"][one[0]])
         return [other]
-    first = [answers[0][1] for answers in fitting]
+    first = list({_plain(answers[0][1]["response"]): answers[0][1] for answers in reversed(fitting)}.values())[::-1]
     wanted = 1 if rejected == "one" else pairs
     if len(first) <= wanted:
         return first
     drawn = random.Random(f"{seed}/{row['sample_id']}/rejected").sample(range(len(first)), wanted)
     return [first[place] for place in sorted(drawn)]
+
+
+def _plain(text: str) -> str:
+    """A text by which equal answers are known: without case and white space around it."""
+    return text.strip().casefold()
 
 
 def _alike(one: int, other: int, ratio: float) -> bool:

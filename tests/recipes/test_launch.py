@@ -224,3 +224,16 @@ def test_two_processes_and_two_machines_follow_one_process(launched, flags, tiny
             assert two["result"][key] == pytest.approx(one["result"][key], rel=1e-4)
         after = load_file(tmp_path / name / "adapter_model.safetensors")
         assert all(torch.allclose(before[weight], after[weight], atol=1e-4) for weight in before)
+
+
+def test_a_recipe_ends_when_the_command_that_started_it_is_gone():
+    script = (
+        "import time; from caredio.training import launch;"
+        " launch.main(lambda: (print('begun', flush=True), time.sleep(300)))"
+    )
+    environment = {**os.environ, launch.WATCHED: "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, **pipes) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.stdin.close()  # as the system does with a command that was killed
+        assert process.wait(60) == 143

@@ -226,13 +226,20 @@ def leaves(arm, asked=None, **record):
 
 def test_a_training_of_the_same_rows_flags_and_base_is_not_repeated(arm, tiny):
     assert arms.finished(arm) is None
-    whole = {"rows_sha256": "3a", "base_sha256": checkpoints.weights_sha256(tiny)}
+    whole = {"rows_sha256": "3a", "base_sha256": checkpoints.weights_sha256(tiny), "result": {}}
     leaves(arm, **whole)
+    with pytest.raises(InputError, match="holds no weights"):  # which were removed
+        arms.finished(arm)
+    shutil.copy(tiny / "model.safetensors", arm.folder)
     assert arms.finished(arm) == whole
-    leaves(arm, rows_sha256="3b", base_sha256=whole["base_sha256"])
+    for damaged in ("[]", "{}", "{"):
+        (arm.folder / "training.json").write_text(damaged)
+        with pytest.raises(InputError, match="is damaged; remove"):
+            arms.finished(arm)
+    leaves(arm, **{**whole, "rows_sha256": "3b"})
     with pytest.raises(InputError, match="of other rows"):
         arms.finished(arm)
-    leaves(arm, rows_sha256="3a", base_sha256="0")
+    leaves(arm, **{**whole, "base_sha256": "0"})
     with pytest.raises(InputError, match="was trained on other weights than those of"):
         arms.finished(arm)
 

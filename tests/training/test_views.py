@@ -272,6 +272,18 @@ def test_sides_differ_by_no_more_than_a_share_of_the_longer(ratio, kept):
     assert [len(answer) for _, answer in found] == kept
 
 
+def test_what_its_own_culture_answers_too_is_not_rejected():
+    table = ranked(
+        ("a", "china", 1, "lilies", {"japan": "Roses ", "india": "tulips", "iran": "tulips"}),
+        ("b", "china", 2, "orchid", {"japan": "daisy"}),
+    )
+    pool = {"culture": ["china", "china", "iran"], "question_id": ["q-a", "q-b", "q-a"]}
+    pool = Dataset.from_dict({**pool, "response": ["roses", "tulips", "lilies"]})
+    pairs = views.preference(table, settings=LOOSE, pool=pool)
+    found = [(one["sample_id"], one["rejected"][0]["content"]) for one in pairs]
+    assert found == [("a", "tulips"), ("b", "daisy")]  # roses are China's too, and tulips stand for two cultures once
+
+
 def test_of_a_culture_s_answers_one_that_fits_is_taken():
     assert rejected(row("a" * 8, [("peru", "b" * 20), ("peru", "b" * 9)])) == [("peru", "b" * 9)]
 
