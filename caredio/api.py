@@ -113,6 +113,26 @@ class FinetuneOptions(FinetuningOptions, total=False):
     test_share: float
 
 
+class EvaluateOptions(EvaluationOptions, total=False):
+    """What `evaluate` takes besides."""
+
+    provider: str | None
+    model_revision: str | None
+    max_tokens: int
+    base_url: str | None
+    api_key_variable: str | None
+    system_role: str
+    token_limit: str
+    concurrency: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    timeout: float
+    retries: int
+    batch: bool
+    max_cost: float | None
+    max_total_tokens: int | None
+
+
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
 # the settings of each verb, and the stages of selection and of the views that it runs
 VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
@@ -127,14 +147,20 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     ),
     "prefer": ((Views, Selection), frozenset(("rated_preference", "table"))),
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
-    "evaluate": ((Evaluation,), frozenset()),
+    "evaluate": ((Evaluation, Spec, Endpoint), frozenset()),
     "publish": ((Release,), frozenset()),
     "finetune": ((Finetuning, Spec, Endpoint, Release), frozenset()),
     "train": ((Train, Budget), frozenset()),
     "curve": ((Train, Curve), frozenset()),
 }
-# of the rooms whose other settings a fine-tuning has no use for
-_OF_FINETUNING = frozenset(FinetuneOptions.__annotations__) - frozenset(FinetuningOptions.__annotations__)
+# verb -> its own room, and what it takes of the others, whose other settings it has no use for
+_PARTS = {
+    verb: (room, frozenset(options.__annotations__) - frozenset(own.__annotations__))
+    for verb, room, options, own in (
+        ("finetune", Finetuning, FinetuneOptions, FinetuningOptions),
+        ("evaluate", Evaluation, EvaluateOptions, EvaluationOptions),
+    )
+}
 
 
 BY_STAGE = (Selection, Views)  # rooms of whose settings a verb takes a part
@@ -145,7 +171,7 @@ def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
     rooms, stages = VERBS[verb]
     for room in rooms:
         for one in dataclasses.fields(room):
-            if verb == "finetune" and room is not Finetuning and one.name not in _OF_FINETUNING:
+            if verb in _PARTS and room is not _PARTS[verb][0] and one.name not in _PARTS[verb][1]:
                 continue
             if room not in BY_STAGE or stages.intersection(one.metadata.get("stages", ())):
                 yield room, one
@@ -321,8 +347,8 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
         raise InputError(
-            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, train, curve or"
-            " finetune."
+            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, evaluate, train,"
+            " curve or finetune."
         )
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
@@ -364,19 +390,26 @@ def evaluate(
     out: Path | str | None = None,
     model: str = LOCAL_MODEL,
     trained: Path | str | None = None,
+    store: Path | str | None = None,
+    endpoint: Endpoint | None = None,
     prompts: str | None = None,
-    **settings: Unpack[EvaluationOptions],
+    **settings: Unpack[EvaluateOptions],
 ) -> Result:
     """Measure a model on CulturalBench: as it is, told to play the part, and trained.
 
     What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
+    A model behind an API writes its answers, at temperature 0: one whose name begins with `ft:`, with a provider, or
+    with an address (base_url, $OPENAI_BASE_URL) where no folder of weights is meant.
 
     Args:
         cultures: slugs; by default those of the run's ranked split.
         out: run folder; `results/` is written there. None keeps the results in memory.
-        model: base model, by name or folder.
+        model: base model, by name or folder, or the endpoint's name of it.
         trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
-        prompts: folder whose `systems.txt` tells the model its part; by default that of the run, if it has one.
+        store: file of stored answers, of a model behind an API; by default one for all runs of this user.
+        endpoint: how to reach it, in place of its settings.
+        prompts: folder whose `systems.txt` tells the model its part, and `multiple_choice.txt` asks one behind an API;
+            by default that of the run, if it has one.
 
     Returns:
         A result with `results`; `str` of it is a table.
@@ -386,7 +419,7 @@ def evaluate(
     """
     from caredio import verbs  # heavy: when a verb runs
 
-    return verbs.evaluate(cultures, out, model, trained, {"prompts": prompts, **settings})
+    return verbs.Evaluating(cultures, out, model, trained, store, endpoint, {"prompts": prompts, **settings}).result()
 
 
 @_of_settings

@@ -54,6 +54,7 @@ _CALIBRATE_EXAMPLES = """examples:
 _EVALUATE_EXAMPLES = """examples:
   caredio evaluate --out runs/food --trained runs/food/models
   caredio evaluate --out runs/food --cultures china --culturalbench CulturalBench-Easy.csv --limit 20
+  caredio evaluate --out runs/food --cultures china --model ft:gpt-4.1-2025-04-14:me::abc --dry-run
   lm_eval --include_path "$(caredio tasks-path)" --tasks caredio_culturalbench_hard_china \\
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
 """
@@ -224,8 +225,12 @@ def _model_commands(commands: Any) -> None:
     """Those that measure and release."""
     evaluate = _command(commands, api.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
     _names_flag(evaluate, "--cultures", "slugs, comma-separated; default: those of the run")
-    evaluate.add_argument("--model", default=argparse.SUPPRESS, help="base model, by name or folder")
+    evaluate.add_argument(
+        "--model", default=argparse.SUPPRESS, help="base model, by name or folder, or ft:NAME of an API"
+    )
     _path_flag(evaluate, "--trained", "folder with an adapter a culture, or with one trained model")
+    _path_flag(evaluate, "--store", "file of stored answers, of a model behind an API")
+    evaluate.add_argument("--dry-run", action="store_true", help="print the calls of such a model, and spend nothing")
 
     publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     _path_flag(publish, "--to", "folder of the release; default: OUT/release")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -269,12 +270,12 @@ def plan(verb: str, given: dict[str, Any]) -> Plan | Estimate | Schedule:
     Raises:
         InputError: the verb neither asks a model nor trains one, or as the verb raises.
     """
-    asking = {"synthesize": Synthesizing, "select": Selecting, "build": Building}
+    asking = {"synthesize": Synthesizing, "select": Selecting, "build": Building, "evaluate": Evaluating}
     prepare: Any = {**asking, "train": training, "curve": curving, "finetune": tuning}.get(verb)
     if prepare is None:
         raise InputError(
-            "only synthesize, select and build ask a model, and train, curve and finetune train one; plan takes one of"
-            " them."
+            "only synthesize, select, build and evaluate ask a model, and train, curve and finetune train one; plan"
+            " takes one of them."
         )
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}
     planned: Plan | Estimate | Schedule = prepare(**own, given=given).plan()
@@ -318,41 +319,95 @@ def calibrate(
         return calibration.run(candidates, vectors, view("calibrated", chosen))
 
 
-def evaluate(
-    cultures: Sequence[str] | None,
-    out: Path | str | None,
-    model: str,
-    trained: Path | str | None,
-    given: dict[str, Any],
-) -> Result:
-    """As `api.evaluate`."""
-    # lm-eval, torch and peft
-    from caredio.evaluation import ledger, results, systems
-    from caredio.llm.local import model_path
+class Evaluating:
+    """An evaluation whose arguments are checked: its plan, or its run."""
 
-    _check_paths(out=out, trained=trained)
-    _check_prompts(given, out, ["systems"])
-    if str(model).startswith("ft:"):
-        raise InputError(
-            f"model {model!r} is behind an API, which tells no likelihood of a given answer, and evaluate scores"
-            " answers by that; name weights, by folder or Hub name."
-        )
-    (chosen,) = fill([Evaluation], given)
-    systems.installed()
-    with _opened(out, create=out is None) as run:
-        known = run.cultures()
-        slugs, notes = ledger.cultures(run, known, _listed(cultures, "cultures"))
-    yamlfile.pick(slugs, known, "culture")
-    base = str(model_path()) if model == LOCAL_MODEL else model
-    arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
-    if trained:
-        arms.append(systems.trained(Path(trained), base, slugs))
-    asked = results.Evaluation(arms, slugs, chosen, known, notes)
-    with _opened(out) as run:  # a folder that is not there is made once all of that is right
-        found = ledger.evaluate(run, asked)
-    if out is not None:
-        _repeatable("evaluate", Path(out), {"cultures": slugs, "model": model, "trained": trained}, [chosen])
-    return Result({"results": found}, run.report(), None if out is None else Path(out))
+    def __init__(
+        self,
+        cultures: Sequence[str] | None,
+        out: Path | str | None,
+        model: str,
+        trained: Path | str | None,
+        store: Path | str | None,
+        endpoint: Endpoint | None,
+        given: dict[str, Any],
+    ) -> None:
+        """As `api.evaluate`; nothing is written, and nobody asked."""
+        # lm-eval's packages
+        from caredio.evaluation import ledger
+
+        _check_paths(out=out, trained=trained, store=store)
+        _check_prompts(given, out, ["systems", "multiple_choice"])
+        sampled = {"model": str(model), "temperature": 0.0, "top_p": None}
+        self.chosen, self.spec, own_endpoint = fill([Evaluation, Spec, Endpoint], {**given, **sampled})
+        self.endpoint = _endpoint(endpoint, own_endpoint)
+        self.out, self.model, self.trained, self.store = out, model, trained, store
+        self.behind_api = _behind_api(self.spec, self.endpoint, trained)
+        if self.behind_api and trained:
+            raise InputError(
+                f"trained is given, and model {model!r} is behind an API, whose weights take no adapter; leave one out."
+            )
+        with _opened(out, create=out is None) as run:
+            self.known = run.cultures()
+            self.slugs, self.notes = ledger.cultures(run, self.known, _listed(cultures, "cultures"))
+            self.past = ledger.past(run)
+        yamlfile.pick(self.slugs, self.known, "culture")
+
+    def plan(self) -> Plan:
+        """What it will ask an API; weights of one's own are asked nothing that costs."""
+        return self._generated().plan(self.past, self.endpoint.batch) if self.behind_api else Plan(self.spec.model, ())
+
+    def result(self) -> Result:
+        """Measure, and what was measured."""
+        from caredio.evaluation import ledger  # lm-eval's packages
+
+        asked = self._generated() if self.behind_api else self._by_likelihood()
+        if self.behind_api:
+            asked.through(connect(self.spec, self.endpoint, self.store))
+        with _opened(self.out) as run:  # a folder that is not there is made once all of that is right
+            if self.behind_api:
+                run.charge(self.endpoint.budget)
+            found = ledger.evaluate(run, asked)
+        if self.out is not None:
+            arguments = {"cultures": self.slugs, "model": self.model, "trained": self.trained, "store": self.store}
+            rooms = [self.chosen, self.spec, self.endpoint] if self.behind_api else [self.chosen]
+            _repeatable("evaluate", Path(self.out), arguments, rooms)
+        return Result({"results": found}, run.report(), None if self.out is None else Path(self.out))
+
+    def _generated(self) -> Any:
+        from caredio.evaluation.generated import Generated  # lm-eval's packages
+
+        return Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, _spent(self.endpoint))
+
+    def _by_likelihood(self) -> Any:
+        # lm-eval, torch and peft
+        from caredio.evaluation import results, systems
+        from caredio.llm.local import model_path
+
+        systems.installed()
+        base = str(model_path()) if self.model == LOCAL_MODEL else self.model
+        arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
+        if self.trained:
+            arms.append(systems.trained(Path(self.trained), base, self.slugs))
+        return results.Evaluation(arms, self.slugs, self.chosen, self.known, self.notes)
+
+
+def _behind_api(spec: Spec, endpoint: Endpoint, trained: Path | str | None) -> bool:
+    """Whether a model to evaluate is behind an API, not weights that can be loaded.
+
+    An address in the environment, which is there for other commands too, makes no folder of weights and no base of
+    trained ones a model behind an API.
+
+    Raises:
+        InputError: an address is given, and no model that it serves.
+    """
+    if is_local(spec):
+        if endpoint.base_url:
+            raise InputError(f"base_url is given, but no model; name the model that {endpoint.base_url} serves.")
+        return False
+    if spec.model.startswith("ft:") or spec.provider != "openai" or endpoint.base_url:
+        return True
+    return bool(os.environ.get("OPENAI_BASE_URL", "").strip()) and not trained and not Path(spec.model).exists()
 
 
 def training(

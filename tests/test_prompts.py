@@ -16,6 +16,7 @@ NAMES = sorted(
     if file.name.endswith(".txt")
 )
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
+    "multiple_choice": ["user", "judgement"],
     "repair": ["user"],
     "schema": ["user"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
@@ -42,8 +43,18 @@ def own(tmp_path):
 
 def test_every_prompt_may_be_replaced():
     names = [
-        *("adapt", "contrast", "improve", "likelihood", "questions", "repair", "rewrite", "roleplay", "schema"),
-        *("sensitivity", "systems", "validation", "views"),
+        *(
+            "adapt",
+            "contrast",
+            "improve",
+            "likelihood",
+            "multiple_choice",
+            "questions",
+            "repair",
+            "rewrite",
+            "roleplay",
+        ),
+        *("schema", "sensitivity", "systems", "validation", "views"),
     ]
     assert names == NAMES
     assert prompts.names() == NAMES

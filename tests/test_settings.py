@@ -318,7 +318,7 @@ def test_a_synthesis_takes_those_of_selection_s_settings_that_its_stages_read():
         (api.build, api.BuildOptions),
         (api.prefer, api.PreferOptions),
         (api.calibrate, api.CalibrateOptions),
-        (api.evaluate, evaluation.Options),
+        (api.evaluate, api.EvaluateOptions),
         (api.publish, publishing.Options),
         (api.finetune, api.FinetuneOptions),
     ],

@@ -13,7 +13,7 @@ from datasets import Dataset
 from caredio import features, progress
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.evaluation.results import Evaluation, key
+from caredio.evaluation.results import Asked, key
 from caredio.evaluation.systems import Subject
 from caredio.runs import Run
 
@@ -40,7 +40,7 @@ def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | Non
     return asked, [f"left out: {others}: CulturalBench knows no culture of that name."] if others else []
 
 
-def evaluate(run: Run, asked: Evaluation) -> Dataset:
+def evaluate(run: Run, asked: Asked) -> Dataset:
     """Measure what the run's `results` table lacks, add it there, and take out the rows of what was asked for.
 
     Args:
@@ -55,31 +55,31 @@ def evaluate(run: Run, asked: Evaluation) -> Dataset:
     """
     for note in asked.notes:
         log.warning(note)
-    rows = _past(run)
+    rows = past(run)
     parts = asked.missing(rows)
-    with progress.command("evaluate", lambda: asked.questions(parts), unit="questions"):
+    with progress.command("evaluate", lambda: asked.questions(parts), asked.spent, asked.unit):
         for part in parts or [[]]:
             rows = _with(run, rows, asked, part)
     return asked.select(rows)
 
 
-def _past(run: Run) -> list[dict[str, Any]]:
+def past(run: Run) -> list[dict[str, Any]]:
     """The rows that stand in the run; of an earlier release's they lack the hashes."""
     there = TABLE in run.stages and any((run.path / TABLE).glob("*.parquet"))
     return [dict(row) for row in run.table(TABLE)] if there else []
 
 
-def _with(run: Run, past: list[dict[str, Any]], asked: Evaluation, part: Sequence[Subject]) -> list[dict[str, Any]]:
+def _with(run: Run, before: list[dict[str, Any]], asked: Asked, part: Sequence[Subject]) -> list[dict[str, Any]]:
     """The run's rows with those of a part, and with the baselines that go with them."""
-    there = {key(row) for row in past}
+    there = {key(row) for row in before}
     constants = [row for row in asked.constants if key(row) not in there]
     held = there | {key(row) for row in constants} | {key(asked.identities[subject]) for subject in part}
     records = run.stages.get(TABLE, {}).get("measured", [])
 
     def compute() -> tuple[Dataset, dict[str, Any]]:
-        rows = [*past, *constants, *asked.measure(part)]
-        before = records if isinstance(records, list) else [records]  # an earlier release kept the last one alone
-        made = [*before, asked.record()] if asked.record() not in before else before
+        rows = [*before, *constants, *asked.measure(part)]
+        older = records if isinstance(records, list) else [records]  # an earlier release kept the last one alone
+        made = [*older, asked.record()] if asked.record() not in older else older
         return features.table(rows, features.RESULTS), {"measured": made}
 
     identity = json.dumps(sorted(held, key=str))
@@ -88,7 +88,7 @@ def _with(run: Run, past: list[dict[str, Any]], asked: Evaluation, part: Sequenc
         compute,
         columns=features.RESULTS,
         source=hashlib.sha256(identity.encode()).hexdigest(),
-        prompt="systems",
+        prompt=asked.prompt_names,
         prompts_from=asked.prompts,
         grows=True,
     )

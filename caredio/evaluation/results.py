@@ -1,7 +1,9 @@
 """How systems do on CulturalBench: one row per system, culture and measure, with a 95 % interval.
 
 Measures are accuracy on Easy, the share of Hard questions whose four judgements are all right (the benchmark's own
-number), and the share of Hard's judgements that are right. Every model reads the questions through its chat template.
+number), and the share of Hard's judgements that are right. Weights are asked for likelihoods through their chat
+template; a model behind an API writes its answers (generated.py), which are benchmarks of their own: the two are not
+compared.
 
 A row carries the hashes of what answered, of what was asked and of how. By them the rows of several evaluations stand
 in one table, and what stands there is not measured again.
@@ -32,6 +34,22 @@ from caredio.intervals import wilson
 
 _EASY, _HARD = BENCHMARKS
 _MEASURES = {(_EASY, "acc"): "Easy", (_HARD, "acc"): "Hard", (_HARD, "judgement_acc"): "Hard, judgements"}
+EASY_GENERATED, HARD_GENERATED = (f"{benchmark}_generated" for benchmark in BENCHMARKS)
+GENERATED = {
+    (EASY_GENERATED, "acc"): "Easy, generated",
+    (HARD_GENERATED, "acc"): "Hard, generated",
+    (HARD_GENERATED, "judgement_acc"): "Hard, generated judgements",
+    (EASY_GENERATED, "unparsed"): "Easy, unparsed",
+    (HARD_GENERATED, "unparsed"): "Hard, unparsed judgements",
+}
+_FOOTERS = (
+    (_MEASURES, "Per cent right with 95 % Wilson interval over n questions; chat template applied."),
+    (
+        GENERATED,
+        "Per cent right, and per cent that are no letter or word alone (unparsed, counted as wrong), with 95 % Wilson"
+        " interval over n questions; answers that the model wrote, not comparable with likelihoods.",
+    ),
+)
 _IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "settings_sha256")
 _PACKAGES = ("lm_eval", "peft", "transformers", "torch")
 
@@ -57,7 +75,97 @@ def evaluate(
     return asked.select(rows)
 
 
-class Evaluation:
+class Asked:
+    """What is asked about cultures, the baselines on it, and what of it a table lacks; derived classes measure it."""
+
+    measures = _MEASURES
+    prompt_names: tuple[str, ...] = ("systems",)
+    unit = "questions"  # that the bar counts
+
+    def __init__(
+        self, cultures: Sequence[str] | None, settings: Settings, known: Mapping[str, Culture] | None, notes: list[str]
+    ) -> None:
+        """Read the questions. Arguments and errors as those of `Evaluation`."""
+        self._cultures = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
+        self._file = culturalbench.path(settings.culturalbench or "")
+        self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
+        answered = {culture.slug: baselines.of(culture, self._file, settings.limit or 0) for culture in self._cultures}
+        self._benchmark = contents.of_file(self._file)
+        self._settings: dict[str, dict[str, Any]] = {}  # by their hash
+        self._questions = {slug: n for slug, (n, _) in answered.items()}
+        self._subjects: list[Subject] = []
+        self.identities: dict[Subject, dict[str, Any]] = {}
+        self.constants = [
+            _row({"system": name, "culture": slug, **self._asked(self._about(n))}, measure, value, n)
+            for slug, (n, found) in answered.items()
+            for name, values in found.items()
+            for measure, value in zip(self.measures, values, strict=False)  # shares right, which come first
+            if value is not None
+        ]
+
+    def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Subject]]:
+        """The subjects that `past` has no rows of: a list for each system, those of the same model in turn."""
+        there = {key(row) for row in past}
+        parts: dict[tuple[str, str], list[Subject]] = {}
+        for model in dict.fromkeys(subject.model for subject in self._subjects):
+            for subject in self._subjects:
+                if subject.model == model and key(self.identities[subject]) not in there:
+                    there.add(key(self.identities[subject]))
+                    parts.setdefault((model, subject.system), []).append(subject)
+        return list(parts.values())
+
+    def questions(self, parts: Iterable[Sequence[Subject]]) -> dict[str, int]:
+        """System -> how many questions, or calls, the subjects of `parts` are asked."""
+        asked: Counter[str] = Counter()
+        for part in parts:
+            for subject in part:
+                asked[subject.system] += len(BENCHMARKS) * self._questions[subject.culture.slug]
+        return asked
+
+    def spent(self) -> str:
+        """What was spent so far, in words; nothing by weights of one's own."""
+        return ""
+
+    def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
+        """The rows of subjects."""
+        raise NotImplementedError
+
+    def record(self) -> dict[str, Any]:
+        """How the rows are made: questions, settings, the role-play text, and who was left out."""
+        role_play = prompts.load("systems", self._chosen.prompts)
+        used = [prompts.load(name, self._chosen.prompts) for name in self.prompt_names]
+        return {
+            "culturalbench": {"file": self._file.name, "sha256": self._benchmark},
+            "config": {name: value for name, value in asdict(self._chosen).items() if name != "prompts"},
+            "role_play": role_play.parts["system"],
+            "own_prompts": [one.name for one in used if not one.shipped],
+            "left_out": self.notes,
+            "settings": self._settings,
+        }
+
+    def select(self, rows: Iterable[Mapping[str, Any]]) -> Dataset:
+        """The rows of what was asked for, out of those of this and other evaluations, under the names given now."""
+        by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        for row in rows:
+            by_key.setdefault(key(row), []).append(row)
+        names = {key(row): row["system"] for row in self.constants}
+        chosen = [row for key in names for row in by_key[key]]
+        for subject in self._subjects:
+            chosen += [{**row, "system": subject.system} for row in by_key[key(self.identities[subject])]]
+        info = DatasetInfo(features=RESULTS, description=json.dumps(self.record()))
+        return Dataset.from_list([{name: row[name] for name in RESULTS} for row in chosen], info=info)
+
+    def _about(self, n: int) -> dict[str, Any]:
+        """What makes questions, asks and scores them."""
+        return {"n": n, "tasks_sha256": _tasks()}
+
+    def _asked(self, settings: dict[str, Any]) -> dict[str, str]:
+        sha256 = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self._settings[sha256] = settings
+        return {"benchmark_sha256": self._benchmark, "settings_sha256": sha256}
+
+
+class Evaluation(Asked):
     """What is asked of whom: checked, and each measurement's identity known, before anything is measured."""
 
     def __init__(
@@ -81,45 +189,12 @@ class Evaluation:
             InputError: a package, culture, system, file or model is not what was wanted.
         """
         systems.installed()
-        chosen = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
-        self._file = culturalbench.path(settings.culturalbench or "")
-        answered = {culture.slug: baselines.of(culture, self._file, settings.limit or 0) for culture in chosen}
-        self._benchmark = contents.of_file(self._file)
+        super().__init__(cultures, settings, known, [*notes])
         self._loader = Loader(settings.device or "")
-        self._given, self._chosen, self.prompts = given, settings, settings.prompts
-        self._subjects, left_out = systems.subjects(given, chosen, settings.prompts)
-        self.notes = [*notes, *left_out]
-        self._settings: dict[str, dict[str, Any]] = {}  # by their hash
-        self._questions = {slug: n for slug, (n, _) in answered.items()}
+        self._given = given
+        self._subjects, left_out = systems.subjects(given, self._cultures, settings.prompts)
+        self.notes += left_out
         self.identities = self._identified(self._questions)
-        self.constants = [
-            _row(
-                {"system": name, "culture": slug, **self._asked({"n": n, "tasks_sha256": _tasks()})}, measure, value, n
-            )
-            for slug, (n, found) in answered.items()
-            for name, values in found.items()
-            for measure, value in zip(_MEASURES, values, strict=True)
-            if value is not None
-        ]
-
-    def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Subject]]:
-        """The subjects that `past` has no rows of: a list for each system, those of the same model in turn."""
-        there = {key(row) for row in past}
-        parts: dict[tuple[str, str], list[Subject]] = {}
-        for model in dict.fromkeys(subject.model for subject in self._subjects):
-            for subject in self._subjects:
-                if subject.model == model and key(self.identities[subject]) not in there:
-                    there.add(key(self.identities[subject]))
-                    parts.setdefault((model, subject.system), []).append(subject)
-        return list(parts.values())
-
-    def questions(self, parts: Iterable[Sequence[Subject]]) -> dict[str, int]:
-        """System -> how many questions the subjects of `parts` are asked."""
-        asked: Counter[str] = Counter()
-        for part in parts:
-            for subject in part:
-                asked[subject.system] += len(BENCHMARKS) * self._questions[subject.culture.slug]
-        return asked
 
     def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
         """The rows of subjects.
@@ -135,30 +210,12 @@ class Evaluation:
             for numbers in [found[subject][measure[0]]]
         ]
 
-    def select(self, rows: Iterable[Mapping[str, Any]]) -> Dataset:
-        """The rows of what was asked for, out of those of this and other evaluations, under the names given now."""
-        by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-        for row in rows:
-            by_key.setdefault(key(row), []).append(row)
-        names = {key(row): row["system"] for row in self.constants}
-        chosen = [row for key in names for row in by_key[key]]
-        for subject in self._subjects:
-            chosen += [{**row, "system": subject.system} for row in by_key[key(self.identities[subject])]]
-        info = DatasetInfo(features=RESULTS, description=json.dumps(self.record()))
-        return Dataset.from_list([{name: row[name] for name in RESULTS} for row in chosen], info=info)
-
     def record(self) -> dict[str, Any]:
-        """How the rows are made: chat template, questions, settings, systems, packages, and who was left out."""
-        role_play = prompts.load("systems", self._chosen.prompts)
+        """As `Asked.record`, with the chat template, the systems and the packages."""
         return {
             "apply_chat_template": True,
-            "culturalbench": {"file": self._file.name, "sha256": self._benchmark},
-            "config": {name: value for name, value in asdict(self._chosen).items() if name != "prompts"},
-            "role_play": role_play.parts["system"],
-            "own_prompts": [] if role_play.shipped else [role_play.name],
+            **super().record(),
             "systems": [asdict(system) for system in self._given],
-            "left_out": self.notes,
-            "settings": self._settings,
             "packages": {name: metadata.version(name) for name in _PACKAGES},
         }
 
@@ -169,8 +226,7 @@ class Evaluation:
         for subject in self._subjects:
             model = place(subject.model)
             settings = {
-                "n": asked[subject.culture.slug],
-                "tasks_sha256": _tasks(),
+                **self._about(asked[subject.culture.slug]),
                 "apply_chat_template": True,
                 "system_message": subject.instruction,
                 "tokenizer_sha256": checkpoints.tokenizer_sha256(place(subject.tokenizer)),
@@ -186,11 +242,6 @@ class Evaluation:
             }
         return identities
 
-    def _asked(self, settings: dict[str, Any]) -> dict[str, str]:
-        sha256 = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        self._settings[sha256] = settings
-        return {"benchmark_sha256": self._benchmark, "settings_sha256": sha256}
-
 
 def record(table: Dataset) -> dict[str, Any]:
     """How `evaluate` made the table (`Evaluation.record`); {} of another table."""
@@ -198,25 +249,36 @@ def record(table: Dataset) -> dict[str, Any]:
 
 
 def format_table(table: Dataset) -> str:
-    """The table as text: a block per culture and one over all of them, systems as rows, the baselines last."""
-    rows = list(table)
-    blocks = {slug: [row for row in rows if row["culture"] == slug] for slug in dict.fromkeys(table["culture"])}
+    """The table as text: a block per culture and one over all of them, systems as rows, the baselines last.
+
+    What was generated and what was found by likelihood stand in blocks of their own.
+    """
+    rows, lines = list(table), []
+    for measures, footer in _FOOTERS:
+        if part := [row for row in rows if (row["benchmark"], row["metric"]) in measures]:
+            lines += [*_blocks(part, measures), footer]
+    lines += [f"{name}: {meaning}." for name, meaning in baselines.MEANINGS.items() if name in table["system"]]
+    made = record(table)
+    for name in made.get("own_prompts", ()):
+        lines.append(f"{'role-play: ' if name == 'systems' else ''}{name}.txt is not the shipped prompt.")
+    return "\n".join(line.rstrip() for line in [*lines, *made.get("left_out", [])])
+
+
+def _blocks(rows: list[dict[str, Any]], measures: Mapping[tuple[str, str], str]) -> list[str]:
+    """The lines of a table's blocks."""
+    blocks = {row["culture"]: [one for one in rows if one["culture"] == row["culture"]] for row in rows}
     if len(blocks) > 1:
         blocks[f"all {len(blocks)} cultures"] = rows
-    names = sorted(dict.fromkeys(table["system"]), key=lambda name: name in baselines.MEANINGS)
+    names = sorted(dict.fromkeys(row["system"] for row in rows), key=lambda name: name in baselines.MEANINGS)
     width = max(map(len, [*blocks, *names])) + 4
     lines = []
     for title, block in blocks.items():
-        lines.append(f"{title:{width}}" + "".join(f"{label:28}" for label in _MEASURES.values()))
+        lines.append(f"{title:{width}}" + "".join(f"{label:28}" for label in measures.values()))
         for system in names:
-            cells = [_cell([row for row in block if _is(row, system, measure)]) for measure in _MEASURES]
+            cells = [_cell([row for row in block if _is(row, system, measure)]) for measure in measures]
             lines.append(f"  {system:{width - 2}}" + "".join(f"{cell:28}" for cell in cells))
         lines.append("")
-    lines.append("Per cent right with 95 % Wilson interval over n questions; chat template applied.")
-    lines += [f"{name}: {meaning}." for name, meaning in baselines.MEANINGS.items() if name in names]
-    made = record(table)
-    lines += [f"role-play: {name}.txt is not the shipped prompt." for name in made.get("own_prompts", ())]
-    return "\n".join(line.rstrip() for line in [*lines, *made.get("left_out", [])])
+    return lines
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:

@@ -23,7 +23,10 @@ class Settings(settings.Settings):
     batch_size: int = setting(8, "prompts the model reads at once", "results")
     device: str | None = setting(None, "cpu, cuda, ...; default: cuda where there is one", "results")
     prompts: str | None = setting(
-        None, "folder whose systems.txt tells the model its part (`caredio prompts`)", "results", counts=False
+        None,
+        "folder whose systems.txt tells the model its part, and multiple_choice.txt asks one behind an API",
+        "results",
+        counts=False,
     )
 
     def __post_init__(self) -> None:

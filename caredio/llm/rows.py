@@ -88,6 +88,7 @@ def ask(
     schema: dict[str, Any] | None = None,
     max_failed: float | None = None,
     prompts: str | None = None,
+    again: bool = True,
 ) -> Dataset:
     """Ask the model about every row of `dataset`.
 
@@ -102,6 +103,7 @@ def ask(
         schema: JSON schema (an object) of the answer.
         max_failed: share of rows that may stay without an answer, by default `MAX_FAILED`.
         prompts: folder whose `repair.txt` asks again and whose `schema.txt` states the schema, where they are there.
+        again: whether an unusable answer is asked for a second time, with the reason.
 
     Returns:
         `dataset` with `columns` and those of `features.REJECTS`. A row whose answer was unusable twice (the second time
@@ -127,7 +129,7 @@ def ask(
     if schema is not None and not prompt_files.load(prompt_files.SCHEMA, prompts).shipped:
         instruction = schema_instruction(schema, prompts)
     repair = prompt_files.load(prompt_files.REPAIR, prompts)
-    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, instruction, repair, form, failures)
+    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, instruction, repair, form, failures, again)
     rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
 
     def some(start: int, count: int) -> list[dict[str, Any]]:
@@ -155,6 +157,7 @@ class _Settle:
     repair: Prompt
     form: Validator | None
     failures: Failures
+    again: bool
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         messages = _chat(self.prompt(row))
@@ -162,7 +165,7 @@ class _Settle:
             try:
                 return await self._attempt(row, messages, messages)
             except Unusable as error:
-                if not error.again:
+                if not (error.again and self.again):
                     raise
                 again = self.repair.part("user", reason=error)
                 given = {"role": "assistant", "content": error.__notes__[0]}

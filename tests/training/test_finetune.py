@@ -21,7 +21,7 @@ from training.test_views import message, ranked
 
 import caredio
 from caredio import cli, features
-from caredio.errors import BudgetError, CaredioError, InputError
+from caredio.errors import BudgetError, InputError
 from caredio.llm.prices import Usage, cost
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings as Release
@@ -782,6 +782,9 @@ def test_a_tuned_model_writes_and_its_price_is_known(endpoint, tmp_path, capsys)
     assert {body["model"] for body in endpoint.bodies.values()} == {model}
 
 
-def test_evaluate_says_why_it_does_not_take_a_tuned_model(run):
-    with pytest.raises(CaredioError, match=r"^model 'ft:gpt-4\.1:o::x' is behind an API, which tells no likelihood"):
-        caredio.evaluate(["china"], out=run, model="ft:gpt-4.1:o::x")
+def test_a_tuned_model_is_evaluated_by_what_it_writes(endpoint, run, tmp_path):
+    model = f"ft:{MODEL}:org:caredio-china:abc"
+    asked = {"model": model, "culturalbench": "sample", "limit": 1}
+    assert caredio.plan(caredio.evaluate, ["china"], **asked).total.calls == 2 * 5  # raw and role-play
+    caredio.evaluate(["china"], out=run, store=tmp_path / "answers.sqlite", **asked)
+    assert [body["model"] for body in endpoint.bodies.values()] == [model] * 10
