@@ -156,7 +156,7 @@ def files(draw):
 
 def ranked_rightly(columns, run, ranked):
     """What is ranked are the table's texts, and every row is ranked, dropped for a reason, or counted as not ranked."""
-    said = {text.strip() for cells in columns.values() for text in texts(cells)}
+    said = {text.strip() for cells in columns.values() for text in texts(cells)} | {"[]"}  # an empty list, in CSV
     for row in ranked:
         assert {row["question"], row["response"]} <= said
     stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
@@ -235,4 +235,4 @@ def test_a_table_of_any_shape_is_ranked_rightly_or_refused_in_one_sentence(embed
 
 @pytest.mark.slow
 def test_many_tables_of_any_shape_are_ranked_rightly_or_refused_in_one_sentence(embedder):
-    check(2000, embedder)
+    check(2000, embedder, derandomize=True)
