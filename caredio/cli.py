@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import shlex
 import sqlite3
 import sys
@@ -124,6 +125,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
+    except BrokenPipeError:  # who reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (OSError, sqlite3.Error) as error:
         if not disk.refused(error):
             raise
