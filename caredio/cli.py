@@ -126,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
     except BrokenPipeError:  # who reads has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
         sys.exit(1)
     except (OSError, sqlite3.Error) as error:
         if not disk.refused(error):
