@@ -10,7 +10,7 @@ from datasets import load_dataset
 import caredio
 from caredio import cli, features, runs
 from caredio.errors import InputError
-from caredio.publishing import cards
+from caredio.publishing import cards, release
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
 
@@ -349,3 +349,18 @@ def test_a_folder_that_no_recipe_wrote_is_told(run, tmp_path):
     (tmp_path / "m").mkdir()
     with pytest.raises(InputError, match="is no trained model"):
         caredio.publish(run, model=tmp_path / "m")
+
+
+def test_another_training_does_not_take_the_place_of_a_release(tmp_path):
+    folder, chosen = tmp_path / "release", Settings(version="v1.0.0")
+    source = trained(tmp_path / "m")
+    release.model(source, folder, chosen, None, "m")
+    release.model(source, folder, chosen, None, "m")  # the same once more
+    page = (folder / "README.md").read_bytes()
+    record = json.loads((source / "training.json").read_text()) | {"recipe": "kto"}
+    (source / "training.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"holds v1\.0\.0 of another training \(sft\); name another folder"):
+        release.model(source, folder, chosen, None, "m")
+    assert (folder / "README.md").read_bytes() == page
+    release.model(source, folder, Settings(version="v1.1.0"), None, "m")
+    assert json.loads((folder / "release.json").read_text())["training"]["recipe"] == "kto"
