@@ -166,15 +166,11 @@ def power_sentence(n: int, deviation: float | None = None) -> str:
     Args:
         deviation: of the differences between two systems, where a score is more than one bit.
     """
+    found = f"found at {100 * POWER:.0f} % if"
     if deviation is None:
-        points = 100 * detectable(n)
-        return (
-            f"n = {n}: {points:.1f} points are found at {100 * POWER:.0f} % if {100 * DIFFERING:.0f} % of pairs differ."
-        )
-    return (
-        f"n = {n}: {_normal(POWER) * deviation / sqrt(n):.3g} is found at {100 * POWER:.0f} % if differences of pairs deviate by"
-        f" {deviation:.3g}, as here."
-    )
+        return f"n = {n}: {100 * detectable(n):.1f} points are {found} {100 * DIFFERING:.0f} % of pairs differ."
+    points = _normal(POWER) * deviation / sqrt(n)
+    return f"n = {n}: {points:.3g} is {found} differences of pairs deviate by {deviation:.3g}, as here."
 
 
 def of_seeds(systems: Iterable[str]) -> dict[str, list[str]]:
