@@ -225,10 +225,10 @@ def synthesize(
     Raises:
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
     from caredio.verbs.synthesize import Synthesizing  # heavy: when a verb runs
 
-    return Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, given).result()
+    return Synthesizing(cultures, topics, out, cultures_file, topics_file, store, given).result()
 
 
 @_of_settings
@@ -262,10 +262,10 @@ def select(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
     from caredio.verbs.select import Selecting  # heavy: when a verb runs
 
-    return Selecting(data, out, push, private, store, endpoint, given).result()
+    return Selecting(data, out, push, private, store, given).result()
 
 
 @_of_settings
@@ -291,10 +291,10 @@ def build(
     Returns:
         A result with `candidates`, `ranked`, `pool`, `vectors`, `preference` and `unpaired`.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
     from caredio.verbs.build import Building  # heavy: when a verb runs
 
-    return Building(cultures, topics, out, cultures_file, topics_file, push, private, store, endpoint, given).result()
+    return Building(cultures, topics, out, cultures_file, topics_file, push, private, store, given).result()
 
 
 @_of_settings
@@ -378,7 +378,7 @@ def calibrate(
     """
     from caredio.verbs.calibrate import Calibrating  # heavy: when a verb runs
 
-    return Calibrating(data, out, endpoint, {"seed": seed, **settings}).result()
+    return Calibrating(data, out, {"endpoint": endpoint, "seed": seed, **settings}).result()
 
 
 @_of_settings
@@ -417,7 +417,8 @@ def evaluate(
     """
     from caredio.verbs.evaluate import Evaluating  # heavy: when a verb runs
 
-    return Evaluating(cultures, out, model, trained, store, endpoint, {"prompts": prompts, **settings}).result()
+    given = {"endpoint": endpoint, "prompts": prompts, **settings}
+    return Evaluating(cultures, out, model, trained, store, given).result()
 
 
 @_of_settings
@@ -452,7 +453,7 @@ def publish(
     """
     from caredio.verbs.publish import Publishing  # heavy: when a verb runs
 
-    return Publishing(out, to, model, push, private, cultures_file, prompts, dict(settings)).result()
+    return Publishing(out, to, model, push, private, cultures_file, {"prompts": prompts, **settings}).result()
 
 
 @_of_settings
@@ -493,8 +494,8 @@ def finetune(
     """
     from caredio.verbs.finetune import Tuning  # heavy: when a verb runs
 
-    given = {"seed": seed, **settings}
-    return Tuning(data, culture, model, out, export_only, yes, cancel, endpoint, given).result()
+    given = {"endpoint": endpoint, "seed": seed, **settings}
+    return Tuning(data, culture, model, out, export_only, yes, cancel, given).result()
 
 
 @_of_settings

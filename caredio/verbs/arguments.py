@@ -19,18 +19,20 @@ from caredio.selection import source
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import fill
 
-Given: TypeAlias = dict[str, Any]  # settings by name
+Folder: TypeAlias = "Path | str | Result"
+Given: TypeAlias = dict[str, Any]  # settings by name, and an `endpoint` in place of some
 Names: TypeAlias = "Sequence[str] | None"
 Place: TypeAlias = "Path | str | None"
 
 
-def settings(verb: str, given: Given, endpoint: Endpoint | None = None) -> list[Any]:
-    """The settings of each room of a verb; the Endpoint that was given stands for that of the settings.
+def settings(verb: str, given: Given) -> list[Any]:
+    """The settings of each room of a verb; an `endpoint` that was given stands for that of the settings.
 
     Raises:
         InputError: there are both, or as `fill` raises.
     """
-    rooms = fill(VERBS[verb][0], given)
+    endpoint = given.get("endpoint")
+    rooms = fill(VERBS[verb][0], {name: value for name, value in given.items() if name != "endpoint"})
     if endpoint is None:
         return rooms
     if not isinstance(endpoint, Endpoint):
@@ -83,7 +85,7 @@ def load_prompts(names: Iterable[str], folders: str | None) -> None:
         prompt_files.load(name, folders)
 
 
-def folder(data: Path | str | Result) -> Path | str:
+def folder(data: Folder) -> Path | str:
     """What a verb reads that takes a folder, or the result of a verb that wrote one whose tables still stand there.
 
     Raises:

@@ -35,15 +35,14 @@ class Building(Asking):
         push: str | None,
         private: bool,
         store: Place,
-        endpoint: Endpoint | None,
         given: Given,
     ) -> None:
-        _, selection, self.views, _, self.endpoint, release = arguments.settings("build", given, endpoint)
+        _, selection, self.views, _, self.endpoint, release = arguments.settings("build", given)
         self.out, self.push = out, Push(push, private, given.get("prompts"), release)
         select.described(selection, self.push, table=False)
         own = names([room for room in VERBS["synthesize"][0] if room is not Endpoint])
-        writing = {name: value for name, value in given.items() if name in own}
-        self.writing = Synthesizing(cultures, topics, out, cultures_file, topics_file, store, self.endpoint, writing)
+        writing = {name: given[name] for name in given if name in own} | {"endpoint": self.endpoint}
+        self.writing = Synthesizing(cultures, topics, out, cultures_file, topics_file, store, writing)
         self.arguments, self.spec = self.writing.arguments, self.writing.spec
         self.settings = dataclasses.replace(selection, prompts=self.writing.settings.prompts)
         self.rooms = [self.writing.settings, self.settings, self.views, self.spec, self.endpoint]

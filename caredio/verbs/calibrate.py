@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from caredio.api import Table
-from caredio.llm.settings import Endpoint
 from caredio.selection import calibrate, engine
 from caredio.selection.calibrate import Calibration
 from caredio.selection.embedders import ENDPOINT
@@ -16,9 +15,9 @@ from caredio.verbs.arguments import Given, Place
 class Calibrating:
     """A calibration whose arguments are checked."""
 
-    def __init__(self, data: Table | None, out: Place, endpoint: Endpoint | None, given: Given) -> None:
+    def __init__(self, data: Table | None, out: Place, given: Given) -> None:
         arguments.to_rank(data, out)
-        self.settings, self.endpoint = arguments.settings("calibrate", given, endpoint)
+        self.settings, self.endpoint = arguments.settings("calibrate", given)
         self.out = out
         self.rows, self.record = arguments.table(data, self.settings)
         if self.settings.embedder.startswith(ENDPOINT):  # too few are known before vectors are paid for

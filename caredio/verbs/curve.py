@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from caredio import messages, progress
-from caredio.result import Result
 from caredio.training import curve
 from caredio.training.curve import Curves
 from caredio.verbs import arguments, work
-from caredio.verbs.arguments import Given, Names, Place
+from caredio.verbs.arguments import Folder, Given, Names, Place
 
 
 class Curving(curve.Curving):
     """Curves whose arguments are checked: their plan, or their run."""
 
     def __init__(
-        self,
-        data: Path | str | Result,
-        cultures: Names,
-        out: Place,
-        budgets: Sequence[int],
-        rankings: Sequence[str],
-        given: Given,
+        self, data: Folder, cultures: Names, out: Place, budgets: Sequence[int], rankings: Sequence[str], given: Given
     ) -> None:
         folder = arguments.folder(data)
         arguments.paths(data=folder, out=out)

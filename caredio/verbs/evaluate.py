@@ -20,16 +20,7 @@ from caredio.verbs.arguments import Given, Names, Place
 class Evaluating:
     """An evaluation whose arguments are checked: its plan, or its run."""
 
-    def __init__(
-        self,
-        cultures: Names,
-        out: Place,
-        model: str,
-        trained: Place,
-        store: Place,
-        endpoint: Endpoint | None,
-        given: Given,
-    ) -> None:
+    def __init__(self, cultures: Names, out: Place, model: str, trained: Place, store: Place, given: Given) -> None:
         """As `api.evaluate`; nothing is written, and nobody asked."""
         # lm-eval's packages
         from caredio.evaluation import ledger
@@ -37,7 +28,7 @@ class Evaluating:
         arguments.paths(out=out, trained=trained, store=store)
         arguments.prompts(given, out, ["systems", "multiple_choice"])
         sampled = {"model": str(model), "temperature": 0.0, "top_p": None}
-        self.rooms = arguments.settings("evaluate", {**given, **sampled}, endpoint)
+        self.rooms = arguments.settings("evaluate", {**given, **sampled})
         self.chosen, self.spec, self.endpoint = self.rooms
         self.out, self.model, self.trained, self.store = out, model, trained, store
         self.behind_api = _behind_api(self.spec, self.endpoint, trained)

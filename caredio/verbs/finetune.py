@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from caredio import messages, progress
-from caredio.llm.settings import Endpoint
-from caredio.result import Result
 from caredio.training import tuning
 from caredio.training.job_record import Finetuned
 from caredio.verbs import arguments, work
-from caredio.verbs.arguments import Given, Place
+from caredio.verbs.arguments import Folder, Given, Place
 
 
 class Tuning(tuning.Tuning):
@@ -18,20 +16,19 @@ class Tuning(tuning.Tuning):
 
     def __init__(
         self,
-        data: Path | str | Result,
+        data: Folder,
         culture: str,
         model: str,
         out: Place,
         export_only: bool,
         yes: bool,
         cancel: bool,
-        endpoint: Endpoint | None,
         given: Given,
     ) -> None:
         folder = arguments.folder(data)
         arguments.paths(data=folder, out=out, culture=culture)
         messages.begin()
-        self.rooms = arguments.settings("finetune", {**given, "model": model}, endpoint)
+        self.rooms = arguments.settings("finetune", {**given, "model": model})
         settings, spec, reached, release = self.rooms
         with progress.only_own_bars():
             super().__init__(Path(folder), culture, out, settings, spec, reached, release, export_only, yes, cancel)

@@ -11,33 +11,25 @@ from caredio.publishing import hub, release
 from caredio.publishing.settings import Settings as Release
 from caredio.result import Result
 from caredio.verbs import arguments, work
-from caredio.verbs.arguments import Given, Place
+from caredio.verbs.arguments import Folder, Given, Place
 
 
 class Publishing:
     """A release whose arguments are checked."""
 
     def __init__(
-        self,
-        out: Path | str | Result,
-        to: Place,
-        model: Place,
-        push: str | None,
-        private: bool,
-        cultures_file: Place,
-        prompts: str | None,
-        given: Given,
+        self, out: Folder, to: Place, model: Place, push: str | None, private: bool, cultures_file: Place, given: Given
     ) -> None:
         if not isinstance(out, (str, Path, Result)):
             raise InputError(f"out is {out!r}; give a run folder, or the result of a verb that wrote one.")
         self.out = arguments.folder(out)
-        arguments.paths(to=to, model=model, cultures_file=cultures_file, prompts=prompts)
-        (self.settings,) = arguments.settings("publish", given)
+        arguments.paths(to=to, model=model, cultures_file=cultures_file, prompts=given.get("prompts"))
         self.model = Path(model) if model else None
-        if self.model and prompts:
+        if self.model and given.get("prompts"):
             raise InputError("prompts are given beside model, whose release holds no text of theirs; leave them out.")
-        self.prompts: Given = {"prompts": prompts}
-        arguments.prompts(self.prompts, self.out, [] if self.model else ["views"])
+        arguments.prompts(given, self.out, [] if self.model else ["views"])
+        self.prompts = given.pop("prompts")
+        (self.settings,) = arguments.settings("publish", given)
         own = f"release-{self.model.name}" if self.model else "release"
         self.folder = Path(to) if to else Path(self.out) / own
         self.push, self.private, self.cultures_file = push, private, cultures_file
@@ -53,7 +45,7 @@ class Publishing:
                 for stage in ("ranked", "scored", "vectors", "preference"):
                     run.check(stage)  # before the folder of a release is made
                 known = run.cultures(self.cultures_file)
-                release.dataset(run, self.folder, self.settings, known, name, self.prompts["prompts"])
+                release.dataset(run, self.folder, self.settings, known, name, self.prompts)
         if self.push:
             hub.push(self.folder, self.push, "model" if self.model else "dataset", self.private)
         return self.folder
@@ -78,6 +70,6 @@ class Push:
     def after(self, made: Result) -> Result:
         """What the verb made, published."""
         if self.name and made.path:
-            given = dataclasses.asdict(self.release)
-            Publishing(made.path, None, None, self.name, self.private, None, self.prompts, given).result()
+            given = {"prompts": self.prompts, **dataclasses.asdict(self.release)}
+            Publishing(made.path, None, None, self.name, self.private, None, given).result()
         return made

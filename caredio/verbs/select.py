@@ -36,19 +36,12 @@ class Selecting(work.Asking):
     """A selection whose arguments are checked: its plan, or its run."""
 
     def __init__(
-        self,
-        data: Table | None,
-        out: Place,
-        push: str | None,
-        private: bool,
-        store: Place,
-        endpoint: Endpoint | None,
-        given: Given,
+        self, data: Table | None, out: Place, push: str | None, private: bool, store: Place, given: Given
     ) -> None:
         arguments.to_rank(data, out, store)
         own_prompts = given.get("prompts")
         arguments.prompts(given, out, ["views"] if push else [])
-        rooms = arguments.settings("select", given, endpoint)
+        rooms = arguments.settings("select", given)
         self.settings, self.views, self.spec, self.endpoint, release = rooms
         self.out, self.store, self.push = out, store, Push(push, private, own_prompts, release)
         described(self.settings, self.push, table=data is not None)

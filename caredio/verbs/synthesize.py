@@ -10,7 +10,6 @@ from caredio import preflight, runs, yamlfile
 from caredio.llm.model import connect
 from caredio.llm.plan import Plan, Step, is_local
 from caredio.llm.rows import likelihoods
-from caredio.llm.settings import Endpoint
 from caredio.prompts import SHARED
 from caredio.result import Result
 from caredio.runs import Run
@@ -33,13 +32,12 @@ class Synthesizing(Asking):
         cultures_file: Place,
         topics_file: Place,
         store: Place,
-        endpoint: Endpoint | None,
         given: Given,
     ) -> None:
         files = {"cultures_file": cultures_file, "topics_file": topics_file, "store": store}
         arguments.paths(out=out, **files)
         arguments.prompts(given, out, [*SHARED, *(name for stage in pipeline.STAGES for name in stage.prompts)])
-        self.rooms = arguments.settings("synthesize", given, endpoint)
+        self.rooms = arguments.settings("synthesize", given)
         self.settings, self.selection, self.spec, self.endpoint = self.rooms
         self.out, self.store = out, store
         self.known, self.known_topics = runs.known(out, cultures_file, topics_file)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from caredio import messages, progress
-from caredio.result import Result
 from caredio.training import pipeline
 from caredio.training.pipeline import Trained
 from caredio.verbs import arguments, work
-from caredio.verbs.arguments import Given, Names, Place
+from caredio.verbs.arguments import Folder, Given, Names, Place
 
 
 class Training(pipeline.Training):
     """A training whose arguments are checked: its plan, or its run."""
 
-    def __init__(self, data: Path | str | Result, cultures: Names, out: Place, given: Given) -> None:
+    def __init__(self, data: Folder, cultures: Names, out: Place, given: Given) -> None:
         self.data = arguments.folder(data)
         arguments.paths(data=self.data, out=out)
         messages.begin()
