@@ -1,8 +1,8 @@
 """How far a judge and people agree on the same replies: correlations and Krippendorff's alpha, with intervals.
 
-Pearson's, Spearman's and Kendall's (tau-b) coefficients compare the judge with the mean of the people who rated a reply;
-alpha (interval distance) takes the judge and each person as a rater, and leaves out what only one of them rated. The
-coefficients are scipy's and nltk's. Intervals are percentiles of a bootstrap over questions, since the replies of
+Pearson's, Spearman's and Kendall's (tau-b) coefficients compare the judge with the mean of the people who rated a
+reply; alpha (interval distance) takes the judge and each person as a rater, and leaves out what only one of them rated.
+The coefficients are scipy's and nltk's. Intervals are percentiles of a bootstrap over questions, since the replies of
 several systems to one question are alike.
 """
 

@@ -51,6 +51,11 @@ def choose(rubric: str, benchmark: str, category: str | None, where: str) -> str
     return found
 
 
+def possible(benchmark: str) -> set[str]:
+    """The rubrics that `choose` may find for a benchmark's questions."""
+    return {_OF_BENCHMARK[benchmark]} if benchmark in _OF_BENCHMARK else set(_OF_CATEGORY.values())
+
+
 def names(rubric: str, pairwise: bool) -> list[str]:
     """The prompts that a rubric's questions are asked with."""
     return [PAIRWISE if pairwise else RATING, f"judge_{rubric}"]
