@@ -408,7 +408,7 @@ def evaluate(
         trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
         store: file of stored answers, of a model behind an API; by default one for all runs of this user.
         endpoint: how to reach it, in place of its settings.
-        prompts: folder whose `systems.txt` tells the model its part, and `multiple_choice.txt` asks one behind an API;
+        prompts: folder whose `systems.txt` tells the model its part, and `choice.txt` and `judgements.txt` ask it;
             by default that of the run, if it has one.
 
     Returns:

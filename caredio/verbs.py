@@ -17,6 +17,7 @@ from caredio import configuration, features, messages, preflight, progress, runs
 from caredio import prompts as prompt_files
 from caredio.api import Table, settings_of
 from caredio.errors import InputError
+from caredio.evaluation.settings import PROMPTS as EVALUATION_PROMPTS
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.model import connect
 from caredio.llm.plan import Plan, Step, is_local
@@ -337,7 +338,7 @@ class Evaluating:
         from caredio.evaluation import ledger
 
         _check_paths(out=out, trained=trained, store=store)
-        _check_prompts(given, out, ["systems", "multiple_choice"])
+        _check_prompts(given, out, EVALUATION_PROMPTS)
         sampled = {"model": str(model), "temperature": 0.0, "top_p": None}
         self.chosen, self.spec, own_endpoint = fill([Evaluation, Spec, Endpoint], {**given, **sampled})
         self.endpoint = _endpoint(endpoint, own_endpoint)

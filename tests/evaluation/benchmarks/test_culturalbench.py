@@ -7,7 +7,7 @@ import pytest
 
 from caredio import cultures
 from caredio.errors import InputError
-from caredio.evaluation import culturalbench
+from caredio.evaluation.benchmarks import culturalbench
 
 HEAD = (
     "data_idx,question_idx,prompt_question,prompt_option_a,prompt_option_b,prompt_option_c,prompt_option_d,"

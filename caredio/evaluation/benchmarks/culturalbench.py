@@ -1,4 +1,4 @@
-"""CulturalBench as lm-eval documents: Easy picks one of four options, Hard judges four statements.
+"""CulturalBench: Easy picks one of four options, Hard judges four statements.
 
 Both are made of one file, CulturalBench-Easy.csv of the Hub's kellycyy/CulturalBench (Chiu et al., arXiv 2410.02677,
 CC-BY-4.0). Hard is rebuilt as upstream did: a plain question gives its four options, one of them true; a question over
@@ -10,19 +10,17 @@ plain one 800 kB.)
 from __future__ import annotations
 
 import csv
-import os
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from caredio.errors import InputError
+from caredio.evaluation import choice as choices
+from caredio.evaluation import judgements as judged
+from caredio.evaluation.benchmark import Benchmark, Document
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-SAMPLE = Path(__file__).with_name("tasks") / "culturalbench" / "sample.csv"
-VARIABLE = "CAREDIO_CULTURALBENCH"
+SAMPLE = Path(__file__).parents[2] / "data" / "culturalbench" / "sample.csv"
 LETTERS = "ABCD"
 _OPTIONS = [f"prompt_option_{letter.lower()}" for letter in LETTERS]
 _COLUMNS = ("data_idx", "prompt_question", *_OPTIONS, "answer", "country")
@@ -32,46 +30,34 @@ _NUMBERED = re.compile(r"\n\((i|ii|iii|iv)\) ")
 _INSTRUCTION = "\nRead the following statements"
 
 
-def easy(country: str, culturalbench: str = "", **_: Any) -> dict[str, Dataset]:
-    """The split `test` of `choice` documents on a country.
-
-    Args:
-        country: as the file spells it.
-        culturalbench: as in `path`; lm-eval passes it from `--metadata '{"culturalbench": "..."}'`.
-
-    Raises:
-        InputError: as `path`, `read` and `about`.
-    """
-    from datasets import Dataset
-
-    return {"test": Dataset.from_list([choice(row) for row in about(country, path(culturalbench))])}
+def easy(file: Path) -> list[Document]:
+    """Every row as a `choice`, in all rotations of its options. Raises as `read`."""
+    return [{**choice(row), "orders": choices.rotations(len(_OPTIONS))} for row in read(file)]
 
 
-def hard(country: str, culturalbench: str = "", **_: Any) -> dict[str, Dataset]:
-    """The split `test` of `judgements` documents on a country; arguments and errors as `easy`."""
-    from datasets import Dataset
-
-    return {"test": Dataset.from_list([judgements(row) for row in about(country, path(culturalbench))])}
+def hard(file: Path) -> list[Document]:
+    """Every row as `judgements`. Raises as `read`."""
+    return [judgements(row) for row in read(file)]
 
 
-def choice(row: dict[str, str]) -> dict[str, Any]:
-    """A row as data_idx, country, question, options[4] and key, the index of the right one.
+def choice(row: dict[str, str]) -> Document:
+    """A row with its options in another order, and the place of the right one as key.
 
     The file's key is skewed (A is right in 53.6 % of 1,227 rows), so the options change places, by a seed and the
     question alone.
     """
     order = random.Random(f"{_SEED}/{row['prompt_question']}").sample(range(len(_OPTIONS)), len(_OPTIONS))
     return {
-        "data_idx": row["data_idx"],
-        "country": row["country"],
+        "id": row["data_idx"],
+        "culture": row["country"],
         "question": row["prompt_question"],
         "options": [row[_OPTIONS[place]] for place in order],
         "key": order.index(LETTERS.index(row["answer"])),
     }
 
 
-def judgements(row: dict[str, str]) -> dict[str, Any]:
-    """A row as data_idx, country, question, statements[4] and truth[4]."""
+def judgements(row: dict[str, str]) -> Document:
+    """A row with its four statements, and the truth of each."""
     question, statements = row["prompt_question"], [row[option] for option in _OPTIONS]
     truth = [letter == row["answer"] for letter in LETTERS]
     head, *numbered = _NUMBERED.split(question)  # head, i, first statement, ii, second statement, ...
@@ -80,34 +66,12 @@ def judgements(row: dict[str, str]) -> dict[str, Any]:
         question, statements = head.split(_INSTRUCTION)[0], numbered[1::2]
         truth = [numeral in right for numeral in _NUMERALS]
     return {
-        "data_idx": row["data_idx"],
-        "country": row["country"],
+        "id": row["data_idx"],
+        "culture": row["country"],
         "question": question,
         "statements": statements,
         "truth": truth,
     }
-
-
-def path(source: str = "") -> Path:
-    """The CSV file: `source`, else what CAREDIO_CULTURALBENCH names, else the Hub's; `sample` is the shipped one.
-
-    Raises:
-        InputError: the Hub's is wanted and cannot be fetched.
-    """
-    source = source or os.environ.get(VARIABLE, "")
-    if source == "sample":
-        return SAMPLE
-    if source:
-        return Path(source).expanduser()
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download("kellycyy/CulturalBench", "CulturalBench-Easy.csv", repo_type="dataset"))
-    except OSError as error:
-        raise InputError(
-            f"CulturalBench cannot be fetched from the Hub ({type(error).__name__}); give a copy of "
-            f"CulturalBench-Easy.csv, or the word sample, in the environment variable {VARIABLE}."
-        ) from None
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -136,13 +100,18 @@ def read(file: Path) -> list[dict[str, str]]:
     return rows
 
 
-def about(country: str, file: Path) -> list[dict[str, str]]:
-    """The file's rows on a country.
-
-    Raises:
-        InputError: as `read`, or there is none.
-    """
-    rows = [row for row in read(file) if row["country"] == country]
-    if not rows:
-        raise InputError(f"{file}: holds no question on {country!r}; the column country must spell it so.")
-    return rows
+EASY = Benchmark(
+    name="culturalbench_easy",
+    title="CulturalBench-Easy",
+    kind=choices.KIND,
+    source="culturalbench",
+    read=easy,
+    licence="CC-BY-4.0",
+    file="CulturalBench-Easy.csv as the Hub has it",
+    hub="kellycyy/CulturalBench",
+    files=("CulturalBench-Easy.csv",),
+    version="2.0",
+    sample=SAMPLE,
+)
+HARD = replace(EASY, name="culturalbench_hard", title="CulturalBench-Hard", kind=judged.KIND, read=hard, version="1.0")
+BENCHMARKS = (EASY, HARD)

@@ -1,0 +1,94 @@
+"""A survey's question: how near what a model would choose is to what people of the culture chose.
+
+The similarity is 1 - Jensen-Shannon distance, base 2 (Durmus et al. 2023, arXiv 2306.16388, section 2.2; base and
+distance matter: SYSTEMS' uniform predictor scores 0.651 so and 0.710 in base e). The model's shares are the softmax of
+its letters' log-likelihoods, or the counts of answers that were drawn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import exp, log2, sqrt
+from statistics import mean
+
+from caredio.evaluation import choice
+from caredio.evaluation.benchmark import GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.prompts import Prompt
+
+UNIFORM, MODAL_ELSEWHERE = "uniform", "fixed letter"
+DRAWS = 10  # answers of which the shares are counted
+_METRICS = (Metric("js_similarity", "1 - JS distance"), Metric("modal_acc", "modal accuracy"))
+
+
+def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
+    """The question with its options: once, or for each answer that is drawn."""
+    return choice.turns(document, prompt, variant) * (1 if variant == LIKELIHOOD else DRAWS)
+
+
+def by_likelihoods(document: Document, found: list[float]) -> Scores:
+    """js_similarity of the softmax of the letters' log-likelihoods; modal_acc: whether its largest is people's."""
+    top = max(found)
+    weights = [exp(one - top) for one in found]
+    return _score(document, [weight / sum(weights) for weight in weights])
+
+
+def by_replies(document: Document, replies: list[str]) -> Scores:
+    """As `by_likelihoods`, of the shares of the letters that were written; unparsed: the share of other replies.
+
+    Replies that are no letter count as spread evenly, as of who knows nothing.
+    """
+    called = choice.letters(document)
+    counts = Counter(choice.read(reply, called) for reply in replies)
+    spread = counts[None] / len(called)
+    shares = [(counts[letter] + spread) / len(replies) for letter in called]
+    return {**_score(document, shares), "unparsed": counts[None] / len(replies)}
+
+
+def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:
+    """Every option alike (whose mode is a guess); and always the letter that is most often the mode elsewhere."""
+    similarity = mean(_similarity([1 / len(one["shares"])] * len(one["shares"]), one["shares"]) for one in own)
+    found = {UNIFORM: {"js_similarity": similarity, "modal_acc": mean(1 / len(one["shares"]) for one in own)}}
+    modes = Counter(one["shares"].index(max(one["shares"])) for one in others)
+    if modes:
+        place = min(modes, key=lambda mode: (-modes[mode], mode))
+        found[MODAL_ELSEWHERE] = {"modal_acc": mean(float(_is_mode(one["shares"], place)) for one in own)}
+    return found
+
+
+def _score(document: Document, shares: list[float]) -> Scores:
+    people = document["shares"]
+    return {
+        "js_similarity": _similarity(shares, people),
+        "modal_acc": float(_is_mode(people, shares.index(max(shares)))),
+    }
+
+
+def _is_mode(shares: Sequence[float], place: int) -> bool:
+    return place < len(shares) and shares[place] == max(shares)
+
+
+def _similarity(one: Sequence[float], other: Sequence[float]) -> float:
+    """1 - Jensen-Shannon distance, base 2, of two lists of shares."""
+    middle = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    divergence = sum(
+        share * log2(share / mid) / 2
+        for shares in (one, other)
+        for share, mid in zip(shares, middle, strict=True)
+        if share > 0
+    )
+    return 1 - sqrt(max(0.0, divergence))
+
+
+KIND = Kind(
+    name="distribution",
+    columns=("question", "options", "shares"),
+    prompt="choice",
+    metrics={LIKELIHOOD: _METRICS, GENERATED: (*_METRICS, choice.UNPARSED)},
+    turns=turns,
+    choices=choice.letters,
+    by_likelihoods=by_likelihoods,
+    by_replies=by_replies,
+    baselines=baselines,
+    sampled=True,
+)
