@@ -181,6 +181,8 @@ class Judging:
         calls = []
         for place, task in enumerate(self.tasks):
             for number, reply in enumerate(task.replies) if place not in self._standing else ():
+                if task.same(reply):
+                    continue
                 orders = (False, True) if task.rival else (False,)
                 texts = range(1 if task.rival else len(reply.texts))
                 calls += [

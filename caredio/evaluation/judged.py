@@ -34,6 +34,10 @@ class Task:
     rival: str = ""  # whom it is compared with
     rivals: Mapping[str, str] = field(default_factory=dict)  # question -> the rival's reply
 
+    def same(self, reply: Reply) -> bool:
+        """Whether the rival's reply is the same text, which needs no judge: it is a tie."""
+        return bool(self.rival) and reply.texts[0] == self.rivals[reply.question]
+
 
 class Call(NamedTuple):
     """What of a task's reply a call is about."""
@@ -55,7 +59,7 @@ def row(task: Task, reply: Reply, answers: Sequence[tuple[Call, Mapping[str, Any
     about: dict[str, Any] = {"rubric": reply.rubric, "category": reply.category, "scope": reply.scope, "answers": said}
     lengths = [len(text) for text in reply.texts]
     if task.rival:
-        numbers, flips = _won(said)
+        numbers, flips = ({WIN: pairwise.TIE, UNPARSED: 0.0}, 0) if task.same(reply) else _won(said)
         about |= {"flips": flips, "longer": lengths[0] - len(task.rivals[reply.question])}
     else:
         numbers = _rated(said)

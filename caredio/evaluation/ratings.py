@@ -19,6 +19,7 @@ from caredio import reasons
 from caredio.evaluation import pairwise, samples
 from caredio.evaluation.agreement import Agreement
 from caredio.evaluation.pairwise import Pair, Rate
+from caredio.evaluation.side_by_side import order
 
 DRAWS = 1000
 RATING, WIN, UNPARSED = "rating", "win", "unparsed"  # metrics of judged samples
@@ -42,8 +43,8 @@ class Judged:
     `lines`: a dict for each benchmark, group and system: n, unparsed, and of ratings `mean`, of comparisons `win_rate`
     and `length_controlled`, with `_low` and `_high`.
     `unparsed`: reason -> how many of the judge's answers were none. `asked`: how many answers there are.
-    `changed`: of replies that were judged several times, the share whose ratings differ; `spread`: by how much, as the
-    mean of highest less lowest.
+    `changed`: of what was judged several times, the share where answers differ; `spread`: the mean of highest less
+    lowest.
     """
 
     judge: str
@@ -82,7 +83,7 @@ class Judged:
             advice = reasons.advice(self.unparsed)
             yield f"{total} of {self.asked} answers of the judge are left out ({why}){advice and f': {advice}'}."
         if self.changed is not None:
-            yield f"Judged again, {100 * self.changed:.1f} % of replies are rated differently; the ratings of a reply"
+            yield f"Of what was judged several times, answers to {100 * self.changed:.1f} % differ; highest and lowest"
             yield f"lie {self.spread:.2f} apart on average."
         yield from map(str, self.agreement)
         if self.unmatched:
@@ -117,7 +118,7 @@ def lines(arms: Sequence[Arm], seed: int = 0) -> tuple[dict[str, Any], ...]:
         for by in GROUPS:
             values = sorted({value for arm in own for row in arm.rows if (value := _group(arm, row, by)) is not None})
             for value in values if by == "all" or len(values) > 1 else []:
-                for system, rival in dict.fromkeys((arm.system, arm.rival) for arm in own):
+                for system, rival in sorted({(arm.system, arm.rival) for arm in own}, key=lambda pair: order(pair[0])):
                     rows = [
                         row
                         for arm in own
@@ -184,18 +185,18 @@ def unparsed(arms: Sequence[Arm]) -> tuple[int, dict[str, int]]:
 
 
 def disagreement(arms: Sequence[Arm]) -> tuple[float | None, float | None]:
-    """Of replies that were rated several times, the share with ratings that differ, and how far they lie apart.
+    """Of what was judged several times, the share where answers differ, and how far these lie apart in the mean.
 
-    None where there are no such replies.
+    A comparison in the other order is another question. None where nothing was judged twice.
     """
     ranges = []
     for arm in arms:
         for row in arm.rows:
-            of_a_reply: dict[int, list[float]] = {}
+            of_a_question: dict[Any, list[float]] = {}
             for answer in row["judged"]["answers"]:
                 if answer["value"] is not None:
-                    of_a_reply.setdefault(answer["reply"], []).append(answer["value"])
-            ranges += [max(values) - min(values) for values in of_a_reply.values() if len(values) > 1]
+                    of_a_question.setdefault((answer["reply"], answer["swapped"]), []).append(answer["value"])
+            ranges += [max(values) - min(values) for values in of_a_question.values() if len(values) > 1]
     if not ranges:
         return None, None
     return fmean(one > 0 for one in ranges), fmean(ranges)

@@ -33,6 +33,11 @@ def names(arms: Sequence[Measured]) -> list[str]:
     return called
 
 
+def order(system: str) -> tuple[int, str]:
+    """By which systems are sorted: the raw model, what is made of it, then rivals by name."""
+    return (_FIRST.index(system) if system in _FIRST else len(_FIRST), system)
+
+
 def replies(row: Mapping[str, Any]) -> list[str]:
     """The texts that a system wrote for a question, without thinking; none where it was asked for likelihoods."""
     listed = (texts if isinstance(texts, list) else [texts] for texts in row.get("resps") or ())
@@ -91,7 +96,7 @@ def side_by_side(folders: Iterable[Path | str], n: int) -> str:
 def _block(title: str, by_system: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines of a question."""
     lines = [title, "", *_wrapped(_question(next(iter(by_system.values()))))]
-    for system in sorted(by_system, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)):
+    for system in sorted(by_system, key=order):
         lines += ["", f"  {plain(system)}:", *_wrapped(shown(by_system[system]), "    ")]
     return [*lines, "", "-" * 8, ""]
 
