@@ -109,6 +109,63 @@ def _number(cell: str | None, lowest: int, highest: int, where: str) -> float | 
     return number
 
 
+def places(rated: Sequence[Rated], replies: Sequence[tuple[str, str, str]]) -> list[int | None]:
+    """For each row of people's ratings the place of the reply that it is about; None where there is no such reply.
+
+    Args:
+        replies: question, system and culture of each.
+
+    Raises:
+        InputError: a row may be about several replies, or no row is about one.
+    """
+    by_question: dict[str, list[int]] = {}
+    for place, (question, _, _) in enumerate(replies):
+        by_question.setdefault(question, []).append(place)
+    found: list[int | None] = []
+    for row in rated:
+        fitting = [
+            place
+            for place in by_question.get(row.question, ())
+            if row.system in (None, replies[place][1]) and row.culture in (None, replies[place][2])
+        ]
+        if len(fitting) > 1:
+            whose = ", ".join(" on ".join(filter(None, replies[place][1:])) for place in fitting)
+            raise InputError(
+                f"{row.where}: {row.question!r} has replies of {whose}; say which one in a column system or culture."
+            )
+        found.append(fitting[0] if fitting else None)
+    if not any(place is not None for place in found):
+        raise InputError(
+            f"{rated[0].where}: neither this row nor another is about a reply that is judged; check the ids."
+        )
+    return found
+
+
+def items(
+    rated: Sequence[Rated],
+    found: Sequence[int | None],
+    replies: Sequence[tuple[str, str, str]],
+    ratings: Sequence[float | None],
+) -> list[Item]:
+    """The replies that a judge and people rated; rows about one reply are raters of it.
+
+    Args:
+        rated: people's rows.
+        found: the place of the reply of each, as `places` says.
+        replies: as it takes them.
+        ratings: the judge's, of each reply; None where it gave none.
+    """
+    people: dict[int, list[float | None]] = {}
+    for row, place in zip(rated, found, strict=True):
+        if place is not None:
+            people.setdefault(place, []).extend(row.ratings)
+    return [
+        Item(replies[place][0], rating, tuple(given))
+        for place, given in sorted(people.items())
+        if (rating := ratings[place]) is not None
+    ]
+
+
 def agreement(items: Sequence[Item], seed: int = 0) -> list[Agreement]:
     """The coefficients over the replies that both the judge and a person rated.
 

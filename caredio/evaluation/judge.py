@@ -45,8 +45,8 @@ Arms = Sequence[tuple[Measured, list[Reply]]]
 Answers = Mapping[tuple[int, int], list[tuple[Call, dict[str, Any]]]]  # by task and reply
 
 
-class Judging:
-    """What a judge is to be asked about samples in folders: checked before anything is asked."""
+class Judge:
+    """A judge of the samples in folders: what it is to be asked is known, and checked, before anything is asked."""
 
     def __init__(self, folders: Sequence[Path], spec: Spec, settings: Settings, out: Path | None = None) -> None:
         """Read the samples.

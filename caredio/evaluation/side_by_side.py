@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from caredio.errors import InputError
 from caredio.evaluation import samples
 from caredio.evaluation.samples import Measured
 from caredio.llm import marks
@@ -24,12 +23,17 @@ _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-
 
 
 def names(arms: Sequence[Measured]) -> list[str]:
-    """What to call each of them: its system, with the model and, if need be, the folder where systems share a name."""
+    """What to call each of them: its system, and where systems share a name the model, or folder and date."""
     called = [arm.system for arm in arms]
-    for more in (lambda arm: arm.model, lambda arm: f"{arm.path.parent.name}, {arm.made}"):
-        taken = Counter((arm.benchmark, arm.culture, name) for arm, name in zip(arms, called, strict=True))
-        shared = {name for (_, _, name), count in taken.items() if count > 1}
-        called = [f"{name} ({more(arm)})" if name in shared else name for arm, name in zip(arms, called, strict=True)]
+    groups: dict[tuple[str, str | None, str], list[int]] = {}
+    for place, arm in enumerate(arms):
+        groups.setdefault((arm.benchmark, arm.culture, arm.system), []).append(place)
+    for (_, _, system), places in groups.items():
+        models = {arms[place].model for place in places}
+        for place in places if len(places) > 1 else ():
+            arm = arms[place]
+            more = arm.model if len(models) == len(places) else f"{arm.path.parent.name}, {arm.made}"
+            called[place] = f"{system} ({more})"
     return called
 
 
@@ -63,42 +67,45 @@ def plain(text: str) -> str:
 
 
 def side_by_side(folders: Iterable[Path | str], n: int) -> str:
-    """The replies of all systems to the first `n` questions that most of them answered.
+    """The replies of all systems to `n` questions, those first that most systems answered.
 
     Args:
         folders: runs, or what lm_eval had as --output_path.
-        n: of each benchmark and culture.
+        n: questions in all, taken in turn from each benchmark and culture.
 
     Raises:
-        InputError: n is below 1, or there is no reply in the folders.
+        InputError: a folder is not there, or damaged.
     """
-    if n < 1:
-        raise InputError(f"show is {n}; give the number of questions to show.")
     places = [Path(folder) for folder in folders]
+    groups = [
+        # by how many answered, else in the order of the samples
+        [(title, by_system) for by_system in sorted(questions.values(), key=lambda by_system: -len(by_system))]
+        for title, questions in sorted(_asked(places).items())
+    ]
+    turns = [one for turn in zip_longest(*groups) for one in turn if one is not None]
+    if not turns:
+        return f"{', '.join(map(str, places))}: no replies are kept there; of likelihoods there is no text to show."
+    return "\n".join(line for title, by_system in turns[:n] for line in _block(title, by_system)).rstrip()
+
+
+def _asked(places: Sequence[Path]) -> dict[str, dict[str, dict[str, Mapping[str, Any]]]]:
+    """Benchmark and culture -> question -> system -> row, of what was replied to."""
     arms = [one for one in samples.find(*places) if JUDGE not in one.identity]
-    asked: dict[tuple[str, str], dict[str, dict[str, Mapping[str, Any]]]] = {}  # -> question -> system -> row
+    asked: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for arm, system in zip(arms, names(arms), strict=True):
-        questions = asked.setdefault((arm.benchmark, arm.culture or ""), {})
         for row in samples.rows(arm):
             if shown(row):
-                questions.setdefault(samples.question(row), {}).setdefault(system, row)
-    if not any(asked.values()):
-        raise InputError(f"{', '.join(map(str, places))}: no replies are kept there; evaluate into it first.")
-    lines: list[str] = []
-    for (benchmark, culture), questions in sorted(asked.items()):
-        # by how many answered, else in the order of the samples
-        chosen = sorted(questions.values(), key=lambda by_system: -len(by_system))[:n]
-        for number, by_system in enumerate(chosen, 1):
-            lines += _block(f"{benchmark}{culture and f', {culture}'}, question {number}", by_system)
-    return "\n".join(lines)
+                title = ", ".join(filter(None, (arm.benchmark, arm.culture)))
+                asked.setdefault(title, {}).setdefault(samples.question(row), {}).setdefault(system, row)
+    return asked
 
 
 def _block(title: str, by_system: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines of a question."""
-    lines = [title, "", *_wrapped(_question(next(iter(by_system.values()))))]
+    lines = [f"{'-' * 8} {title}", "", *_wrapped(_question(next(iter(by_system.values()))))]
     for system in sorted(by_system, key=order):
         lines += ["", f"  {plain(system)}:", *_wrapped(shown(by_system[system]), "    ")]
-    return [*lines, "", "-" * 8, ""]
+    return [*lines, ""]
 
 
 def _question(row: Mapping[str, Any]) -> str:
