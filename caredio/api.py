@@ -225,10 +225,10 @@ def synthesize(
     Raises:
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
-    from caredio import verbs  # heavy: when a verb runs
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    from caredio.verbs.synthesize import Synthesizing  # heavy: when a verb runs
 
-    return verbs.Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, given).result()
+    return Synthesizing(cultures, topics, out, cultures_file, topics_file, store, given).result()
 
 
 @_of_settings
@@ -262,10 +262,10 @@ def select(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
-    from caredio import verbs  # heavy: when a verb runs
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    from caredio.verbs.select import Selecting  # heavy: when a verb runs
 
-    return verbs.Selecting(data, out, push, private, store, endpoint, given).result()
+    return Selecting(data, out, push, private, store, given).result()
 
 
 @_of_settings
@@ -291,12 +291,10 @@ def build(
     Returns:
         A result with `candidates`, `ranked`, `pool`, `vectors`, `preference` and `unpaired`.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
-    from caredio import verbs  # heavy: when a verb runs
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    from caredio.verbs.build import Building  # heavy: when a verb runs
 
-    return verbs.Building(
-        cultures, topics, out, cultures_file, topics_file, push, private, store, endpoint, given
-    ).result()
+    return Building(cultures, topics, out, cultures_file, topics_file, push, private, store, given).result()
 
 
 @_of_settings
@@ -317,9 +315,9 @@ def prefer(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.prefer import Preferring  # heavy: when a verb runs
 
-    return verbs.prefer(data, out, {"seed": seed, **settings})
+    return Preferring(data, out, {"seed": seed, **settings}).result()
 
 
 @overload
@@ -343,7 +341,7 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     Raises:
         CaredioError: one sentence on what would stop it before the first call.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio import verbs  # which loads this module
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
         raise InputError(
@@ -378,9 +376,9 @@ def calibrate(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.calibrate import Calibrating  # heavy: when a verb runs
 
-    return verbs.calibrate(data, out, endpoint, {"seed": seed, **settings})
+    return Calibrating(data, out, {"endpoint": endpoint, "seed": seed, **settings}).result()
 
 
 @_of_settings
@@ -417,9 +415,10 @@ def evaluate(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.evaluate import Evaluating  # heavy: when a verb runs
 
-    return verbs.Evaluating(cultures, out, model, trained, store, endpoint, {"prompts": prompts, **settings}).result()
+    given = {"endpoint": endpoint, "prompts": prompts, **settings}
+    return Evaluating(cultures, out, model, trained, store, given).result()
 
 
 @_of_settings
@@ -452,9 +451,9 @@ def publish(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.publish import Publishing  # heavy: when a verb runs
 
-    return verbs.publish(out, to, model, push, private, cultures_file, prompts, dict(settings))
+    return Publishing(out, to, model, push, private, cultures_file, {"prompts": prompts, **settings}).result()
 
 
 @_of_settings
@@ -493,10 +492,10 @@ def finetune(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.finetune import Tuning  # heavy: when a verb runs
 
-    given = {"seed": seed, **settings}
-    return verbs.finetune(data, culture, model, out, export_only, yes, cancel, endpoint, given)
+    given = {"endpoint": endpoint, "seed": seed, **settings}
+    return Tuning(data, culture, model, out, export_only, yes, cancel, given).result()
 
 
 @_of_settings
@@ -522,9 +521,9 @@ def train(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.train import Training  # heavy: when a verb runs
 
-    return verbs.train(data, cultures, out, dict(settings))
+    return Training(data, cultures, out, dict(settings)).result()
 
 
 @_of_settings
@@ -556,6 +555,6 @@ def curve(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.curve import Curving  # heavy: when a verb runs
 
-    return verbs.curve(data, cultures, out, budgets, rankings, dict(settings))
+    return Curving(data, cultures, out, budgets, rankings, dict(settings)).result()

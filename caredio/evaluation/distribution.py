@@ -1,18 +1,17 @@
 """A survey's question: how near what a model would choose is to what people of the culture chose.
 
-The similarity is 1 - Jensen-Shannon distance, base 2 (Durmus et al. 2023, arXiv 2306.16388, section 2.2; base and
-distance matter: SYSTEMS' uniform predictor scores 0.651 so and 0.710 in base e). The model's shares are the softmax of
-its letters' log-likelihoods, or the counts of answers that were drawn.
+The model's shares are the softmax of its letters' log-likelihoods, or the counts of answers that were drawn;
+`metrics.js_similarity` and `metrics.modal_accuracy` compare them with people's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from math import exp, log2, sqrt
+from math import exp
 from statistics import mean
 
-from caredio.evaluation import choice
+from caredio.evaluation import choice, metrics
 from caredio.evaluation.benchmark import GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
 from caredio.prompts import Prompt
 
@@ -47,37 +46,28 @@ def by_replies(document: Document, replies: list[str]) -> Scores:
 
 def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:
     """Every option alike (whose mode is a guess); and always the letter that is most often the mode elsewhere."""
-    similarity = mean(_similarity([1 / len(one["shares"])] * len(one["shares"]), one["shares"]) for one in own)
-    found = {UNIFORM: {"js_similarity": similarity, "modal_acc": mean(1 / len(one["shares"]) for one in own)}}
+    people = [document["shares"] for document in own]
+    even = [[1 / len(shares)] * len(shares) for shares in people]
+    found = {
+        UNIFORM: {
+            "js_similarity": metrics.js_similarity(even, people),
+            "modal_acc": metrics.modal_accuracy(even, people),
+        }
+    }
     modes = Counter(one["shares"].index(max(one["shares"])) for one in others)
     if modes:
         place = min(modes, key=lambda mode: (-modes[mode], mode))
-        found[MODAL_ELSEWHERE] = {"modal_acc": mean(float(_is_mode(one["shares"], place)) for one in own)}
+        right = [place < len(shares) and shares[place] == max(shares) for shares in people]
+        found[MODAL_ELSEWHERE] = {"modal_acc": mean(map(float, right))}
     return found
 
 
 def _score(document: Document, shares: list[float]) -> Scores:
     people = document["shares"]
     return {
-        "js_similarity": _similarity(shares, people),
-        "modal_acc": float(_is_mode(people, shares.index(max(shares)))),
+        "js_similarity": metrics.js_similarity([shares], [people]),
+        "modal_acc": metrics.modal_accuracy([shares], [people]),
     }
-
-
-def _is_mode(shares: Sequence[float], place: int) -> bool:
-    return place < len(shares) and shares[place] == max(shares)
-
-
-def _similarity(one: Sequence[float], other: Sequence[float]) -> float:
-    """1 - Jensen-Shannon distance, base 2, of two lists of shares."""
-    middle = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
-    divergence = sum(
-        share * log2(share / mid) / 2
-        for shares in (one, other)
-        for share, mid in zip(shares, middle, strict=True)
-        if share > 0
-    )
-    return 1 - sqrt(max(0.0, divergence))
 
 
 KIND = Kind(

@@ -25,13 +25,12 @@ from typing import Any, NamedTuple
 
 from caredio import cultures, disk
 from caredio.errors import InputError
+from caredio.evaluation.tasks import PREFIX, ROLE_PLAY
 
 log = logging.getLogger("caredio")
 
 IDENTITY = "caredio"  # the key of a results file that lm-eval itself does not write
-ROLE_PLAY = "role_play"
 _MAKING = ".making"
-_OURS = "caredio_"
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 _SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<made>{_DATE})\.jsonl")
 _RESULTS = re.compile(rf".+_(?P<made>{_DATE})\.json")
@@ -69,7 +68,8 @@ class Aggregated(NamedTuple):
 
     def place(self, task: str) -> tuple[str, str, str | None]:
         """The system, the benchmark and the culture that a task's numbers belong to."""
-        benchmark, culture, role_play = parts(task, self.identity.get("culture"))
+        asked = (self.content.get("configs") or {}).get(task, {}).get("dataset_kwargs") or {}
+        benchmark, culture, role_play = parts(task, self.identity.get("culture") or asked.get("culture"))
         system = self.identity.get("system")
         return str(system or (f"{self.model} + role-play" if role_play else self.model)), benchmark, culture
 
@@ -167,31 +167,43 @@ def rows(measured: Measured) -> list[dict[str, Any]]:
 
 
 def scores(measured: Measured, metric: str) -> dict[str, float]:
+    """Question id -> score, as `by_question`.
+
+    Raises:
+        InputError: as `rows` and `by_question`.
+    """
+    return by_question(rows(measured), metric, measured.path)
+
+
+def by_question(rows: Sequence[Mapping[str, Any]], metric: str, file: Path) -> dict[str, float]:
     """Question id -> score; the mean where a question has several rows. Questions without a number are left out.
 
     Args:
+        rows: of a samples file.
         metric: its name, with the filter behind a comma where answers were read in several ways
             (`exact_match,strict-match`).
+        file: where the rows stand, for messages.
 
     Raises:
-        InputError: as `rows`, the metric is not there, its filter is not clear, or it is no number.
+        InputError: the metric is not there, its filter is not clear, or it is no number.
     """
     name, _, filtered = metric.partition(",")
-    found = [(number, row) for number, row in enumerate(rows(measured), 1) if name in row]
+    found = [(number, row) for number, row in enumerate(rows, 1) if name in row]
     filters = list(dict.fromkeys(str(row.get("filter", "none")) for _, row in found))
     if not filtered and len(filters) == 1:
         filtered = filters[0]
     if not found or filtered not in filters:
-        known = {f"{one},{row.get('filter')}" for row in rows(measured) for one in row.get("metrics", ())}
-        raise InputError(f"{measured.path}: has no {metric!r}; it has {', '.join(sorted(known)) or 'no metric'}.")
+        known = {f"{one},{row.get('filter')}" for row in rows for one in row.get("metrics", ())}
+        raise InputError(f"{file}: has no {metric!r}; it has {', '.join(sorted(known)) or 'no metric'}.")
     values: dict[str, list[float]] = {}
     for number, row in found:
-        if str(row.get("filter", "none")) == filtered:
-            value = row[name]
-            if not isinstance(value, (int, float)):
-                raise InputError(f"{measured.path}, line {number}: {name} is {value!r}, which is no number.")
-            if not math.isnan(value):
-                values.setdefault(question(row), []).append(float(value))
+        value = row[name]
+        if str(row.get("filter", "none")) != filtered or value is None:
+            continue
+        if not isinstance(value, (int, float)):
+            raise InputError(f"{file}, line {number}: {name} is {value!r}, which is no number.")
+        if not math.isnan(value):
+            values.setdefault(question(row), []).append(float(value))
     return {one: fmean(of) for one, of in values.items()}
 
 
@@ -207,9 +219,9 @@ def parts(task: str, culture: str | None = None) -> tuple[str, str | None, bool]
     Args:
         culture: where it is known; else the name's end is compared with the shipped cultures.
     """
-    if not task.startswith(_OURS):
-        return task, culture, False
-    name = task.removeprefix(_OURS)
+    if not task.startswith(f"{PREFIX}_"):
+        return task, None, False
+    name = task.removeprefix(f"{PREFIX}_")
     ends = [slug for slug in ([culture] if culture else _slugs()) if name.endswith(f"_{slug}")]
     found = max(ends, key=len, default=None)
     name = name.removesuffix(f"_{found}") if found else name

@@ -121,6 +121,7 @@ def test_a_question_with_several_rows_scores_their_mean_and_one_without_an_id_go
         {"doc": {"id": 7}, "doc_hash": "b", "filter": "none", "metrics": ["acc"], "acc": 0.0},
         {"doc": {}, "doc_hash": "c", "filter": "none", "metrics": ["acc"], "acc": True},
         {"doc": {}, "doc_hash": "d", "filter": "none", "metrics": ["acc"], "acc": float("nan")},
+        {"doc": {}, "doc_hash": "e", "filter": "none", "metrics": ["acc"], "acc": None},
     ]
     (folder / "samples_arc_2026-01-01T00-00-00.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "results_2026-01-01T00-00-00.json").write_text('{"results": {}}')
@@ -129,6 +130,15 @@ def test_a_question_with_several_rows_scores_their_mean_and_one_without_an_id_go
     assert samples.scores(one, "acc") == {"7": 0.5, "c": 1}
     with pytest.raises(InputError, match=r"has no 'f1'; it has acc,none\."):
         samples.scores(one, "f1")
+
+
+def test_the_culture_of_a_task_of_ours_is_what_its_configuration_says(tmp_path: Path) -> None:
+    task = "caredio_blend_west_java"
+    configs = {task: {"dataset_kwargs": {"culture": "west_java"}}, "arc": {"dataset_kwargs": {"culture": "x"}}}
+    (tmp_path / "results_2026-01-01T00-00-00.json").write_text(json.dumps({"results": {}, "configs": configs}))
+    (found,) = samples.aggregated(tmp_path)
+    assert found.place(task)[1:] == ("blend", "west_java")
+    assert found.place("arc")[1:] == ("arc", None)
 
 
 def test_answers_read_in_several_ways_are_told_apart(tmp_path: Path) -> None:
