@@ -111,12 +111,20 @@ class Benchmark:
         Raises:
             InputError: the file is missing, or not what the benchmark's is.
         """
-        if not path.exists():
-            raise InputError(f"{path}: no such file; give {self.file}.")
-        found = _documents(self, path, sha256(path))
+        found = _documents(self, path, self.sha256(path))
         if variant == LIKELIHOOD:
             return list(found)
         return [{name: value for name, value in one.items() if name != "orders"} for one in found]
+
+    def sha256(self, path: Path) -> str:
+        """The hash of its file, or of its folder's files.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not path.exists():
+            raise InputError(f"{path}: no such file; give {self.file}.")
+        return contents.sha256(path) if path.is_dir() else contents.of_file(path)
 
     def spellings(self, culture: Culture) -> tuple[str, ...]:
         """What the benchmark may call a culture."""
@@ -179,11 +187,6 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
             raise InputError(f"{name!r} is no benchmark{near}")
         found[every[name][0].name, every[name][1]] = every[name][0]
     return [(benchmark, variant) for (_, variant), benchmark in found.items()]
-
-
-def sha256(path: Path) -> str:
-    """The hash of a benchmark's file, or of its folder's."""
-    return contents.sha256(path) if path.is_dir() else contents.of_file(path)
 
 
 def _modules() -> list[Any]:
