@@ -16,7 +16,8 @@ NAMES = sorted(
     if file.name.endswith(".txt")
 )
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
-    "multiple_choice": ["user", "judgement"],
+    "choice": ["likelihood", "generated", "cot"],
+    "judgements": ["likelihood", "generated", "cot"],
     "repair": ["user"],
     "schema": ["user"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
@@ -45,10 +46,11 @@ def test_every_prompt_may_be_replaced():
     names = [
         *(
             "adapt",
+            "choice",
             "contrast",
             "improve",
+            "judgements",
             "likelihood",
-            "multiple_choice",
             "questions",
             "repair",
             "rewrite",
@@ -66,7 +68,7 @@ def test_a_prompt_has_its_parts_and_names_a_missing_slot(name):
     assert list(prompt.parts) == PARTS.get(name, ["system", "user"])
     assert prompt.shipped
     with pytest.raises(KeyError):
-        prompt.messages()
+        prompt.part("likelihood") if "likelihood" in prompt.parts else prompt.messages()
 
 
 def test_braces_and_dollars_in_values_survive():
