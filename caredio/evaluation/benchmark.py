@@ -173,7 +173,8 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
                 )
             found[benchmark.name, LIKELIHOOD] = benchmark
             continue
-        every = {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
+        every = {one.name: (one, one.variants[0]) for one in known.values()}  # one that is only written needs no suffix
+        every |= {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
         if name not in every:
             near = did_you_mean(name, every) or f"; there are {', '.join(known)}, or a YAML file that declares one."
             raise InputError(f"{name!r} is no benchmark{near}")
