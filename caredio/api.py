@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from caredio.errors import InputError
+from caredio.evaluation.judging_settings import Options as JudgingOptions
+from caredio.evaluation.judging_settings import Settings as Judging
 from caredio.evaluation.settings import Options as EvaluationOptions
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
+    from caredio.evaluation.ratings import Judged
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
@@ -133,6 +136,26 @@ class EvaluateOptions(EvaluationOptions, total=False):
     max_total_tokens: int | None
 
 
+class JudgeOptions(JudgingOptions, total=False):
+    """What `judge` takes besides."""
+
+    provider: str | None
+    model_revision: str | None
+    max_tokens: int
+    base_url: str | None
+    api_key_variable: str | None
+    system_role: str
+    token_limit: str
+    concurrency: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    timeout: float
+    retries: int
+    batch: bool
+    max_cost: float | None
+    max_total_tokens: int | None
+
+
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
 # the settings of each verb, and the stages of selection and of the views that it runs
 VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
@@ -148,6 +171,7 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     "prefer": ((Views, Selection), frozenset(("rated_preference", "table"))),
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
     "evaluate": ((Evaluation, Spec, Endpoint), frozenset()),
+    "judge": ((Judging, Spec, Endpoint), frozenset()),
     "publish": ((Release,), frozenset()),
     "finetune": ((Finetuning, Spec, Endpoint, Release), frozenset()),
     "train": ((Train, Budget), frozenset()),
@@ -159,6 +183,7 @@ _PARTS = {
     for verb, room, options, own in (
         ("finetune", Finetuning, FinetuneOptions, FinetuningOptions),
         ("evaluate", Evaluation, EvaluateOptions, EvaluationOptions),
+        ("judge", Judging, JudgeOptions, JudgingOptions),
     )
 }
 
@@ -225,10 +250,10 @@ def synthesize(
     Raises:
         CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
-    from caredio import verbs  # heavy: when a verb runs
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    from caredio.verbs.synthesize import Synthesizing  # heavy: when a verb runs
 
-    return verbs.Synthesizing(cultures, topics, out, cultures_file, topics_file, store, endpoint, given).result()
+    return Synthesizing(cultures, topics, out, cultures_file, topics_file, store, given).result()
 
 
 @_of_settings
@@ -262,10 +287,10 @@ def select(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
-    from caredio import verbs  # heavy: when a verb runs
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    from caredio.verbs.select import Selecting  # heavy: when a verb runs
 
-    return verbs.Selecting(data, out, push, private, store, endpoint, given).result()
+    return Selecting(data, out, push, private, store, given).result()
 
 
 @_of_settings
@@ -291,12 +316,10 @@ def build(
     Returns:
         A result with `candidates`, `ranked`, `pool`, `vectors`, `preference` and `unpaired`.
     """
-    given = {"seed": seed, "prompts": prompts, **settings}
-    from caredio import verbs  # heavy: when a verb runs
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    from caredio.verbs.build import Building  # heavy: when a verb runs
 
-    return verbs.Building(
-        cultures, topics, out, cultures_file, topics_file, push, private, store, endpoint, given
-    ).result()
+    return Building(cultures, topics, out, cultures_file, topics_file, push, private, store, given).result()
 
 
 @_of_settings
@@ -317,9 +340,9 @@ def prefer(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.prefer import Preferring  # heavy: when a verb runs
 
-    return verbs.prefer(data, out, {"seed": seed, **settings})
+    return Preferring(data, out, {"seed": seed, **settings}).result()
 
 
 @overload
@@ -331,7 +354,7 @@ def plan(verb: Callable[P, Trained] | Callable[P, Curves], /, *args: P.args, **k
 
 
 @overload
-def plan(verb: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
+def plan(verb: Callable[P, Result] | Callable[P, Judged], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
 
 
 def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate | Schedule:
@@ -343,12 +366,12 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
     Raises:
         CaredioError: one sentence on what would stop it before the first call.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio import verbs  # which loads this module
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
         raise InputError(
-            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, evaluate, train,"
-            " curve or finetune."
+            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, evaluate, judge,"
+            " train, curve or finetune."
         )
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
@@ -378,9 +401,9 @@ def calibrate(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.calibrate import Calibrating  # heavy: when a verb runs
 
-    return verbs.calibrate(data, out, endpoint, {"seed": seed, **settings})
+    return Calibrating(data, out, {"endpoint": endpoint, "seed": seed, **settings}).result()
 
 
 @_of_settings
@@ -417,9 +440,50 @@ def evaluate(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.evaluate import Evaluating  # heavy: when a verb runs
 
-    return verbs.Evaluating(cultures, out, model, trained, store, endpoint, {"prompts": prompts, **settings}).result()
+    given = {"endpoint": endpoint, "prompts": prompts, **settings}
+    return Evaluating(cultures, out, model, trained, store, given).result()
+
+
+@_of_settings
+def judge(
+    folders: Path | str | Result | Sequence[Path | str | Result],
+    *,
+    model: str,
+    human: Path | str | None = None,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    prompts: str | None = None,
+    **settings: Unpack[JudgeOptions],
+) -> Judged:
+    """Rate every reply in samples files, or compare it with a rival's, by a model behind an API.
+
+    What is judged by the same model, prompts and settings is not judged again. The judge is not told whose a reply is.
+
+    Args:
+        folders: runs that were evaluated, or what lm_eval had as --output_path with --log_samples.
+        model: the endpoint's name of the judge; a dated one, as ratings of two versions are not compared.
+        human: table of people's ratings of these replies: id (of the question), rating, and system or culture where
+            ids do not tell replies apart. How far the judge agrees with them is reported.
+        out: folder that judged samples are written to; by default beside the samples that they are made of.
+        store: file of stored answers; by default one for all runs of this user.
+        endpoint: how to reach the judge, in place of its settings.
+        seed: of the order in which replies are judged, and of intervals.
+        prompts: folder of prompt files that replace the shipped `judge_*.txt`.
+
+    Returns:
+        Means or win rates by culture, category and geographic scope; `str` of it is a table.
+
+    Raises:
+        CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
+    """
+    from caredio.verbs.judge import Judging  # heavy: when a verb runs
+
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    return Judging(folders, model, human, out, store, given).result()
 
 
 @_of_settings
@@ -452,9 +516,9 @@ def publish(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.publish import Publishing  # heavy: when a verb runs
 
-    return verbs.publish(out, to, model, push, private, cultures_file, prompts, dict(settings))
+    return Publishing(out, to, model, push, private, cultures_file, {"prompts": prompts, **settings}).result()
 
 
 @_of_settings
@@ -493,10 +557,10 @@ def finetune(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.finetune import Tuning  # heavy: when a verb runs
 
-    given = {"seed": seed, **settings}
-    return verbs.finetune(data, culture, model, out, export_only, yes, cancel, endpoint, given)
+    given = {"endpoint": endpoint, "seed": seed, **settings}
+    return Tuning(data, culture, model, out, export_only, yes, cancel, given).result()
 
 
 @_of_settings
@@ -522,9 +586,9 @@ def train(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.train import Training  # heavy: when a verb runs
 
-    return verbs.train(data, cultures, out, dict(settings))
+    return Training(data, cultures, out, dict(settings)).result()
 
 
 @_of_settings
@@ -556,6 +620,6 @@ def curve(
     Raises:
         CaredioError: one sentence on what to mend.
     """
-    from caredio import verbs  # heavy: when a verb runs
+    from caredio.verbs.curve import Curving  # heavy: when a verb runs
 
-    return verbs.curve(data, cultures, out, budgets, rankings, dict(settings))
+    return Curving(data, cultures, out, budgets, rankings, dict(settings)).result()

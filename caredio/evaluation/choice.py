@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 
+from caredio.evaluation import metrics
 from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
 from caredio.prompts import Prompt
 
@@ -62,22 +63,23 @@ def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
 def by_likelihoods(document: Document, found: list[float]) -> Scores:
     """acc: the share of orders in which the right option's letter is the likeliest (the first of equal ones)."""
     n = len(letters(document))
-    right = []
+    chosen = []
     for turn, order in enumerate(orders(document)):
         said = found[turn * n : (turn + 1) * n]
-        right.append(order[said.index(max(said))] == document["key"])
-    return {"acc": mean(map(float, right))}
+        chosen.append(order[said.index(max(said))])
+    return {"acc": metrics.accuracy(chosen, [document["key"]] * len(chosen))}
 
 
 def by_replies(document: Document, replies: list[str]) -> Scores:
     """acc: the share of orders in which the right letter is written alone; unparsed: in which no letter is."""
     called = letters(document)
     said = [read(reply, called) for reply in replies]
-    right = [
-        letter is not None and order[called.index(letter)] == document["key"]
+    chosen = [
+        None if letter is None else order[called.index(letter)]
         for letter, order in zip(said, orders(document), strict=True)
     ]
-    return {"acc": mean(map(float, right)), "unparsed": mean(float(letter is None) for letter in said)}
+    acc = metrics.accuracy(chosen, [document["key"]] * len(chosen))
+    return {"acc": acc, "unparsed": mean(float(letter is None) for letter in said)}
 
 
 def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:

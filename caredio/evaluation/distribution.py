@@ -36,13 +36,12 @@ def by_likelihoods(document: Document, found: list[float]) -> Scores:
 def by_replies(document: Document, replies: list[str]) -> Scores:
     """As `by_likelihoods`, of the shares of the letters that were written; unparsed: the share of other replies.
 
-    Replies that are no letter count as spread evenly, as of who knows nothing.
+    Replies that are no letter count as an option that nobody of the culture chose: replies without any letter score 0.
     """
-    called = choice.letters(document)
-    counts = Counter(choice.read(reply, called) for reply in replies)
-    spread = counts[None] / len(called)
-    shares = [(counts[letter] + spread) / len(replies) for letter in called]
-    return {**_score(document, shares), "unparsed": counts[None] / len(replies)}
+    counts = Counter(choice.read(reply, choice.letters(document)) for reply in replies)
+    unparsed = counts[None] / len(replies)
+    shares = [counts[letter] / len(replies) for letter in choice.letters(document)]
+    return {**_score({"shares": [*document["shares"], 0.0]}, [*shares, unparsed]), "unparsed": unparsed}
 
 
 def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:

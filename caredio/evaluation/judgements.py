@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from caredio.evaluation import metrics
 from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
 from caredio.evaluation.choice import CHANCE, PARTS, UNPARSED, read
 from caredio.prompts import Prompt
@@ -45,8 +46,9 @@ def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, 
 
 
 def _score(document: Document, judged: Sequence[bool | None]) -> Scores:
-    right = [judgement == truth for judgement, truth in zip(judged, document["truth"], strict=True)]
-    return {"acc": float(all(right)), "judgement_acc": mean(map(float, right))}
+    truths = document["truth"]
+    said = [not truth if judgement is None else judgement for judgement, truth in zip(judged, truths, strict=True)]
+    return {"acc": metrics.all_right([said], [truths]), "judgement_acc": metrics.accuracy(said, truths)}
 
 
 KIND = Kind(

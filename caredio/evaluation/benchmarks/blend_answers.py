@@ -59,7 +59,7 @@ class Asked(NamedTuple):
         return {one["text"]: one["weight"] for one in reversed(self.answers)}
 
     @property
-    def spellings(self) -> list[str]:
+    def wordings(self) -> list[str]:
         """Every wording of the answers."""
         return [text for one in self.answers for text in (one["text"], *one["also"])]
 
@@ -87,21 +87,23 @@ def native(path: Path) -> list[Document]:
 
 
 def _documents(asked: dict[str, dict[str, Asked]], languages: dict[str, str]) -> Iterator[Document]:
-    counts: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(dict)  # question and language -> region
+    own: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # question and language -> region -> its answer
     for region, questions in asked.items():
         for question_id, one in questions.items():
-            counts[question_id, languages[region]][region] = one.counts
+            if answer := majority.own(one.counts):
+                own[question_id, languages[region]][region] = answer
     for region, questions in asked.items():
         for question_id, one in questions.items():
-            together = counts[question_id, languages[region]]
-            rivals = majority.rivals(region, together, one.spellings)
+            others = dict(own[question_id, languages[region]])
+            mine = others.pop(region, None)
+            rivals = majority.rivals(others, one.wordings)
             yield {
                 "id": question_id,
                 "culture": region,
                 "language": languages[region],
                 "question": one.question,
                 "answers": one.answers,
-                "own": majority.own(together[region]),
+                "own": mine,
                 "rivals": [{"culture": other, "text": text} for other, text in rivals.items()],
             }
 

@@ -69,7 +69,7 @@ def test_groups_are_found_by_what_a_people_is_called(tmp_path: Path) -> None:
 
 
 def test_a_changed_column_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="row 1: lacks eval_question; give culturebank_tiktok"):
+    with pytest.raises(InputError, match="lacks eval_question; give culturebank_tiktok"):
         culturebank.read(written(tmp_path, columns=COLUMNS[:-1]))
     file = written(tmp_path)
     file.write_text(file.read_text().replace("\n0,", "\nfirst,", 1))

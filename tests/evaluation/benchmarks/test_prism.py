@@ -84,5 +84,5 @@ def test_missing_files_and_people_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is no folder; give PRISM's folder"):
         prism.read(tmp_path / "survey.jsonl")
     written(tmp_path, [{"conversation_id": "c1"}])
-    with pytest.raises(InputError, match=r"conversations\.jsonl, row 1: lacks user_id, conversation_type"):
+    with pytest.raises(InputError, match=r"conversations\.jsonl: lacks user_id, conversation_type"):
         prism.read(tmp_path)

@@ -1,0 +1,103 @@
+"""`evaluate`: a model measured as it is, told to play the part, and trained."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from caredio import yamlfile
+from caredio.errors import InputError
+from caredio.evaluation.settings import PROMPTS
+from caredio.llm.model import connect
+from caredio.llm.plan import Plan, is_local
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import LOCAL_MODEL, Spec
+from caredio.result import Result
+from caredio.verbs import arguments, work
+from caredio.verbs.arguments import Given, Names, Place
+
+
+class Evaluating:
+    """An evaluation whose arguments are checked: its plan, or its run."""
+
+    def __init__(self, cultures: Names, out: Place, model: str, trained: Place, store: Place, given: Given) -> None:
+        """As `api.evaluate`; nothing is written, and nobody asked."""
+        # lm-eval's packages
+        from caredio.evaluation import ledger
+
+        arguments.paths(out=out, trained=trained, store=store)
+        arguments.prompts(given, out, PROMPTS)
+        sampled = {"model": str(model), "temperature": 0.0, "top_p": None}
+        self.rooms = arguments.settings("evaluate", {**given, **sampled})
+        self.chosen, self.spec, self.endpoint = self.rooms
+        self.out, self.model, self.trained, self.store = out, model, trained, store
+        if self.chosen.show and out is None:
+            raise InputError("show is given without out; name the run folder that keeps the replies.")
+        self.behind_api = _behind_api(self.spec, self.endpoint, trained)
+        if self.behind_api and trained:
+            raise InputError(
+                f"trained is given, and model {model!r} is behind an API, whose weights take no adapter; leave one out."
+            )
+        with work.opened(out, create=out is None) as run:
+            self.known = run.cultures()
+            self.slugs, self.notes = ledger.cultures(run, self.known, arguments.listed(cultures, "cultures"))
+            self.past = ledger.past(run)
+        yamlfile.pick(self.slugs, self.known, "culture")
+
+    def plan(self) -> Plan:
+        """What it will ask an API; weights of one's own are asked nothing that costs."""
+        return self._generated().plan(self.past, self.endpoint.batch) if self.behind_api else Plan(self.spec.model, ())
+
+    def result(self) -> Result:
+        """Measure, and what was measured."""
+        # lm-eval's packages
+        from caredio.evaluation import ledger
+        from caredio.evaluation.side_by_side import side_by_side
+
+        asked = self._generated() if self.behind_api else self._by_likelihood()
+        if self.behind_api:
+            asked.through(connect(self.spec, self.endpoint, self.store))
+        with work.opened(self.out) as run:  # a folder that is not there is made once all of that is right
+            if self.behind_api:
+                run.charge(self.endpoint.budget)
+            found = ledger.evaluate(run, asked)
+        given = {"cultures": self.slugs, "model": self.model, "trained": self.trained, "store": self.store}
+        work.repeatable("evaluate", self.out, given, self.rooms if self.behind_api else [self.chosen])
+        shown = side_by_side([Path(self.out)], self.chosen.show) if self.out and self.chosen.show else ""
+        return Result({"results": found}, run.report(), None if self.out is None else Path(self.out), shown=shown)
+
+    def _generated(self) -> Any:
+        from caredio.evaluation.generated import Generated  # lm-eval's packages
+
+        return Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, work.spent(self.endpoint))
+
+    def _by_likelihood(self) -> Any:
+        # lm-eval, torch and peft
+        from caredio.evaluation import results, systems
+        from caredio.llm.local import model_path
+
+        systems.installed()
+        base = str(model_path()) if self.model == LOCAL_MODEL else self.model
+        arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
+        if self.trained:
+            arms.append(systems.trained(Path(self.trained), base, self.slugs))
+        return results.Evaluation(arms, self.slugs, self.chosen, self.known, self.notes)
+
+
+def _behind_api(spec: Spec, endpoint: Endpoint, trained: Place) -> bool:
+    """Whether a model to evaluate is behind an API, not weights that can be loaded.
+
+    An address in the environment, which is there for other commands too, makes no folder of weights and no base of
+    trained ones a model behind an API.
+
+    Raises:
+        InputError: an address is given, and no model that it serves.
+    """
+    if is_local(spec):
+        if endpoint.base_url:
+            raise InputError(f"base_url is given, but no model; name the model that {endpoint.base_url} serves.")
+        return False
+    if spec.model.startswith("ft:") or spec.provider != "openai" or endpoint.base_url:
+        return True
+    return bool(os.environ.get("OPENAI_BASE_URL", "").strip()) and not trained and not Path(spec.model).exists()
