@@ -13,7 +13,7 @@ from typing import Any
 
 from caredio.errors import InputError
 from caredio.evaluation import published, short_answers
-from caredio.evaluation.benchmark import GENERATED, Benchmark, Document
+from caredio.evaluation.benchmark import Benchmark, Document
 
 _FILES = "CARE's folder of Arabic-test.json, Chinese-test.json and Japanese-test.json"
 _COLUMNS = ("question", "answer", "culture_type", "associated_culture", "geographic_scope")
@@ -64,7 +64,6 @@ BENCHMARKS = (
         file=_FILES,
         hub="geyang627/CARE-eval",
         labels={"china": ("Chinese",), "japan": ("Japanese",)},
-        variants=(GENERATED,),
         notes="Its Arabic questions are on the Arab world: a cultures file that names one Arab has them.",
     ),
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from caredio.errors import InputError
 from caredio.evaluation import published, short_answers
-from caredio.evaluation.benchmark import GENERATED, Benchmark, Document
+from caredio.evaluation.benchmark import Benchmark, Document
 
 _FILE = "culturebank_tiktok.csv or culturebank_reddit.csv as the Hub has them"
 _COLUMNS = ("cluster_id", "cultural group", "topic", "eval_whole_desc", "eval_persona", "eval_question")
@@ -93,7 +93,6 @@ BENCHMARKS = (
             "united_kingdom": ("British", "British people", "UK"),
             "united_states": ("American", "Americans", "US", "USA"),
         },
-        variants=(GENERATED,),
         real=False,
         notes="Groups are free text; those that are no country's people belong to no culture here.",
     ),

@@ -17,7 +17,7 @@ from typing import Any
 
 from caredio.errors import InputError
 from caredio.evaluation import published, short_answers
-from caredio.evaluation.benchmark import GENERATED, Benchmark, Document
+from caredio.evaluation.benchmark import Benchmark, Document
 
 _FILES = "PRISM's folder of conversations.jsonl and survey.jsonl"
 _GUIDED = ("values guided", "controversy guided")
@@ -81,7 +81,6 @@ BENCHMARKS = (
             "turkey": ("Türkiye",),
             "united_states": ("United States of America",),
         },
-        variants=(GENERATED,),
         real=False,
         notes="Prompts are chosen by a rule of ours; the papers' 468 are not published.",
     ),
