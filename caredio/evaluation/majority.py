@@ -27,19 +27,15 @@ def own(answers: Mapping[str, int]) -> str | None:
     return top[0] if most >= FEWEST and len(top) == 1 else None
 
 
-def rivals(region: str, regions: Mapping[str, Mapping[str, int]], said: Iterable[str] = ()) -> dict[str, str]:
-    """Other region -> its own answer, where that is neither part of an answer of the region nor has one as a part.
+def rivals(others: Mapping[str, str], said: Iterable[str]) -> dict[str, str]:
+    """Those of other regions' own answers that are no part of what a region said, and have none of it as a part.
 
     Args:
-        region: whose rivals are wanted.
-        regions: region -> its answers to the question, as `own` takes them.
-        said: other wordings of the region's answers.
+        others: other region -> its own answer to the question.
+        said: all that the region answered to it, in every wording.
     """
-    mine = [*regions[region], *said]
-    found = {other: own(answers) for other, answers in regions.items() if other != region}
-    return {
-        other: answer for other, answer in found.items() if answer and not any(overlap(answer, one) for one in mine)
-    }
+    mine = list(said)
+    return {region: answer for region, answer in others.items() if not any(overlap(answer, one) for one in mine)}
 
 
 def overlap(one: str, other: str) -> bool:

@@ -176,7 +176,7 @@ class Asked:
                 | {"file": self.files[one.source].name, "sha256": self._hashes[one.source], "real": one.real}
                 for one, variant in self.asked
             ],
-            "config": {name: value for name, value in asdict(self._chosen).items() if name != "prompts"},
+            "config": {name: value for name, value in asdict(self._chosen).items() if name not in ("prompts", "show")},
             "role_play": role_play.parts["system"],
             "own_prompts": [one.name for one in used if not one.shipped],
             "left_out": self.notes,
