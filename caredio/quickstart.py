@@ -15,7 +15,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import api, preflight, quickstart_table, runs, yamlfile
+from caredio import api, messages, preflight, progress, quickstart_table, runs, yamlfile
 from caredio.api import SelectOptions
 from caredio.quickstart_table import title
 from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Trial
@@ -92,8 +92,10 @@ def _trial(sample: Dataset, out: Path, region: bool | str, model: str | None) ->
 
 def trained(trial: Trial) -> str:
     """The screen of a trial; what a finished one left is not trained or measured again."""
-    trial.rows()
-    measured = trial.measured(trial.models())
+    messages.begin()
+    with progress.only_own_bars():
+        trial.rows()
+        measured = trial.measured(trial.models())
     found = {
         of: {arm: measured[arm, of].scores(documents) for arm in (RAW, RANDOM, OURS)}
         for of, documents in trial.documents.items()

@@ -23,6 +23,7 @@ from datasets import Dataset
 
 from caredio import api, checkpoints, contents, disk, packages, prompts
 from caredio.api import SelectOptions
+from caredio.errors import InputError
 from caredio.evaluation import majority, short_answers
 from caredio.evaluation.benchmark import GENERATED, LIKELIHOOD, Document
 from caredio.llm.local import model_path
@@ -132,7 +133,7 @@ class Trial:
         Raises:
             InputError: a package is missing, or the model cannot be used.
         """
-        packages.require("quickstart --train", "train", *pipeline.PACKAGES)
+        packages.require("quickstart --train", "train", *pipeline.PACKAGES, "snowballstemmer")
         self.people, self.out, self.region, self.ranking, self.size = people, out, region, ranking, size
         regions = list(dict.fromkeys(people.answers["culture"]))
         self.other = regions[(regions.index(region) + 1) % len(regions)]
@@ -143,13 +144,18 @@ class Trial:
         self.documents = {of: people.asked(of) for of in (region, self.other)}
 
     def rows(self) -> None:
-        """Rank the rows that may be learned, and draw as many random ones; what is ranked is not ranked again."""
+        """Rank the rows that may be learned, and draw as many random ones; what is ranked is not ranked again.
+
+        Raises:
+            InputError: the region has no ranked row.
+        """
         names, answers = self.people.answers["question_id"], self.people.answers
         allowed = answers.select([row for row, name in enumerate(names) if not is_test(name, HELD_OUT)])
         made = api.select(allowed, out=self.out, **self.ranking)
         best, pool = (views.of_culture(table, self.region) for table in (made.ranked, made.pool))
         able = pool.select([row for row, compared in enumerate(pool["compared"]) if compared])
-        n = min(self.size.rows, len(best))
+        if not (n := min(self.size.rows, len(best))):
+            raise InputError(f"{self.region}: no row that may be learned is ranked; name another region.")
         drawn = nested.by_chance(able["sample_id"][:], _SEED)[:n]
         chosen = {OURS: best.select(range(n)), RANDOM: nested.as_ranked(able.select(drawn))}
         self.learned = {arm: views.sft(rows) for arm, rows in chosen.items()}
@@ -218,6 +224,7 @@ class Base:
                 return Measured(kept["nats"], kept["replies"])
         log.info("%s  asked %d questions, %d answers to write", file.stem, len(documents), min(written, len(documents)))
         if self._model is None:
+            packages.quiet_transformers()
             self._model = heldout.Model(self._source, self._dtype)
         names = [document["id"] for document in documents]
         nats = self._model.likelihoods(asked[LIKELIHOOD], texts, adapter)
