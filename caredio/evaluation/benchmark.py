@@ -78,10 +78,13 @@ class Benchmark:
     version: str = "1.0"  # another one is not compared with this
     sample: Path | None = None  # a part that is shipped
     local: Path | None = None  # where its data lies, unless another place is named
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = ()  # in which it is asked; all of the kind's where none is named
     real: bool = True  # whether it was run on the real data
     notes: str = ""  # a sentence for whoever reads its numbers
     declared_in: Path | None = None  # the YAML file of a table of one's own
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variants", self.variants or tuple(self.kind.metrics))
 
     @property
     def reference(self) -> str:

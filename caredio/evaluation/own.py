@@ -58,7 +58,6 @@ def _read(file: Path, place: Path, hashed: str) -> Benchmark:
         local=place.parent / entry.text("file"),
         labels=labels,
         version=_version(declared, labels),
-        variants=tuple(kind.metrics),
         declared_in=place,
     )
 
