@@ -179,7 +179,8 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
         InputError: there is none of a name, or a file declares none.
     """
     known = load()
-    every = {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
+    every = {one.name: (one, one.variants[0]) for one in known.values()}  # what is only written needs no suffix
+    every |= {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
     found: dict[str, tuple[Benchmark, str]] = {}
     for name in names:
         if file := _DECLARATION.fullmatch(name):
