@@ -85,6 +85,7 @@ _RECIPES = """examples:
 """
 _QUICKSTART = """examples:
   caredio quickstart                                  rank and release to runs/quickstart
+  caredio quickstart --train                          then train on the best rows of a region, and on random ones
   caredio quickstart --out runs/try --push owner/name
 """
 _PUBLISH_EXAMPLES = """examples:
@@ -236,6 +237,15 @@ def _data_commands(commands: Any) -> None:
     quickstart = _command(commands, _quickstart, "rank a packaged sample of people's answers", _QUICKSTART)
     quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
     quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
+    quickstart.add_argument(
+        "--train",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="REGION",
+        help="train on the best rows of a region (default: the first), and measure it on held-out questions",
+    )
+    quickstart.add_argument("--model", metavar="NAME", help="base model of --train; default: the embedded one")
 
 
 def _model_commands(commands: Any) -> None:
