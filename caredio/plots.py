@@ -1,4 +1,4 @@
-"""Pictures of a training: its loss, and what more rows bring. Each is a PNG and an SVG; needs the extra `plot`."""
+"""Pictures, each a PNG and an SVG, by the extra `plot`: of a training its loss, and what more rows bring."""
 
 from __future__ import annotations
 
@@ -46,26 +46,36 @@ def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> li
         file: its path, without the ending.
         x, y: what the axes show.
     """
-    if not found:
-        return []
-    if importlib.util.find_spec("matplotlib") is None:
-        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
-        return []
-    import matplotlib
-    from matplotlib.figure import Figure
-
     across = min(len(found), _ACROSS)
-    down = math.ceil(len(found) / across)
-    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    down = math.ceil(len(found) / across) if found else 0
+    if not found or (drawing := figure(_WIDTH * across, _HEIGHT * down, file)) is None:
+        return []
+    axes = list(drawing.subplots(down, across, squeeze=False).flat)
     for axis, (title, drawn) in zip(axes, found.items(), strict=False):
         _draw(axis, title, drawn)
     for axis in axes[len(found) :]:
         axis.set_axis_off()
-    figure.supxlabel(x, fontsize="small")
-    figure.supylabel(y, fontsize="small")
+    drawing.supxlabel(x, fontsize="small")
+    drawing.supylabel(y, fontsize="small")
+    return save(drawing, file)
+
+
+def figure(width: float, height: float, file: Path) -> Any:
+    """An empty picture of some inches; None where there is no matplotlib, which a line about `file` tells."""
+    if importlib.util.find_spec("matplotlib") is None:
+        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
+        return None
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(drawing: Any, file: Path) -> list[Path]:
+    """The files of a picture; `file` is its path, without the ending."""
+    import matplotlib
+
     with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
-        return [_save(figure.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
+        return [_save(drawing.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
 
 
 def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
