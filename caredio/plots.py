@@ -1,4 +1,4 @@
-"""Pictures, each a PNG and an SVG, by the extra `plot`: of a training its loss, and what more rows bring."""
+"""Pictures of a training: its loss, and what more rows bring. Each is a PNG and an SVG; needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -46,18 +46,62 @@ def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> li
         file: its path, without the ending.
         x, y: what the axes show.
     """
-    across = min(len(found), _ACROSS)
-    down = math.ceil(len(found) / across) if found else 0
-    if not found or (drawing := figure(_WIDTH * across, _HEIGHT * down, file)) is None:
+    if not (axes := _axes(found, file)):
         return []
-    axes = list(drawing.subplots(down, across, squeeze=False).flat)
     for axis, (title, drawn) in zip(axes, found.items(), strict=False):
         _draw(axis, title, drawn)
+    axes[0].figure.supxlabel(x, fontsize="small")
+    axes[0].figure.supylabel(y, fontsize="small")
+    return save(axes[0].figure, file)
+
+
+def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path) -> list[Path]:
+    """The files of a picture with one small axis for each entry: values of `names` with their intervals.
+
+    Args:
+        found: title -> its lines, whose x are places in `names`.
+        names: what is compared.
+        file: its path, without the ending.
+    """
+    if not (axes := _axes(found, file)):
+        return []
+    for axis, (title, drawn) in zip(axes, found.items(), strict=False):
+        for line in drawn:
+            ends = [[y - low for y, low in zip(line.y, line.low, strict=True)]]
+            ends += [[high - y for y, high in zip(line.y, line.high, strict=True)]]
+            axis.errorbar(line.x, line.y, yerr=ends, fmt="o", markersize=3, linewidth=1, label=line.label)
+        axis.set_xticks(range(len(names)), names)
+        _finish(axis, title, drawn)
+    return save(axes[0].figure, file)
+
+
+def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
+    for line in drawn:
+        (shown,) = axis.plot(line.x, line.y, marker="o", markersize=3, linewidth=1, label=line.label)
+        if line.low:
+            axis.fill_between(line.x, line.low, line.high, alpha=0.2, color=shown.get_color(), linewidth=0)
+    _finish(axis, title, drawn)
+
+
+def _finish(axis: Any, title: str, drawn: Sequence[Line]) -> None:
+    axis.set_title(title, fontsize="small")
+    axis.tick_params(labelsize="x-small")
+    if any(line.label for line in drawn):
+        axis.legend(fontsize="x-small")
+
+
+def _axes(found: Mapping[str, Any], file: Path) -> list[Any]:
+    """An axis for each entry of a new figure; none where nothing is to be drawn, or no matplotlib."""
+    if not found:
+        return []
+    across = min(len(found), _ACROSS)
+    down = math.ceil(len(found) / across)
+    if (drawing := figure(_WIDTH * across, _HEIGHT * down, file)) is None:
+        return []
+    axes = list(drawing.subplots(down, across, squeeze=False).flat)
     for axis in axes[len(found) :]:
         axis.set_axis_off()
-    drawing.supxlabel(x, fontsize="small")
-    drawing.supylabel(y, fontsize="small")
-    return save(drawing, file)
+    return axes
 
 
 def figure(width: float, height: float, file: Path) -> Any:
@@ -76,17 +120,6 @@ def save(drawing: Any, file: Path) -> list[Path]:
 
     with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
         return [_save(drawing.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
-
-
-def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
-    for line in drawn:
-        (shown,) = axis.plot(line.x, line.y, marker="o", markersize=3, linewidth=1, label=line.label)
-        if line.low:
-            axis.fill_between(line.x, line.low, line.high, alpha=0.2, color=shown.get_color(), linewidth=0)
-    axis.set_title(title, fontsize="small")
-    axis.tick_params(labelsize="x-small")
-    if any(line.label for line in drawn):
-        axis.legend(fontsize="x-small")
 
 
 def _save(savefig: Callable[..., None], file: Path, kind: str) -> Path:

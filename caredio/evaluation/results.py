@@ -92,7 +92,7 @@ class Asked:
         wanted = declarations.chosen(settings.asked)
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
         self.files = {one.source: one.path(settings.data) for one, _ in self.asked}
-        self._hashes = {source: declarations.sha256(path) for source, path in self.files.items()}
+        self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
         self._prompts = {one.kind.prompt: prompts.load(one.kind.prompt, settings.prompts) for one, _ in self.asked}
         self.documents: dict[tuple[str, str], list[Document]] = {}  # by benchmark with variant, and culture
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash
@@ -174,7 +174,7 @@ class Asked:
                 | {"file": self.files[one.source].name, "sha256": self._hashes[one.source], "real": one.real}
                 for one, variant in self.asked
             ],
-            "config": {name: value for name, value in asdict(self._chosen).items() if name != "prompts"},
+            "config": {name: value for name, value in asdict(self._chosen).items() if name not in ("prompts", "show")},
             "role_play": role_play.parts["system"],
             "own_prompts": [one.name for one in used if not one.shipped],
             "left_out": self.notes,

@@ -32,6 +32,9 @@ class Settings(settings.Settings):
     limit: int | None = setting(
         None, "questions asked about a culture, from the first on; default: all", "results", everyday=True
     )
+    show: int | None = setting(
+        None, "questions printed below the table, each with every system's reply", "results", counts=False
+    )
     batch_size: int = setting(8, "prompts the model reads at once", "results")
     device: str | None = setting(None, "cpu, cuda, ...; default: cuda where there is one", "results")
     prompts: str | None = setting(
@@ -45,6 +48,8 @@ class Settings(settings.Settings):
         super().__post_init__()
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit is {self.limit}; give a number of questions, or leave it out for all.")
+        if self.show is not None and self.show < 1:
+            raise InputError(f"show is {self.show}; give a number of questions, or leave it out.")
         if self.batch_size < 1:
             raise InputError("batch_size must be at least 1 prompt.")
         if not self.asked:
@@ -76,5 +81,6 @@ class Options(TypedDict, total=False):
     benchmark_data: str | None
     culturalbench: str | None
     limit: int | None
+    show: int | None
     batch_size: int
     device: str | None
