@@ -330,9 +330,10 @@ def _looking_commands(commands: Any) -> None:
     answers.add_argument("--sample", default=argparse.SUPPRESS, help="sample_id; default: the first of each stage")
     _path_flag(answers, "--store", "file of stored answers")
 
-    _plain_command(
-        commands, "tasks-path", tasks_path, "print the folder of the lm-eval tasks, for lm_eval --include_path", ""
-    )
+    about = "print the folder of the lm-eval tasks, for lm_eval --include_path"
+    path = _plain_command(commands, "tasks-path", tasks_path, about, "")
+    _names_flag(path, "--benchmarks", "YAML files that declare tables of yours, comma-separated")
+    _path_flag(path, "--cultures-file", "YAML of cultures besides the shipped ones")
 
 
 def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:

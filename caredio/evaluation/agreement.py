@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from caredio import packages
+from caredio import packages, tablefile
 from caredio.errors import InputError
-from caredio.selection import read, source
+from caredio.selection import source
 
 DRAWS, _ENDS = 500, (2.5, 97.5)
 _DEFINED = 0.9  # share of draws in which a coefficient is to be defined, for an interval
@@ -75,12 +75,12 @@ def load(file: Path, lowest: int, highest: int) -> list[Rated]:
     Raises:
         InputError: the file cannot be read, a column is missing, or a cell is no rating on the scale.
     """
-    table, _ = read.table(file)
+    table, _ = tablefile.table(file)
     named = next((name for name in _IDS if name in table.names), None)
     raters = [name for name in table.names if name.startswith(_RATING)]
     if named is None or not raters:
         lacks = " or ".join(_IDS) if named is None else _RATING
-        raise InputError(f"{file}: column {lacks} is missing; found {', '.join(map(read.shown, table.names))}.")
+        raise InputError(f"{file}: column {lacks} is missing; found {', '.join(map(tablefile.shown, table.names))}.")
     columns = {name: source.text(table, name).to_pylist() for name in (named, *raters)}
     about = {
         name: source.text(table, name).to_pylist() if name in table.names else [None] * len(columns[named])

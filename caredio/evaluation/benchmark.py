@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,6 +26,8 @@ LIKELIHOOD, GENERATED, COT = "", "generated", "cot"
 VARIANTS = (LIKELIHOOD, GENERATED, COT)  # how an answer is had: the likelier one, a written one, one after reasoning
 SAMPLE = "sample"  # in the place of a file: the shipped part of a benchmark
 FINAL = "Answer:"  # begins the last line of an answer after reasoning
+
+_DECLARATION = re.compile(r"(.+\.ya?ml)(?::(\w+))?")  # of a table of one's own: its file, and a variant
 
 Document = dict[str, Any]
 Scores = dict[str, float]
@@ -74,6 +77,7 @@ class Benchmark:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # slug -> spellings besides name and slug
     version: str = "1.0"  # another one is not compared with this
     sample: Path | None = None  # a part that is shipped
+    local: Path | None = None  # where its data lies, unless another place is named
     variants: tuple[str, ...] = VARIANTS
     real: bool = True  # whether it was run on the real data
     notes: str = ""  # a sentence for whoever reads its numbers
@@ -96,6 +100,8 @@ class Benchmark:
             return self.sample
         if named:
             return Path(named).expanduser()
+        if self.local:
+            return self.local
         if not self.hub:
             raise InputError(
                 f"{self.title} is on no server that serves everyone; get {self.file}, and name it with"
@@ -111,12 +117,20 @@ class Benchmark:
         Raises:
             InputError: the file is missing, or not what the benchmark's is.
         """
-        if not path.exists():
-            raise InputError(f"{path}: no such file; give {self.file}.")
-        found = _documents(self, path, sha256(path))
+        found = _documents(self, path, self.sha256(path))
         if variant == LIKELIHOOD:
             return list(found)
         return [{name: value for name, value in one.items() if name != "orders"} for one in found]
+
+    def sha256(self, path: Path) -> str:
+        """The hash of its file, or of its folder's files.
+
+        Raises:
+            InputError: it is missing.
+        """
+        if not path.exists():
+            raise InputError(f"{path}: no such file; give {self.file}.")
+        return contents.sha256(path) if path.is_dir() else contents.of_file(path)
 
     def spellings(self, culture: Culture) -> tuple[str, ...]:
         """What the benchmark may call a culture."""
@@ -155,35 +169,41 @@ def load() -> dict[str, Benchmark]:
 
 
 def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
-    """Benchmarks and their variants by name: `blend`, `blend_cot`, or the YAML file of a table of one's own.
+    """Benchmarks and their variants by name: `blend`, `blend_cot`; or a table of one's own by its YAML file:
+    `my.yaml`, `my.yaml:cot`.
 
     Raises:
         InputError: there is none of a name, or a file declares none.
     """
-    from caredio.evaluation import own as tables  # builds on this file
-
-    found: dict[tuple[str, str], Benchmark] = {}
     known = load()
+    every = {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
+    found: dict[str, tuple[Benchmark, str]] = {}
     for name in names:
-        if name.endswith((".yaml", ".yml")):
-            benchmark = tables.read(Path(name))
-            if benchmark.name in known:
-                raise InputError(
-                    f"{name}: {benchmark.name!r} is a benchmark that comes with caredio; name it otherwise."
-                )
-            found[benchmark.name, LIKELIHOOD] = benchmark
-            continue
-        every = {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
-        if name not in every:
+        if file := _DECLARATION.fullmatch(name):
+            benchmark, variant = _own(Path(file[1]), file[2] or LIKELIHOOD, every)
+        elif name in every:
+            benchmark, variant = every[name]
+        else:
             near = did_you_mean(name, every) or f"; there are {', '.join(known)}, or a YAML file that declares one."
             raise InputError(f"{name!r} is no benchmark{near}")
-        found[every[name][0].name, every[name][1]] = every[name][0]
-    return [(benchmark, variant) for (_, variant), benchmark in found.items()]
+        column = named(benchmark.name, variant)
+        if column in found and found[column][0].reference != benchmark.reference:
+            other = found[column][0].reference
+            raise InputError(f"{name}: is called {benchmark.name!r}, as that of {other} is; name it otherwise.")
+        found[column] = benchmark, variant
+    return list(found.values())
 
 
-def sha256(path: Path) -> str:
-    """The hash of a benchmark's file, or of its folder's."""
-    return contents.sha256(path) if path.is_dir() else contents.of_file(path)
+def _own(file: Path, variant: str, known: Collection[str]) -> tuple[Benchmark, str]:
+    from caredio.evaluation import own as tables  # builds on this file
+
+    benchmark = tables.read(file)
+    if benchmark.name in known:
+        raise InputError(f"{file}: {benchmark.name!r} is a benchmark that comes with caredio; name it otherwise.")
+    if variant not in benchmark.variants:
+        there = " and ".join(f"{file}:{one}" for one in benchmark.variants if one)
+        raise InputError(f"{file}: has no variant {variant!r}; there are {file} and {there}.")
+    return benchmark, variant
 
 
 def _modules() -> list[Any]:

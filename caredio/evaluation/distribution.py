@@ -1,7 +1,7 @@
 """A survey's question: how near what a model would choose is to what people of the culture chose.
 
-The model's shares are the softmax of its letters' log-likelihoods, or the counts of answers that were drawn;
-`metrics.js_similarity` and `metrics.modal_accuracy` compare them with people's.
+The similarity is `metrics.js_similarity`, and the mode `metrics.modal_accuracy`. The model's shares are the softmax of
+its letters' log-likelihoods, or the counts of answers that were drawn.
 """
 
 from __future__ import annotations
@@ -35,23 +35,22 @@ def by_likelihoods(document: Document, found: list[float]) -> Scores:
 def by_replies(document: Document, replies: list[str]) -> Scores:
     """As `by_likelihoods`, of the shares of the letters that were written; unparsed: the share of other replies.
 
-    Replies that are no letter count as spread evenly, as of who knows nothing.
+    Replies that are no letter count as an option that nobody of the culture chose: replies without any letter score 0.
     """
-    called = choice.letters(document)
-    counts = Counter(choice.read(reply, called) for reply in replies)
-    spread = counts[None] / len(called)
-    shares = [(counts[letter] + spread) / len(replies) for letter in called]
-    return {**_score(document, shares), "unparsed": counts[None] / len(replies)}
+    counts = Counter(choice.read(reply, choice.letters(document)) for reply in replies)
+    unparsed = counts[None] / len(replies)
+    shares = [counts[letter] / len(replies) for letter in choice.letters(document)]
+    return {**_score({"shares": [*document["shares"], 0.0]}, [*shares, unparsed]), "unparsed": unparsed}
 
 
 def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:
     """Every option alike (whose mode is a guess); and always the letter that is most often the mode elsewhere."""
-    people = [document["shares"] for document in own]
-    even = [[1 / len(shares)] * len(shares) for shares in people]
+    people = [one["shares"] for one in own]
+    uniform = [[1 / len(shares)] * len(shares) for shares in people]
     found = {
         UNIFORM: {
-            "js_similarity": metrics.js_similarity(even, people),
-            "modal_acc": metrics.modal_accuracy(even, people),
+            "js_similarity": metrics.js_similarity(uniform, people),
+            "modal_acc": metrics.modal_accuracy(uniform, people),
         }
     }
     modes = Counter(one["shares"].index(max(one["shares"])) for one in others)
@@ -63,10 +62,10 @@ def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, 
 
 
 def _score(document: Document, shares: list[float]) -> Scores:
-    people = document["shares"]
+    people = [document["shares"]]
     return {
-        "js_similarity": metrics.js_similarity([shares], [people]),
-        "modal_acc": metrics.modal_accuracy([shares], [people]),
+        "js_similarity": metrics.js_similarity([shares], people),
+        "modal_acc": metrics.modal_accuracy([shares], people),
     }
 
 

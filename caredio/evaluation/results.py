@@ -92,7 +92,7 @@ class Asked:
         wanted = declarations.chosen(settings.asked)
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
         self.files = {one.source: one.path(settings.data) for one, _ in self.asked}
-        self._hashes = {source: declarations.sha256(path) for source, path in self.files.items()}
+        self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
         self._prompts = {one.kind.prompt: prompts.load(one.kind.prompt, settings.prompts) for one, _ in self.asked}
         self.documents: dict[tuple[str, str], list[Document]] = {}  # by benchmark with variant, and culture
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash

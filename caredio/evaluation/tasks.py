@@ -49,9 +49,9 @@ def path(cultures_file: Path | str | None = None, benchmarks: Sequence[str] = ()
     Raises:
         InputError: a file is not what it should be.
     """
-    known = [(one, variant) for one in declarations.load().values() for variant in one.variants]
-    own = declarations.chosen(benchmarks)
-    return folder([*known, *own], list(culture_files.load(cultures_file).values()))
+    every = {**declarations.load(), **{one.name: one for one, _ in declarations.chosen(benchmarks)}}
+    asked = [(one, variant) for one in every.values() for variant in one.variants]
+    return folder(asked, list(culture_files.load(cultures_file).values()))
 
 
 def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: str | None = None) -> Path:

@@ -13,7 +13,7 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from caredio import cultures
-from caredio.evaluation import benchmark, judgements, tasks_path
+from caredio.evaluation import judgements, tasks_path
 from caredio.evaluation.benchmarks import culturalbench
 
 CULTURES = cultures.load()

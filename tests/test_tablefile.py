@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from caredio import tablefile
 from caredio.errors import InputError
-from caredio.selection import read
 
 ROWS = [
     {"question": "Où ça?", "response": 'said "so",\nand left', "culture": "japan"},
@@ -45,7 +45,7 @@ def write(tmp_path):
 
 
 def columns_of(path, names=None):
-    table, _ = read.table(path)
+    table, _ = tablefile.table(path)
     return {name: table.cells(name) for name in (table.names if names is None else names)}
 
 
@@ -67,7 +67,7 @@ def told(path, *columns):
 def test_a_file_s_rows_and_hash(tmp_path, name):
     path = tmp_path / name
     WRITERS[name](path, ROWS)
-    _, sha256 = read.table(path)
+    _, sha256 = tablefile.table(path)
     assert rows_of(path) == ROWS
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -141,7 +141,7 @@ def test_json_as_python_and_javascript_write_it(write, name):
 def test_a_key_used_twice_is_told_where_it_is_read(write, name):
     row = '{"a": "x", "b": "1", "b": "2", "c": {"d": 1, "d": 2}}'
     path = write(name, f"[{row}]" if name == "rows.json" else f"\n{row}")
-    table, _ = read.table(path)
+    table, _ = tablefile.table(path)
     assert table.cells("a") == ["x"]
     assert table.cells("c") == [{"d": 2}]
     assert told(path, "b") == f", {'row 1' if name == 'rows.json' else 'line 2'}: key b is used twice."
@@ -154,7 +154,7 @@ def test_columns_of_one_name_are_told_where_they_are_read(tmp_path, name):
         path.write_text("a,b,b\n1,2,3\n", encoding="utf-8")
     else:
         pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in "123"], ["a", "b", "b"]), path)
-    assert read.table(path)[0].cells("a") == ["1"]
+    assert tablefile.table(path)[0].cells("a") == ["1"]
     assert told(path, "b") == ": 2 columns are called b; rename all but one."
 
 
@@ -177,7 +177,7 @@ def test_columns_of_one_name_are_told_where_they_are_read(tmp_path, name):
 )
 def test_a_parquet_column_that_nobody_reads_stops_nothing(tmp_path, column):
     pq.write_table(pa.table({"a": ["x"], "odd.name": column, "odd": ["y"]}), tmp_path / "rows.parquet")
-    table, _ = read.table(tmp_path / "rows.parquet")
+    table, _ = tablefile.table(tmp_path / "rows.parquet")
     assert (table.cells("a"), table.cells("odd")) == (["x"], ["y"])
 
 
@@ -186,7 +186,7 @@ def test_labels_in_a_parquet_file_are_their_names(tmp_path):
     Dataset.from_dict({"culture": [1, None, -1, 0], "n": [1, 2, 3, 4]}, features=kinds).to_parquet(
         tmp_path / "l.PARQUET"
     )
-    table, _ = read.table(tmp_path / "l.PARQUET")
+    table, _ = tablefile.table(tmp_path / "l.PARQUET")
     assert table.cells("culture") == ["japan", None, None, "china"]
 
 
