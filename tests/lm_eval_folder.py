@@ -16,6 +16,14 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 TEXT = "Question {{question}}"
+# over the configuration of a task, so that its answers are written
+WRITTEN: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_choice": None,
+    "doc_to_target": "",
+    "generation_kwargs": {"until": []},
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+}
 
 
 class Scripted(LM):
