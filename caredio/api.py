@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from caredio.errors import InputError
+from caredio.evaluation.judging_settings import Options as JudgingOptions
+from caredio.evaluation.judging_settings import Settings as Judging
 from caredio.evaluation.settings import Options as EvaluationOptions
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
+    from caredio.evaluation.ratings import Judged
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
@@ -133,6 +136,26 @@ class EvaluateOptions(EvaluationOptions, total=False):
     max_total_tokens: int | None
 
 
+class JudgeOptions(JudgingOptions, total=False):
+    """What `judge` takes besides."""
+
+    provider: str | None
+    model_revision: str | None
+    max_tokens: int
+    base_url: str | None
+    api_key_variable: str | None
+    system_role: str
+    token_limit: str
+    concurrency: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    timeout: float
+    retries: int
+    batch: bool
+    max_cost: float | None
+    max_total_tokens: int | None
+
+
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
 # the settings of each verb, and the stages of selection and of the views that it runs
 VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
@@ -148,6 +171,7 @@ VERBS: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     "prefer": ((Views, Selection), frozenset(("rated_preference", "table"))),
     "calibrate": ((Selection, Endpoint), frozenset(("table", "candidates", "vectors", "calibrated"))),
     "evaluate": ((Evaluation, Spec, Endpoint), frozenset()),
+    "judge": ((Judging, Spec, Endpoint), frozenset()),
     "publish": ((Release,), frozenset()),
     "finetune": ((Finetuning, Spec, Endpoint, Release), frozenset()),
     "train": ((Train, Budget), frozenset()),
@@ -159,6 +183,7 @@ _PARTS = {
     for verb, room, options, own in (
         ("finetune", Finetuning, FinetuneOptions, FinetuningOptions),
         ("evaluate", Evaluation, EvaluateOptions, EvaluationOptions),
+        ("judge", Judging, JudgeOptions, JudgingOptions),
     )
 }
 
@@ -329,7 +354,7 @@ def plan(verb: Callable[P, Trained] | Callable[P, Curves], /, *args: P.args, **k
 
 
 @overload
-def plan(verb: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
+def plan(verb: Callable[P, Result] | Callable[P, Judged], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
 
 
 def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate | Schedule:
@@ -345,8 +370,8 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
         raise InputError(
-            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, evaluate, train,"
-            " curve or finetune."
+            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, evaluate, judge,"
+            " train, curve or finetune."
         )
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
@@ -406,7 +431,7 @@ def evaluate(
         trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
         store: file of stored answers, of a model behind an API; by default one for all runs of this user.
         endpoint: how to reach it, in place of its settings.
-        prompts: folder whose `systems.txt` tells the model its part, and `multiple_choice.txt` asks one behind an API;
+        prompts: folder whose `systems.txt` tells the model its part, and `choice.txt` and `judgements.txt` ask it;
             by default that of the run, if it has one.
 
     Returns:
@@ -419,6 +444,46 @@ def evaluate(
 
     given = {"endpoint": endpoint, "prompts": prompts, **settings}
     return Evaluating(cultures, out, model, trained, store, given).result()
+
+
+@_of_settings
+def judge(
+    folders: Path | str | Result | Sequence[Path | str | Result],
+    *,
+    model: str,
+    human: Path | str | None = None,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
+    endpoint: Endpoint | None = None,
+    seed: int = 0,
+    prompts: str | None = None,
+    **settings: Unpack[JudgeOptions],
+) -> Judged:
+    """Rate every reply in samples files, or compare it with a rival's, by a model behind an API.
+
+    What is judged by the same model, prompts and settings is not judged again. The judge is not told whose a reply is.
+
+    Args:
+        folders: runs that were evaluated, or what lm_eval had as --output_path with --log_samples.
+        model: the endpoint's name of the judge; a dated one, as ratings of two versions are not compared.
+        human: table of people's ratings of these replies: id (of the question), rating, and system or culture where
+            ids do not tell replies apart. How far the judge agrees with them is reported.
+        out: folder that judged samples are written to; by default beside the samples that they are made of.
+        store: file of stored answers; by default one for all runs of this user.
+        endpoint: how to reach the judge, in place of its settings.
+        seed: of the order in which replies are judged, and of intervals.
+        prompts: folder of prompt files that replace the shipped `judge_*.txt`.
+
+    Returns:
+        Means or win rates by culture, category and geographic scope; `str` of it is a table.
+
+    Raises:
+        CaredioError: one sentence on what to mend. What arrived before is stored; call again to go on.
+    """
+    from caredio.verbs.judge import Judging  # heavy: when a verb runs
+
+    given = {"endpoint": endpoint, "seed": seed, "prompts": prompts, **settings}
+    return Judging(folders, model, human, out, store, given).result()
 
 
 @_of_settings

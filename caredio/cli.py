@@ -17,6 +17,7 @@ from typing import Any
 from caredio import api, configuration, disk, messages
 from caredio.errors import CaredioError, InputError
 from caredio.evaluation import tasks_path
+from caredio.evaluation.judging_settings import Settings as Judging
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
@@ -59,6 +60,13 @@ _EVALUATE_EXAMPLES = """examples:
   lm_eval --include_path "$(caredio tasks-path)" --tasks caredio_culturalbench_hard_china \\
       --model hf --model_args pretrained=Qwen/Qwen2.5-7B-Instruct --apply_chat_template
 """
+_JUDGE_EXAMPLES = """examples:
+  caredio judge runs/food --benchmark care --model gpt-4.1-2025-04-14 --dry-run
+  caredio judge runs/food runs/other --benchmark care --model gpt-4.1-2025-04-14 --batch
+  caredio judge runs/food --benchmark prism --model gpt-4.1-2025-04-14 --against raw      both orders asked
+  caredio judge runs/food --benchmark care --model gpt-4.1-2025-04-14 --human people.csv  id, system, rating
+  caredio judge lm-eval-output --model my-judge --base-url http://localhost:8000/v1 --rubric quality
+"""
 _TRAIN_EXAMPLES = """examples:
   caredio train runs/food                             an adapter a culture, by SFT, to runs/food/models
   caredio train runs/food --method dpo --cultures china,japan --budget 200 --out runs/food/models-dpo
@@ -100,11 +108,15 @@ _ANSWERS = """examples:
 """
 _EVERYDAY = "everyday settings"
 _HEADINGS = {Spec: "the model", Endpoint: "the endpoint", Release: "the release", Evaluation: "the evaluation"}
-_HEADINGS[Finetuning] = "the fine-tuning"
+_HEADINGS |= {Finetuning: "the fine-tuning", Judging: "the judge"}
 _MODELS = "folder with a model or an adapter a culture, those that are there are not trained again; default: RUN/models"
 _ARMS = "folder of the arms and the curves, what is finished is not done again; default: RUN/curve"
 _TRAINED_ON = "run folder, release folder, or owner/name on the Hub"
 _RATED = "parquet, csv, json or jsonl, or owner/name on the Hub"
+_NAMED_FIRST = {
+    "data": f"what to train on first, a {_TRAINED_ON},",
+    "folders": "what to judge first, runs or folders of samples,",
+}
 _TABLE = "parquet, csv, json or jsonl, or owner/name on the Hub; default: the run's candidates"
 
 
@@ -163,7 +175,7 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
         raise InputError(f"caredio {name} writes into a run folder; name it with --out.")
     if missing := next((one for one in given.pop("needs", ()) if given.get(one) is None), None):
-        said = {"data": f"what to train on first, a {_TRAINED_ON},"}.get(missing, f"--{missing}")
+        said = _NAMED_FIRST.get(missing, f"--{missing}")
         raise InputError(f"caredio {name} needs {said}; `caredio {name} --help` shows examples.")
     if given.pop("dry_run", False):
         verb = given.pop("verb")
@@ -237,6 +249,8 @@ def _model_commands(commands: Any) -> None:
     _path_flag(evaluate, "--store", "file of stored answers, of a model behind an API")
     evaluate.add_argument("--dry-run", action="store_true", help="print the calls of such a model, and spend nothing")
 
+    _judge_command(commands)
+
     publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     _path_flag(publish, "--to", "folder of the release; default: OUT/release")
     _path_flag(publish, "--model", "release this folder that a recipe wrote, not the dataset")
@@ -245,6 +259,19 @@ def _model_commands(commands: Any) -> None:
     publish.add_argument("--prompts", default=argparse.SUPPRESS, help="folder whose views.txt names the culture in all")
 
     _finetune_command(commands)
+
+
+def _judge_command(commands: Any) -> None:
+    folder = "folder that judged samples are written to; default: beside the samples"
+    judge = _command(commands, api.judge, "rate replies, or compare them, with a model", _JUDGE_EXAMPLES, folder)
+    judge.add_argument(
+        "folders", metavar="folder", nargs="*", type=Path, default=argparse.SUPPRESS, help="runs, or lm_eval's output"
+    )
+    judge.add_argument("--model", default=argparse.SUPPRESS, help="the endpoint's name of the judge, best a dated one")
+    _path_flag(judge, "--human", "table of people's ratings: id, rating, and system where ids are not enough")
+    _path_flag(judge, "--store", "file of stored answers; default: one for all runs")
+    judge.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost, and spend nothing")
+    judge.set_defaults(needs_out=False, needs=("folders", "model"))
 
 
 def _finetune_command(commands: Any) -> None:
@@ -303,9 +330,10 @@ def _looking_commands(commands: Any) -> None:
     answers.add_argument("--sample", default=argparse.SUPPRESS, help="sample_id; default: the first of each stage")
     _path_flag(answers, "--store", "file of stored answers")
 
-    _plain_command(
-        commands, "tasks-path", tasks_path, "print the folder of the lm-eval tasks, for lm_eval --include_path", ""
-    )
+    about = "print the folder of the lm-eval tasks, for lm_eval --include_path"
+    path = _plain_command(commands, "tasks-path", tasks_path, about, "")
+    _names_flag(path, "--benchmarks", "YAML files that declare tables of yours, comma-separated")
+    _path_flag(path, "--cultures-file", "YAML of cultures besides the shipped ones")
 
 
 def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:

@@ -11,8 +11,8 @@ import yaml
 from caredio import disk, yamlfile
 from caredio.errors import InputError
 
-_NAMES = ("cultures", "topics", "rankings")
-_PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to")
+_NAMES = ("cultures", "topics", "rankings", "folders")
+_PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "human")
 _TEXTS = (*_PATHS, "data", "push", "model", "prompts", "culture")
 
 

@@ -1,9 +1,12 @@
-"""Intervals of shares."""
+"""Intervals of shares and of means."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from statistics import NormalDist
+
+_RESAMPLES = 2_000
 
 
 def wilson(value: float, n: int) -> tuple[float, float]:
@@ -18,3 +21,15 @@ def wilson(value: float, n: int) -> tuple[float, float]:
     half = z * sqrt(value * (1 - value) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def of_mean(values: Sequence[float], seed: int = 0) -> tuple[float | None, float | None]:
+    """The 95 % percentile bootstrap interval of a mean over questions; none of a single one."""
+    import numpy as np
+
+    if len(values) < 2:
+        return None, None
+    sample = np.asarray(values, dtype=float)
+    drawn = np.random.default_rng(seed).integers(len(sample), size=(_RESAMPLES, len(sample)))
+    low, high = np.quantile(sample[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)

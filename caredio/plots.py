@@ -46,26 +46,33 @@ def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> li
         file: its path, without the ending.
         x, y: what the axes show.
     """
-    if not found:
+    if not (axes := _axes(found, file)):
         return []
-    if importlib.util.find_spec("matplotlib") is None:
-        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
-        return []
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    across = min(len(found), _ACROSS)
-    down = math.ceil(len(found) / across)
-    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis, (title, drawn) in zip(axes, found.items(), strict=False):
         _draw(axis, title, drawn)
-    for axis in axes[len(found) :]:
-        axis.set_axis_off()
-    figure.supxlabel(x, fontsize="small")
-    figure.supylabel(y, fontsize="small")
-    with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
-        return [_save(figure.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
+    axes[0].figure.supxlabel(x, fontsize="small")
+    axes[0].figure.supylabel(y, fontsize="small")
+    return _saved(axes[0].figure, file)
+
+
+def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path) -> list[Path]:
+    """The files of a picture with one small axis for each entry: values of `names` with their intervals.
+
+    Args:
+        found: title -> its lines, whose x are places in `names`.
+        names: what is compared.
+        file: its path, without the ending.
+    """
+    if not (axes := _axes(found, file)):
+        return []
+    for axis, (title, drawn) in zip(axes, found.items(), strict=False):
+        for line in drawn:
+            ends = [[y - low for y, low in zip(line.y, line.low, strict=True)]]
+            ends += [[high - y for y, high in zip(line.y, line.high, strict=True)]]
+            axis.errorbar(line.x, line.y, yerr=ends, fmt="o", markersize=3, linewidth=1, label=line.label)
+        axis.set_xticks(range(len(names)), names)
+        _finish(axis, title, drawn)
+    return _saved(axes[0].figure, file)
 
 
 def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
@@ -73,10 +80,39 @@ def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
         (shown,) = axis.plot(line.x, line.y, marker="o", markersize=3, linewidth=1, label=line.label)
         if line.low:
             axis.fill_between(line.x, line.low, line.high, alpha=0.2, color=shown.get_color(), linewidth=0)
+    _finish(axis, title, drawn)
+
+
+def _finish(axis: Any, title: str, drawn: Sequence[Line]) -> None:
     axis.set_title(title, fontsize="small")
     axis.tick_params(labelsize="x-small")
     if any(line.label for line in drawn):
         axis.legend(fontsize="x-small")
+
+
+def _axes(found: Mapping[str, Any], file: Path) -> list[Any]:
+    """An axis for each entry of a new figure; none where nothing is to be drawn, or no matplotlib."""
+    if not found:
+        return []
+    if importlib.util.find_spec("matplotlib") is None:
+        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
+        return []
+    from matplotlib.figure import Figure
+
+    across = min(len(found), _ACROSS)
+    down = math.ceil(len(found) / across)
+    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis in axes[len(found) :]:
+        axis.set_axis_off()
+    return axes
+
+
+def _saved(figure: Any, file: Path) -> list[Path]:
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
+        return [_save(figure.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
 
 
 def _save(savefig: Callable[..., None], file: Path, kind: str) -> Path:

@@ -32,6 +32,10 @@ ADVICE = (  # the first pattern that a reason matches
     (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l"),
     (r"insensitive", "cultures would answer alike: choose other topics or a more capable model"),
     (r"no_other_culture", "nothing to compare with: give two cultures rows of the same question_id"),
+    (
+        r"no_(?:whole_)?rating|no_verdict|off_the_scale",
+        "the judge does not end as it is asked to: name a more capable one",
+    ),
     (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
     (r"no question|the rewritten question|no trait", "the model does not answer as asked: name a more capable one"),
     (

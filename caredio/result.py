@@ -36,8 +36,10 @@ class Result:
         report: dict[str, Any],
         path: Path | None,
         hashes: Mapping[str, str] | None = None,
+        shown: str = "",
     ) -> None:
-        """`hashes`: of the tables that the folder held when the verb ended."""
+        """`hashes`: of the tables that the folder held when the verb ended; `shown`: what its text ends with."""
+        self._shown = shown
         self._tables, self.report, self._hashes = dict(tables), report, dict(hashes or {})
         self.path = path.resolve() if path else None
 
@@ -103,7 +105,7 @@ class Result:
             # lm-eval's packages
             from caredio.evaluation.results import format_table
 
-            return format_table(self.results)
+            return "\n\n".join(filter(None, (format_table(self.results), self._shown)))
         what = next(name for name in ("ranked", "candidates", "preference") if name in self._tables)
         made = self._table(what)
         cultures = Counter(made["culture"][:])

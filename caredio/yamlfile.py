@@ -35,7 +35,7 @@ class _LineLoader(yaml.SafeLoader):
 
 
 class Mapped(NamedTuple):
-    """A mapping of a file: key -> value, and key -> the line it stands on."""
+    """A mapping of a file: key -> value, and key -> the line it stands on, `key.inner` of a mapping within."""
 
     values: dict[str, Any]
     lines: dict[str, int]
@@ -52,8 +52,10 @@ def mapping(path: Path) -> Mapped:
         raise InputError(f"{path}, line 1: expected 'key: value' lines.")
     lines = {}
     node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
-    for key, _ in node.value if node else ():
+    for key, value in node.value if node else ():
         lines[str(key.value)] = key.start_mark.line + 1
+        for inner, _ in value.value if isinstance(value, yaml.MappingNode) else ():
+            lines[f"{key.value}.{inner.value}"] = inner.start_mark.line + 1
     try:
         return Mapped(_plain(found), lines)
     except RecursionError:

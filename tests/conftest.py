@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from llm_server import LLMServer
@@ -34,6 +36,19 @@ def session_home() -> str:
 def embedded_home(monkeypatch: pytest.MonkeyPatch, session_home: str) -> None:
     """The embedded model unpacked once for all tests of a session."""
     monkeypatch.setenv("CAREDIO_HOME", session_home)
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str], Path]:
+    """The path of published data under $CAREDIO_TEST_DATA or ../shared/data; skips where there is none."""
+    folder = Path(os.environ.get("CAREDIO_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+    def path(name: str) -> Path:
+        if not (folder / name).exists():
+            pytest.skip(f"{name} is not at hand")
+        return folder / name
+
+    return path
 
 
 @pytest.fixture

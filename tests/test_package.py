@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from caredio.evaluation import metrics
+
 ROOT = Path(__file__).parents[1]
 # folder of the tree -> where the wheel holds it
 FOLDERS = {
@@ -40,6 +42,10 @@ def test_the_wheel_holds_every_file_of_the_tree(folder, wheel):
     tree = {f"{FOLDERS[folder]}/{file.as_posix()}" for file in files if "__pycache__" not in file.parts}
     assert tree
     assert tree - wheel == set()
+
+
+def test_the_wheel_holds_the_modules_that_evaluate_loads(wheel):
+    assert {f"caredio/evaluation/metrics/{name}/{name}.py" for name in metrics.NAMES} <= wheel
 
 
 def test_the_wheel_holds_nothing_else(wheel):

@@ -1,53 +1,44 @@
-"""CulturalBench of a model behind an API, which writes its answers: likelihoods of given answers are not to be had.
+"""Benchmarks of a model behind an API, which writes its answers: likelihoods of given answers are not to be had.
 
-Easy shows a question with its four options and asks for the letter; Hard asks of each statement whether it is true.
-An answer is read strictly: the letter, or the word, and around it nothing but punctuation, white space and Markdown.
-Anything else is wrong, and counted as unparsed. Questions, options' order and scoring are those of the lm-eval tasks.
+An answer is read strictly, as the kind of document says: on multiple choice the letter, and around it nothing but
+punctuation, white space and Markdown. Anything else is wrong, and counted as unparsed. Questions, options' order and
+scoring are those of the lm-eval tasks.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Features, Value
 
-from caredio import contents, features, prompts
+from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.evaluation import culturalbench, results
-from caredio.evaluation.results import EASY_GENERATED, GENERATED, HARD_GENERATED, Asked
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, final, named
+from caredio.evaluation.results import Asked
+from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
-from caredio.evaluation.systems import Subject
+from caredio.evaluation.systems import Measurement, Subject
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.plan import Plan, Step, tokens
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages, Spec
 
-PROMPT = "multiple_choice"
 SYSTEMS = ("raw", "role-play")
-_ALONE = re.compile(r"[\W_]*([^\W_]+)[\W_]*")
-_ANSWER = 2  # tokens of an answer
-_ASKED = Features({name: Value("string") for name in ("culture", "benchmark", "question", "system", "user", "key")})
-_READ = Features({"read": Value("string")})
-
-
-def read(text: str, among: Sequence[str]) -> str | None:
-    """Which of the words `among` an answer is, in either case; None where it is anything else."""
-    found = _ALONE.fullmatch(text)
-    return next((one for one in among if found and found[1].lower() == one.lower()), None)
+_REASONING = 256  # tokens that an answer after reasoning is planned with
+_ASKED = Features({name: Value("string") for name in ("system", "user")} | {"draw": Value("int64")})
+_READ = Features({"reply": Value("string")})
 
 
 class Generated(Asked):
     """What a model behind an API is asked: as it is, and told to play the part."""
 
-    measures = GENERATED
-    prompt_names = ("systems", PROMPT)
     unit = "calls"
 
     def __init__(
@@ -72,18 +63,23 @@ class Generated(Asked):
         Raises:
             InputError: a culture, a prompt or the file of questions is not what was wanted.
         """
-        super().__init__(cultures, settings, known, [*notes])
+        super().__init__(cultures, settings, known, [*notes], {LIKELIHOOD: GENERATED})
         self._spec, self._spent = spec, spent
         self._model: Model | None = None
-        self._prompt = prompts.load(PROMPT, settings.prompts)
         role_play = prompts.load("systems", settings.prompts)
-        self._subjects = [
+        subjects = [
             Subject(name, culture, spec.model, None, "", instruction)
             for name in SYSTEMS
             for culture in self._cultures
             for instruction in [role_play.part("system", adjective=culture.adjective) if name != "raw" else None]
         ]
-        self.identities = {subject: self._identified(subject) for subject in self._subjects}
+        self.measurements = [
+            Measurement(subject, benchmark, variant)
+            for subject in subjects
+            for benchmark, variant in self.asked
+            if self.documents[named(benchmark.name, variant), subject.culture.slug]
+        ]
+        self.identities = {one: self._identified(one) for one in self.measurements}
 
     def through(self, model: Model) -> Generated:
         """This evaluation, with the model that answers."""
@@ -94,20 +90,28 @@ class Generated(Asked):
         """What was spent so far, in words."""
         return self._spent()
 
-    def questions(self, parts: Any) -> dict[str, int]:
-        """System -> calls: of a question one on Easy, and one for each statement of Hard."""
-        return {part[0].system: sum(len(self._rows(subject)) for subject in part) for part in parts if part}
+    def questions(self, parts: Iterable[Sequence[Measurement]]) -> dict[str, int]:
+        """System -> calls: one for each turn of a document."""
+        found: dict[str, int] = {}
+        for part in parts:
+            for one in part:
+                found[one.subject.system] = found.get(one.subject.system, 0) + len(self._calls(one))
+        return found
 
     def plan(self, past: Sequence[Mapping[str, Any]], batch: bool = False) -> Plan:
         """The calls for what `past` has no rows of."""
-        steps = []
+        steps: dict[str, Step] = {}
         for part in self.missing(past):
-            lengths = [tokens(_messages(row)) for subject in part for row in self._rows(subject)]
-            steps.append(Step(part[0].system, len(lengths), sum(lengths), _ANSWER * len(lengths)))
-        return Plan(self._spec.model, tuple(steps), batch)
+            system = part[0].subject.system
+            lengths = [tokens(_messages(row)) for one in part for row in self._calls(one)]
+            answer = sum(len(self._calls(one)) * _answer(one) for one in part)
+            before = steps.get(system, Step(system, 0, 0, 0))
+            counts = (before.calls + len(lengths), before.prompt_tokens + sum(lengths))
+            steps[system] = Step(system, *counts, before.completion_tokens + answer)
+        return Plan(self._spec.model, tuple(steps.values()), batch)
 
-    def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
-        """The rows of subjects of one system.
+    def measure(self, part: Sequence[Measurement], folder: Path | None = None) -> list[dict[str, Any]]:
+        """The rows of a part; what each question got is written under `folder`, where one is given.
 
         Raises:
             EndpointError: a call got no answer; those that arrived are stored.
@@ -115,85 +119,105 @@ class Generated(Asked):
         if not part:
             return []
         assert self._model is not None
-        rows = [row for subject in part for row in self._rows(subject)]
+        calls = [self._calls(one) for one in part]
         # a question without an answer would be neither right nor wrong, so each one is to be answered
         found = ask(
-            features.table(rows, _ASKED),
+            features.table([row for rows in calls for row in rows], _ASKED),
             self._model,
             prompt=_messages,
             parse=_parsed,
             columns=_READ,
-            desc=part[0].system,
+            desc=part[0].subject.system,
             max_failed=0.0,
             prompts=self.prompts,
             again=False,
         )
-        return [row for subject in part for row in self._scored(subject, found)]
+        replies = iter(found["reply"])
+        made = []
+        for one in part:
+            samples = [self._sample(one, place, document, replies) for place, document in enumerate(self.of(one))]
+            if folder is not None:
+                write(folder, self.identities[one], _results(one, samples))
+            made += self.rows(one, samples)
+        return made
 
     def record(self) -> dict[str, Any]:
         """As `Asked.record`, with the model and the texts that it was asked with."""
-        return {**super().record(), "model": asdict(self._spec), "asked": self._prompt.parts}
+        asked = {name: prompt.parts for name, prompt in self._prompts.items()}
+        return {**super().record(), "model": asdict(self._spec), "asked": asked}
 
-    def _scored(self, subject: Subject, found: Dataset) -> list[dict[str, Any]]:
-        mine = [row for row in found if row["culture"] == subject.culture.slug]
-        numbers = {
-            (benchmark, metric): value
-            for benchmark in (EASY_GENERATED, HARD_GENERATED)
-            for metric, value in score([row for row in mine if row["benchmark"] == benchmark]).items()
-        }
-        n = self._questions[subject.culture.slug]
-        return [results._row(self.identities[subject], measure, numbers[measure], n) for measure in GENERATED]
+    def _turns(self, one: Measurement, document: dict[str, Any]) -> list[str]:
+        kind = one.benchmark.kind
+        return kind.turns(document, self._prompts[kind.prompt], one.variant)
 
-    def _rows(self, subject: Subject) -> list[dict[str, Any]]:
-        """What a subject is asked, one row a call."""
+    def _calls(self, one: Measurement) -> list[dict[str, Any]]:
+        """What is asked, one row a call; of equal turns of a document each is a draw of its own."""
         rows = []
-        for place, row in enumerate(culturalbench.about(subject.culture.name, self._file)[: self._chosen.limit]):
-            easy, hard = culturalbench.choice(row), culturalbench.judgements(row)
-            options = {
-                letter.lower(): text for letter, text in zip(culturalbench.LETTERS, easy["options"], strict=True)
-            }
-            user = self._prompt.part("user", question=easy["question"], **options)
-            asked = [(EASY_GENERATED, user, culturalbench.LETTERS[easy["key"]])]
-            for statement, truth in zip(hard["statements"], hard["truth"], strict=True):
-                user = self._prompt.part("judgement", question=hard["question"], statement=statement)
-                asked.append((HARD_GENERATED, user, str(truth)))
-            common = {"culture": subject.culture.slug, "question": str(place), "system": subject.instruction}
-            rows += [{**common, "benchmark": benchmark, "user": text, "key": key} for benchmark, text, key in asked]
+        for document in self.of(one):
+            turns = self._turns(one, document)
+            rows += [
+                {"system": one.subject.instruction, "user": turn, "draw": turns[:place].count(turn)}
+                for place, turn in enumerate(turns)
+            ]
         return rows
 
-    def _about(self, n: int) -> dict[str, Any]:
-        return {"n": n, "tasks_sha256": _tasks(), "variant": "generated"}
+    def _sample(self, one: Measurement, place: int, document: dict[str, Any], replies: Iterator[str]) -> dict[str, Any]:
+        """A document with its replies and scores, as a row of lm-eval's samples."""
+        turns = self._turns(one, document)
+        said = [next(replies) for _ in turns]
+        scores = one.benchmark.kind.by_replies(document, [final(reply, one.variant) for reply in said])
+        target = str(document.get("key", document.get("truth", "")))
+        return {
+            "doc_id": place,
+            "doc": {**document, "turns": turns},
+            "target": target,
+            "arguments": [[turn, {}] for turn in turns],
+            "resps": [[reply] for reply in said],
+            "filtered_resps": said,
+            "filter": "none",
+            "metrics": list(scores),
+            "doc_hash": _sha256(document),
+            "prompt_hash": _sha256(turns),
+            "target_hash": _sha256(target),
+            **scores,
+        }
 
-    def _identified(self, subject: Subject) -> dict[str, Any]:
-        """Whose rows a subject's are: no weights are known, so the model's name and sampling stand in the settings."""
+    def _identified(self, one: Measurement) -> dict[str, Any]:
+        """Whose rows they are: no weights are known, so the model's name and sampling stand in the settings."""
         settings = {
-            **self._about(self._questions[subject.culture.slug]),
-            "system_message": subject.instruction,
-            "prompt": self._prompt.parts,
+            **self._about(one.benchmark, one.variant, len(self.of(one))),
+            "system_message": one.subject.instruction,
             "model": {name: value for name, value in asdict(self._spec).items() if name != "json_mode"},
         }
         return {
-            "system": subject.system,
-            "culture": subject.culture.slug,
+            "system": one.subject.system,
+            "culture": one.subject.culture.slug,
             "model": self._spec.model,
-            **self._asked(settings),
+            **self._asked(one.benchmark, settings),
         }
 
 
-def score(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """acc: the share of questions all of whose answers are right; judgement_acc, unparsed: shares of the answers.
-
-    Args:
-        rows: with their `question`, `key`, and what was `read` of the answer.
-    """
-    right: dict[str, list[bool]] = {}
-    for row in rows:
-        right.setdefault(row["question"], []).append(row["read"] == row["key"])
+def _results(one: Measurement, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """What lm-eval would tell of the task."""
+    metrics = one.benchmark.metrics(one.variant)
+    means = {f"{metric.name},none": mean(sample[metric.name] for sample in samples) for metric in metrics}
     return {
-        "acc": mean(float(all(answers)) for answers in right.values()),
-        "judgement_acc": mean(float(row["read"] == row["key"]) for row in rows),
-        "unparsed": mean(float(row["read"] is None) for row in rows),
+        "results": {one.task: {"name": one.task, "alias": one.task, "sample_len": len(samples), **means}},
+        "versions": {one.task: one.benchmark.version},
+        "n-shot": {one.task: 0},
+        "higher_is_better": {one.task: {metric.name: metric.higher_is_better for metric in metrics}},
+        "n-samples": {one.task: {"original": len(samples), "effective": len(samples)}},
+        "samples": {one.task: samples},
     }
+
+
+def _sha256(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def _answer(one: Measurement) -> int:
+    """The tokens of an answer, as planned."""
+    return _REASONING if one.variant == COT else one.benchmark.kind.tokens
 
 
 def _messages(row: dict[str, Any]) -> Messages:
@@ -202,10 +226,4 @@ def _messages(row: dict[str, Any]) -> Messages:
 
 
 def _parsed(text: str, row: dict[str, Any], _: Answer) -> dict[str, Any]:
-    return {"read": read(text, culturalbench.LETTERS if row["benchmark"] == EASY_GENERATED else ("True", "False"))}
-
-
-@cache
-def _tasks() -> str:
-    """The hash of what makes the questions and scores the answers."""
-    return contents.sha256([Path(culturalbench.__file__), Path(__file__)])
+    return {"reply": text}

@@ -1,53 +1,64 @@
-"""An lm-eval task whose documents hold several statements, each judged true or false by itself.
-
-One document a question, so that `--limit` counts questions and the standard error is over questions. For lm-eval every
-statement is an ordinary multiple-choice prompt with the choices True and False; only the scoring sees them together.
-"""
+"""Several statements to a question, each judged true or false; the question is right where all of them are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean
-from typing import TYPE_CHECKING, Any
 
-from lm_eval.api.task import ConfigurableTask
+from caredio.evaluation import metrics
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.evaluation.choice import CHANCE, PARTS, UNPARSED, read
+from caredio.prompts import Prompt
 
-if TYPE_CHECKING:
-    from lm_eval.api.instance import Instance
-
-
-class Judgements(ConfigurableTask):
-    """Documents with `statements`; the templates see one of them at a time as `statement`."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__(config={key: value for key, value in config.items() if key != "class"})  # lm-eval leaves it in
-
-    def doc_to_text(self, doc: dict[str, Any], doc_to_text: Any = None) -> Any:
-        """The prompt of `statement`; of the first one for a bare document, as lm-eval asks when it loads a task."""
-        return super().doc_to_text({"statement": doc["statements"][0], **doc}, doc_to_text)
-
-    def fewshot_context(self, doc: dict[str, Any], *positional: Any, **settings: Any) -> list[str]:
-        """A context a statement, each with the system instruction and the chat template if these are on."""
-        context = super().fewshot_context
-        return [context({**doc, "statement": statement}, *positional, **settings) for statement in doc["statements"]]
-
-    def construct_requests(self, doc: dict[str, Any], ctx: list[str], **settings: Any) -> list[Instance]:
-        """log p(True) and log p(False) after every context, in this order."""
-        requests: list[Instance] = []
-        for context in ctx:
-            requests += super().construct_requests(doc, context, **settings)
-        for place, request in enumerate(requests):
-            request.idx = place
-        return requests
+ALWAYS_FALSE = "always False"
+WORDS = ("True", "False")
+_METRICS = (Metric("acc", "questions"), Metric("judgement_acc", "judgements"))
 
 
-def score(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
-    """acc: 1 if every judgement of the document is right; judgement_acc: the share that is.
+def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
+    """The question with one of its statements each."""
+    question = document["question"]
+    return [prompt.part(PARTS[variant], question=question, statement=one) for one in document["statements"]]
 
-    Args:
-        doc: holds `truth`, a bool a statement.
-        results: (log-likelihood, greedy) of True and of False, statement by statement.
-    """
-    judged = [true > false for (true, _), (false, _) in zip(results[::2], results[1::2], strict=True)]
-    right = [judgement == truth for judgement, truth in zip(judged, doc["truth"], strict=True)]
-    return {"acc": float(all(right)), "judgement_acc": mean(map(float, right))}
+
+def by_likelihoods(document: Document, found: list[float]) -> Scores:
+    """acc: 1 if every judgement is right; judgement_acc: the share that is. A tie is False."""
+    return _score(document, [true > false for true, false in zip(found[::2], found[1::2], strict=True)])
+
+
+def by_replies(document: Document, replies: list[str]) -> Scores:
+    """As `by_likelihoods`, of the words that were written; unparsed: the share of replies that are neither."""
+    said = [read(reply, WORDS) for reply in replies]
+    judged = [None if word is None else word == "True" for word in said]
+    return {**_score(document, judged), "unparsed": mean(float(word is None) for word in said)}
+
+
+def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:
+    """Each judgement by a coin; and every statement judged false."""
+    truths = [document["truth"] for document in own]
+    return {
+        CHANCE: {"acc": mean(0.5 ** len(truth) for truth in truths), "judgement_acc": 0.5},
+        ALWAYS_FALSE: {
+            "acc": mean(float(not any(truth)) for truth in truths),
+            "judgement_acc": mean(1 - sum(truth) / len(truth) for truth in truths),
+        },
+    }
+
+
+def _score(document: Document, judged: Sequence[bool | None]) -> Scores:
+    truths = document["truth"]
+    said = [not truth if judgement is None else judgement for judgement, truth in zip(judged, truths, strict=True)]
+    return {"acc": metrics.all_right([said], [truths]), "judgement_acc": metrics.accuracy(said, truths)}
+
+
+KIND = Kind(
+    name="judgements",
+    columns=("question", "statements", "truth"),
+    prompt="judgements",
+    metrics={LIKELIHOOD: _METRICS, GENERATED: (*_METRICS, UNPARSED), COT: (*_METRICS, UNPARSED)},
+    turns=turns,
+    choices=lambda document: list(WORDS),
+    by_likelihoods=by_likelihoods,
+    by_replies=by_replies,
+    baselines=baselines,
+)

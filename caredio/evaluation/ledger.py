@@ -14,12 +14,13 @@ from caredio import features, progress
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation.results import Asked, key
-from caredio.evaluation.systems import Subject
+from caredio.evaluation.systems import Measurement
 from caredio.runs import Run
 
 log = logging.getLogger("caredio")
 
 TABLE = "results"
+SAMPLES = "samples"  # folder of what each question got
 
 
 def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | None) -> tuple[list[str], list[str]]:
@@ -69,15 +70,15 @@ def past(run: Run) -> list[dict[str, Any]]:
     return [dict(row) for row in run.table(TABLE)] if there else []
 
 
-def _with(run: Run, before: list[dict[str, Any]], asked: Asked, part: Sequence[Subject]) -> list[dict[str, Any]]:
+def _with(run: Run, before: list[dict[str, Any]], asked: Asked, part: Sequence[Measurement]) -> list[dict[str, Any]]:
     """The run's rows with those of a part, and with the baselines that go with them."""
     there = {key(row) for row in before}
     constants = [row for row in asked.constants if key(row) not in there]
-    held = there | {key(row) for row in constants} | {key(asked.identities[subject]) for subject in part}
+    held = there | {key(row) for row in constants} | {key(asked.identities[one]) for one in part}
     records = run.stages.get(TABLE, {}).get("measured", [])
 
     def compute() -> tuple[Dataset, dict[str, Any]]:
-        rows = [*before, *constants, *asked.measure(part)]
+        rows = [*before, *constants, *asked.measure(part, run.path / SAMPLES)]
         older = records if isinstance(records, list) else [records]  # an earlier release kept the last one alone
         made = [*older, asked.record()] if asked.record() not in older else older
         return features.table(rows, features.RESULTS), {"measured": made}

@@ -1,9 +1,7 @@
-"""How systems do on CulturalBench: one row per system, culture and measure, with a 95 % interval.
+"""How systems do on benchmarks: one row per system, culture, benchmark and metric, with a 95 % interval.
 
-Measures are accuracy on Easy, the share of Hard questions whose four judgements are all right (the benchmark's own
-number), and the share of Hard's judgements that are right. Weights are asked for likelihoods through their chat
-template; a model behind an API writes its answers (generated.py), which are benchmarks of their own: the two are not
-compared.
+Weights are asked for likelihoods, or write their answers, through their chat template; a model behind an API writes its
+answers (generated.py). The variants of a benchmark are benchmarks of their own: they are not compared.
 
 A row carries the hashes of what answered, of what was asked and of how. By them the rows of several evaluations stand
 in one table, and what stands there is not measured again.
@@ -19,39 +17,35 @@ from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from datasets import Dataset, DatasetInfo
 
-from caredio import checkpoints, contents, prompts, yamlfile
+from caredio import checkpoints, prompts, yamlfile
 from caredio import cultures as culture_files
 from caredio.cultures import Culture
-from caredio.evaluation import baselines, culturalbench, systems, tasks_path
+from caredio.errors import InputError
+from caredio.evaluation import benchmark as declarations
+from caredio.evaluation import choice, systems, tasks
+from caredio.evaluation.benchmark import LIKELIHOOD, Benchmark, Document, Metric, named
+from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
-from caredio.evaluation.systems import BENCHMARKS, Loader, Subject, System
+from caredio.evaluation.systems import Loader, Measurement, System
 from caredio.features import RESULTS
-from caredio.intervals import wilson
+from caredio.intervals import of_mean, wilson
 
-_EASY, _HARD = BENCHMARKS
-_MEASURES = {(_EASY, "acc"): "Easy", (_HARD, "acc"): "Hard", (_HARD, "judgement_acc"): "Hard, judgements"}
-EASY_GENERATED, HARD_GENERATED = (f"{benchmark}_generated" for benchmark in BENCHMARKS)
-GENERATED = {
-    (EASY_GENERATED, "acc"): "Easy, generated",
-    (HARD_GENERATED, "acc"): "Hard, generated",
-    (HARD_GENERATED, "judgement_acc"): "Hard, generated judgements",
-    (EASY_GENERATED, "unparsed"): "Easy, unparsed",
-    (HARD_GENERATED, "unparsed"): "Hard, unparsed judgements",
+MEANINGS = {
+    choice.CHANCE: "an option drawn evenly, each judgement by a coin; no interval",
+    choice.FIXED_LETTER: "always the letter that is most often right on the file's other cultures",
+    "always False": "every statement judged false",
+    "uniform": "every option alike, and one of them by chance; no interval",
 }
-_FOOTERS = (
-    (_MEASURES, "Per cent right with 95 % Wilson interval over n questions; chat template applied."),
-    (
-        GENERATED,
-        "Per cent right, and per cent that are no letter or word alone (unparsed, counted as wrong), with 95 % Wilson"
-        " interval over n questions; answers that the model wrote, not comparable with likelihoods.",
-    ),
-)
+_EXACT = (choice.CHANCE, "uniform")  # expected numbers, which no sample varies
 _IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "settings_sha256")
 _PACKAGES = ("lm_eval", "peft", "transformers", "torch")
+_SHARES = ("acc", "unparsed", "judgement_acc", "js_similarity", "modal_acc")
+_COLUMNS = 4  # numbers beside each other in a printed table
 
 
 def evaluate(
@@ -78,65 +72,109 @@ def evaluate(
 class Asked:
     """What is asked about cultures, the baselines on it, and what of it a table lacks; derived classes measure it."""
 
-    measures = _MEASURES
-    prompt_names: tuple[str, ...] = ("systems",)
     unit = "questions"  # that the bar counts
 
     def __init__(
-        self, cultures: Sequence[str] | None, settings: Settings, known: Mapping[str, Culture] | None, notes: list[str]
+        self,
+        cultures: Sequence[str] | None,
+        settings: Settings,
+        known: Mapping[str, Culture] | None,
+        notes: list[str],
+        instead: Mapping[str, str] | None = None,
     ) -> None:
-        """Read the questions. Arguments and errors as those of `Evaluation`."""
-        self._cultures = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
-        self._file = culturalbench.path(settings.culturalbench or "")
-        self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
-        answered = {culture.slug: baselines.of(culture, self._file, settings.limit or 0) for culture in self._cultures}
-        self._benchmark = contents.of_file(self._file)
-        self._settings: dict[str, dict[str, Any]] = {}  # by their hash
-        self._questions = {slug: n for slug, (n, _) in answered.items()}
-        self._subjects: list[Subject] = []
-        self.identities: dict[Subject, dict[str, Any]] = {}
-        self.constants = [
-            _row({"system": name, "culture": slug, **self._asked(self._about(n))}, measure, value, n)
-            for slug, (n, found) in answered.items()
-            for name, values in found.items()
-            for measure, value in zip(self.measures, values, strict=False)  # shares right, which come first
-            if value is not None
-        ]
+        """Read the questions. Arguments and errors as those of `Evaluation`.
 
-    def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Subject]]:
-        """The subjects that `past` has no rows of: a list for each system, those of the same model in turn."""
+        Args:
+            instead: variant -> the one that is asked in its place.
+        """
+        self._cultures = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
+        self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
+        wanted = declarations.chosen(settings.asked)
+        self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
+        self.files = {one.source: one.path(settings.data) for one, _ in self.asked}
+        self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
+        self._prompts = {one.kind.prompt: prompts.load(one.kind.prompt, settings.prompts) for one, _ in self.asked}
+        self.documents: dict[tuple[str, str], list[Document]] = {}  # by benchmark with variant, and culture
+        self._settings: dict[str, dict[str, Any]] = {}  # by their hash
+        self.measurements: list[Measurement] = []
+        self.identities: dict[Measurement, dict[str, Any]] = {}
+        self.constants: list[dict[str, Any]] = []
+        for benchmark, variant in self.asked:
+            self._read(benchmark, variant)
+        if not any(self.documents.values()):
+            raise InputError(f"nothing can be asked: {' '.join(self.notes)}")
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """The prompts that it asks with."""
+        return ("systems", *self._prompts)
+
+    def _read(self, benchmark: Benchmark, variant: str) -> None:
+        """Read the questions of a benchmark on each culture, and what is right of them without knowing anything."""
+        path, limit, lacking = self.files[benchmark.source], self._chosen.limit, []
+        everybody = benchmark.documents(path, variant)
+        for culture in self._cultures:
+            spellings = benchmark.spellings(culture)
+            found = benchmark.about(culture.slug, spellings, path, variant)[: limit or None]
+            self.documents[named(benchmark.name, variant), culture.slug] = found
+            if not found:
+                lacking.append(culture.slug)
+                continue
+            own = {spelling.casefold() for spelling in spellings}
+            others = [one for one in everybody if one["culture"].casefold() not in own]
+            for name, values in benchmark.kind.baselines(found, others).items():
+                identity = {"system": name, "culture": culture.slug}
+                identity |= self._asked(benchmark, self._about(benchmark, variant, len(found)))
+                self.constants += [
+                    _row(identity, benchmark, variant, metric, [values[metric.name]] * len(found))
+                    for metric in benchmark.metrics(variant)
+                    if metric.name in values
+                ]
+        if lacking:
+            self.notes.append(f"left out: {benchmark.title} has no question on {', '.join(lacking)}.")
+
+    def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Measurement]]:
+        """What `past` has no rows of: a list for each system and benchmark, those of the same model in turn."""
         there = {key(row) for row in past}
-        parts: dict[tuple[str, str], list[Subject]] = {}
-        for model in dict.fromkeys(subject.model for subject in self._subjects):
-            for subject in self._subjects:
-                if subject.model == model and key(self.identities[subject]) not in there:
-                    there.add(key(self.identities[subject]))
-                    parts.setdefault((model, subject.system), []).append(subject)
+        parts: dict[tuple[str, str, str], list[Measurement]] = {}
+        for model in dict.fromkeys(one.subject.model for one in self.measurements):
+            for one in self.measurements:
+                if one.subject.model == model and key(self.identities[one]) not in there:
+                    there.add(key(self.identities[one]))
+                    parts.setdefault((model, one.subject.system, one.column), []).append(one)
         return list(parts.values())
 
-    def questions(self, parts: Iterable[Sequence[Subject]]) -> dict[str, int]:
-        """System -> how many questions, or calls, the subjects of `parts` are asked."""
+    def questions(self, parts: Iterable[Sequence[Measurement]]) -> dict[str, int]:
+        """System -> how many questions, or calls, are asked in `parts`."""
         asked: Counter[str] = Counter()
         for part in parts:
-            for subject in part:
-                asked[subject.system] += len(BENCHMARKS) * self._questions[subject.culture.slug]
+            for one in part:
+                asked[one.subject.system] += len(self.of(one))
         return asked
+
+    def of(self, one: Measurement) -> list[Document]:
+        """The documents that are asked."""
+        return self.documents[one.column, one.subject.culture.slug]
 
     def spent(self) -> str:
         """What was spent so far, in words; nothing by weights of one's own."""
         return ""
 
-    def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
-        """The rows of subjects."""
+    def measure(self, part: Sequence[Measurement], folder: Path | None = None) -> list[dict[str, Any]]:
+        """The rows of a part; what each question got is written under `folder`, where one is given."""
         raise NotImplementedError
 
     def record(self) -> dict[str, Any]:
         """How the rows are made: questions, settings, the role-play text, and who was left out."""
         role_play = prompts.load("systems", self._chosen.prompts)
-        used = [prompts.load(name, self._chosen.prompts) for name in self.prompt_names]
+        used = [role_play, *self._prompts.values()]
         return {
-            "culturalbench": {"file": self._file.name, "sha256": self._benchmark},
-            "config": {name: value for name, value in asdict(self._chosen).items() if name != "prompts"},
+            "benchmarks": [
+                {"name": named(one.name, variant), "version": one.version, "licence": one.licence}
+                | {"file": self.files[one.source].name, "sha256": self._hashes[one.source], "real": one.real}
+                for one, variant in self.asked
+            ],
+            "config": {name: value for name, value in asdict(self._chosen).items() if name not in ("prompts", "show")},
             "role_play": role_play.parts["system"],
             "own_prompts": [one.name for one in used if not one.shipped],
             "left_out": self.notes,
@@ -148,21 +186,35 @@ class Asked:
         by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         for row in rows:
             by_key.setdefault(key(row), []).append(row)
-        names = {key(row): row["system"] for row in self.constants}
-        chosen = [row for key in names for row in by_key[key]]
-        for subject in self._subjects:
-            chosen += [{**row, "system": subject.system} for row in by_key[key(self.identities[subject])]]
+        chosen = [row for one in dict.fromkeys(map(key, self.constants)) for row in by_key[one]]
+        for one in self.measurements:
+            chosen += [{**row, "system": one.subject.system} for row in by_key[key(self.identities[one])]]
         info = DatasetInfo(features=RESULTS, description=json.dumps(self.record()))
-        return Dataset.from_list([{name: row[name] for name in RESULTS} for row in chosen], info=info)
+        return Dataset.from_list([{name: row.get(name) for name in RESULTS} for row in chosen], info=info)
 
-    def _about(self, n: int) -> dict[str, Any]:
+    def rows(self, one: Measurement, scores: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+        """The rows of a measurement: the mean of each metric over the documents that have it."""
+        found = []
+        for metric in one.benchmark.metrics(one.variant):
+            values = [score[metric.name] for score in scores if score.get(metric.name) is not None]
+            if values:
+                found.append(_row(self.identities[one], one.benchmark, one.variant, metric, values))
+        return found
+
+    def _about(self, benchmark: Benchmark, variant: str, n: int) -> dict[str, Any]:
         """What makes questions, asks and scores them."""
-        return {"n": n, "tasks_sha256": _tasks()}
+        return {
+            "benchmark": named(benchmark.name, variant),
+            "version": benchmark.version,
+            "n": n,
+            "tasks_sha256": tasks.sha256(benchmark),
+            "prompt": self._prompts[benchmark.kind.prompt].parts[choice.PARTS[variant]],
+        }
 
-    def _asked(self, settings: dict[str, Any]) -> dict[str, str]:
+    def _asked(self, benchmark: Benchmark, settings: dict[str, Any]) -> dict[str, str]:
         sha256 = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self._settings[sha256] = settings
-        return {"benchmark_sha256": self._benchmark, "settings_sha256": sha256}
+        return {"benchmark_sha256": self._hashes[benchmark.source], "settings_sha256": sha256}
 
 
 class Evaluation(Asked):
@@ -192,23 +244,32 @@ class Evaluation(Asked):
         super().__init__(cultures, settings, known, [*notes])
         self._loader = Loader(settings.device or "")
         self._given = given
-        self._subjects, left_out = systems.subjects(given, self._cultures, settings.prompts)
+        subjects, left_out = systems.subjects(given, self._cultures, settings.prompts)
         self.notes += left_out
-        self.identities = self._identified(self._questions)
+        self.measurements = [
+            Measurement(subject, benchmark, variant)
+            for subject in subjects
+            for benchmark, variant in self.asked
+            if self.documents[named(benchmark.name, variant), subject.culture.slug]
+        ]
+        self.identities = self._identified()
 
-    def measure(self, part: Sequence[Subject]) -> list[dict[str, Any]]:
-        """The rows of subjects.
+    def measure(self, part: Sequence[Measurement], folder: Path | None = None) -> list[dict[str, Any]]:
+        """The rows of a part; what each question got is written under `folder`, where one is given.
 
         Raises:
             InputError: a model cannot be loaded.
         """
-        found = systems.scores(part, self._loader, self._file, self._chosen.limit or 0, self._chosen.batch_size)
-        return [
-            _row(self.identities[subject], measure, numbers[f"{measure[1]},none"], numbers["sample_len"])
-            for subject in part
-            for measure in _MEASURES
-            for numbers in [found[subject][measure[0]]]
-        ]
+        files = {source: str(path.absolute()) for source, path in self.files.items()}
+        place = tasks.folder(self.asked, self._cultures, self.prompts)
+        found = systems.answered(part, self._loader, place, files, self._chosen.limit or 0, self._chosen.batch_size)
+        made = []
+        for one in part:
+            (task_samples,) = found[one]["samples"].values()
+            if folder is not None:
+                write(folder, self.identities[one], found[one])
+            made += self.rows(one, task_samples)
+        return made
 
     def record(self) -> dict[str, Any]:
         """As `Asked.record`, with the chat template, the systems and the packages."""
@@ -219,26 +280,27 @@ class Evaluation(Asked):
             "packages": {name: metadata.version(name) for name in _PACKAGES},
         }
 
-    def _identified(self, asked: Mapping[str, int]) -> dict[Subject, dict[str, Any]]:
-        """What each subject's rows say of who answered what; `asked` is the number of questions by culture."""
+    def _identified(self) -> dict[Measurement, dict[str, Any]]:
+        """What each measurement's rows say of who answered what."""
         place, own, base = cache(checkpoints.folder), cache(checkpoints.sha256), cache(checkpoints.weights_sha256)
         identities = {}
-        for subject in self._subjects:
+        for one in self.measurements:
+            subject = one.subject
             model = place(subject.model)
             settings = {
-                **self._about(asked[subject.culture.slug]),
+                **self._about(one.benchmark, one.variant, len(self.of(one))),
                 "apply_chat_template": True,
                 "system_message": subject.instruction,
                 "tokenizer_sha256": checkpoints.tokenizer_sha256(place(subject.tokenizer)),
                 "lm_eval": metadata.version("lm_eval"),
             }
-            identities[subject] = {
+            identities[one] = {
                 "system": subject.system,
                 "culture": subject.culture.slug,
                 "model": subject.adapter or subject.model,
                 "weights_sha256": own(Path(subject.adapter) if subject.adapter else model),
                 "base_sha256": base(model) if subject.adapter else None,
-                **self._asked(settings),
+                **self._asked(one.benchmark, settings),
             }
         return identities
 
@@ -251,67 +313,99 @@ def record(table: Dataset) -> dict[str, Any]:
 def format_table(table: Dataset) -> str:
     """The table as text: a block per culture and one over all of them, systems as rows, the baselines last.
 
-    What was generated and what was found by likelihood stand in blocks of their own.
+    Variants of benchmarks, such as what was generated and what was found by likelihood, stand in blocks of their own.
     """
     rows, lines = list(table), []
-    for measures, footer in _FOOTERS:
-        if part := [row for row in rows if (row["benchmark"], row["metric"]) in measures]:
-            lines += [*_blocks(part, measures), footer]
-    lines += [f"{name}: {meaning}." for name, meaning in baselines.MEANINGS.items() if name in table["system"]]
+    for variant, columns in _variants(rows).items():
+        for start in range(0, len(columns), _COLUMNS):
+            some = columns[start : start + _COLUMNS]
+            part = [row for row in rows if any(_is(row, column) for column in some)]
+            if part:
+                lines += _blocks(part, some)
+        lines.append(_footer(variant, [metric for _, metric, _ in columns]))
+    lines += [f"{name}: {meaning}." for name, meaning in MEANINGS.items() if name in table["system"]]
     made = record(table)
     for name in made.get("own_prompts", ()):
         lines.append(f"{'role-play: ' if name == 'systems' else ''}{name}.txt is not the shipped prompt.")
     return "\n".join(line.rstrip() for line in [*lines, *made.get("left_out", [])])
 
 
-def _blocks(rows: list[dict[str, Any]], measures: Mapping[tuple[str, str], str]) -> list[str]:
+_Column = tuple[str, Metric, str]  # a benchmark with its variant, a metric, and the heading
+
+
+def _variants(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[_Column]]:
+    """Variant -> the columns that stand in the rows; of a table of one's own, headed by the names alone."""
+    every = [(one, variant) for one in declarations.load().values() for variant in one.variants]
+    known = {named(one.name, variant): (variant, one) for one, variant in every}
+    found: dict[str, list[_Column]] = {}
+    for name, metric_name in dict.fromkeys((row["benchmark"], row["metric"]) for row in rows):
+        variant, one = known.get(name, (LIKELIHOOD, None))
+        metrics = {metric.name: metric for metric in one.metrics(variant)} if one else {}
+        metric = metrics.get(metric_name) or Metric(metric_name, metric_name, share=metric_name in _SHARES)
+        title = one.title if one else name
+        heading = title if metric.name in [*metrics][:1] else f"{title}, {metric.title}"
+        found.setdefault(variant, []).append((name, metric, heading))
+    return found
+
+
+def _footer(variant: str, metrics: Sequence[Metric]) -> str:
+    lines = []
+    if any(metric.share for metric in metrics):
+        lines.append("Per cent with 95 % Wilson interval over n questions")
+    if not all(metric.share for metric in metrics):
+        lines.append("other numbers with the 95 % bootstrap interval of the mean over n questions")
+    written = "; answers that the model wrote, not comparable with likelihoods"
+    return f"{'; '.join(lines)}{written if variant else '; chat template applied'}."
+
+
+def _blocks(rows: list[dict[str, Any]], columns: Sequence[_Column]) -> list[str]:
     """The lines of a table's blocks."""
     blocks = {row["culture"]: [one for one in rows if one["culture"] == row["culture"]] for row in rows}
     if len(blocks) > 1:
         blocks[f"all {len(blocks)} cultures"] = rows
-    names = sorted(dict.fromkeys(row["system"] for row in rows), key=lambda name: name in baselines.MEANINGS)
-    width = max(map(len, [*blocks, *names])) + 4
+    names = sorted(dict.fromkeys(row["system"] for row in rows), key=lambda name: name in MEANINGS)
+    width, cell = max(map(len, [*blocks, *names])) + 4, max(28, *(len(title) + 2 for _, _, title in columns))
     lines = []
     for title, block in blocks.items():
-        lines.append(f"{title:{width}}" + "".join(f"{label:28}" for label in measures.values()))
+        lines.append(f"{title:{width}}" + "".join(f"{heading:{cell}}" for _, _, heading in columns))
         for system in names:
-            cells = [_cell([row for row in block if _is(row, system, measure)]) for measure in measures]
-            lines.append(f"  {system:{width - 2}}" + "".join(f"{cell:28}" for cell in cells))
+            own = [row for row in block if row["system"] == system]
+            cells = [_cell([row for row in own if _is(row, column)], column[1]) for column in columns]
+            lines.append(f"  {system:{width - 2}}" + "".join(f"{text:{cell}}" for text in cells))
         lines.append("")
     return lines
 
 
-def _cell(rows: list[dict[str, Any]]) -> str:
-    """The number of several cultures' rows: the share of all their questions."""
+def _cell(rows: list[dict[str, Any]], metric: Metric) -> str:
+    """The number of several cultures' rows: the mean over all their questions, with an interval where it has one."""
     if not rows:
         return "-"
     n = sum(row["n"] for row in rows)
     value = sum(row["n"] * row["value"] for row in rows) / n
-    if any(row["low"] is None for row in rows):
-        return f"{100 * value:.1f} n={n}"
-    low, high = wilson(value, n)
-    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}] n={n}"
+    scale, digits = (100, 1) if metric.share else (1, 3)
+    known = rows[0] if len(rows) == 1 else {"low": None, "high": None}
+    low, high = known["low"], known["high"]
+    if metric.share and all(row["low"] is not None for row in rows):
+        low, high = wilson(value, n)
+    if low is None or high is None:
+        return f"{scale * value:.{digits}f} n={n}"
+    return f"{scale * value:.{digits}f} [{scale * low:.{digits}f}, {scale * high:.{digits}f}] n={n}"
 
 
-def _is(row: dict[str, Any], system: str, measure: tuple[str, str]) -> bool:
-    return row["system"] == system and (row["benchmark"], row["metric"]) == measure
+def _is(row: dict[str, Any], column: _Column) -> bool:
+    return (row["benchmark"], row["metric"]) == (column[0], column[1].name)
 
 
-def _row(identity: Mapping[str, Any], measure: tuple[str, str], value: float, n: int) -> dict[str, Any]:
-    low, high = wilson(value, n) if identity["system"] != baselines.CHANCE else (None, None)
-    numbers = {"benchmark": measure[0], "metric": measure[1], "n": n, "value": value, "low": low, "high": high}
-    return {**dict.fromkeys(RESULTS), **identity, **numbers}
+def _row(
+    identity: Mapping[str, Any], benchmark: Benchmark, variant: str, metric: Metric, values: Sequence[float]
+) -> dict[str, Any]:
+    value, n = mean(values), len(values)
+    low, high = (None, None) if identity["system"] in _EXACT else wilson(value, n) if metric.share else of_mean(values)
+    numbers = {"benchmark": named(benchmark.name, variant), "metric": metric.name, "n": n, "value": value}
+    return {**dict.fromkeys(RESULTS), **identity, **numbers, "low": low, "high": high}
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a row is a measurement of; nobody's weights stand behind a baseline, which goes by its name."""
     identity = tuple(row.get(name) for name in _IDENTITY)
     return identity if row.get("weights_sha256") else (*identity, row["system"])
-
-
-@cache
-def _tasks() -> str:
-    """The hash of what makes the questions, asks and scores them."""
-    folder = tasks_path() / "culturalbench"
-    code = [Path(culturalbench.__file__), Path(culturalbench.__file__).with_name("judgements.py")]
-    return contents.sha256([*code, folder / "_easy_yaml", folder / "_hard_yaml"])

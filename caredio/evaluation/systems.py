@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from caredio import checkpoints, packages, progress, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.evaluation import baselines, tasks_path
+from caredio.evaluation import tasks
+from caredio.evaluation.benchmark import Benchmark, named
 from caredio.prompts import Prompt
 
-BENCHMARKS = ("culturalbench_easy", "culturalbench_hard")
+BASELINES = ("chance", "fixed letter", "always False", "uniform")  # of kinds of documents
 _PROMPT = {"role": "user", "content": "?"}
 
 
@@ -29,7 +30,7 @@ class System:
     role_play: bool = False  # a system message, or else the user's turn, tells it which culture it speaks for
 
     def __post_init__(self) -> None:
-        if self.name == "" or self.name in baselines.MEANINGS:
+        if self.name == "" or self.name in BASELINES:
             raise InputError(f"a system cannot be called {self.name!r}; name it otherwise.")
         for culture, folder in (self.adapter or {}).items():
             if not checkpoints.is_adapter(Path(folder)):
@@ -47,9 +48,22 @@ class Subject(NamedTuple):
     instruction: str | None  # the system message; it leads the question where the chat template takes none
 
 
-def task(benchmark: str, culture: str) -> str:
-    """lm-eval's name of a benchmark's questions on a culture."""
-    return f"caredio_{benchmark}_{culture}"
+class Measurement(NamedTuple):
+    """What a subject is asked: a benchmark in one of its variants."""
+
+    subject: Subject
+    benchmark: Benchmark
+    variant: str
+
+    @property
+    def column(self) -> str:
+        """What the results call the benchmark in this variant."""
+        return named(self.benchmark.name, self.variant)
+
+    @property
+    def task(self) -> str:
+        """lm-eval's name of it; the part to play is the system message of the evaluation, not of the task."""
+        return tasks.name(self.benchmark.name, self.variant, self.subject.culture.slug)
 
 
 def installed() -> None:
@@ -224,37 +238,51 @@ class Loader:
         return self._model
 
 
-def scores(
-    asked: Sequence[Subject], loader: Loader, file: Path, limit: int, batch_size: int
-) -> dict[Subject, dict[str, dict[str, Any]]]:
-    """Each subject's numbers by benchmark: `{"culturalbench_easy": {"acc,none": 0.25, "sample_len": 59, ...}, ...}`.
+def answered(
+    asked: Sequence[Measurement], loader: Loader, folder: Path, files: Mapping[str, str], limit: int, batch_size: int
+) -> dict[Measurement, dict[str, Any]]:
+    """What lm-eval tells of each measurement, its samples included, as if it had been asked alone.
 
     Args:
-        file: CulturalBench's CSV.
+        folder: of the tasks.
+        files: source -> where its data lies.
         limit: questions of each task, 0 for all.
 
     Raises:
         InputError: a model cannot be loaded, or its memory does not last.
     """
-    groups: dict[tuple[str, str, str, str], list[Subject]] = {}
-    for subject in asked:
+    groups: dict[tuple[str, str, str, str], list[Measurement]] = {}
+    for one in asked:
+        subject = one.subject
         key = (subject.model, subject.adapter or "", subject.tokenizer, subject.instruction or "")
-        groups.setdefault(key, []).append(subject)
+        groups.setdefault(key, []).append(one)
     found = {}
     for (model, adapter, source, instruction), group in groups.items():
         tokenizer = checkpoints.load_tokenizer(source)
-        tasks = [task(benchmark, subject.culture.slug) for subject in group for benchmark in BENCHMARKS]
+        names = [one.task for one in group]
         with _with_adapter(loader.model(model), adapter) as adapted:
-            numbers = _measured(group[0].system, adapted, tokenizer, tasks, instruction, file, limit, batch_size)
-        for subject in group:
-            found[subject] = {name: numbers[task(name, subject.culture.slug)] for name in BENCHMARKS}
+            how = (instruction, folder, files, limit, batch_size)
+            results = _measured(group[0].subject.system, adapted, tokenizer, names, *how)
+        for one in group:
+            found[one] = {
+                name: {one.task: value[one.task]} if isinstance(value, dict) and one.task in value else value
+                for name, value in results.items()
+            }
     return found
 
 
 def _measured(
-    name: str, model: Any, tokenizer: Any, tasks: list[str], instruction: str, file: Path, limit: int, batch_size: int
-) -> dict[str, dict[str, Any]]:
-    """lm-eval's numbers by task; `name` is the system's."""
+    name: str,
+    model: Any,
+    tokenizer: Any,
+    names: list[str],
+    instruction: str,
+    folder: Path,
+    files: Mapping[str, str],
+    limit: int,
+    batch_size: int,
+) -> dict[str, Any]:
+    """What lm-eval tells of tasks; `name` is the system's."""
     import torch
     from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -265,9 +293,7 @@ def _measured(
             chat = checkpoints.system_in_user_turn(chat_history)
             return str(super().apply_chat_template(chat, add_generation_prompt))
 
-    manager = TaskManager(
-        include_path=[tasks_path()], include_defaults=False, metadata={"culturalbench": str(file.absolute())}
-    )
+    manager = TaskManager(include_path=[folder], include_defaults=False, metadata=dict(files))
     marked = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     prefix = None if marked else 0  # lm-eval decodes it, to see whether a prompt begins with it
     kind = InUserTurn if instruction and not checkpoints.takes_system(tokenizer) else HFLM
@@ -277,10 +303,10 @@ def _measured(
         with _one_bar(asked, name):
             results: Any = evaluate(
                 lm=asked,
-                task_dict=manager.load(tasks),
+                task_dict=manager.load(names),
                 limit=limit or None,
                 bootstrap_iters=0,
-                log_samples=False,
+                log_samples=True,
                 system_instruction=instruction or None,
                 apply_chat_template=True,
             )
@@ -288,7 +314,7 @@ def _measured(
         raise InputError(
             f"the device's memory does not last for batch_size {batch_size}; give a smaller one."
         ) from None
-    return results["results"]
+    return dict(results)
 
 
 class _Answers(NamedTuple):
@@ -308,15 +334,19 @@ def _one_bar(model: Any, name: str) -> Iterator[None]:
     """
     from lm_eval.api import task as prompting
 
-    ask, bar = model.loglikelihood, prompting.tqdm
+    bar = prompting.tqdm
 
-    def counted(requests: list[Any]) -> list[tuple[float, bool]]:
-        questions = {(one.task_name, one.doc_id) for one in requests}
-        with progress.asking(name, len(requests), len(questions), "questions") as answered:
-            model.set_cache_hook(_Answers(answered))
-            return ask(requests, disable_tqdm=True)
+    def counted(ask: Callable[..., Any]) -> Callable[[list[Any]], Any]:
+        def asking(requests: list[Any]) -> Any:
+            questions = {(one.task_name, one.doc_id) for one in requests}
+            with progress.asking(name, len(requests), len(questions), "questions") as answered:
+                model.set_cache_hook(_Answers(answered))
+                return ask(requests, disable_tqdm=True)
 
-    model.loglikelihood, prompting.tqdm = counted, lambda docs, **_: docs
+        return asking
+
+    model.loglikelihood, model.generate_until = counted(model.loglikelihood), counted(model.generate_until)
+    prompting.tqdm = lambda docs, **_: docs
     try:
         yield
     finally:

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Value
 
-from caredio import cultures, features
+from caredio import cultures, features, tablefile
 from caredio.errors import InputError
 from caredio.llm.plan import Expected
-from caredio.selection import read, source
+from caredio.selection import source
 from caredio.selection.settings import Settings
 from caredio.stages import Stage
 
@@ -68,7 +68,7 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
         raise InputError("the table: no rows; nothing to work on.")
     cells = own_cells(table)
     kept = _kept(table, warn)
-    given = source.text(read.of(table, "the table"), "culture").to_pylist()
+    given = source.text(tablefile.of(table, "the table"), "culture").to_pylist()
     spelled = [unicodedata.normalize("NFC", name.strip()) if name and visible(name) else "" for name in given]
     cultures.check_names(spelled)
     if warn:
@@ -156,7 +156,7 @@ def own_cells(table: Dataset) -> dict[str, list[str]]:
     What is compared, ids and cultures, is in Unicode's composed form, a culture in one spelling; what is trained on
     stays as it was typed.
     """
-    rows = read.of(table, "the table")
+    rows = tablefile.of(table, "the table")
     cells = {
         name: [text.strip() if text and visible(text) else "" for text in source.text(rows, name).to_pylist()]
         for name in features.OWN
@@ -224,7 +224,7 @@ def _beside(
 
 def _kept(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
     """The columns of `features.TAKEN` that hold text; of drop_reason a line at most, and none where it is empty."""
-    rows, kept = read.of(table, "the table"), {}
+    rows, kept = tablefile.of(table, "the table"), {}
     for name in features.TAKEN:
         if name in table.column_names:
             try:

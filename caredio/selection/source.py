@@ -20,9 +20,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from caredio import features, packages
+from caredio import features, packages, tablefile
 from caredio.errors import InputError
-from caredio.selection import read
 from caredio.selection.settings import Settings
 from caredio.settings import of_stage
 
@@ -66,18 +65,18 @@ def run(data: Dataset | Any | str, settings: Settings) -> tuple[Dataset, dict[st
     return made, {**record, **described(settings), **({"columns_left": left} if left else {})}
 
 
-def opened(name: str, settings: Settings) -> tuple[read.Table, dict[str, Any]]:
+def opened(name: str, settings: Settings) -> tuple[tablefile.Table, dict[str, Any]]:
     """The table in a file or of a Hub dataset, and its name and hash (sha256 of the file, commit of the Hub).
 
     Raises:
         InputError: there is no such table.
     """
-    if Path(name).suffix.lower() in read.READERS or _exists(name) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        table, sha256 = read.table(Path(name))
+    if Path(name).suffix.lower() in tablefile.READERS or _exists(name) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        table, sha256 = tablefile.table(Path(name))
         place = hashlib.sha256(os.fsencode(Path(name).resolve())).hexdigest()[:16]  # no path goes into a record
         return table, {"table": Path(name).name, "place": place, "sha256": sha256}
     rows, commit = _fetched(name, settings)
-    return read.of(rows, name), {"table": name, "commit": commit}
+    return tablefile.of(rows, name), {"table": name, "commit": commit}
 
 
 def _in_memory(data: Any, settings: Settings) -> tuple[Dataset, dict[str, Any]]:
@@ -91,7 +90,7 @@ def _in_memory(data: Any, settings: Settings) -> tuple[Dataset, dict[str, Any]]:
         )
     if not len(data):
         raise InputError("the table holds no rows.")
-    made, left = _candidates(data) or renamed(read.of(data, "the table"), settings)
+    made, left = _candidates(data) or renamed(tablefile.of(data, "the table"), settings)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, made.features.arrow_schema) as stream:
         stream.write_table(made.with_format("arrow")[:])
@@ -112,14 +111,14 @@ def _of_frame(frame: Any, settings: Settings) -> Dataset:
         if name not in wanted and name not in features.CANDIDATES:
             continue
         if name in columns:
-            raise InputError(f"the table: two columns are called {read.shown(name)}; rename one of them.")
+            raise InputError(f"the table: two columns are called {tablefile.shown(name)}; rename one of them.")
         cells = frame.iloc[:, place]
         try:
             columns[name] = pa.array(cells, from_pandas=True)
         except (pa.ArrowException, ValueError, TypeError, NotImplementedError):
             columns[name] = _scalars(cells, name)
     if not columns:
-        found = [read.shown(str(name)) for name in frame.columns[:_SHOWN]]
+        found = [tablefile.shown(str(name)) for name in frame.columns[:_SHOWN]]
         raise InputError(f"the table: no column that is read; found {', '.join(found)}.")
     return Dataset(pa.table(columns))
 
@@ -129,7 +128,7 @@ def _scalars(cells: Iterable[Any], name: str) -> pa.Array:
     try:
         return pa.array([None if cell is None or cell != cell else str(cell) for cell in cells], pa.string())
     except (UnicodeError, ValueError, TypeError, pa.ArrowException):
-        raise InputError(f"the table: column {read.shown(name)} holds what no table can; make it text.") from None
+        raise InputError(f"the table: column {tablefile.shown(name)} holds what no table can; make it text.") from None
 
 
 def _candidates(data: Dataset) -> tuple[Dataset, dict[str, str]] | None:
@@ -145,7 +144,7 @@ def described(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def renamed(table: read.Table, settings: Settings) -> tuple[Dataset, dict[str, str]]:
+def renamed(table: tablefile.Table, settings: Settings) -> tuple[Dataset, dict[str, str]]:
     """`table` with question, response, culture and question_id out of the columns that the settings, or custom, name.
 
     Returns:
@@ -171,13 +170,13 @@ def renamed(table: read.Table, settings: Settings) -> tuple[Dataset, dict[str, s
             elif name in features.TAKEN:
                 columns[name] = text(table, name)
             else:
-                left[read.shown(name)] = "is not read"
+                left[tablefile.shown(name)] = "is not read"
         except InputError as error:
-            left[read.shown(name)] = f"is left out ({str(error).rstrip('.')})"
+            left[tablefile.shown(name)] = f"is left out ({str(error).rstrip('.')})"
     return features.in_memory(pa.table(columns)), left
 
 
-def texts(table: read.Table, settings: Settings) -> dict[str, pa.Array]:
+def texts(table: tablefile.Table, settings: Settings) -> dict[str, pa.Array]:
     """The question and the response of every row, out of text or chat messages.
 
     Raises:
@@ -242,19 +241,19 @@ def _text_of(content: Any) -> str | None:
     return "".join(parts)
 
 
-def _column(table: read.Table, what: str, settings: Settings) -> str:
+def _column(table: tablefile.Table, what: str, settings: Settings) -> str:
     given = getattr(settings, f"{what}_column")
     names = (given,) if given else _USUAL[what]
     for name in names:
         if name in table.names:
             return name
     flag = "" if given else f"; name yours with --{what}-column"
-    found = [read.shown(name) for name in table.names]
+    found = [tablefile.shown(name) for name in table.names]
     there = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
     raise InputError(f"{table.origin}: no column {' or '.join(names)}; found {there}{flag}.")
 
 
-def text(table: read.Table, name: str, role: str = "", chats: bool = False) -> pa.Array:
+def text(table: tablefile.Table, name: str, role: str = "", chats: bool = False) -> pa.Array:
     """A column as text: strings, numbers, the names of labels, or what `role` writes in chat messages.
 
     Args:
@@ -272,20 +271,20 @@ def text(table: read.Table, name: str, role: str = "", chats: bool = False) -> p
             (found[-1] or "").encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{table.row(row)}: column {read.shown(name)} holds half a character (a lone surrogate)."
+                f"{table.row(row)}: column {tablefile.shown(name)} holds half a character (a lone surrogate)."
             ) from None
         except (TypeError, ValueError, AttributeError):
             wanted = "chat messages were" if chats else "text or chat messages were" if role else "text was"
             raise InputError(
-                f"{table.row(row)}: column {read.shown(name)} holds {_kind(cell)}, where {wanted} wanted."
+                f"{table.row(row)}: column {tablefile.shown(name)} holds {_kind(cell)}, where {wanted} wanted."
             ) from None
     if not any(found):
         roles = sorted({speaker for cell in cells if isinstance(cell, (list, dict)) for speaker, _ in _turns(cell)})
         if not roles or role in {_ROLES.get(speaker.lower()) for speaker in roles}:
             return pa.array(found, pa.string())  # there are turns, though none with text
         raise InputError(
-            f"{table.origin}: no turn of the {role} in column {read.shown(name)}; roles found are"
-            f" {', '.join(map(read.shown, roles[:_SHOWN]))}."
+            f"{table.origin}: no turn of the {role} in column {tablefile.shown(name)}; roles found are"
+            f" {', '.join(map(tablefile.shown, roles[:_SHOWN]))}."
         )
     return pa.array(found, pa.string())
 

@@ -11,7 +11,6 @@ one are the first of a larger one's.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
@@ -142,13 +141,7 @@ class Curving:
     def _write(self) -> None:
         """The rows of every ranking as a folder that `load_dataset` reads; equal ones are left, as they are cached."""
         for key, table in self.rows.items():
-            file, made = self._place(*key) / "train.parquet", io.BytesIO()
-            table.to_parquet(made)
-            if not file.is_file() or file.read_bytes() != made.getvalue():
-                with disk.writing(file.parent):
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                with disk.replacing(file) as content:
-                    content.write(made.getvalue())
+            pipeline.keep(table, self._place(*key))
 
     def _measured(self) -> dict[tuple[str, str], dict[Point, np.ndarray]]:
         """(culture, kind of held-out answers) -> arm -> what `bootstrap.by_question` returns."""

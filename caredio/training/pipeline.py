@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shlex
 import tempfile
@@ -286,6 +287,17 @@ def run(arm: Arm, record: dict[str, Any] | None, settings: Train) -> dict[str, A
     record = arms.train(arm, settings.accelerate_config)
     log.info("%s  %s", arm.name, _summary(record))
     return record
+
+
+def keep(rows: Dataset, place: Path) -> None:
+    """Write rows as a folder that `load_dataset` reads; equal ones are left, as they are cached."""
+    file, made = place / "train.parquet", io.BytesIO()
+    rows.to_parquet(made)
+    if not file.is_file() or file.read_bytes() != made.getvalue():
+        with disk.writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+        with disk.replacing(file) as content:
+            content.write(made.getvalue())
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset, Features, Value
 
-from caredio import cultures, features
+from caredio import cultures, features, tablefile
 from caredio.errors import InputError
 from caredio.runs import Run
-from caredio.selection import match, read, source
+from caredio.selection import match, source
 from caredio.selection.settings import Settings as Reading
 from caredio.settings import view
 from caredio.stages import Stage
@@ -86,9 +86,9 @@ def load(data: Any, settings: Reading) -> tuple[Dataset, dict[str, Any]]:
     if isinstance(data, str):
         table, record = source.opened(data, settings)
     elif hasattr(data, "iloc"):  # a DataFrame, without importing pandas
-        table, record = read.Table("the table", list(map(str, data.columns)), lambda name: list(data[name])), {}
+        table, record = tablefile.Table("the table", list(map(str, data.columns)), lambda name: list(data[name])), {}
     elif isinstance(data, Dataset):
-        table, record = read.of(data, "the table"), {}
+        table, record = tablefile.of(data, "the table"), {}
     else:
         raise InputError(f"the table is a {type(data).__name__}, where a Dataset, a DataFrame or a name was wanted.")
     rows = _rated(table, settings)
@@ -100,10 +100,12 @@ def load(data: Any, settings: Reading) -> tuple[Dataset, dict[str, Any]]:
     return rows, {**record, **source.described(settings)}
 
 
-def _rated(table: read.Table, settings: Reading) -> Dataset:
+def _rated(table: tablefile.Table, settings: Reading) -> Dataset:
     """The table's rows as `load` returns them."""
     if "rating" not in table.names:
-        raise InputError(f"{table.origin}: column rating is missing; found {', '.join(map(read.shown, table.names))}.")
+        raise InputError(
+            f"{table.origin}: column rating is missing; found {', '.join(map(tablefile.shown, table.names))}."
+        )
     texts = source.texts(table, settings)
     cells = [[(text or "").strip() for text in texts[own].to_pylist()] for own in ("question", "response")]
     ratings = [text or "" for text in _column(table, "rating")]
@@ -133,7 +135,7 @@ def _rated(table: read.Table, settings: Reading) -> Dataset:
     return features.table(rows, columns)
 
 
-def _column(table: read.Table, name: str) -> list[str | None]:
+def _column(table: tablefile.Table, name: str) -> list[str | None]:
     return [text.strip() if text else None for text in source.text(table, name).to_pylist()]
 
 
@@ -148,7 +150,7 @@ def _number(text: str) -> tuple[float | None, str | None]:
     return (rating, None) if LOWEST <= rating <= HIGHEST else (None, "rating_out_of_range")
 
 
-def _whose(table: read.Table, settings: Reading) -> tuple[list[str], list[str | None]]:
+def _whose(table: tablefile.Table, settings: Reading) -> tuple[list[str], list[str | None]]:
     """The raters' culture, and the origin, of every row.
 
     Raises:
@@ -168,7 +170,7 @@ def _whose(table: read.Table, settings: Reading) -> tuple[list[str], list[str | 
         cultures.check_names(spoken)
         return spoken, origins or [None] * len(spoken)
     if said is None or settings.culture_column:
-        found = ", ".join(map(read.shown, table.names))
+        found = ", ".join(map(tablefile.shown, table.names))
         raise InputError(f"{table.origin}: no column {column} or associated_culture; found {found}.")
     adjectives = {culture.adjective.casefold(): slug for slug, culture in cultures.load().items()}
     named = [found[1] if found else "" for found in native]

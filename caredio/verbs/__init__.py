@@ -13,6 +13,7 @@ PLANNED = {
     "select": "Selecting",
     "build": "Building",
     "evaluate": "Evaluating",
+    "judge": "Judging",
     "train": "Training",
     "curve": "Curving",
     "finetune": "Tuning",
@@ -27,8 +28,8 @@ def plan(verb: str, given: dict[str, Any]) -> Any:
     """
     if verb not in PLANNED:
         raise InputError(
-            "only synthesize, select, build and evaluate ask a model, and train, curve and finetune train one; plan"
-            " takes one of them."
+            "only synthesize, select, build, evaluate and judge ask a model, and train, curve and finetune train one;"
+            " plan takes one of them."
         )
     prepare = getattr(importlib.import_module(f"{__name__}.{verb}"), PLANNED[verb])
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}

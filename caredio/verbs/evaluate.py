@@ -8,6 +8,7 @@ from typing import Any
 
 from caredio import yamlfile
 from caredio.errors import InputError
+from caredio.evaluation.settings import PROMPTS
 from caredio.llm.model import connect
 from caredio.llm.plan import Plan, is_local
 from caredio.llm.settings import Endpoint
@@ -26,11 +27,13 @@ class Evaluating:
         from caredio.evaluation import ledger
 
         arguments.paths(out=out, trained=trained, store=store)
-        arguments.prompts(given, out, ["systems", "multiple_choice"])
+        arguments.prompts(given, out, PROMPTS)
         sampled = {"model": str(model), "temperature": 0.0, "top_p": None}
         self.rooms = arguments.settings("evaluate", {**given, **sampled})
         self.chosen, self.spec, self.endpoint = self.rooms
         self.out, self.model, self.trained, self.store = out, model, trained, store
+        if self.chosen.show and out is None:
+            raise InputError("show is given without out; name the run folder that keeps the replies.")
         self.behind_api = _behind_api(self.spec, self.endpoint, trained)
         if self.behind_api and trained:
             raise InputError(
@@ -48,7 +51,9 @@ class Evaluating:
 
     def result(self) -> Result:
         """Measure, and what was measured."""
-        from caredio.evaluation import ledger  # lm-eval's packages
+        # lm-eval's packages
+        from caredio.evaluation import ledger
+        from caredio.evaluation.side_by_side import side_by_side
 
         asked = self._generated() if self.behind_api else self._by_likelihood()
         if self.behind_api:
@@ -59,7 +64,8 @@ class Evaluating:
             found = ledger.evaluate(run, asked)
         given = {"cultures": self.slugs, "model": self.model, "trained": self.trained, "store": self.store}
         work.repeatable("evaluate", self.out, given, self.rooms if self.behind_api else [self.chosen])
-        return Result({"results": found}, run.report(), None if self.out is None else Path(self.out))
+        shown = side_by_side([Path(self.out)], self.chosen.show) if self.out and self.chosen.show else ""
+        return Result({"results": found}, run.report(), None if self.out is None else Path(self.out), shown=shown)
 
     def _generated(self) -> Any:
         from caredio.evaluation.generated import Generated  # lm-eval's packages

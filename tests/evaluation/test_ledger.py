@@ -154,7 +154,7 @@ def other_limit(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
 
 
 def other_questions(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
-    from caredio.evaluation import culturalbench
+    from caredio.evaluation.benchmarks import culturalbench
 
     text = culturalbench.SAMPLE.read_text(encoding="utf-8")
     (folder / "own.csv").write_text(text.replace("China", "China", 1) + "\n", encoding="utf-8")

@@ -13,11 +13,10 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from caredio import cultures
-from caredio.evaluation import culturalbench, tasks_path
-from caredio.evaluation.judgements import score
+from caredio.evaluation import judgements, tasks_path
+from caredio.evaluation.benchmarks import culturalbench
 
 CULTURES = cultures.load()
-FOLDER = tasks_path() / "culturalbench"
 
 
 def manager(source: str = "sample") -> TaskManager:

@@ -15,9 +15,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hub_server import HubServer
 
 import caredio
-from caredio import features, runs
+from caredio import features, runs, tablefile
 from caredio.errors import InputError
-from caredio.selection import read, source
+from caredio.selection import source
 from caredio.selection.settings import Settings
 
 
@@ -30,12 +30,12 @@ def assistant(text):
 
 
 def renamed(columns, **settings):
-    return source.renamed(read.of(Dataset.from_dict(columns), "t.csv"), Settings(**settings))[0]
+    return source.renamed(tablefile.of(Dataset.from_dict(columns), "t.csv"), Settings(**settings))[0]
 
 
 def listed(columns, **settings):
     """As `renamed`, of cells that Arrow need not be able to hold, as JSON has them."""
-    table = read.Table("t.json", list(columns), columns.__getitem__)
+    table = tablefile.Table("t.json", list(columns), columns.__getitem__)
     return source.renamed(table, Settings(**settings))
 
 
@@ -227,7 +227,7 @@ def test_labels_are_their_names():
     kinds = Features({"culture": ClassLabel(names=["china", "japan"]), "n": Value("int64")})
     rows = Dataset.from_dict({"culture": [1, 0, None], "n": [1, 2, 3]}, features=kinds)
     rows = rows.add_column("question", ["a", "b", "c"]).add_column("response", [1.5, 2.0, 3.0])
-    made, _ = source.renamed(read.of(rows, "t"), Settings(id_column="n"))
+    made, _ = source.renamed(tablefile.of(rows, "t"), Settings(id_column="n"))
     assert made["culture"][:] == ["japan", "china", None]
     assert made["question_id"][:] == ["1", "2", "3"]
     assert made["response"][0] == "1.5"

@@ -1,0 +1,1 @@
+"""The benchmarks: a file each, whose `BENCHMARKS` are found by being there."""

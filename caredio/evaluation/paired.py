@@ -1,0 +1,193 @@
+"""Whether two systems differ on the same questions: tests, intervals, and what a number of questions can show.
+
+Answers to one question are not independent: two systems share the question, and cultures that are asked the same one
+share it too. So differences are taken within questions, and a question is one draw for all cultures that it is asked
+about. lm-eval's standard error of a group takes its tasks as independent, and a difference of two such numbers throws
+the pairing away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from math import sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Scores = Mapping[str, Mapping[str, float]]  # culture -> question id -> score
+
+RESAMPLES = 9999  # of a test; the smallest p-value of drawn sign-flips is 1 / 10,000
+DRAWS = 2000  # of an interval
+LEVEL = 0.05
+POWER = 0.8
+DIFFERING = 0.15  # share of pairs, where nobody knows better
+_SEED = re.compile(r"[\s_.(-]*\bseed[\s_=-]*\d+\)?")
+
+
+class Test(NamedTuple):
+    """A comparison of two systems."""
+
+    difference: float  # mean over all answers that both gave
+    n: int  # of those answers
+    questions: int  # ids, each counted once for all cultures that share it
+    p: float  # two-sided
+    method: str
+
+
+class SignTest(NamedTuple):
+    """How many cultures a system is better on."""
+
+    better: int
+    worse: int
+    equal: int
+    p: float  # two-sided; cultures without a difference count for neither side
+
+
+def compare(one: Scores, other: Scores, seed: int = 0) -> Test:
+    """The test of `one` minus `other` on the questions that both answered: McNemar's where each is one bit, else
+    sign-flips. p is 1 where there are none.
+
+    Args:
+        seed: of the sign-flips that are drawn, where there are too many to try all.
+    """
+    common = differences(one, other)
+    n = sum(len(questions) for questions in common.values())
+    flips = clusters(common)
+    if n == 0:
+        return Test(0.0, 0, 0, 1.0, "no common questions")
+    difference = float(flips.sum())
+    if n == len(flips) and _bits(one, common) and _bits(other, common):
+        signs = np.sign(flips)
+        better, worse = int((signs > 0).sum()), int((signs < 0).sum())
+        return Test(difference, n, n, mcnemar(better, worse), "McNemar, exact")
+    exact = 2 ** np.count_nonzero(flips) <= RESAMPLES
+    return Test(difference, n, len(flips), sign_flips(flips, seed), f"sign-flips, {'exact' if exact else 'drawn'}")
+
+
+def differences(one: Scores, other: Scores) -> dict[str, dict[str, float]]:
+    """Culture -> question id -> `one` minus `other`, of the questions that both answered."""
+    found = {
+        culture: {name: score - other[culture][name] for name, score in mine.items() if name in other[culture]}
+        for culture, mine in one.items()
+        if culture in other
+    }
+    return {culture: questions for culture, questions in found.items() if questions}
+
+
+def clusters(scores: Scores) -> np.ndarray:
+    """What each question id adds to the mean over all answers; they sum to that mean."""
+    n = sum(len(questions) for questions in scores.values())
+    sums: dict[str, float] = {}
+    for questions in scores.values():
+        for name, score in questions.items():
+            sums[name] = sums.get(name, 0.0) + score
+    return np.array([sums[name] for name in sorted(sums)]) / max(n, 1)
+
+
+def sign_flips(values: np.ndarray, seed: int = 0) -> float:
+    """The two-sided p-value of a sum, were each value as likely with the other sign.
+
+    All flips are tried where there are no more than `RESAMPLES`, else as many are drawn. Zeros change nothing.
+    """
+    moving = values[values != 0]
+    if not len(moving):
+        return 1.0
+    found = stats.permutation_test(
+        (moving,),
+        np.sum,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, 1_000_000 // len(moving)),
+        random_state=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The exact two-sided p-value of pairs of which one is right: `better` times the first, `worse` times the other."""
+    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def sign_test(by_culture: Iterable[float]) -> SignTest:
+    """The sign test of a system's differences on cultures."""
+    signs = [float(np.sign(one)) for one in by_culture]
+    better, worse = signs.count(1.0), signs.count(-1.0)
+    return SignTest(better, worse, signs.count(0.0), mcnemar(better, worse))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values adjusted so that the chance of any false one among them stays below the level (Holm 1979)."""
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean over all answers, question ids drawn anew.
+
+    An id is drawn once for all cultures that are asked it; ids are drawn among those of the same cultures, so that each
+    culture keeps its number of questions.
+    """
+    sums: dict[str, float] = {}
+    asked: dict[str, list[str]] = {}
+    for culture in sorted(scores):
+        for name, score in scores[culture].items():
+            sums[name] = sums.get(name, 0.0) + score
+            asked.setdefault(name, []).append(culture)
+    strata: dict[tuple[str, ...], list[float]] = {}
+    for name in sorted(asked):
+        strata.setdefault(tuple(asked[name]), []).append(sums[name])
+    rng, total = np.random.default_rng(seed), np.zeros(DRAWS)
+    for values in strata.values():
+        n = len(values)
+        total += rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ np.array(values)
+    low, high = np.quantile(total / sum(map(len, asked.values())), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def detectable(n: int, differing: float = DIFFERING, power: float = POWER) -> float:
+    """The difference of two shares that n pairs show at p < 0.05 with a probability of `power`.
+
+    A pair differs by -1, 0 or 1, in `differing` of the cases by something: the variance of its difference is that share
+    at most, and (z_0.975 + z_power) sqrt(differing / n) the difference (Connor 1987, without its second term).
+    """
+    return _normal(power) * sqrt(differing / n)
+
+
+def power_sentence(n: int, deviation: float | None = None) -> str:
+    """What n questions can show, with what that takes for granted.
+
+    Args:
+        deviation: of the differences between two systems, where a score is more than one bit.
+    """
+    found = f"found at {100 * POWER:.0f} % if"
+    if deviation is None:
+        return f"n = {n}: {100 * detectable(n):.1f} points are {found} {100 * DIFFERING:.0f} % of pairs differ."
+    points = _normal(POWER) * deviation / sqrt(n)
+    return f"n = {n}: {points:.3g} is {found} differences of pairs deviate by {deviation:.3g}, as here."
+
+
+def of_seeds(systems: Iterable[str]) -> dict[str, list[str]]:
+    """Method -> its systems, of those that were trained with several seeds: names equal but for `seed` and a number.
+
+    Two or three seeds are no sample to bootstrap: they are to be shown as points.
+    """
+    found: dict[str, list[str]] = {}
+    for name in systems:
+        if _SEED.search(name):
+            found.setdefault(_SEED.sub("", name), []).append(name)
+    return {method: names for method, names in found.items() if len(names) > 1}
+
+
+def _normal(power: float) -> float:
+    return NormalDist().inv_cdf(1 - LEVEL / 2) + NormalDist().inv_cdf(power)
+
+
+def _bits(scores: Scores, among: Scores) -> bool:
+    return all(scores[culture][name] in (0, 1) for culture, questions in among.items() for name in questions)

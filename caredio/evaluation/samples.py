@@ -1,0 +1,319 @@
+"""The answers behind numbers, question by question, in the files of lm-eval: written, found and read.
+
+<folder>/<16 hex digits of the identity>/samples_<task>_<date>.jsonl    a row for each question
+<folder>/<16 hex digits of the identity>/results_<date>.json            the numbers, and the identity
+
+Both are as `lm_eval --output_path X --log_samples` leaves them below X in a folder called like the model, so either is
+read where the other is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from caredio import cultures, disk
+from caredio.errors import InputError
+from caredio.evaluation.tasks import PREFIX, ROLE_PLAY
+
+log = logging.getLogger("caredio")
+
+IDENTITY = "caredio"  # the key of a results file that lm-eval itself does not write
+_MAKING = ".making"
+_DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
+_SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<made>{_DATE})\.jsonl")
+_RESULTS = re.compile(rf".+_(?P<made>{_DATE})\.json")
+
+
+class Measured(NamedTuple):
+    """A task as a system answered it."""
+
+    system: str  # of another's folder: the model's name
+    culture: str | None  # slug; None where the task's name tells of none
+    benchmark: str  # with its variant
+    task: str
+    model: str
+    path: Path  # the samples file
+    made: str  # the date in its name
+    identity: dict[str, Any]  # {} of another's folder
+
+
+class Aggregated(NamedTuple):
+    """A results file of lm-eval: its numbers, and how they were made."""
+
+    path: Path
+    made: str
+    content: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What `write` was given; {} of another's file."""
+        return dict(self.content.get(IDENTITY) or {})
+
+    @property
+    def model(self) -> str:
+        """The model's name; the folder's where the file does not say."""
+        return str(self.identity.get("model") or self.content.get("model_name") or self.path.parent.name)
+
+    def place(self, task: str) -> tuple[str, str, str | None]:
+        """The system, the benchmark and the culture that a task's numbers belong to."""
+        asked = (self.content.get("configs") or {}).get(task, {}).get("dataset_kwargs") or {}
+        benchmark, culture, role_play = parts(task, self.identity.get("culture") or asked.get("culture"))
+        system = self.identity.get("system")
+        return str(system or (f"{self.model} + role-play" if role_play else self.model)), benchmark, culture
+
+
+def write(folder: Path, identity: Mapping[str, Any], results: Mapping[str, Any]) -> Path:
+    """The folder that now holds a system's answers, below `folder`; what stands there of earlier dates stays.
+
+    Args:
+        folder: `samples` of a run.
+        identity: who answered and how: system, culture, model and hashes, as JSON can hold them.
+        results: what `lm_eval.evaluate(log_samples=True)` returned; left as it is.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    from lm_eval.utils import sanitize_model_name
+
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    place, making = folder / name, folder / f"{name}{_MAKING}"
+    made = datetime.now().isoformat().replace(":", "-")
+    model, samples = str(identity.get("model", "")), results.get("samples") or {}
+    content = {
+        **{key: value for key, value in results.items() if key != "samples"},
+        "task_hashes": {task: _task_hash(rows) for task, rows in samples.items()},
+        "model_name": model,
+        "model_name_sanitized": sanitize_model_name(model),
+        IDENTITY: dict(identity),
+    }
+    with disk.writing(folder):
+        shutil.rmtree(making, ignore_errors=True)  # of a write that was killed
+        making.mkdir(parents=True)
+        for task, rows in samples.items():
+            lines = (_dumped(_sample(row)) + "\n" for row in rows)
+            _write(making / f"samples_{task}_{made}.jsonl", lines)
+        _write(making / f"results_{made}.json", [_dumped(content, indent=2)])
+        place.mkdir(exist_ok=True)
+        for file in sorted(making.iterdir(), reverse=True):  # samples before results
+            os.replace(file, place / file.name)
+        making.rmdir()
+    return place
+
+
+def find(*folders: Path) -> list[Measured]:
+    """The samples files below folders, the newest of each task and folder; an older one is named in the log.
+
+    A folder without samples gives nothing here: `aggregated` finds its numbers.
+
+    Raises:
+        InputError: a folder is not there, or the results file beside samples is missing or damaged.
+    """
+    newest: dict[tuple[Path, str], Measured] = {}
+    for file in _files(folders, "samples_*.jsonl"):
+        if not (named := _SAMPLES.fullmatch(file.name)):
+            continue
+        beside = _beside(file, named["made"])
+        system, benchmark, culture = beside.place(named["task"])
+        one = Measured(system, culture, benchmark, named["task"], beside.model, file, named["made"], beside.identity)
+        other = newest.get((file.parent, one.task))
+        older, newer = sorted((one, other), key=lambda found: found.made) if other else (None, one)
+        newest[file.parent, one.task] = newer
+        if older:
+            log.warning("%s: left out, as %s is newer", older.path, newer.path.name)
+    return list(newest.values())
+
+
+def aggregated(*folders: Path) -> list[Aggregated]:
+    """The results files of lm-eval below folders, by folder and date.
+
+    Raises:
+        InputError: a folder is not there, or a file is damaged.
+    """
+    return [
+        _aggregated(file, named["made"])
+        for file in _files(folders, "*.json")
+        if (named := _RESULTS.fullmatch(file.name))
+    ]
+
+
+def about(measured: Measured) -> dict[str, Any]:
+    """What the results file of samples holds: `configs`, `versions`, `higher_is_better`, ... by task.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    return _beside(measured.path, measured.made).content
+
+
+def rows(measured: Measured) -> list[dict[str, Any]]:
+    """The rows of a samples file.
+
+    Raises:
+        InputError: the file cannot be read, or a line of it is no row.
+    """
+    return list(_rows(measured.path))
+
+
+def scores(measured: Measured, metric: str) -> dict[str, float]:
+    """Question id -> score, as `by_question`.
+
+    Raises:
+        InputError: as `rows` and `by_question`.
+    """
+    return by_question(rows(measured), metric, measured.path)
+
+
+def by_question(rows: Sequence[Mapping[str, Any]], metric: str, file: Path) -> dict[str, float]:
+    """Question id -> score; the mean where a question has several rows. Questions without a number are left out.
+
+    Args:
+        rows: of a samples file.
+        metric: its name, with the filter behind a comma where answers were read in several ways
+            (`exact_match,strict-match`).
+        file: where the rows stand, for messages.
+
+    Raises:
+        InputError: the metric is not there, its filter is not clear, or it is no number.
+    """
+    name, _, filtered = metric.partition(",")
+    found = [(number, row) for number, row in enumerate(rows, 1) if name in row]
+    filters = list(dict.fromkeys(str(row.get("filter", "none")) for _, row in found))
+    if not filtered and len(filters) == 1:
+        filtered = filters[0]
+    if not found or filtered not in filters:
+        known = {f"{one},{row.get('filter')}" for row in rows for one in row.get("metrics", ())}
+        raise InputError(f"{file}: has no {metric!r}; it has {', '.join(sorted(known)) or 'no metric'}.")
+    values: dict[str, list[float]] = {}
+    for number, row in found:
+        value = row[name]
+        if str(row.get("filter", "none")) != filtered or value is None:
+            continue
+        if not isinstance(value, (int, float)):
+            raise InputError(f"{file}, line {number}: {name} is {value!r}, which is no number.")
+        if not math.isnan(value):
+            values.setdefault(question(row), []).append(float(value))
+    return {one: fmean(of) for one, of in values.items()}
+
+
+def question(row: Mapping[str, Any]) -> str:
+    """The id of a row's question, which is one across systems."""
+    own = row["doc"].get("id") if isinstance(row.get("doc"), dict) else None
+    return str(row["doc_hash"] if own is None else own)
+
+
+def parts(task: str, culture: str | None = None) -> tuple[str, str | None, bool]:
+    """The benchmark with its variant, the culture, and whether the model plays a part, of a task's name.
+
+    Args:
+        culture: where it is known; else the name's end is compared with the shipped cultures.
+    """
+    if not task.startswith(f"{PREFIX}_"):
+        return task, None, False
+    name = task.removeprefix(f"{PREFIX}_")
+    ends = [slug for slug in ([culture] if culture else _slugs()) if name.endswith(f"_{slug}")]
+    found = max(ends, key=len, default=None)
+    name = name.removesuffix(f"_{found}") if found else name
+    return name.removesuffix(f"_{ROLE_PLAY}"), found or culture, name.endswith(f"_{ROLE_PLAY}")
+
+
+@cache
+def _slugs() -> list[str]:
+    return list(cultures.load())
+
+
+def _files(folders: Sequence[Path], pattern: str) -> list[Path]:
+    """The files below folders, each once, by their paths."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: is no folder; name a run, or what lm_eval had as --output_path.")
+        for file in sorted(folder.rglob(pattern)):
+            if not file.parent.name.endswith(_MAKING):
+                found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _beside(file: Path, made: str) -> Aggregated:
+    """The results file of the same date as a samples file, whatever --output_path called it."""
+    there = sorted(file.parent.glob(f"*_{made}.json"))
+    if not there:
+        raise InputError(
+            f"{file}: results_{made}.json is not beside it, which names the model and its metrics; put it there, or"
+            " take the samples away."
+        )
+    return _aggregated(there[0], made)
+
+
+def _aggregated(file: Path, made: str) -> Aggregated:
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}, line {error.lineno}: is no JSON ({error.msg}); evaluate again.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: is no JSON in UTF-8 ({error.reason}); evaluate again.") from None
+    if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
+        raise InputError(f"{file}: has no results by task, as lm-eval writes them; take it out of the folder.")
+    return Aggregated(file, made, content)
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                yield _row(line, f"{file}, line {number}")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from None
+
+
+def _row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        torn = "" if line.endswith(b"\n") else ", as its writer was stopped"
+        raise InputError(f"{where}: is no JSON ({error}){torn}; evaluate again, or take the line out.") from None
+    if not isinstance(row, dict) or "doc_hash" not in row:
+        raise InputError(f"{where}: is no sample of lm-eval, which has a doc_hash; evaluate again.")
+    return row
+
+
+def _sample(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample as lm-eval's EvaluationTracker writes it."""
+    from lm_eval.utils import sanitize_list
+
+    arguments = {
+        f"gen_args_{place}": {f"arg_{number}": value for number, value in enumerate(one)}
+        for place, one in enumerate(row["arguments"])
+    }
+    changed = {"resps": sanitize_list(row["resps"]), "filtered_resps": sanitize_list(row["filtered_resps"])}
+    return {**row, **changed, "arguments": arguments, "target": str(row["target"])}
+
+
+def _task_hash(samples: Sequence[Mapping[str, Any]]) -> str:
+    whole = "".join(row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in samples)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _dumped(value: Any, indent: int | None = None) -> str:
+    from lm_eval.utils import handle_non_serializable
+
+    return json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
+
+
+def _write(file: Path, lines: Sequence[str] | Iterator[str]) -> None:
+    # a lone surrogate becomes the escape by which JSON writes it
+    with file.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as content:
+        content.writelines(lines)

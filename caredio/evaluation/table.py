@@ -1,0 +1,448 @@
+"""Methods and benchmarks in one table: means over the same questions, cultures that improve, and marks of tests.
+
+A column is one metric of one variant of a benchmark. Its mean is over all questions of the cultures that every system
+was asked about; the others are named. Tests are paired (paired.py), and Holm's within a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+
+from caredio.errors import InputError
+from caredio.evaluation import formats, measurements, paired
+from caredio.evaluation.benchmark import VARIANTS, named
+from caredio.evaluation.measurements import RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
+from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
+from caredio.evaluation.results import MEANINGS
+
+BASELINES = "every baseline"
+MARKS = {RAW: "*", ROLE_PLAY: "†", BASELINES: "‡"}  # better than these
+WORSE = "↓"  # than raw
+UNPARSED = "unparsed"
+RATING = "rating"
+_POINTS = 20.0  # of the average, for a point of PRISM's rating
+_OF_AVERAGE = (  # benchmark and metric, of the poster's average, with what a unit of it counts there
+    ("culturalbench_easy", "acc", 100.0),
+    ("culturalbench_hard", "acc", 100.0),
+    ("prism", RATING, _POINTS),
+    ("globalopinionqa", "modal_acc", 100.0),
+    ("wvs", "modal_acc", 100.0),
+)
+AVERAGE = (
+    "the mean of CulturalBench-Easy, CulturalBench-Hard, GlobalOpinionQA and WVS (per cent right) and PRISM's rating"
+    " x 20"
+)
+
+
+class Cell(NamedTuple):
+    """A system's mean in a column; p-values are Holm's."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    tests: Mapping[str, Test] = {}  # against raw, role-play and every baseline
+    improved: SignTest | None = None  # cultures, against raw
+
+    @property
+    def shown_improved(self) -> str:
+        """Cultures that improve of all, with a mark where that is no chance; empty where nothing is compared."""
+        if self.improved is None:
+            return ""
+        asked = self.improved.better + self.improved.worse + self.improved.equal
+        return f"{self.improved.better}/{asked}{MARKS[RAW] if self.improved.p < LEVEL else ''}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of a benchmark."""
+
+    benchmark: str  # with its variant
+    metric: str
+    title: str
+    higher: bool  # is better
+    scale: float  # 100 where it is shown in per cent
+    cultural: bool
+    parts: tuple[str, ...]  # cultures, or tasks, that the mean is of
+    numbers: Mapping[str, Mapping[str, Number]]  # part -> system
+    cells: Mapping[str, Cell]
+    main: bool = True  # whether it stands in the table of methods
+    power: str = ""
+    notes: tuple[str, ...] = ()
+
+    def marks(self, system: str) -> str:
+        """What a system's number is marked with."""
+        return marks(self.cells[system].tests, self.higher) if system in self.cells else ""
+
+    def shown(self, value: float | None) -> str:
+        """A number of the column as text."""
+        return "-" if value is None else f"{self.scale * value:.{1 if self.scale == 100 else 3}f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What folders hold, compared."""
+
+    systems: tuple[str, ...]
+    columns: tuple[Column, ...]
+    averages: Mapping[str, Mapping[str, Cell]]  # its name -> system
+    across: Mapping[tuple[str, str, str], Mapping[tuple[str, str], Number]]  # system, benchmark, metric -> model, asked
+    notes: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        return self.to("text")
+
+    def to(self, format: str) -> str:
+        """The table in one of `formats.FORMATS`."""
+        return formats.write(self, format)
+
+    def shown_average(self, name: str, system: str) -> str:
+        """A system's average with its marks."""
+        cell = self.averages[name][system]
+        return f"{cell.value:.2f}{marks(cell.tests)}"
+
+    @property
+    def legend(self) -> list[str]:
+        """Sentences on what numbers and marks mean, of those that are there."""
+        return _legend(self)
+
+
+def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, seed: int = 0) -> Table:
+    """The table of what folders hold.
+
+    Args:
+        folders: as `measurements.gather`.
+        cultures: slugs of those that count; all by default.
+        seed: of the sign-flips and intervals that are drawn.
+
+    Raises:
+        InputError: as `measurements.gather`, or nothing is there of these cultures.
+    """
+    every, notes = measurements.gather(folders)
+    if cultures is not None:
+        every = [one for one in every if not one.cultural or one.part in cultures]
+        if unknown := sorted(set(cultures) - {one.part for one in every}):
+            raise InputError(f"nothing was measured on {', '.join(unknown)}; leave that out of cultures.")
+    numbers = [one for one in every if not one.of]
+    systems = _ordered(numbers)
+    columns = [
+        _column(benchmark, metric, numbers, systems, seed)
+        for benchmark, metric in dict.fromkeys((one.benchmark, one.metric) for one in numbers)
+    ]
+    columns = _with_main(columns)
+    averages = {name: found for name, among in _averages(columns) if (found := _average(among, systems, seed))}
+    notes += [note for column in columns for note in column.notes]
+    notes += [*_seeds(systems, columns), *_unparsed(columns, systems)]
+    if not averages:
+        notes += _no_average(columns)
+    return Table(tuple(systems), tuple(columns), averages, _across(every), tuple(dict.fromkeys(notes)))
+
+
+def _legend(table: Table) -> list[str]:
+    shown = "".join(
+        [*(column.marks(name) for column in table.columns for name in column.cells), *_average_marks(table)]
+    )
+    found = [f"{mark} better than {name}" for name, mark in MARKS.items() if mark in shown]
+    found += [f"{WORSE} worse than {RAW}"] * (WORSE in shown)
+    tested = f"p < {LEVEL} in paired tests on the same questions, Holm's within a column"
+    lines = [f"{', '.join(found)}: {tested}."] if found else []
+    if any(cell.improved for column in table.columns for cell in column.cells.values()):
+        lines.append(
+            f"% Imp. C.: cultures with a better number than {RAW} of all; {MARKS[RAW]} p < {LEVEL} by the sign test"
+            " over cultures, Holm's within a column."
+        )
+    for column in table.columns:
+        kind = "cultures" if column.cultural else "tasks"
+        if column.main and len(column.parts) > 1:
+            lines.append(f"{column.title}: the mean over all questions of {len(column.parts)} {kind}.")
+    lines += [f"{name}: {AVERAGE}." for name in table.averages]
+    lines += [f"{name}: {MEANINGS[name]}." for name in table.systems if name in MEANINGS]
+    return lines + [column.power for column in table.columns if column.main and column.power]
+
+
+def _average_marks(table: Table) -> list[str]:
+    return [marks(cell.tests) for cells in table.averages.values() for cell in cells.values()]
+
+
+def marks(tests: Mapping[str, Test], higher: bool = True) -> str:
+    """The marks of tests: what a system is better than, and whether it is worse than raw."""
+    sign = 1 if higher else -1
+    found = [MARKS[name] for name, test in tests.items() if test.p < LEVEL and sign * test.difference > 0]
+    worse = RAW in tests and tests[RAW].p < LEVEL and sign * tests[RAW].difference < 0
+    return "".join(found) + (WORSE if worse else "")
+
+
+def _ordered(numbers: Sequence[Number]) -> list[str]:
+    """The systems: raw and role-play first, those who know nothing last."""
+    constants = {one.system for one in numbers if one.constant}
+    first = {RAW: 0, ROLE_PLAY: 1}
+    names = dict.fromkeys(one.system for one in numbers)
+    return sorted(names, key=lambda name: (name in constants, first.get(name, 2)))
+
+
+def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Sequence[str], seed: int) -> Column:
+    numbers: dict[str, dict[str, Number]] = {}
+    for one in every:
+        if (one.benchmark, one.metric) == (benchmark, metric):
+            numbers.setdefault(one.part, {})[one.system] = one
+    asked = [name for name in systems if any(name in own and not own[name].constant for own in numbers.values())]
+    parts = tuple(part for part in sorted(numbers) if all(name in numbers[part] for name in asked))
+    first = next(iter(next(iter(numbers.values())).values()))
+    title, scale = _title(benchmark, metric, [one for own in numbers.values() for one in own.values()])
+    scores = {name: _scores(numbers, parts, name) for name in asked}
+    cells = {
+        name: _cell(numbers, parts, name, scores.get(name), seed)
+        for name in systems
+        if parts and all(name in numbers[part] for part in parts)
+    }
+    known = {name: found for name, found in scores.items() if found}
+    if known and len(parts) > 0:
+        for name, tests in _tested(known, first.higher, seed).items():
+            cells[name] = cells[name]._replace(tests=tests)
+    if first.cultural:
+        for name, improved in _improved(numbers, parts, first.higher).items():
+            cells[name] = cells[name]._replace(improved=improved)
+    power = _power(known, title, scale)
+    notes = _column_notes(title, numbers, parts, asked, known)
+    return Column(
+        benchmark, metric, title, first.higher, scale, first.cultural, parts, numbers, cells, True, power, notes
+    )
+
+
+def _title(benchmark: str, metric: str, numbers: Sequence[Number]) -> tuple[str, float]:
+    """The heading of a column, and what a number is shown times."""
+    one, variant = measurements.declared().get(benchmark, (None, ""))
+    found = measurements.metric(benchmark, metric)
+    within = all(0 <= score <= 1 for number in numbers for score in (number.scores or {"": number.value}).values())
+    scale = 100.0 if (found.share if found else within) else 1.0
+    title = f"{one.title}{variant and f', {variant}'}" if one else benchmark
+    first = one is None or metric != one.metrics(variant)[0].name
+    return f"{title}, {found.title if found else metric}" if first else title, scale
+
+
+def _scores(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], system: str) -> Scores | None:
+    """A system's scores by part and question; None where a part has none."""
+    found = {part: numbers[part][system].scores for part in parts}
+    return {part: scores for part, scores in found.items() if scores} if found and all(found.values()) else None
+
+
+def _cell(
+    numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], system: str, scores: Scores | None, seed: int
+) -> Cell:
+    """The mean over all questions of the parts."""
+    own = [numbers[part][system] for part in parts]
+    n = sum(one.n for one in own)
+    value = sum(one.n * one.value for one in own) / n if n else fmean(one.value for one in own)
+    low, high = (
+        (own[0].low, own[0].high) if len(own) == 1 else paired.interval(scores, seed) if scores else (None, None)
+    )
+    return Cell(value, n, low, high)
+
+
+def _tested(scores: Mapping[str, Scores], higher: bool, seed: int) -> dict[str, dict[str, Test]]:
+    """System -> reference -> its test, with Holm's p-values over all of them."""
+    sign = 1 if higher else -1
+    found: list[tuple[str, str, Test]] = []
+    for name, own in scores.items():
+        if name == RAW:
+            continue
+        references = [one for one in (RAW, ROLE_PLAY) if one in scores and one != name]
+        found += [(name, one, paired.compare(own, scores[one], seed)) for one in references]
+        if name != ROLE_PLAY and (rivals := _rivals(name, scores)):
+            tests = [paired.compare(own, scores[rival], seed) for rival in rivals]
+            # all are beaten only if the hardest is, so that no p-value is picked among several
+            lost = [test._replace(p=1.0) for test in tests if sign * test.difference <= 0]
+            found.append((name, BASELINES, lost[0] if lost else max(tests, key=lambda test: test.p)))
+    adjusted = paired.holm([test.p for _, _, test in found])
+    tests_of: dict[str, dict[str, Test]] = {}
+    for (name, reference, test), p in zip(found, adjusted, strict=True):
+        tests_of.setdefault(name, {})[reference] = test._replace(p=p)
+    return tests_of
+
+
+def _rivals(system: str, systems: Iterable[str]) -> list[str]:
+    """The systems of other methods: not raw, role-play, another seed, or the same with a part to play."""
+    seeds = {name: method for method, names in paired.of_seeds(systems).items() for name in names}
+
+    def method(name: str) -> str:
+        return seeds.get(name, name).removesuffix(WITH_ROLE_PLAY)
+
+    return [name for name in systems if name not in (RAW, ROLE_PLAY) and method(name) != method(system)]
+
+
+def _improved(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], higher: bool) -> dict[str, SignTest]:
+    """System -> how many cultures it is better on than raw, with Holm's p-values over the systems."""
+    if len(parts) < 2 or RAW not in numbers[parts[0]]:
+        return {}
+    sign = 1 if higher else -1
+    found = {
+        name: paired.sign_test(sign * _difference(numbers[part][name], numbers[part][RAW]) for part in parts)
+        for name, one in numbers[parts[0]].items()
+        if name != RAW and not one.constant
+    }
+    adjusted = paired.holm([one.p for one in found.values()])
+    return {name: one._replace(p=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
+
+
+def _difference(one: Number, other: Number) -> float:
+    """Of two numbers of a part, on the questions that both answered where these are known."""
+    if one.scores and other.scores:
+        return float(paired.clusters(paired.differences({"": one.scores}, {"": other.scores})).sum())
+    return one.value - other.value
+
+
+def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:
+    """What the questions of a column can show."""
+    if len(scores) < 2:
+        return ""
+    one, other = list(scores.values())[:2]
+    values = [score for own in scores.values() for questions in own.values() for score in questions.values()]
+    common = paired.differences(other, one)
+    n = len({name for questions in common.values() for name in questions})
+    if not n:
+        return ""
+    if set(values) <= {0, 1}:
+        return f"{title}: {paired.power_sentence(n)}"
+    deviation = float(np.std(paired.clusters(common) * n))
+    return f"{title}: {paired.power_sentence(n, scale * deviation)}" if deviation else ""
+
+
+def _column_notes(
+    title: str,
+    numbers: Mapping[str, Mapping[str, Number]],
+    parts: Sequence[str],
+    asked: Sequence[str],
+    scores: Mapping[str, Scores],
+) -> tuple[str, ...]:
+    """Sentences on what a column leaves out."""
+    notes = []
+    for part in sorted(set(numbers) - set(parts)):
+        lacking = ", ".join(name for name in asked if name not in numbers[part])
+        if lacking:
+            notes.append(f"{title}: {part} is not in the mean, as {lacking} was not asked about it.")
+    for one, other in pairwise(scores):
+        n = sum(map(len, paired.differences(scores[one], scores[other]).values()))
+        most = max(sum(map(len, scores[name].values())) for name in (one, other))
+        if n < most:
+            notes.append(f"{title}: {one} and {other} share {n} of {most} questions, which their test is of.")
+    return tuple(notes)
+
+
+def _with_main(columns: Sequence[Column]) -> list[Column]:
+    """The columns, of each benchmark the first in the table of methods, and those of the average."""
+    first: dict[str, str] = {}
+    found = []
+    for column in columns:
+        if column.metric != UNPARSED:
+            first.setdefault(column.benchmark, column.metric)
+        of_average = any(_is(column, *wanted[:2], variant) for wanted in _OF_AVERAGE for variant in VARIANTS)
+        found.append(replace(column, main=of_average or first.get(column.benchmark) == column.metric))
+    return found
+
+
+def _is(column: Column, benchmark: str, metric: str, variant: str) -> bool:
+    """Whether a column is one of the average's in a variant; PRISM's answers are always written, and then rated."""
+    if column.metric != metric:
+        return False
+    return (
+        column.benchmark.startswith(f"{benchmark}_")
+        if metric == RATING
+        else column.benchmark == named(benchmark, variant)
+    )
+
+
+def _averages(columns: Sequence[Column]) -> list[tuple[str, list[tuple[Column, float]]]]:
+    """The averages that can be had: its name, and its columns with what a unit counts, never of several variants."""
+    found = []
+    for variant in VARIANTS:
+        among = [
+            (column, unit)
+            for benchmark, metric, unit in _OF_AVERAGE
+            for column in [one for one in columns if _is(one, benchmark, metric, variant)][:1]
+        ]
+        if len(among) == len(_OF_AVERAGE):
+            found.append((f"Average{variant and f', {variant}'}", among))
+    return found
+
+
+def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed: int) -> dict[str, Cell]:
+    """System -> the average, with its test against raw where all columns have samples."""
+    found: dict[str, Cell] = {}
+    p: dict[str, float] = {}
+    for system in systems:
+        own = [(column.cells[system], unit) for column, unit in among if system in column.cells]
+        if len(own) < len(among):
+            continue
+        value = fmean(unit * cell.value for cell, unit in own)
+        found[system] = Cell(value, sum(cell.n for cell, _ in own))
+        pairs = [
+            (_scores(c.numbers, c.parts, system), _scores(c.numbers, c.parts, RAW), unit)
+            for c, unit in among
+            if RAW in c.cells
+        ]
+        if system != RAW and len(pairs) == len(among) and all(one and other for one, other, _ in pairs):
+            flips = [
+                unit / len(among) * paired.clusters(paired.differences(one, other))
+                for one, other, unit in pairs
+                if one and other
+            ]
+            p[system] = paired.sign_flips(np.concatenate(flips), seed)
+    for system, adjusted in zip(p, paired.holm(list(p.values())), strict=True):
+        difference = found[system].value - found[RAW].value
+        test = Test(difference, found[system].n, found[system].n, adjusted, "sign-flips")
+        found[system] = found[system]._replace(tests={RAW: test})
+    return found
+
+
+def _no_average(columns: Sequence[Column]) -> list[str]:
+    """A sentence on what the average lacks, where one of its columns is there."""
+    bases = [benchmark for benchmark, _, _ in _OF_AVERAGE]
+    lacking = [base for base in bases if not any(one.benchmark.startswith(base) for one in columns)]
+    if lacking == bases:
+        return []
+    why = f"missing: {', '.join(lacking)}" if lacking else "they are not here in one variant"
+    return [f"No average is given: it is {AVERAGE}; {why}."]
+
+
+def _seeds(systems: Sequence[str], columns: Sequence[Column]) -> list[str]:
+    """Sentences with the numbers of a method's seeds, which are too few for an interval."""
+    return [
+        f"{column.title}: {method} with {len(points)} seeds: {', '.join(points)}; points, as so few cannot be"
+        " bootstrapped."
+        for method, names in paired.of_seeds(systems).items()
+        for column in columns
+        if column.main
+        for points in [[column.shown(column.cells[name].value) for name in names if name in column.cells]]
+        if len(points) > 1
+    ]
+
+
+def _unparsed(columns: Sequence[Column], systems: Sequence[str]) -> list[str]:
+    return [
+        f"{column.title}, per cent, counted as wrong: "
+        + ", ".join(f"{name} {column.shown(column.cells[name].value)}" for name in systems if name in column.cells)
+        + "."
+        for column in columns
+        if column.metric == UNPARSED and column.cells
+    ]
+
+
+def _across(
+    numbers: Iterable[Number],
+) -> dict[tuple[str, str, str], dict[tuple[str, str], Number]]:
+    """System, benchmark, metric -> the culture of a model, the culture asked about -> its number."""
+    every = [one for one in numbers if one.cultural and not one.constant]
+    wanted = {(one.system, one.benchmark, one.metric) for one in every if one.of}
+    found: dict[tuple[str, str, str], dict[tuple[str, str], Number]] = {}
+    for one in every:
+        key = (one.system, one.benchmark, one.metric)
+        if key in wanted:
+            found.setdefault(key, {})[one.of or one.part, one.part] = one
+    return found

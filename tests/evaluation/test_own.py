@@ -1,0 +1,311 @@
+"""A table of one's own as a benchmark: what its YAML file may hold, how its rows are read, and how it is asked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from lm_eval.evaluator import evaluate
+from lm_eval.tasks import TaskManager
+
+import caredio
+from caredio import cli
+from caredio.errors import InputError
+from caredio.evaluation import benchmark, tasks_path
+from caredio.evaluation.samples import find, rows
+
+ROWS = [
+    {"culture": "China", "question": "What is eaten at dawn?", "options": ["congee", "waffles", "ful"], "key": "A"},
+    {"culture": "ROK", "question": "What is in the pot?", "options": ["pho", "jjigae", "borscht"], "key": "B"},
+    {"culture": "china", "question": "None?", "options": ["None", "NA", "tea, or water"], "key": "C"},
+]
+DECLARED: dict[str, Any] = {
+    "name": "street_food",
+    "title": "Street food",
+    "kind": "choice",
+    "file": "rows.jsonl",
+    "licence": "CC-BY-4.0",
+}
+
+
+def declare(folder: Path, content: str | bytes | None = None, **changes: Any) -> Path:
+    """`folder/own.yaml` and its table."""
+    declared = {**DECLARED, **changes}
+    file = folder / "own.yaml"
+    file.write_text(yaml.safe_dump({key: value for key, value in declared.items() if value is not None}))
+    if content is not None:
+        made = content.encode() if isinstance(content, str) else content
+        (folder / declared["file"]).write_bytes(made)
+    return file
+
+
+def jsonl(made: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in made)
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    (one, _), *_ = benchmark.chosen([str(file)])
+    return one.documents(one.path())
+
+
+def flat(made: list[dict[str, Any]], delimiter: str = ",") -> str:
+    """A csv with a column an option."""
+    text = io.StringIO()
+    cells = [[row["culture"], row["question"], *row["options"], row["key"]] for row in made]
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(
+        [["country", "question", "a", "b", "c", "right"], *cells]
+    )
+    return text.getvalue()
+
+
+def listed(made: list[dict[str, Any]]) -> str:
+    """A csv whose options are a JSON list."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(made[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "options": json.dumps(row["options"])} for row in made)
+    return text.getvalue()
+
+
+def parquet(made: list[dict[str, Any]]) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(made), content)
+    return content.getvalue()
+
+
+WIDE = {"columns": {"options": ["a", "b", "c"], "key": "right", "culture": "country"}}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "changes"),
+    [
+        ("rows.jsonl", jsonl(ROWS), {}),
+        ("rows.json", json.dumps(ROWS), {}),
+        ("rows.parquet", parquet(ROWS), {}),
+        ("rows.csv", listed(ROWS), {}),
+        ("rows.csv", flat(ROWS), WIDE),
+        ("rows.csv", "\ufeff" + flat(ROWS, ";"), WIDE),
+    ],
+    ids=["jsonl", "json", "parquet", "a list in csv", "columns of csv", "a spreadsheet's csv"],
+)
+def test_a_table_is_read_alike_in_every_format(file: str, content: str | bytes, changes: Any, tmp_path: Path) -> None:
+    found = documents(declare(tmp_path, content, file=file, **changes))
+    assert [(one["culture"], one["question"], one["options"], one["key"]) for one in found] == [
+        ("China", "What is eaten at dawn?", ["congee", "waffles", "ful"], 0),
+        ("ROK", "What is in the pot?", ["pho", "jjigae", "borscht"], 1),
+        ("china", "None?", ["None", "NA", "tea, or water"], 2),
+    ]
+    assert [one["orders"] for one in found] == [[[0, 1, 2], [1, 2, 0], [2, 0, 1]]] * 3  # no letter is the safe one
+    assert len({one["id"] for one in found}) == 3
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("A", "B", "C"), ("a", "b", "c"), (0, 1, 2), (1, 2, 3), ("0", "1", "2"), ("congee", "jjigae", "tea, or water")],
+)
+def test_a_key_is_a_letter_a_number_or_the_option(keys: tuple[Any, ...], tmp_path: Path) -> None:
+    made = [{**row, "key": key} for row, key in zip(ROWS, keys, strict=True)]
+    assert [one["key"] for one in documents(declare(tmp_path, jsonl(made)))] == [0, 1, 2]
+
+
+def test_keys_that_can_be_read_in_two_ways_are_told_apart_in_the_declaration(tmp_path: Path) -> None:
+    made = jsonl([{**row, "key": 1} for row in ROWS])  # the second from 0, the first from 1
+    with pytest.raises(InputError, match=r"rows\.jsonl: the column key can be read as numbers from 0 and as numbers"):
+        documents(declare(tmp_path, made))
+    assert [one["key"] for one in documents(declare(tmp_path, made, keys="numbers from 0"))] == [1, 1, 1]
+    assert [one["key"] for one in documents(declare(tmp_path, made, keys="numbers from 1"))] == [0, 0, 0]
+
+
+def test_ids_are_the_tables_own_or_of_the_question(tmp_path: Path) -> None:
+    again = [{**ROWS[0], "id": 7}, {**ROWS[0], "culture": "Japan", "id": 7}]  # the same question of two cultures
+    assert [one["id"] for one in documents(declare(tmp_path, jsonl(again)))] == ["7", "7"]
+    without = [{key: value for key, value in row.items() if key != "id"} for row in again]
+    first, second = documents(declare(tmp_path, jsonl(without)))
+    assert first["id"] == second["id"]
+
+
+def test_a_table_on_one_culture_needs_no_column_of_it(tmp_path: Path) -> None:
+    made = [{key: value for key, value in row.items() if key != "culture"} for row in ROWS]
+    assert {one["culture"] for one in documents(declare(tmp_path, jsonl(made), culture="Peru"))} == {"Peru"}
+
+
+def test_statements_are_judged(tmp_path: Path) -> None:
+    made = "culture,question,s1,s2,t1,t2\nChina,What is true?,Tea is drunk.,Snow is hot.,TRUE,0\n"
+    columns = {"statements": ["s1", "s2"], "truth": ["t1", "t2"]}
+    found = documents(declare(tmp_path, made, file="rows.csv", kind="judgements", columns=columns))
+    assert [(one["statements"], one["truth"]) for one in found] == [(["Tea is drunk.", "Snow is hot."], [True, False])]
+
+
+def test_counts_become_shares(tmp_path: Path) -> None:
+    made = [{"culture": "China", "question": "How?", "options": ["So", "Thus"], "people": [30, 10]}]
+    found = documents(declare(tmp_path, jsonl(made), kind="distribution", columns={"shares": "people"}))
+    assert [one["shares"] for one in found] == [[0.75, 0.25]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": "D"}, "rows.jsonl, line 2, column key: 'D' is none of the 3 options; give its letter or"),
+        ({"key": None}, "rows.jsonl, line 2, column key: is empty; fill it"),
+        ({"question": " "}, "rows.jsonl, line 2, column question: is empty"),
+        ({"options": ["pho", "", "borscht"]}, "rows.jsonl, line 2, column options: is empty"),
+        ({"options": ["pho", "jjigae", "pho"]}, "rows.jsonl, line 2, column options: 'pho' is there twice"),
+        ({"options": ["pho"]}, "rows.jsonl, line 2, column options: holds 1 options; give 2 to 26."),
+        ({"options": []}, "rows.jsonl, line 2, column options: holds 0 options"),
+        ({"options": "pho, jjigae"}, "rows.jsonl, line 2, column options: is no list; write it as JSON"),
+        ({"options": [["pho"], "jjigae"]}, "rows.jsonl, line 2, column options: holds list, where text is wanted."),
+        ({**ROWS[0]}, "rows.jsonl, line 2, column question: that of line 1 is the same, and so is the culture; add"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_said_by_line_and_column(change: Any, message: str, tmp_path: Path) -> None:
+    made = [ROWS[0], {**ROWS[1], **change}, ROWS[2]]
+    with pytest.raises(InputError) as refused:
+        documents(declare(tmp_path, jsonl(made)))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_equal_ids_of_a_culture_are_refused(tmp_path: Path) -> None:
+    made = [{**row, "id": "x"} for row in ROWS]
+    with pytest.raises(InputError, match=r"line 3, column id: that of line 1 is the same, .*; give each question its"):
+        documents(declare(tmp_path, jsonl(made)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"truth": [True]}, "line 1, column truth: holds 1 of 2 statements; give one for each."),
+        ({"truth": [True, "perhaps"]}, "line 1, column truth: holds 'perhaps'; give true or false."),
+    ],
+)
+def test_a_truth_for_each_statement_is_wanted(change: Any, message: str, tmp_path: Path) -> None:
+    made = {"culture": "China", "question": "Q?", "statements": ["one", "other"], "truth": [True, False], **change}
+    with pytest.raises(InputError, match=message.replace(".", r"\.")):
+        documents(declare(tmp_path, jsonl([made]), kind="judgements"))
+
+
+@pytest.mark.parametrize("shares", [[1, -1], ["many", 2], [0, 0], [1, 2, 3]])
+def test_shares_are_numbers_one_an_option(shares: list[Any], tmp_path: Path) -> None:
+    made = {"culture": "China", "question": "Q?", "options": ["one", "other"], "shares": shares}
+    with pytest.raises(InputError, match=r"rows\.jsonl, line 1, column shares: "):
+        documents(declare(tmp_path, jsonl([made]), kind="distribution"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"licence": None}, "own.yaml: lacks licence; the keys are name, title, kind, file, licence, columns,"),
+        ({"colums": {}}, "own.yaml, line 1: unknown key 'colums'; did you mean columns?"),
+        ({"kind": "choices"}, "own.yaml, line 2: 'choices' is no value of kind; did you mean choice?"),
+        ({"name": "Street food"}, "own.yaml, line 4: name must be lower-case letters, digits and '_', and not end in"),
+        ({"name": "food_cot"}, "own.yaml, line 4: name must be"),
+        ({"title": 3}, "own.yaml, line 5: title must be text that is not empty, found 3."),
+        ({"keys": "letter"}, "own.yaml, line 2: 'letter' is no value of keys; did you mean letters?"),
+        ({"columns": {"kez": "k"}}, "own.yaml, line 2: unknown column 'kez'; did you mean key?"),
+        ({"columns": {"truth": "k"}}, "own.yaml, line 2: unknown column 'truth'; of choice they are id, culture,"),
+        ({"columns": {"key": ["a", "b"]}}, "own.yaml, line 2: key is one column, found ['a', 'b']."),
+        ({"columns": {"options": []}}, "own.yaml, line 2: options must name a column or list some, found []."),
+        ({"columns": "key"}, "own.yaml, line 1: columns must be 'name: value' lines, found 'key'."),
+        ({"culture": "Peru", "columns": {"culture": "c"}}, "own.yaml, line 2: culture is one for the whole table"),
+        ({"labels": {"China": ["PRC"]}}, "own.yaml, line 4: labels must be lines of a culture"),
+        ({"columns": {"key": "right"}}, "rows.jsonl: column right is missing; found culture, question, options, key;"),
+        ({"file": "none.csv"}, "none.csv: no such file; give the file that "),
+        ({"file": "own.yaml"}, "own.yaml: unknown kind of table '.yaml'"),
+    ],
+)
+def test_what_is_wrong_with_a_declaration_is_said_by_line(changes: Any, message: str, tmp_path: Path) -> None:
+    file = declare(tmp_path, **changes)
+    (tmp_path / "rows.jsonl").write_text(jsonl(ROWS))
+    with pytest.raises(InputError) as refused:
+        documents(file)
+    assert message in str(refused.value)
+
+
+def test_a_variant_stands_behind_the_file(tmp_path: Path) -> None:
+    file = declare(tmp_path, jsonl(ROWS))
+    found = benchmark.chosen([str(file), f"{file}:cot", f"{file}:generated", "culturalbench_easy"])
+    assert [(one.name, variant) for one, variant in found] == [
+        ("street_food", ""),
+        ("street_food", "cot"),
+        ("street_food", "generated"),
+        ("culturalbench_easy", ""),
+    ]
+    with pytest.raises(InputError, match=r"has no variant 'cott'; there are .*own\.yaml and .*own\.yaml:generated and"):
+        benchmark.chosen([f"{file}:cott"])
+
+
+def test_two_benchmarks_have_two_names(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'culturalbench_easy' is a benchmark that comes with caredio; name it"):
+        benchmark.chosen([str(declare(tmp_path, name="culturalbench_easy"))])
+    (tmp_path / "other").mkdir()
+    files = [str(declare(folder)) for folder in (tmp_path, tmp_path / "other")]
+    with pytest.raises(InputError, match=r"other/own\.yaml: is called 'street_food', as that of .*/own\.yaml is"):
+        benchmark.chosen(files)
+    assert len(benchmark.chosen([files[0], files[0]])) == 1
+
+
+def test_another_reading_of_the_same_file_is_another_version(tmp_path: Path) -> None:
+    made = jsonl([{**row, "key": 1} for row in ROWS])
+    versions = set()
+    for keys in ("numbers from 0", "numbers from 1"):
+        (one, _), *_ = benchmark.chosen([str(declare(tmp_path, made, keys=keys))])
+        versions.add(one.version)
+    (again, _), *_ = benchmark.chosen([str(declare(tmp_path, made, keys="numbers from 1", title="Renamed"))])
+    assert len(versions) == 2
+    assert again.version in versions
+
+
+def test_lm_eval_asks_it_by_the_folder_alone(
+    scripted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = declare(tmp_path, jsonl(ROWS), labels={"south_korea": ["ROK"]})
+    cultures = tmp_path / "cultures.yaml"
+    cultures.write_text(
+        "- {slug: andes, name: Andes, adjective: Andean, languages: [qu], region: r, neighbours: [china]}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    cli.main(["tasks-path", "--benchmarks", file.name, "--cultures-file", cultures.name])
+    folder = capsys.readouterr().out.strip()
+    assert Path(folder) == tasks_path("cultures.yaml", ["own.yaml"])
+    monkeypatch.chdir("/")
+    known = TaskManager(include_path=[folder], include_defaults=False)
+    assert {"caredio_street_food_andes", "caredio_street_food_cot_role_play_china"} <= set(known.all_subtasks)
+    names = ["caredio_street_food_china", "caredio_street_food_south_korea"]
+    first = scripted(lambda request: request.args[1].strip() == "A")
+    made = evaluate(first, known.load(names), log_samples=False)
+    assert made is not None
+    assert [made["results"][name]["sample_len"] for name in names] == [2, 1]
+    assert [made["results"][name]["acc,none"] for name in names] == pytest.approx([1 / 3, 1 / 3])  # over rotations
+    assert len(first.asked) == 3 * 3 * 3  # questions, orders, letters
+
+
+def test_it_is_evaluated_beside_other_benchmarks(tiny: Path, tmp_path: Path) -> None:
+    file = declare(tmp_path, jsonl(ROWS))
+    names = f"{file},{file}:generated,culturalbench_easy"
+    given: dict[str, Any] = {"culturalbench": "sample", "device": "cpu", "limit": 2}
+    result = caredio.evaluate(["china"], out=tmp_path / "run", model=str(tiny), benchmarks=names, **given)
+    table = result.results
+    assert set(table["benchmark"]) == {"street_food", "street_food_generated", "culturalbench_easy"}
+    (raw,) = [row for row in table if (row["system"], row["benchmark"], row["metric"]) == ("raw", "street_food", "acc")]
+    assert raw["n"] == 2
+    (measured,) = [
+        one for one in find(tmp_path / "run" / "samples") if (one.system, one.benchmark) == ("raw", "street_food")
+    ]
+    right = []
+    for row in rows(measured):
+        likely = [float(reply[0][0]) for reply in row["resps"]]
+        for turn, order in enumerate(row["doc"]["orders"]):
+            three = likely[3 * turn : 3 * turn + 3]
+            right.append(order[three.index(max(three))] == row["doc"]["key"])
+    assert raw["value"] == pytest.approx(sum(right) / len(right))
+    page = str(result)
+    assert "street_food" in page
+    chance = [row["value"] for row in table if (row["system"], row["benchmark"]) == ("chance", "street_food")]
+    assert chance == pytest.approx([1 / 3])
