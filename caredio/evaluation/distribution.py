@@ -17,7 +17,7 @@ from caredio.prompts import Prompt
 
 UNIFORM, MODAL_ELSEWHERE = "uniform", "fixed letter"
 DRAWS = 10  # answers of which the shares are counted
-_METRICS = (Metric("js_similarity", "1 - JS distance"), Metric("modal_acc", "modal accuracy"))
+_METRICS = (Metric("js_similarity", "1 - JS distance", share=False), Metric("modal_acc", "modal accuracy"))
 
 
 def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
