@@ -17,6 +17,7 @@ from datasets import Dataset
 
 from caredio import quickstart, quickstart_table
 from caredio.data.blend import make_sample
+from caredio.evaluation.benchmarks import blend_answers
 from caredio.publishing.split import is_test
 from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Size, Trial
 
@@ -63,6 +64,26 @@ def test_held_out_questions_have_an_own_answer_and_a_rival_one():
             assert document["rivals"]
             assert region not in {rival["culture"] for rival in document["rivals"]}
             assert {rival["text"] for rival in document["rivals"]}.isdisjoint({document["own"]})
+
+
+def test_held_out_questions_are_documents_of_the_benchmark():
+    made = {(one["id"], one["culture"]): one for one in blend_answers.english(BLEND)}
+    for region, name in make_sample.REGIONS.items():
+        asked = people().asked(region)
+        assert asked
+        for document in asked:
+            wanted = made[document["id"], name]
+            assert {key: ordered(wanted[key]) for key in document if key != "culture"} == {
+                key: ordered(value) for key, value in document.items() if key != "culture"
+            }
+
+
+def ordered(value):
+    return (
+        sorted(map(str, ({**one, "culture": one.get("culture", "").lower()} for one in value)))
+        if isinstance(value, list)
+        else value
+    )
 
 
 def quickstart_people():
