@@ -17,6 +17,7 @@ from datasets import Dataset
 
 from caredio import quickstart, quickstart_table
 from caredio.data.blend import make_sample
+from caredio.errors import InputError
 from caredio.evaluation.benchmarks import blend_answers
 from caredio.publishing.split import is_test
 from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Size, Trial
@@ -236,6 +237,17 @@ def test_an_unknown_region_is_one_sentence(tmp_path):
     done = caredio("quickstart", "--train", "atlantis", "--out", tmp_path / "run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown region 'atlantis'; known are china, mexico, south_korea." in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_a_training_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="give train"):
+        quickstart.quickstart(tmp_path / "run", model="my/model")
+
+
+def test_a_model_that_is_not_there_is_known_before_anything_is_ranked(tmp_path, embedded_home):
+    with pytest.raises(InputError, match="cannot be loaded"):
+        quickstart.quickstart(tmp_path / "run", train="mexico", model=str(tmp_path / "nothing"))
     assert not (tmp_path / "run").exists()
 
 
