@@ -270,14 +270,17 @@ def _gathered(rows: Rows, made: list[Document]) -> list[Document]:
         counts = said.setdefault(key[0], {}).setdefault(key[1], Counter())
         for answer, weight in one["answers"]:
             counts[answer] += weight
+    tops = {name: {culture: majority.own(counts) for culture, counts in every.items()} for name, every in said.items()}
     return [
         {
             **document,
             "answers": [{"text": answer, "weight": weight} for answer, weight in said[name][culture].items()],
-            "own": majority.own(said[name][culture]),
+            "own": tops[name][culture],
             "rivals": [
                 {"culture": first[name, other][1]["culture"], "text": answer}
-                for other, answer in majority.rivals(culture, said[name]).items()
+                for other, answer in majority.rivals(
+                    {other: top for other, top in tops[name].items() if top and other != culture}, said[name][culture]
+                ).items()
             ],
         }
         for (name, culture), (_, document) in first.items()
