@@ -18,7 +18,7 @@ NAMES = sorted(
 )
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
     "multiple_choice": ["user", "judgement"],
-    **dict.fromkeys((f"judge_{rubric}" for rubric in SCALES), ["criteria", "scale"]),
+    **{f"judge_{rubric}": ["criteria", "scale"] for rubric in SCALES},
     "repair": ["user"],
     "schema": ["user"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
