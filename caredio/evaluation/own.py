@@ -2,7 +2,7 @@
 
 name: street_food
 title: Street food
-kind: choice                  # or judgements, distribution
+kind: choice                  # or judgements, distribution, answers
 file: street_food.csv         # beside the YAML file; csv, json, jsonl or parquet
 licence: CC-BY-4.0
 columns: {question: item, options: [a, b, c], key: right}     # those whose names differ
@@ -58,7 +58,6 @@ def _read(file: Path, place: Path, hashed: str) -> Benchmark:
         local=place.parent / entry.text("file"),
         labels=labels,
         version=_version(declared, labels),
-        variants=tuple(kind.metrics),
         declared_in=place,
     )
 
