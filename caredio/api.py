@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from caredio.evaluation.ratings import Judged
+    from caredio.evaluation.table import Comparison
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
@@ -444,6 +445,36 @@ def evaluate(
 
     given = {"endpoint": endpoint, "prompts": prompts, **settings}
     return Evaluating(cultures, out, model, trained, store, given).result()
+
+
+def results(
+    *folders: Path | str,
+    cultures: Sequence[str] | None = None,
+    format: str | None = None,
+    to: Path | str | None = None,
+    plot: Path | str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare what runs, and folders of lm-eval, hold: methods by benchmarks, with paired tests on the same questions.
+
+    Args:
+        folders: runs, or what lm_eval had as --output_path (with --log_samples, for tests); `NAME=FOLDER` names the one
+            system in it. `raw` and `role-play` are what others are compared with.
+        cultures: slugs of those that count; by default all.
+        format: text, markdown, csv, html or latex; by default as the ending of `to` says.
+        to: file that the table is written to.
+        plot: folder that pictures are written to.
+        seed: of the sign-flips and intervals that are drawn.
+
+    Returns:
+        The comparison; `str` of it is a table, and `to("latex")` and the like give it in another format.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.results import Comparing  # heavy: when a verb runs
+
+    return Comparing(folders, cultures, format, to, plot, seed).result()
 
 
 @_of_settings

@@ -1,7 +1,8 @@
 """The first minute: rank the packaged sample of BLEnD, people's answers in three regions, and release the result.
 
-No model writes or is trained here. It is `caredio select` and `caredio publish` on a table that comes with the package
-(caredio/data/blend says how it was made), followed by what a reader wants to know of the result.
+No model writes here. It is `caredio select` and `caredio publish` on a table that comes with the package
+(caredio/data/blend says how it was made), followed by what a reader wants to know of the result. On request, minutes
+more show what training on the ranked rows does (quickstart_training.py).
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import api, preflight, runs
+from caredio import api, messages, preflight, progress, quickstart_table, runs, yamlfile
 from caredio.api import SelectOptions
+from caredio.quickstart_table import title
+from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Trial
 
 SAMPLE = Path(str(resources.files("caredio"))) / "data" / "blend" / "blend_sample.parquet"
+OWN = SAMPLE.with_name("blend_own.parquet")  # the own answers of all 16 regions
 OUT = Path("runs/quickstart")
 LICENSE = "cc-by-sa-4.0"
 ATTRIBUTION = (
@@ -39,13 +43,23 @@ _WHY = {
 Answers = Mapping[tuple[str, str, str], int]  # (culture, question_id, response) -> annotators who gave it
 
 
-def quickstart(out: Path | str = OUT, *, push: str = "", version: str = "v0.1.0") -> Path:
+def quickstart(
+    out: Path | str = OUT,
+    *,
+    push: str = "",
+    version: str = "v0.1.0",
+    train: bool | str = False,
+    model: str | None = None,
+) -> Path:
     """Rank the sample into `out`, release it, and print the best rows; what a finished run left there is not redone.
 
     Args:
         out: run folder.
         push: `owner/name` on the Hub, if the release is to go there too.
         version: tag of the release.
+        train: also train a model on a region's best rows and on random ones, and print what both make of held-out
+            questions: a region of the sample, or True for its first.
+        model: base model of `train`, by name or folder; None is the embedded one.
 
     Returns:
         The folder of the release.
@@ -57,6 +71,7 @@ def quickstart(out: Path | str = OUT, *, push: str = "", version: str = "v0.1.0"
     if push:
         preflight.pushing(push, out / "release", version)
     sample = runs.read([SAMPLE])
+    trial = _trial(sample, out, train, model) if train else None
     print(_opening(sample), flush=True)
     made = api.select(SAMPLE, out=out, **RANKING)
     release = api.publish(out, push=push or None, version=version, license=LICENSE, attribution=ATTRIBUTION)
@@ -64,7 +79,34 @@ def quickstart(out: Path | str = OUT, *, push: str = "", version: str = "v0.1.0"
     print(best_rows(made.ranked, annotators(sample)))
     print(drops([made.report[stage]["dropped"] for stage in ("candidates", "scored")]))
     print(_places(out, release))
+    if trial:
+        print(trained(trial))
     return release
+
+
+def _trial(sample: Dataset, out: Path, region: bool | str, model: str | None) -> Trial:
+    regions = {name: name for name in sample["culture"]}
+    (chosen,) = yamlfile.pick([next(iter(regions)) if region is True else str(region)], regions, "region")
+    return Trial(People(sample, runs.read([OWN])), out / "training", chosen, RANKING, model)
+
+
+def trained(trial: Trial) -> str:
+    """The screen of a trial; what a finished one left is not trained or measured again."""
+    messages.begin()
+    with progress.only_own_bars():
+        trial.rows()
+        measured = trial.measured(trial.models())
+    found = {
+        of: {arm: measured[arm, of].scores(documents) for arm in (RAW, RANDOM, OURS)}
+        for of, documents in trial.documents.items()
+    }
+    return quickstart_table.screen(trial, found, quickstart_table.draw(trial, found), _proof(trial))
+
+
+def _proof(trial: Trial) -> str:
+    size = trial.size
+    budgets = ",".join(str(size.rows // part) for part in (4, 2, 1))
+    return f"caredio curve {trial.out.parent} --budgets {budgets} --steps {size.steps} --test-share {HELD_OUT}"
 
 
 def annotators(sample: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], int]:
@@ -84,17 +126,17 @@ def best_rows(ranked: Iterable[Mapping[str, Any]], given: Answers) -> str:
         if len(responses) == _SHOWN or row["response"] in responses:
             continue
         if not responses:
-            lines += ["", f"{_title(culture)}, best rows (an answer that comes again is left out here)"]
+            lines += ["", f"{title(culture)}, best rows (an answer that comes again is left out here)"]
         responses.append(row["response"])
         lines += [
             f"{row['rank']:>3}. {row['question']}",
-            f"       {_title(culture):<13}{_answers(culture, row['question_id'], [row['response']], given)}",
+            f"       {title(culture):<13}{_answers(culture, row['question_id'], [row['response']], given)}",
         ]
         beside: dict[str, list[str]] = {}
         for other in row["others"]:
             beside.setdefault(other["culture"], []).append(other["response"])
         lines += [
-            f"       {_title(other):<13}{_answers(other, row['question_id'], beside.get(other, []), given)}"
+            f"       {title(other):<13}{_answers(other, row['question_id'], beside.get(other, []), given)}"
             for other in cultures
             if other != culture
         ]
@@ -117,13 +159,9 @@ def _answers(culture: str, question_id: str, responses: Sequence[str], given: An
     return ", ".join([*listed, f"and {len(counted) - _BESIDE} more"] if len(counted) > _BESIDE else listed)
 
 
-def _title(culture: str) -> str:
-    return culture.replace("_", " ").title()
-
-
 def _opening(sample: Dataset) -> str:
     regions = list(dict.fromkeys(sample["culture"]))
-    names = f"{', '.join(map(_title, regions[:-1]))} and {_title(regions[-1])}"
+    names = f"{', '.join(map(title, regions[:-1]))} and {title(regions[-1])}"
     questions = len(set(sample["question_id"]))
     text = (
         f"Ranking {len(sample):,} short answers that people in {names} gave to the same {questions} everyday questions."

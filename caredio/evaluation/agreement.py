@@ -22,7 +22,7 @@ from caredio import packages, tablefile
 from caredio.errors import InputError
 from caredio.selection import source
 
-DRAWS, _ENDS = 1000, (2.5, 97.5)
+DRAWS, _ENDS = 500, (2.5, 97.5)
 _DEFINED = 0.9  # share of draws in which a coefficient is to be defined, for an interval
 _IDS = ("id", "sample")  # the columns that name a reply's question, the first that is there
 _RATING = "rating"  # how the columns of ratings begin

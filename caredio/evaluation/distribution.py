@@ -12,12 +12,13 @@ from math import exp
 from statistics import mean
 
 from caredio.evaluation import choice, metrics
-from caredio.evaluation.benchmark import GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
 from caredio.prompts import Prompt
 
 UNIFORM, MODAL_ELSEWHERE = "uniform", "fixed letter"
 DRAWS = 10  # answers of which the shares are counted
 _METRICS = (Metric("js_similarity", "1 - JS distance", share=False), Metric("modal_acc", "modal accuracy"))
+_WRITTEN = (*_METRICS, choice.UNPARSED)
 
 
 def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
@@ -73,7 +74,7 @@ KIND = Kind(
     name="distribution",
     columns=("question", "options", "shares"),
     prompt="choice",
-    metrics={LIKELIHOOD: _METRICS, GENERATED: (*_METRICS, choice.UNPARSED)},
+    metrics={LIKELIHOOD: _METRICS, GENERATED: _WRITTEN, COT: _WRITTEN},
     turns=turns,
     choices=choice.letters,
     by_likelihoods=by_likelihoods,

@@ -148,7 +148,7 @@ def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
             measured.path,
             folder,
             measured.model,
-            identity.get("weights_sha256") or f"{measured.model} {'' if identity else measured.path.parent}",
+            identity.get("weights_sha256") or (measured.model if identity else _theirs(measured.model, measured.path)),
             identity.get("benchmark_sha256", ""),
             scores,
             {samples.question(row): _sha256(row["doc"]) for row in rows if isinstance(row.get("doc"), dict)},
@@ -190,9 +190,14 @@ def _without_samples(folder: Path, measured: Sequence[Measured]) -> Iterator[Num
                 found.path,
                 folder,
                 found.model,
-                f"{found.model} {found.path.parent}",
+                _theirs(found.model, found.path),
                 asked=_asked(content, task),
             )
+
+
+def _theirs(model: str, file: Path) -> str:
+    """Who answered, of another's folder, which names no weights."""
+    return f"{model} {file.parent}"
 
 
 def _of_run(folder: Path, notes: list[str]) -> list[Number]:

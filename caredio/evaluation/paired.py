@@ -93,8 +93,8 @@ def sign_flips(values: np.ndarray, seed: int = 0) -> float:
     All flips are tried where there are no more than `RESAMPLES`, else as many are drawn. Zeros change nothing.
     """
     moving = values[values != 0]
-    if not len(moving):
-        return 1.0
+    if len(moving) < 2:
+        return 1.0  # one value is as far from zero with either sign
     found = stats.permutation_test(
         (moving,),
         np.sum,

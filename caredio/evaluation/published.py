@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-
+from caredio import tablefile
 from caredio.errors import InputError
 
 
-def rows(file: Path, columns: Iterable[str], wanted: str) -> list[dict[str, Any]]:
-    """The rows of a csv, json, jsonl or Parquet file, by its suffix. Cells of a csv file are text as it stands there.
+def rows(file: Path, columns: Sequence[str], wanted: str) -> list[dict[str, Any]]:
+    """The rows of a csv, json, jsonl or Parquet file, with the columns alone. Cells of a csv file are text.
 
     Args:
         columns: those that every row must have.
@@ -24,21 +20,13 @@ def rows(file: Path, columns: Iterable[str], wanted: str) -> list[dict[str, Any]
     Raises:
         InputError: it cannot be read, holds no rows, or lacks a column.
     """
-    try:
-        found = _READERS[file.suffix.lower()](file)
-    except KeyError:
-        raise InputError(f"{file}: is neither csv, json, jsonl nor Parquet; give {wanted}.") from None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error}); give {wanted}.") from None
-    except (ValueError, csv.Error, pyarrow.ArrowException) as error:  # JSON and Unicode errors are ValueErrors
-        raise InputError(f"{file}: is not the {file.suffix[1:]} file that it is named as ({error}).") from None
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise InputError(f"{file}: is not a list of rows; give {wanted}.")
-    if not found:
-        raise InputError(f"{file}: holds no rows; give {wanted}.")
-    for number, row in enumerate(found, start=1):
-        if missing := [name for name in columns if row.get(name) is None]:
-            raise InputError(f"{file}, row {number}: lacks {', '.join(missing)}; give {wanted}.")
+    table, _ = tablefile.table(file)
+    if missing := [name for name in columns if name not in table.names]:
+        raise InputError(f"{file}: lacks {', '.join(missing)}; give {wanted}.")
+    found = [dict(zip(columns, cells, strict=True)) for cells in zip(*map(table.cells, columns), strict=True)]
+    for number, row in enumerate(found):
+        if empty := [name for name in columns if row[name] is None]:
+            raise InputError(f"{table.row(number)}: lacks {', '.join(empty)}; give {wanted}.")
     return found
 
 
@@ -54,21 +42,3 @@ def within(path: Path, patterns: Iterable[str], wanted: str) -> list[Path]:
     if not found:
         raise InputError(f"{path}: holds no {' and no '.join(patterns)}; give {wanted}.")
     return found
-
-
-def _csv(file: Path) -> list[dict[str, Any]]:
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _lines(file: Path) -> Iterator[Any]:
-    with file.open(encoding="utf-8") as lines:
-        yield from (json.loads(line) for line in lines if line.strip())
-
-
-_READERS = {
-    ".csv": _csv,
-    ".json": lambda file: json.loads(file.read_text(encoding="utf-8")),
-    ".jsonl": lambda file: list(_lines(file)),
-    ".parquet": lambda file: pyarrow.parquet.read_table(file).to_pylist(),
-}

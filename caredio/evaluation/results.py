@@ -131,6 +131,8 @@ class Asked:
                     for metric in benchmark.metrics(variant)
                     if metric.name in values
                 ]
+            if (caveat := benchmark.caveat(found)) and caveat not in self.notes:
+                self.notes.append(caveat)
         if lacking:
             self.notes.append(f"left out: {benchmark.title} has no question on {', '.join(lacking)}.")
 

@@ -9,7 +9,7 @@ from caredio import settings
 from caredio.errors import InputError
 from caredio.settings import setting
 
-PROMPTS = ("systems", "choice", "judgements")  # that questions are asked with
+PROMPTS = ("systems", "choice", "judgements", "short_answers")  # that questions are asked with
 DEFAULT = "culturalbench_easy,culturalbench_hard"
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "caredio"
 ROLE_PLAY = "role_play"
+GROUPS = Path(__file__).parents[1] / "data" / "lm_eval_groups.yaml"  # of lm-eval's own tasks
 _REASONING = 512  # tokens
 Asked = tuple[Benchmark, str]  # a benchmark, and its variant
 
@@ -56,7 +57,8 @@ def path(cultures_file: Path | str | None = None, benchmarks: Sequence[str] = ()
 
 def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: str | None = None) -> Path:
     """The folder of the tasks of benchmarks on cultures, made where it is not there yet."""
-    files = {}
+    groups = yaml.safe_load(GROUPS.read_text(encoding="utf-8"))
+    files = {f"{PREFIX}_{group}.yaml": {"group": f"{PREFIX}_{group}", "task": own} for group, own in groups.items()}
     for benchmark, variant in asked:
         for role_play in (False, True):
             group = name(benchmark.name, variant, role_play=role_play)

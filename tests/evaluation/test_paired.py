@@ -48,6 +48,12 @@ def test_sign_flips_of_few_are_all_tried() -> None:
     assert found.difference == pytest.approx(fmean(values))
 
 
+def test_a_single_difference_is_no_evidence() -> None:
+    assert paired.sign_flips(np.array([0.5, 0.0])) == 1
+    assert paired.sign_flips(np.array([])) == 1
+    assert paired.compare(one_culture([0.5, 0.25]), one_culture([0.25, 0.25])).p == 1
+
+
 def test_sign_flips_of_bits_are_mcnemars_test() -> None:
     bits = np.array([1.0] * 9 + [-1.0] * 2 + [0.0] * 30)
     assert paired.sign_flips(bits / 41) == pytest.approx(paired.mcnemar(9, 2))

@@ -8,7 +8,7 @@ import yaml
 from datasets import load_dataset
 
 import caredio
-from caredio import cli, features, runs
+from caredio import checkpoints, cli, features, runs
 from caredio.errors import InputError
 from caredio.publishing import cards, release
 from caredio.publishing.settings import Settings
@@ -364,3 +364,16 @@ def test_another_training_does_not_take_the_place_of_a_release(tmp_path):
     assert (folder / "README.md").read_bytes() == page
     release.model(source, folder, Settings(version="v1.1.0"), None, "m")
     assert json.loads((folder / "release.json").read_text())["training"]["recipe"] == "kto"
+
+
+def test_a_model_release_ships_its_results_for_the_hub(tmp_path):
+    source = trained(tmp_path / "m")
+    own = {"weights_sha256": checkpoints.sha256(source), "base_sha256": None, "benchmark_sha256": "ab" * 32}
+    row = dict.fromkeys(features.RESULTS) | own | {"settings_sha256": "cd" * 32, "low": 0.2, "high": 0.6}
+    row |= {"system": "trained", "culture": "china", "benchmark": "culturalbench_easy", "metric": "acc"}
+    results = features.table([{**row, "n": 59, "value": 0.5}], features.RESULTS)
+    made = release.model(source, tmp_path / "release", Settings(), results, "m")
+    (entry,) = yaml.safe_load((tmp_path / "release/.eval_results/kellycyy__CulturalBench.yaml").read_text())
+    assert entry["dataset"] == {"id": "kellycyy/CulturalBench", "task_id": "caredio_culturalbench_easy_china"}
+    assert entry["value"] == 50.0
+    assert ".eval_results/kellycyy__CulturalBench.yaml" in made["files"]

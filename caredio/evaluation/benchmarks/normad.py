@@ -14,7 +14,7 @@ from caredio.evaluation import choice, published
 from caredio.evaluation.benchmark import Benchmark, Document
 
 _FILE = "normad_etiquette_final_data.csv as the Hub has it"
-_COLUMNS = ("ID", "Country", "Value", "Rule-of-Thumb", "Story", "Gold Label")
+_COLUMNS = ("ID", "Country", "Subaxis", "Value", "Rule-of-Thumb", "Story", "Gold Label")
 _LABELS = ("yes", "no", "neutral")
 _OPTIONS = [
     "Yes, it is socially expected or approved of",
@@ -63,7 +63,7 @@ def _choice(row: dict[str, Any], context: str, where: str) -> Document:
         "question": f"{told[context]}\n{row['Story'].strip()}",
         "options": list(_OPTIONS),
         "key": _LABELS.index(label),
-        "category": row.get("Subaxis"),
+        "category": row["Subaxis"],
     }
 
 

@@ -55,7 +55,7 @@ def test_a_culture_finds_its_stories(slug: str, number: str, tmp_path: Path) -> 
 def test_changed_labels_and_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 1: Gold Label must be yes, no or neutral, found 'maybe'"):
         normad.country(written(tmp_path, "maybe"))
-    with pytest.raises(InputError, match=r"row 1: lacks Gold Label; give normad_etiquette_final_data\.csv"):
+    with pytest.raises(InputError, match=r"lacks Gold Label; give normad_etiquette_final_data\.csv"):
         normad.country(written(tmp_path, columns=COLUMNS[:-1]))
 
 
