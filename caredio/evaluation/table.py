@@ -21,6 +21,7 @@ from caredio.evaluation.benchmark import VARIANTS, named
 from caredio.evaluation.measurements import RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
 from caredio.evaluation.results import MEANINGS
+from caredio.intervals import wilson
 
 BASELINES = "every baseline"
 MARKS = {RAW: "*", ROLE_PLAY: "†", BASELINES: "‡"}  # better than these
@@ -240,10 +241,19 @@ def _cell(
     own = [numbers[part][system] for part in parts]
     n = sum(one.n for one in own)
     value = sum(one.n * one.value for one in own) / n if n else fmean(one.value for one in own)
-    low, high = (
-        (own[0].low, own[0].high) if len(own) == 1 else paired.interval(scores, seed) if scores else (None, None)
-    )
+    low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, seed)
     return Cell(value, n, low, high)
+
+
+def _interval(scores: Scores | None, value: float, seed: int) -> tuple[float | None, float | None]:
+    """Wilson's of answers that are right or wrong, of which the bootstrap is certain where all are alike; else that."""
+    if not scores:
+        return None, None
+    n = sum(map(len, scores.values()))
+    questions = len({name for own in scores.values() for name in own})
+    found = paired.interval(scores, seed)
+    bits = {score for own in scores.values() for score in own.values()} <= {0, 1}
+    return wilson(value, questions) if bits and (n == questions or found[0] == found[1]) else found
 
 
 def _tested(scores: Mapping[str, Scores], higher: bool, seed: int) -> dict[str, dict[str, Test]]:
@@ -426,7 +436,7 @@ def _seeds(systems: Sequence[str], columns: Sequence[Column]) -> list[str]:
 
 def _unparsed(columns: Sequence[Column], systems: Sequence[str]) -> list[str]:
     return [
-        f"{column.title}, per cent, counted as wrong: "
+        f"{column.title}, per cent: "
         + ", ".join(f"{name} {column.shown(column.cells[name].value)}" for name in systems if name in column.cells)
         + "."
         for column in columns

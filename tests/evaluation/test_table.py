@@ -14,6 +14,7 @@ from lm_eval_folder import CULTURES, Folders, asked, named, questions, right_on,
 
 from caredio.errors import InputError
 from caredio.evaluation.table import build
+from caredio.intervals import wilson
 
 
 @pytest.fixture
@@ -96,6 +97,21 @@ def test_shared_questions_are_drawn_together(folder: Folders) -> None:
     assert (test.n, test.questions) == (120, 20)
     assert test.p == 2 / 2**8  # eight questions of twenty differ, alike in all cultures
     assert "n = 20:" in column.power
+
+
+def test_the_interval_of_all_cultures(folder: Folders) -> None:
+    (column,) = build([folder("a", right_on(0))]).columns
+    cell = column.cells["org/a"]
+    assert (cell.low, cell.high) == pytest.approx(wilson(0, 120))  # no answer is right, and yet not nothing is known
+    (column,) = build([folder("b", right_on(4), prefix="q")]).columns
+    cell = column.cells["org/b"]
+    low, high = wilson(0.4, 20)  # the same twenty questions on each culture, answered alike
+    assert cell.low is not None
+    assert cell.high is not None
+    assert cell.high - cell.low == pytest.approx(high - low, rel=0.15)
+    (column,) = build([folder("c", right_on(10), prefix="q")]).columns
+    cell = column.cells["org/c"]
+    assert (cell.low, cell.high) == pytest.approx(wilson(1, 20))
 
 
 def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> None:
@@ -221,4 +237,4 @@ def test_unparsed_answers_are_told_and_no_column(folder: Folders) -> None:
             file.write_text(text.replace('"acc": ', '"unparsed": 0.25, "acc": '))
     found = build([place])
     assert [column.metric for column in found.columns if column.main] == ["acc"]
-    assert "quiz_generated, unparsed, per cent, counted as wrong: org/a 25.0." in found.notes
+    assert "quiz_generated, unparsed, per cent: org/a 25.0." in found.notes
