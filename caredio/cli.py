@@ -261,6 +261,7 @@ def _model_commands(commands: Any) -> None:
         "--model", default=argparse.SUPPRESS, help="base model, by name or folder, or ft:NAME of an API"
     )
     _path_flag(evaluate, "--trained", "folder with an adapter a culture, or with one trained model")
+    _path_flag(evaluate, "--cultures-file", "YAML of cultures that the run was not built with")
     _path_flag(evaluate, "--store", "file of stored answers, of a model behind an API")
     evaluate.add_argument("--dry-run", action="store_true", help="print the calls of such a model, and spend nothing")
 

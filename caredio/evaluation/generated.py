@@ -48,6 +48,7 @@ class Generated(Asked):
         settings: Settings,
         known: Mapping[str, Culture] | None = None,
         notes: Sequence[str] = (),
+        run: Path | None = None,
         spent: Callable[[], str] = str,
     ) -> None:
         """Read the questions; nothing is asked.
@@ -58,12 +59,13 @@ class Generated(Asked):
             settings: of the evaluation.
             known: the cultures that the slugs are of; the shipped ones when None.
             notes: what was left out before this.
+            run: as `Asked` takes it.
             spent: what the command spent so far, in words.
 
         Raises:
             InputError: a culture, a prompt or the file of questions is not what was wanted.
         """
-        super().__init__(cultures, settings, known, [*notes], {LIKELIHOOD: GENERATED})
+        super().__init__(cultures, settings, known, [*notes], run, {LIKELIHOOD: GENERATED})
         self._spec, self._spent = spec, spent
         self._model: Model | None = None
         role_play = prompts.load("systems", settings.prompts)
