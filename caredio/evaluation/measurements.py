@@ -27,6 +27,7 @@ from caredio.intervals import of_mean, wilson
 from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
+BESIDE = ("unparsed", "characters")  # metrics that say how replies are, not how good
 JUDGE = "judge"  # of an identity: who rated
 WITH_ROLE_PLAY = " + role-play"
 _SHARED = (  # of a task's configuration, what two systems must be asked alike
