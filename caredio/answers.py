@@ -19,9 +19,9 @@ from caredio import prompts
 from caredio.cultures import Culture
 from caredio.errors import EndpointError, InputError
 from caredio.llm.cache import Answer, Store
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import Model
-from caredio.llm.spec import Messages, Spec
+from caredio.llm.spec import Chat, Messages, Spec
 from caredio.runs import Run
 from caredio.selection.settings import Settings as Selection
 from caredio.synthesis import adapt, contrast, isolated, roleplay
@@ -41,15 +41,9 @@ class _Remembering(Model):
     def batch(self) -> bool:
         return False
 
-    async def complete(
-        self,
-        messages: Messages,
-        schema: dict[str, Any] | None = None,
-        draw: int = 0,
-        instruction: str | None = None,
-    ) -> Answer:
-        answer = self.store.get(self.key(messages, schema, draw, instruction))
-        self.asked.append((messages, answer))
+    async def complete(self, chat: Chat) -> Answer:
+        answer = self.store.get(self.key(chat))
+        self.asked.append((chat.messages, answer))
         if answer is None:
             raise CallFailed("not in the store")
         return answer

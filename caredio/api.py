@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from caredio.evaluation.ratings import Judged
+    from caredio.evaluation.table import Comparison
     from caredio.llm.plan import Plan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
@@ -413,12 +414,13 @@ def evaluate(
     out: Path | str | None = None,
     model: str = LOCAL_MODEL,
     trained: Path | str | None = None,
+    cultures_file: Path | str | None = None,
     store: Path | str | None = None,
     endpoint: Endpoint | None = None,
     prompts: str | None = None,
     **settings: Unpack[EvaluateOptions],
 ) -> Result:
-    """Measure a model on CulturalBench: as it is, told to play the part, and trained.
+    """Measure a model on benchmarks: as it is, told to play the part, and trained, with that part and without.
 
     What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
     A model behind an API writes its answers, at temperature 0: one whose name begins with `ft:`, with a provider, or
@@ -429,6 +431,7 @@ def evaluate(
         out: run folder; `results/` is written there. None keeps the results in memory.
         model: base model, by name or folder, or the endpoint's name of it.
         trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
+        cultures_file: YAML of cultures besides the shipped ones and those that the run was built with.
         store: file of stored answers, of a model behind an API; by default one for all runs of this user.
         endpoint: how to reach it, in place of its settings.
         prompts: folder whose `systems.txt` tells the model its part, and `choice.txt` and `judgements.txt` ask it;
@@ -443,7 +446,37 @@ def evaluate(
     from caredio.verbs.evaluate import Evaluating  # heavy: when a verb runs
 
     given = {"endpoint": endpoint, "prompts": prompts, **settings}
-    return Evaluating(cultures, out, model, trained, store, given).result()
+    return Evaluating(cultures, out, model, trained, cultures_file, store, given).result()
+
+
+def results(
+    *folders: Path | str,
+    cultures: Sequence[str] | None = None,
+    format: str | None = None,
+    to: Path | str | None = None,
+    plot: Path | str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare what runs, and folders of lm-eval, hold: methods by benchmarks, with paired tests on the same questions.
+
+    Args:
+        folders: runs, or what lm_eval had as --output_path (with --log_samples, for tests); `NAME=FOLDER` names the one
+            system in it. `raw` and `role-play` are what others are compared with.
+        cultures: slugs of those that count; by default all.
+        format: text, markdown, csv, html or latex; by default as the ending of `to` says.
+        to: file that the table is written to.
+        plot: folder that pictures are written to.
+        seed: of the sign-flips and intervals that are drawn.
+
+    Returns:
+        The comparison; `str` of it is a table, and `to("latex")` and the like give it in another format.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.results import Comparing  # heavy: when a verb runs
+
+    return Comparing(folders, cultures, format, to, plot, seed).result()
 
 
 @_of_settings

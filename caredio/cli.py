@@ -88,6 +88,11 @@ _QUICKSTART = """examples:
   caredio quickstart --train                          then train on the best rows of a region, and on random ones
   caredio quickstart --out runs/try --push owner/name
 """
+_RESULTS_EXAMPLES = """examples:
+  caredio results runs/food                           what `caredio evaluate --out runs/food` measured
+  caredio results runs/food runs/rice --to table.tex --plot pictures
+  caredio results raw=eval/base trained=eval/tuned    what `lm_eval --output_path eval/base --log_samples` wrote
+"""
 _PUBLISH_EXAMPLES = """examples:
   caredio publish --out runs/food --version v1.0.0                          to the folder runs/food/release
   caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
@@ -256,9 +261,19 @@ def _model_commands(commands: Any) -> None:
         "--model", default=argparse.SUPPRESS, help="base model, by name or folder, or ft:NAME of an API"
     )
     _path_flag(evaluate, "--trained", "folder with an adapter a culture, or with one trained model")
+    _path_flag(evaluate, "--cultures-file", "YAML of cultures that the run was not built with")
     _path_flag(evaluate, "--store", "file of stored answers, of a model behind an API")
     evaluate.add_argument("--dry-run", action="store_true", help="print the calls of such a model, and spend nothing")
 
+    results = _plain_command(commands, "results", _results, "compare runs, and folders of lm-eval", _RESULTS_EXAMPLES)
+    results.add_argument("folders", metavar="run", nargs="+", help="run, or lm_eval's --output_path; or NAME=FOLDER")
+    _names_flag(results, "--cultures", "slugs, comma-separated; default: all that are there")
+    results.add_argument(
+        "--format", default=argparse.SUPPRESS, help="text, markdown, csv, html or latex; default: as --to ends"
+    )
+    _path_flag(results, "--to", "file for the table; default: print it")
+    _path_flag(results, "--plot", "folder for pictures")
+    results.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="of what is drawn (default: 0)")
     _judge_command(commands)
 
     publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
@@ -350,6 +365,11 @@ def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:
     from caredio.quickstart import quickstart  # heavy: it ranks
 
     quickstart(out, **arguments)
+
+
+def _results(folders: Sequence[str], **arguments: Any) -> str:
+    compared = api.results(*folders, **arguments)
+    return str(arguments.get("to") or compared.to(arguments.get("format", "text")).rstrip("\n"))
 
 
 def _answers(**arguments: Any) -> str:

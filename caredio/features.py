@@ -127,18 +127,23 @@ COLUMNS: dict[str, Column] = {
     "origin": Column(_TEXT, "of the question: native (on the raters' culture), foreign, or null", "rated"),
     "rating": Column(Value("float64"), "how well the response fits the culture, 1 to 10", "rated"),
     # results
-    "system": Column(_TEXT, "what was evaluated, or a baseline: chance, fixed letter, always False", "evaluate"),
-    "benchmark": Column(_TEXT, "culturalbench_easy or culturalbench_hard", "evaluate"),
-    "metric": Column(_TEXT, "acc (of questions) or judgement_acc", "evaluate"),
-    "n": Column(Value("int32"), "questions, of which a judgement is a part", "evaluate"),
-    "value": Column(Value("float64"), "share that is right", "evaluate"),
+    "system": Column(_TEXT, "what was evaluated, or what knows nothing: chance, fixed letter, ...", "evaluate"),
+    "benchmark": Column(_TEXT, "of those that `caredio benchmarks` lists, with its variant", "evaluate"),
+    "metric": Column(_TEXT, "one of the benchmark's: acc (of questions), unparsed, ...", "evaluate"),
+    "n": Column(Value("int32"), "questions, of which a judgement or an order of options is a part", "evaluate"),
+    "value": Column(Value("float64"), "mean over the questions", "evaluate"),
     "low": Column(Value("float64"), "lower end of its 95 % interval; null of chance, an expectation", "evaluate"),
     "high": Column(Value("float64"), "upper end", "evaluate"),
     "model": Column(_TEXT, "adapter or model that answered, as it was named; null of a baseline", "evaluate"),
     "weights_sha256": Column(_TEXT, "hash of that adapter's or model's files, tokenizer included", "evaluate"),
     "base_sha256": Column(_TEXT, "hash of the weights an adapter was put on; null where there was none", "evaluate"),
-    "benchmark_sha256": Column(_TEXT, "hash of the benchmark's file", "evaluate"),
+    "benchmark_sha256": Column(_TEXT, "hash of the benchmark's file or folder", "evaluate"),
     "settings_sha256": Column(_TEXT, "hash of how it was asked; run.json holds the settings", "evaluate"),
+    "benchmark_version": Column(_TEXT, "version of the benchmark's declaration", "evaluate"),
+    "trained_on": Column(_TEXT, "what training.json beside the weights names as data; null where none is", "evaluate"),
+    "rows_sha256": Column(_TEXT, "hash of the rows of it that were trained on", "evaluate"),
+    "budget": Column(Value("int32"), "how many of the best rows they are; null where all were taken", "evaluate"),
+    "ranking": Column(_TEXT, "by what these were ranked; null where training.json does not say", "evaluate"),
 }
 
 
@@ -166,6 +171,7 @@ SCORED = Features({**CANDIDATES, **columns(_SCORES), **columns("drop_reason")})
 RANKED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank prompt completion")})
 RESULTS = columns(
     "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"
+    " benchmark_version trained_on rows_sha256 budget ranking"
 )
 PREFERENCE = columns("sample_id question_id culture rank prompt chosen rejected rejected_culture")
 UNPAIRED = columns("sample_id question_id culture rank prompt completion label")

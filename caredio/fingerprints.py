@@ -21,7 +21,7 @@ from caredio.contents import of_file
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 # modules that decide when, where and at what price a model is asked, and how tables are laid out (`columns` count)
-_LLM = r"access|batch|cache|dialects|embeddings|faults|journal|limits|plan|prices|remote|settings"
+_LLM = r"access|batch|cache|embeddings|journal|limits|plan|prices|remote|settings"
 _DELIVERY = re.compile(
     rf"caredio\.(?:llm\.(?:{_LLM})|(?:\w+\.)?settings|stages|messages|progress|features|fingerprints|runs)"
 )

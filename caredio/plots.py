@@ -52,7 +52,7 @@ def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> li
         _draw(axis, title, drawn)
     axes[0].figure.supxlabel(x, fontsize="small")
     axes[0].figure.supylabel(y, fontsize="small")
-    return _saved(axes[0].figure, file)
+    return save(axes[0].figure, file)
 
 
 def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path) -> list[Path]:
@@ -72,7 +72,7 @@ def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path
             axis.errorbar(line.x, line.y, yerr=ends, fmt="o", markersize=3, linewidth=1, label=line.label)
         axis.set_xticks(range(len(names)), names)
         _finish(axis, title, drawn)
-    return _saved(axes[0].figure, file)
+    return save(axes[0].figure, file)
 
 
 def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
@@ -94,25 +94,32 @@ def _axes(found: Mapping[str, Any], file: Path) -> list[Any]:
     """An axis for each entry of a new figure; none where nothing is to be drawn, or no matplotlib."""
     if not found:
         return []
-    if importlib.util.find_spec("matplotlib") is None:
-        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
-        return []
-    from matplotlib.figure import Figure
-
     across = min(len(found), _ACROSS)
     down = math.ceil(len(found) / across)
-    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    if (drawing := figure(_WIDTH * across, _HEIGHT * down, file)) is None:
+        return []
+    axes = list(drawing.subplots(down, across, squeeze=False).flat)
     for axis in axes[len(found) :]:
         axis.set_axis_off()
     return axes
 
 
-def _saved(figure: Any, file: Path) -> list[Path]:
+def figure(width: float, height: float, file: Path) -> Any:
+    """An empty picture of some inches; None where there is no matplotlib, which a line about `file` tells."""
+    if importlib.util.find_spec("matplotlib") is None:
+        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
+        return None
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(drawing: Any, file: Path) -> list[Path]:
+    """The files of a picture; `file` is its path, without the ending."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
-        return [_save(figure.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
+        return [_save(drawing.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
 
 
 def _save(savefig: Callable[..., None], file: Path, kind: str) -> Path:

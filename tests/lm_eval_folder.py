@@ -16,6 +16,14 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 TEXT = "Question {{question}}"
+# over the configuration of a task, so that its answers are written
+WRITTEN: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_choice": None,
+    "doc_to_target": "",
+    "generation_kwargs": {"until": []},
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+}
 
 
 class Scripted(LM):
@@ -83,3 +91,40 @@ def saved(output: Path, model: str, made: Mapping[str, Any], log_samples: bool =
         tracker.save_results_samples(task, samples[task])
     (folder,) = (one.parent for one in output.rglob(f"results_{tracker.date_id}.json"))
     return folder
+
+
+def right_on(share: int, of: int = 10) -> Callable[[dict[str, Any]], str]:
+    """Right on `share` of every `of` questions."""
+    return lambda doc: "B" if int(doc["question"]) % of < share else "A"
+
+
+CULTURES = ("china", "japan", "india", "egypt", "brazil", "mexico")
+
+
+class Folders:
+    """Folders below a path, of what models say of a benchmark's questions on cultures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(
+        self,
+        name: str,
+        says: Callable[[dict[str, Any]], str],
+        n: int = 20,
+        cultures: Sequence[str] = CULTURES,
+        benchmark: str = "quiz",
+        prefix: str = "",
+        log_samples: bool = True,
+        **config: Any,
+    ) -> Path:
+        """The folder `name` of the model `org/name`; questions of cultures are others where there is no `prefix`."""
+        tasks = {f"caredio_{benchmark}_{one}": questions(n, prefix or f"{one}-") for one in cultures}
+        made = asked(self.path / "tasks" / f"{name}-{benchmark}", tasks, says, **config)
+        saved(self.path / name, f"org/{name}", made, log_samples)
+        return self.path / name
+
+
+def named(**folders: Path) -> list[str]:
+    """`NAME=FOLDER` of each."""
+    return [f"{name.replace('_', '-')}={path}" for name, path in folders.items()]

@@ -9,6 +9,7 @@ import pytest
 
 from caredio import prompts
 from caredio.errors import InputError
+from caredio.evaluation.judging_settings import SCALES
 
 NAMES = sorted(
     file.name.removesuffix(".txt")
@@ -16,7 +17,9 @@ NAMES = sorted(
     if file.name.endswith(".txt")
 )
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
-    "multiple_choice": ["user", "judgement"],
+    "choice": ["likelihood", "generated", "cot"],
+    "judgements": ["likelihood", "generated", "cot"],
+    **{f"judge_{rubric}": ["criteria", "scale"] for rubric in SCALES},
     "repair": ["user"],
     "schema": ["user"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
@@ -45,10 +48,13 @@ def test_every_prompt_may_be_replaced():
     names = [
         *(
             "adapt",
+            "choice",
             "contrast",
             "improve",
+            *("judge_awareness", "judge_entities", "judge_literacy", "judge_norms", "judge_pairwise", "judge_quality"),
+            "judge_rating",
+            "judgements",
             "likelihood",
-            "multiple_choice",
             "questions",
             "repair",
             "rewrite",
@@ -65,8 +71,12 @@ def test_a_prompt_has_its_parts_and_names_a_missing_slot(name):
     prompt = prompts.load(name)
     assert list(prompt.parts) == PARTS.get(name, ["system", "user"])
     assert prompt.shipped
-    with pytest.raises(KeyError):
-        prompt.messages()
+    if "likelihood" in prompt.parts:
+        with pytest.raises(KeyError):
+            prompt.part("likelihood")
+    if {"system", "user"} & prompt.parts.keys():
+        with pytest.raises(KeyError):
+            prompt.messages()
 
 
 def test_braces_and_dollars_in_values_survive():

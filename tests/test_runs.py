@@ -15,10 +15,10 @@ from llm_server import LLMServer
 import caredio
 from caredio import features, runs
 from caredio.errors import BudgetError, InputError
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 from caredio.runs import Run
 
 ROWS = [{"question_id": f"q{n}", "question": f"Why {n}?", "response": "yes", "culture": "ab"[n % 2]} for n in range(6)]
@@ -101,7 +101,7 @@ def test_a_stage_with_calls_that_failed_is_run_again(tmp_path):
     async def said():
         for row in ROWS:
             with contextlib.suppress(CallFailed):
-                await model.complete([{"role": "user", "content": row["question"]}])
+                await model.complete(Chat([{"role": "user", "content": row["question"]}]))
         await model.close()
 
     with LLMServer(fault=lambda number, body: 500 if number == 2 else None) as server, Run(tmp_path) as run:

@@ -13,6 +13,7 @@ import pytest
 
 from caredio import api, settings
 from caredio.errors import InputError
+from caredio.evaluation import judging_settings as judging
 from caredio.evaluation import settings as evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
@@ -274,6 +275,7 @@ ROOMS = {
     "selection": (selecting.Settings, SelectionOptions),
     "training": (training.Settings, training.Options),
     "evaluation": (evaluation.Settings, evaluation.Options),
+    "judging": (judging.Settings, judging.Options),
     "publishing": (publishing.Settings, publishing.Options),
     "finetuning": (finetuning.Settings, finetuning.Options),
     "model": (Spec, api.ModelOptions),
@@ -319,6 +321,7 @@ def test_a_synthesis_takes_those_of_selection_s_settings_that_its_stages_read():
         (api.prefer, api.PreferOptions),
         (api.calibrate, api.CalibrateOptions),
         (api.evaluate, api.EvaluateOptions),
+        (api.judge, api.JudgeOptions),
         (api.publish, publishing.Options),
         (api.finetune, api.FinetuneOptions),
     ],
@@ -327,6 +330,7 @@ def test_a_synthesis_takes_those_of_selection_s_settings_that_its_stages_read():
 def test_a_verb_s_signature_shows_its_options_with_the_defaults_of_the_rooms(verb, options):
     shown = inspect.signature(verb).parameters
     defaults = {one.name: one.default for declared in api.VERBS[verb.__name__][0] for one in fields(declared)}
+    defaults |= {one.name: one.default for _, one in api.settings_of(verb.__name__)}
     taken = set(typing.get_type_hints(options))
     assert taken <= set(shown)
     assert taken | OF_VERBS >= {one.name for _, one in api.settings_of(verb.__name__)} >= taken
@@ -339,6 +343,7 @@ STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES, *views.
     "table",
     "calibrated",
     "results",
+    "judged",
     "release",
     "finetuned",
 }
@@ -346,7 +351,7 @@ STAGES = {stage.name for stage in (*synthesis.STAGES, *selection.STAGES, *views.
 
 @pytest.mark.parametrize("declared", SETTINGS, ids=lambda declared: declared.__module__)
 def test_every_setting_is_explained_has_a_default_of_its_type_and_names_stages_that_there_are(declared):
-    assert len(SETTINGS) == 8
+    assert len(SETTINGS) == 9
     for one in fields(declared):
         assert one.metadata["help"].strip(), one.name
         assert one.metadata["stages"] or declared in (Spec, Endpoint), one.name  # how a model is reached and sampled

@@ -1,4 +1,4 @@
-"""What was paid for stays found: the keys of every call that a build makes, as they have always been."""
+"""What was paid for stays found: the keys of every call of a build and of an evaluation, as they have always been."""
 
 import hashlib
 import sqlite3
@@ -53,3 +53,12 @@ def test_a_build_asks_under_the_keys_it_always_had(server, monkeypatch, tmp_path
     assert hashlib.sha256("".join(answers).encode()).hexdigest().startswith("15ce3ce9ea14b7dd")
     assert len(vectors) == 123
     assert hashlib.sha256("".join(vectors).encode()).hexdigest().startswith("9941f1b7f265081d")
+
+
+def test_an_evaluation_asks_under_the_keys_it_always_had(server, tmp_path):
+    store = tmp_path / "answers.sqlite"
+    asked = {"culturalbench": "sample", "limit": 3, "model": "scripted", "base_url": server.url, "store": store}
+    caredio.evaluate(["china", "japan"], **asked)
+    found = keys(store, "answers")
+    assert len(found) == 2 * 2 * 3 * (1 + 4)  # systems, cultures, questions, a letter and four judgements
+    assert hashlib.sha256("".join(found).encode()).hexdigest().startswith("098f43676747a8a9")

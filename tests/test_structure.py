@@ -12,6 +12,7 @@ import pytest
 
 import caredio
 from caredio import runs
+from caredio.evaluation.judging_settings import Settings as Judging
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.publishing.settings import Settings as Release
 from caredio.selection import pipeline as selection
@@ -117,8 +118,8 @@ STAGES = (*synthesis.STAGES, *selection.STAGES, *views.STAGES, *preferences.STAG
 
 
 def test_settings_name_stages_that_are_there():
-    known = {stage.name for stage in STAGES} | {"table", "calibrated", "results", "release", "finetuned"}
-    for room in (Synthesis, Selection, Views, Evaluation, Release, Finetuning):
+    known = {stage.name for stage in STAGES} | {"table", "calibrated", "results", "judged", "release", "finetuned"}
+    for room in (Synthesis, Selection, Views, Evaluation, Judging, Release, Finetuning):
         for name, field in room.__dataclass_fields__.items():
             assert field.metadata["stages"], name
             assert set(field.metadata["stages"]) <= known, name

@@ -78,13 +78,15 @@ class Benchmark:
     version: str = "1.0"  # another one is not compared with this
     sample: Path | None = None  # a part that is shipped
     local: Path | None = None  # where its data lies, unless another place is named
-    variants: tuple[str, ...] = ()  # in which it is asked; all of the kind's where none is named
+    part: Callable[[Path], Path] = lambda path: path  # of the folder that is named, what its data is
+    variants: tuple[str, ...] = VARIANTS  # those of them that its kind has
     real: bool = True  # whether it was run on the real data
     notes: str = ""  # a sentence for whoever reads its numbers
+    caveat: Callable[[Sequence[Document]], str] = lambda documents: ""  # one on these documents
     declared_in: Path | None = None  # the YAML file of a table of one's own
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "variants", self.variants or tuple(self.kind.metrics))
+        object.__setattr__(self, "variants", tuple(one for one in self.variants if one in self.kind.metrics))
 
     @property
     def reference(self) -> str:
@@ -102,7 +104,7 @@ class Benchmark:
         if named == SAMPLE and self.sample:
             return self.sample
         if named:
-            return Path(named).expanduser()
+            return self.part(Path(named).expanduser())
         if self.local:
             return self.local
         if not self.hub:

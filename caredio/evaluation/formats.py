@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from caredio.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from caredio.evaluation.table import Cell, Column, Table
+    from caredio.evaluation.table import Cell, Column, Comparison
 
 _WIDE = 110  # characters of a line of text, from which a table goes on below
 _NONE = "-"
@@ -49,25 +49,34 @@ class Grid(NamedTuple):
     rows: list[list[str]]
 
 
-def write(table: Table, format: str) -> str:
+def write(table: Comparison, format: str) -> str:
     """The table in a format; it ends with a line break.
 
     Raises:
         InputError: there is no such format.
     """
-    if format not in FORMATS:
-        hint = did_you_mean(format, FORMATS) or f"; there are {', '.join(FORMATS)}."
-        raise InputError(f"{format!r} is no format of results{hint}")
+    check(format)
     return FORMATS[format](table)
 
 
-def grids(table: Table) -> list[Grid]:
+def check(format: str) -> None:
+    """See that there is such a format.
+
+    Raises:
+        InputError: there is none.
+    """
+    if format not in FORMATS:
+        hint = did_you_mean(format, FORMATS) or f"; there are {', '.join(FORMATS)}."
+        raise InputError(f"{format!r} is no format of results{hint}")
+
+
+def grids(table: Comparison) -> list[Grid]:
     """The table of methods, a table by culture for each column, and one for each model asked about other cultures."""
     made = [_methods(table), *(_by_part(table, column) for column in table.columns if column.main)]
     return made + [_across(table, *key) for key in table.across]
 
 
-def _methods(table: Table) -> Grid:
+def _methods(table: Comparison) -> Grid:
     columns = [column for column in table.columns if column.main]
     head, rows = ["Method"], {name: [name] for name in table.systems}
     for column in columns:
@@ -87,7 +96,7 @@ def _methods(table: Table) -> Grid:
     return Grid("Methods and benchmarks", head, list(rows.values()))
 
 
-def _by_part(table: Table, column: Column) -> Grid:
+def _by_part(table: Comparison, column: Column) -> Grid:
     """A column's numbers by culture, or by task, with 95 % intervals."""
     names = [name for name in table.systems if any(name in own for own in column.numbers.values())]
     rows = []
@@ -112,7 +121,7 @@ def _interval(column: Column, found: Any) -> str:
     return f"{column.shown(found.value)} [{column.shown(found.low)}, {column.shown(found.high)}]"
 
 
-def _across(table: Table, system: str, benchmark: str, metric: str) -> Grid:
+def _across(table: Comparison, system: str, benchmark: str, metric: str) -> Grid:
     """How each culture's model does on each culture."""
     found = table.across[system, benchmark, metric]
     column = next(one for one in table.columns if (one.benchmark, one.metric) == (benchmark, metric))
@@ -124,7 +133,7 @@ def _across(table: Table, system: str, benchmark: str, metric: str) -> Grid:
     return Grid(f"{column.title}: {system}, model by culture asked about", ["Model of", *asked], rows)
 
 
-def _text(table: Table) -> str:
+def _text(table: Comparison) -> str:
     blocks = ["\n".join([grid.title, *_lines(grid)]) for grid in grids(table)]
     notes = [*table.legend, *table.notes]
     return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])]) + "\n"
@@ -149,7 +158,7 @@ def _lines(grid: Grid) -> Iterator[str]:
         start = end
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: Comparison) -> str:
     blocks = []
     for grid in grids(table):
         rule = ["---", *["---:"] * (len(grid.head) - 1)]
@@ -165,7 +174,7 @@ def _escaped(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
-def _html(table: Table) -> str:
+def _html(table: Comparison) -> str:
     lines = ["<!doctype html>", '<html lang="en">', '<meta charset="utf-8">', "<title>Results</title>"]
     for grid in grids(table):
         lines += ["<table>", f"<caption>{html.escape(grid.title)}</caption>"]
@@ -178,7 +187,7 @@ def _html(table: Table) -> str:
     return "\n".join([*lines, "</html>"]) + "\n"
 
 
-def _latex(table: Table) -> str:
+def _latex(table: Comparison) -> str:
     blocks = []
     for grid in grids(table):
         rows = [" & ".join(map(_in_latex, row)) + r" \\" for row in (grid.head, *grid.rows)]
@@ -193,7 +202,7 @@ def _in_latex(text: str) -> str:
     return "".join(_LATEX.get(one, one) for one in " ".join(text.split()))
 
 
-def _csv(table: Table) -> str:
+def _csv(table: Comparison) -> str:
     content = io.StringIO()
     writer = csv.DictWriter(content, _CSV, lineterminator="\n")
     writer.writeheader()
@@ -201,7 +210,7 @@ def _csv(table: Table) -> str:
     return content.getvalue()
 
 
-def rows(table: Table) -> list[dict[str, Any]]:
+def rows(table: Comparison) -> list[dict[str, Any]]:
     """A row for each system, column and culture, and one for all cultures that the mean is of, with unrounded numbers.
 
     p-values are Holm's; what was not compared is None.
@@ -239,7 +248,7 @@ def _numbers(cell: Cell) -> dict[str, Any]:
     return found
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {
+FORMATS: dict[str, Callable[[Comparison], str]] = {
     "text": _text,
     "markdown": _markdown,
     "csv": _csv,

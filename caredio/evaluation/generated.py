@@ -48,6 +48,7 @@ class Generated(Asked):
         settings: Settings,
         known: Mapping[str, Culture] | None = None,
         notes: Sequence[str] = (),
+        run: Path | None = None,
         spent: Callable[[], str] = str,
     ) -> None:
         """Read the questions; nothing is asked.
@@ -58,12 +59,13 @@ class Generated(Asked):
             settings: of the evaluation.
             known: the cultures that the slugs are of; the shipped ones when None.
             notes: what was left out before this.
+            run: as `Asked` takes it.
             spent: what the command spent so far, in words.
 
         Raises:
             InputError: a culture, a prompt or the file of questions is not what was wanted.
         """
-        super().__init__(cultures, settings, known, [*notes], {LIKELIHOOD: GENERATED})
+        super().__init__(cultures, settings, known, [*notes], run, {LIKELIHOOD: GENERATED})
         self._spec, self._spent = spec, spent
         self._model: Model | None = None
         role_play = prompts.load("systems", settings.prompts)
@@ -132,7 +134,7 @@ class Generated(Asked):
             prompts=self.prompts,
             again=False,
         )
-        replies = iter(found["reply"])
+        replies = zip(found["reply"], found["unusable"], strict=True)  # the second of who refuses or is cut off
         made = []
         for one in part:
             samples = [self._sample(one, place, document, replies) for place, document in enumerate(self.of(one))]
@@ -161,10 +163,13 @@ class Generated(Asked):
             ]
         return rows
 
-    def _sample(self, one: Measurement, place: int, document: dict[str, Any], replies: Iterator[str]) -> dict[str, Any]:
-        """A document with its replies and scores, as a row of lm-eval's samples."""
+    def _sample(
+        self, one: Measurement, place: int, document: dict[str, Any], replies: Iterator[tuple[str | None, str | None]]
+    ) -> dict[str, Any]:
+        """A document with its replies and scores, as a row of lm-eval's samples; no reply is an empty one."""
         turns = self._turns(one, document)
-        said = [next(replies) for _ in turns]
+        written = [next(replies) for _ in turns]
+        said = [reply or "" for reply, _ in written]
         scores = one.benchmark.kind.by_replies(document, [final(reply, one.variant) for reply in said])
         target = str(document.get("key", document.get("truth", "")))
         return {
@@ -172,7 +177,7 @@ class Generated(Asked):
             "doc": {**document, "turns": turns},
             "target": target,
             "arguments": [[turn, {}] for turn in turns],
-            "resps": [[reply] for reply in said],
+            "resps": [[reply or unusable or ""] for reply, unusable in written],
             "filtered_resps": said,
             "filter": "none",
             "metrics": list(scores),

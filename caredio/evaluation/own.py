@@ -2,7 +2,7 @@
 
 name: street_food
 title: Street food
-kind: choice                  # or judgements, distribution
+kind: choice                  # or judgements, distribution, answers
 file: street_food.csv         # beside the YAML file; csv, json, jsonl or parquet
 licence: CC-BY-4.0
 columns: {question: item, options: [a, b, c], key: right}     # those whose names differ

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,17 +14,19 @@ from typing import Any, NamedTuple
 
 from caredio import tablefile
 from caredio.errors import InputError
-from caredio.evaluation import choice, distribution, judgements
+from caredio.evaluation import choice, distribution, judgements, majority, short_answers
 from caredio.evaluation.benchmark import Document, Kind
 from caredio.tablefile import shown
 
-KINDS: dict[str, Kind] = {one.name: one for one in (choice.KIND, judgements.KIND, distribution.KIND)}
+_KINDS = (choice.KIND, judgements.KIND, distribution.KIND, short_answers.KIND)
+KINDS: dict[str, Kind] = {one.name: one for one in _KINDS}
 FIELDS = {
     "choice": ("id", "culture", "question", "options", "key"),
     "judgements": ("id", "culture", "question", "statements", "truth"),
     "distribution": ("id", "culture", "question", "options", "shares"),
+    "answers": ("id", "culture", "question", "answers", "weight", "language"),
 }
-LISTS = ("options", "statements", "truth", "shares")  # each one column that holds lists, or several columns
+LISTS = ("options", "statements", "truth", "shares", "answers", "weight")  # a column of lists, or several columns
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 _LETTERS = string.ascii_uppercase
 
@@ -43,6 +46,8 @@ def reader(declared: Declared) -> Callable[[Path], list[Document]]:
     def read(path: Path) -> list[Document]:
         rows = Rows(tablefile.table(path)[0], declared)
         made = [{"id": rows.id(row), "culture": rows.culture(row), **_OF[declared.kind](rows, row)} for row in rows]
+        if declared.kind == "answers":
+            return _gathered(rows, made)
         _check_ids(rows, made)
         return _keyed(rows, made, declared.keys) if declared.kind == "choice" else made
 
@@ -71,7 +76,7 @@ class Rows:
         return iter(range(len(next(iter(self._cells.values())))))
 
     def _optional(self, field: str) -> bool:
-        return field == "id" or (field == "culture" and bool(self._declared.culture))
+        return field in ("id", "weight", "language") or (field == "culture" and bool(self._declared.culture))
 
     def where(self, row: int, field: str) -> str:
         """The cell, for messages."""
@@ -101,8 +106,11 @@ class Rows:
         """
         return text(self.cell(row, field), self.where(row, field))
 
-    def items(self, row: int, field: str) -> list[Any]:
+    def items(self, row: int, field: str, alone: bool = False) -> list[Any]:
         """The cells of several columns, or what a cell lists.
+
+        Args:
+            alone: a cell that lists nothing is the one item.
 
         Raises:
             InputError: the cell holds no list.
@@ -111,11 +119,13 @@ class Rows:
         if not isinstance(names, str):
             return [self._cells[name][row] for name in names]
         cell = self._cells[names][row]
-        if isinstance(cell, str):
+        if isinstance(cell, str) and cell.lstrip().startswith("["):
             try:
                 cell = json.loads(cell)
-            except ValueError:
-                cell = None
+            except ValueError as error:
+                raise InputError(f"{self.where(row, field)}: is no list in JSON ({error}).") from None
+        if not isinstance(cell, list) and alone:
+            return [cell]
         if not isinstance(cell, list):
             raise InputError(
                 f'{self.where(row, field)}: is no list; write it as JSON, such as ["one", "other"], or name several'
@@ -180,10 +190,26 @@ def _distribution(rows: Rows, row: int) -> Document:
     return {"question": rows.text(row, "question"), "options": options, "shares": shares}
 
 
+def _answers(rows: Rows, row: int) -> Document:
+    """What one row tells; `_gathered` puts together what several tell of a question."""
+    where = rows.where(row, "answers")
+    said = [text(cell, where) for cell in rows.items(row, "answers", alone=True)]
+    if not said:
+        raise InputError(f"{where}: lists no answer; leave the row out.")
+    weights = [1] * len(said)
+    if "weight" in rows.names:
+        where = rows.where(row, "weight")
+        weights = [_whole(cell, where) for cell in rows.items(row, "weight", alone=True)]
+        _check_length(where, weights, said, "answers")
+    language = {"language": rows.text(row, "language")} if "language" in rows.names else {}
+    return {"question": rows.text(row, "question"), "answers": list(zip(said, weights, strict=True)), **language}
+
+
 _OF: dict[str, Callable[[Rows, int], Document]] = {
     "choice": _choice,
     "judgements": _judgements,
     "distribution": _distribution,
+    "answers": _answers,
 }
 
 
@@ -196,6 +222,14 @@ def _number(cell: Any, where: str) -> float:
     if not (found >= 0 and math.isfinite(found)):
         raise InputError(f"{where}: holds {cell!r}; give counts or shares, 0 or more.")
     return found
+
+
+def _whole(cell: Any, where: str) -> int:
+    """How many people gave an answer."""
+    found = _number(cell, where)
+    if found < 1 or not found.is_integer():
+        raise InputError(f"{where}: holds {cell!r}; give how many people gave the answer, 1 or more.")
+    return int(found)
 
 
 def _check_length(where: str, found: list[Any], others: list[str], what: str) -> None:
@@ -217,6 +251,39 @@ def _check_ids(rows: Rows, made: list[Document]) -> None:
             first = rows.table.row(seen[key]).removeprefix(f"{rows.table.origin}, ")
             raise InputError(f"{rows.where(row, what)}: that of {first} is the same, and so is the culture; {mend}.")
         seen[key] = row
+
+
+def _gathered(rows: Rows, made: list[Document]) -> list[Document]:
+    """A document for each question and culture, whether its answers stand in a row or in several.
+
+    Raises:
+        InputError: rows of a question ask different things.
+    """
+    said: dict[str, dict[str, Counter[str]]] = {}  # question -> culture -> answers
+    first: dict[tuple[str, str], tuple[int, Document]] = {}
+    for row, one in enumerate(made):
+        key = (one["id"], one["culture"].casefold())
+        start, document = first.setdefault(key, (row, one))
+        if (document["question"], document.get("language")) != (one["question"], one.get("language")):
+            other = rows.table.row(start).removeprefix(f"{rows.table.origin}, ")
+            raise InputError(f"{rows.where(row, 'id')}: is that of {other}, which asks something else.")
+        counts = said.setdefault(key[0], {}).setdefault(key[1], Counter())
+        for answer, weight in one["answers"]:
+            counts[answer] += weight
+    found = {name: {one: majority.own(answers) for one, answers in of.items()} for name, of in said.items()}
+    own = {name: {one: answer for one, answer in of.items() if answer} for name, of in found.items()}
+    return [
+        {
+            **document,
+            "answers": [{"text": answer, "weight": weight} for answer, weight in said[name][culture].items()],
+            "own": own[name].get(culture),
+            "rivals": [
+                {"culture": first[name, other][1]["culture"], "text": answer}
+                for other, answer in majority.rivals(own[name], said[name][culture]).items()
+            ],
+        }
+        for (name, culture), (_, document) in first.items()
+    ]
 
 
 def _keyed(rows: Rows, made: list[Document], keys: str) -> list[Document]:

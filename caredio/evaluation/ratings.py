@@ -22,6 +22,7 @@ from caredio.evaluation.pairwise import Pair, Rate
 from caredio.evaluation.side_by_side import order
 
 DRAWS = 1000
+REGRESSIONS = 200  # of these draws, for the interval of the rate at equal length
 RATING, WIN, UNPARSED = "rating", "win", "unparsed"  # metrics of judged samples
 GROUPS = ("all", "culture", "category", "scope")
 
@@ -153,8 +154,10 @@ def _numbers(rows: Sequence[Mapping[str, Any]], rival: str, whole: bool, seed: i
     nothing = Rate(None, None, None)
     found = {
         "win_rate": pairwise.win_rate(pairs, counts) if pairs else nothing,
-        # a regression a draw: an interval over all alone
-        "length_controlled": pairwise.length_controlled(pairs, counts if whole else counts[:1]) if pairs else nothing,
+        # a regression a draw: an interval over all alone, of fewer of them
+        "length_controlled": pairwise.length_controlled(pairs, counts[: 1 + (REGRESSIONS if whole else 0)])
+        if pairs
+        else nothing,
     }
     about |= {"against": rival, "position_flips": sum(row["judged"]["flips"] for row in rows)}
     for name, one in found.items():

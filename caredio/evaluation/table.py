@@ -87,8 +87,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
-    """What folders hold, compared."""
+class Comparison:
+    """What folders hold, compared; `str` of it is a table."""
 
     systems: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -97,7 +97,7 @@ class Table:
     notes: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
-        return self.to("text")
+        return self.to("text").rstrip("\n")
 
     def to(self, format: str) -> str:
         """The table in one of `formats.FORMATS`."""
@@ -114,7 +114,7 @@ class Table:
         return _legend(self)
 
 
-def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, seed: int = 0) -> Table:
+def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, seed: int = 0) -> Comparison:
     """The table of what folders hold.
 
     Args:
@@ -142,10 +142,10 @@ def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, 
     notes += [*_seeds(systems, columns), *_unparsed(columns, systems)]
     if not averages:
         notes += _no_average(columns)
-    return Table(tuple(systems), tuple(columns), averages, _across(every), tuple(dict.fromkeys(notes)))
+    return Comparison(tuple(systems), tuple(columns), averages, _across(every), tuple(dict.fromkeys(notes)))
 
 
-def _legend(table: Table) -> list[str]:
+def _legend(table: Comparison) -> list[str]:
     shown = "".join(
         [*(column.marks(name) for column in table.columns for name in column.cells), *_average_marks(table)]
     )
@@ -167,7 +167,7 @@ def _legend(table: Table) -> list[str]:
     return lines + [column.power for column in table.columns if column.main and column.power]
 
 
-def _average_marks(table: Table) -> list[str]:
+def _average_marks(table: Comparison) -> list[str]:
     return [marks(cell.tests) for cells in table.averages.values() for cell in cells.values()]
 
 

@@ -15,13 +15,12 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from caredio.errors import EndpointError
-from caredio.llm import dialects, faults
+from caredio.llm import access
 from caredio.llm.access import Access
 from caredio.llm.cache import Answer, Store
-from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Backend, Held, Rate
+from caredio.llm.limits import Backend, CallFailed, Held, Rate
 from caredio.llm.prices import Usage
-from caredio.llm.remote import NO_LIKELIHOOD, body, read, upper_bound
+from caredio.llm.remote import NO_LIKELIHOOD, body, read, start_dialect, upper_bound
 from caredio.llm.settings import METHOD, Endpoint
 from caredio.llm.spec import Chat, Request, Spec
 
@@ -61,7 +60,7 @@ class Batch(Backend):
         self.spec, self.endpoint, self.store, self.price = spec, endpoint, store, Rate(spec.model, batch=True)
         self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable)
         endpoint.budget.check(self.price)
-        self.dialect = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
+        self.dialect = start_dialect(self.access.openai, endpoint.system_role, endpoint.token_limit)
         self._path = METHOD if self.access.azure else f"/v1{METHOD}"
         self._largest = _REQUESTS
         self._waiting: dict[str, _Call] = {}
@@ -99,7 +98,7 @@ class Batch(Backend):
         try:
             answer = await self._queued(request.key, line)
         except CallFailed as failure:
-            if failure.status and faults.unbilled(failure.status):
+            if failure.status and access.unbilled(failure.status):
                 held.used = Usage()
             raise
         except BaseException:  # not submitted, or counted once it is collected
@@ -234,7 +233,7 @@ class Batch(Backend):
                 if status == 200:
                     yield key, read(body, self.spec)
                 elif isinstance(status, int):
-                    yield key, faults.refusal(status, body)
+                    yield key, access.refusal(status, body)
                 else:
                     yield key, CallFailed(self.access.clean(code), retryable=code == "batch_expired")
             except CallFailed as failure:

@@ -12,7 +12,7 @@ from datasets import Features, Value
 
 from caredio.errors import EndpointError
 from caredio.llm.cache import Vectors
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.prices import cost
 from caredio.llm.remote import Remote

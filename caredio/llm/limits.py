@@ -18,7 +18,6 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caredio.errors import BudgetError, InputError
-from caredio.llm.faults import CallFailed
 from caredio.llm.prices import Usage, cost
 
 if TYPE_CHECKING:
@@ -32,6 +31,32 @@ _MINUTE = 60.0 + _UNUSED  # seconds that a minute's quota is spread over: no win
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds, where the endpoint does not say how long
 _PATIENCE = 600.0  # seconds that an endpoint may ask for; beyond, a call has failed
 _QUOTA = 120.0  # seconds of refusals in a row: quotas are renewed each minute, so two have gone by
+_SHOWN = 300  # characters of a server's words in a message
+
+
+@dataclass(eq=False)
+class CallFailed(Exception):  # noqa: N818 (a row's fate, not the run's)
+    """One call got no answer, its retries spent; `str(error)` is the row's drop_reason."""
+
+    reason: str  # what happened, in a few words
+    retryable: bool = False  # the same call may succeed later, in `wait` seconds if the endpoint names a time
+    wait: float = 0.0
+    server_message: str = ""
+    status: int | None = None  # of HTTP, or the one that an error object holds
+    final: str = ""  # the reason to drop the row for, where the endpoint will always refuse this prompt and no other
+    hopeless: bool = False  # no other call can succeed either
+    few: bool = False  # it passes within a few attempts or not at all
+    cause: str = ""  # what lies underneath, or what an address leads to
+    rephrased: bool = False  # it is known by now how to ask instead
+
+    def __str__(self) -> str:
+        return f"endpoint: {self.reason}"
+
+    @property
+    def description(self) -> str:
+        """The reason, its cause, and the endpoint's words."""
+        cause = f" ({self.cause})" if self.cause else ""
+        return f"{self}{cause}, which says: {self.server_message[:_SHOWN]}" if self.server_message else f"{self}{cause}"
 
 
 class RateLimiter:

@@ -22,8 +22,7 @@ from typing import Any, TypeVar
 from caredio.errors import InputError
 from caredio.llm.batch import Batch
 from caredio.llm.cache import Answer, Store, Vectors
-from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Backend, Limits
+from caredio.llm.limits import Backend, CallFailed, Limits
 from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import Usage, cost
 from caredio.llm.remote import Remote
@@ -66,34 +65,19 @@ class Model:
         """Whether requests go through a Batch API, at its price and in its time."""
         return self.backend.price is not None and self.backend.price.batch
 
-    def key(
-        self,
-        messages: Messages,
-        schema: dict[str, Any] | None = None,
-        draw: int = 0,
-        instruction: str | None = None,
-    ) -> str:
+    def key(self, chat: Chat) -> str:
         """The key under which the answer of `complete` is stored."""
-        return self.spec.key(messages, schema, draw + self.seed * _DRAWS, instruction)
+        return self.spec.key(chat._replace(draw=chat.draw + self.seed * _DRAWS))
 
-    async def complete(
-        self,
-        messages: Messages,
-        schema: dict[str, Any] | None = None,
-        draw: int = 0,
-        instruction: str | None = None,
-    ) -> Answer:
-        """The answer to `messages`, constrained to a JSON `schema` where one is given.
-
-        `instruction` is what a server that takes no schema is told instead, where it is not the shipped `schema.txt`.
+    async def complete(self, chat: Chat) -> Answer:
+        """The answer to a chat.
 
         Raises:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        key = self.key(messages, schema, draw, instruction)
-        refused = self.spec.key(messages, schema, _ANY, instruction)
-        return await enter(self._known(Chat(key, messages, schema, instruction), refused))
+        refused = self.spec.key(chat._replace(draw=_ANY))
+        return await enter(self._known(chat._replace(key=self.key(chat)), refused))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.

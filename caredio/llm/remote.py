@@ -8,21 +8,19 @@ import json
 import logging
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from caredio import prompts
 from caredio.errors import EndpointError
-from caredio.llm import dialects, faults, marks
+from caredio.llm import access, marks
 from caredio.llm.access import Access, unsent
 from caredio.llm.cache import Answer
-from caredio.llm.dialects import Dialect
-from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Backend, Held, Rate
+from caredio.llm.limits import Backend, CallFailed, Held, Rate
 from caredio.llm.prices import Usage
-from caredio.llm.settings import METHOD, Endpoint
+from caredio.llm.settings import AUTO, MAX_COMPLETION_TOKENS, MAX_TOKENS, METHOD, Endpoint
 from caredio.llm.spec import Chat, Embedding, Likelihood, Messages, Request, Spec
 
 log = logging.getLogger("caredio")
@@ -34,6 +32,46 @@ NO_LIKELIHOOD = (
 _PAGE = "an HTML page"
 _TEXT_PARTS = ("text", "output_text", None)
 _MOST_TOKENS = 2**40
+
+# what servers refuse of a request
+_REFUSALS = (400, 404, 422, 500)  # a template that raises is a 500 of some servers
+_NOT = (
+    r"(?:not? (?:be )?(?:support|permit|allow|recogni|enabl|available|accept|valid)\w*|n't support|unsupported|unknown"
+    r"|not one of|unrecogni[sz]ed|unexpected|unavailable|forbidden|deprecated|not implemented|invalid)"
+)
+_SYSTEM = re.compile(
+    rf"(?:system|developer) (?:role|message|prompt|instruction)s?\b.{{0,60}}{_NOT}"
+    rf"|{_NOT}.{{0,60}}\bsystem\b.{{0,20}}role"
+    r"|does not support 'system'|roles must alternate|only user and assistant roles"
+    rf"|role.{{0,20}}\bsystem\b.{{0,40}}{_NOT}|{_NOT}.{{0,20}}role.{{0,20}}\bsystem\b"
+    r"|first message must be (?:from|a|of) (?:the )?user|unknown variant `system`"
+    r"|'system'\W{1,3}is not (?:one of|a valid)"
+    r"|\b(?:should|must) be (?:one of|either)?\W*(?:user\W+(?:or\W+)?assistant|assistant\W+(?:or\W+)?user)\b"
+    r"(?!\W+(?:or\W+)?\w*(?:system|developer|tool|function))",
+    re.IGNORECASE | re.DOTALL,
+)
+_FORM = (
+    r"(?:response_?format|response_schema|json_schema|json_object|json[ _]mode|structured[ _-]?outputs?|guided[ _]\w+"
+    r"|json schema|grammar)"
+)
+_FORMAT = re.compile(
+    rf"{_FORM}.{{0,120}}{_NOT}|{_NOT}.{{0,120}}{_FORM}|response_format.{{0,60}}(?:must|should) be"
+    rf"|{_NOT}.{{0,60}}\bstrict\b|\bstrict\b.{{0,60}}{_NOT}"
+    rf"|(?:failed|unable) to (?:parse|compile).{{0,20}}{_FORM}|{_FORM}.{{0,40}}(?:failed|conversion)",
+    re.IGNORECASE | re.DOTALL,
+)
+_RANGE = re.compile(r"between|\brange\b|less than|greater than|at (?:most|least)|too (?:large|high|low)|[<>]=?", re.I)
+_EITHER = re.compile(r"temperature.{1,20}top_p.{0,40}both", re.IGNORECASE | re.DOTALL)
+_WANTS_SCHEMA = re.compile(r"response_format.{0,20}must be '?json_schema", re.IGNORECASE)
+_SETTINGS = (  # what a refusal may be about, and which setting to what sends something else
+    (r"\b(?:system|developer|roles?)\b", "system_role to user"),
+    (rf"{_FORM}|\bstrict\b", "json_mode to prompt"),
+    (r"\btemperature\b", "temperature to none"),
+    (r"\btop_p\b", "top_p to none"),
+    (r"\bmax_tokens\b", f"token_limit to {MAX_COMPLETION_TOKENS}"),
+    (r"\bmax_completion_tokens\b", f"token_limit to {MAX_TOKENS}"),
+)
+_ORDER = (None, "json_schema", "json_object", "prompt")  # each is asked for less than the one before
 
 
 class Remote(Backend):
@@ -58,7 +96,7 @@ class Remote(Backend):
         """What the model's server takes in a request, as far as it is found out."""
         known, endpoint = self.endpoint.limits.dialects, self.endpoint
         if self.spec.model not in known:
-            known[self.spec.model] = dialects.start(self.access.openai, endpoint.system_role, endpoint.token_limit)
+            known[self.spec.model] = start_dialect(self.access.openai, endpoint.system_role, endpoint.token_limit)
         return known[self.spec.model]
 
     async def close(self) -> None:
@@ -90,7 +128,7 @@ class Remote(Backend):
                 reply = await self._openai.post(path, cast_to=httpx2.Response, body=body(self.spec, request, dialect))
             return _answer(request, parse(reply.content, reply.headers.get("content-type", "")), self.spec)
         except (CallFailed, openai.OpenAIError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if unsent(error) or (isinstance(error, openai.APIStatusError) and faults.unbilled(error.status_code)):
+            if unsent(error) or (isinstance(error, openai.APIStatusError) and access.unbilled(error.status_code)):
                 held.used = Usage()
             raise self._failure(error, request, dialect) from None
 
@@ -101,7 +139,7 @@ class Remote(Backend):
             EndpointError: no call can succeed.
         """
         failure = self.access.describe(error)
-        if self.dialect == dialect and (other := dialects.learn(dialect, failure.status, failure.server_message)):
+        if self.dialect == dialect and (other := learn(dialect, failure.status, failure.server_message)):
             self.endpoint.limits.dialects[self.spec.model] = other
             log.info("%s: %s", self.access.host, failure.server_message)
         failure.rephrased = self.dialect != dialect
@@ -113,43 +151,115 @@ class Remote(Backend):
         return failure
 
 
+# --- how servers differ
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a server takes in a request. Never part of a key: the same call is asked in other words."""
+
+    system_role: bool = True
+    token_limit: str = MAX_TOKENS
+    temperature: bool = True
+    top_p: bool = True
+    response_format: str | None = None  # instead of the Spec's json_mode
+    schema_beside: bool = True  # llama.cpp's server reads a schema beside json_object, which OpenAI refuses
+
+
+def start_dialect(openai: bool, system_role: str = AUTO, token_limit: str = AUTO) -> Dialect:
+    """The dialect to begin with; `openai`: the server is OpenAI's or Azure's, which is strict about what it knows.
+
+    Args:
+        system_role: `user` puts the system text into the first user turn; see `SYSTEM_ROLES`.
+        token_limit: the parameter's name; see `TOKEN_LIMITS`.
+    """
+    if token_limit == AUTO:  # OpenAI's newer models refuse max_tokens; other servers know nothing else
+        token_limit = MAX_COMPLETION_TOKENS if openai else MAX_TOKENS
+    return Dialect(system_role=system_role != "user", token_limit=token_limit, schema_beside=not openai)
+
+
+def learn(dialect: Dialect, status: int | None, words: str) -> Dialect | None:
+    """The dialect that leaves out what a server refuses in these words; None where they are about something else."""
+    if status not in _REFUSALS:
+        return None
+    if limit := _token_limit(dialect.token_limit, words):
+        return replace(dialect, token_limit=limit)
+    if dialect.system_role and _SYSTEM.search(words):
+        return replace(dialect, system_role=False)
+    if dialect.top_p and (_EITHER.search(words) or _refused("top_p", words)):
+        return replace(dialect, top_p=False)
+    if dialect.temperature and _refused("temperature", words):
+        return replace(dialect, temperature=False)
+    if _FORMAT.search(words):
+        return _other_format(dialect, words)
+    return None
+
+
+def advice(status: int | None, words: str) -> str:
+    """The settings that may help where a refusal in these words teaches nothing; empty where none is known to."""
+    if status not in (400, 422):
+        return ""
+    return " or ".join(instead for pattern, instead in _SETTINGS if re.search(pattern, words, re.IGNORECASE))
+
+
+def _token_limit(name: str, words: str) -> str | None:
+    """The other name of the token limit, where `name` is refused."""
+    if name == MAX_TOKENS:
+        return MAX_COMPLETION_TOKENS if MAX_COMPLETION_TOKENS in words and _refused(name, words) else None
+    return MAX_TOKENS if _refused(name, words) else None
+
+
+def _refused(name: str, words: str) -> bool:
+    """Whether `words` say that a parameter is not known, or takes its default alone; not, that it is too high."""
+    if _RANGE.search(words):
+        return False
+    blamed = rf"\b{name}\b.{{0,80}}(?:{_NOT}|only the default)|{_NOT}.{{0,60}}\b{name}\b"
+    return bool(re.search(blamed, words, re.IGNORECASE | re.DOTALL))
+
+
+def _other_format(dialect: Dialect, words: str) -> Dialect | None:
+    """The next way to ask for JSON: the schema, then JSON of any kind, then the prompt alone."""
+    place = _ORDER.index(dialect.response_format)
+    if dialect.response_format is None and _WANTS_SCHEMA.search(words):
+        mode = "json_schema"
+    elif place < _ORDER.index("json_object") and not re.search(r"json_object|json[ _]mode", words, re.IGNORECASE):
+        mode = "json_object"
+    else:
+        mode = "prompt"
+    return replace(dialect, response_format=mode) if _ORDER.index(mode) > place else None
+
+
 # --- bodies
 
 
 def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
     """The body of a request."""
     if isinstance(request, Chat):
-        return chat_body(spec, request.messages, request.schema, dialect, request.instruction)
+        return chat_body(spec, request, dialect)
     if isinstance(request, Likelihood):
         return likelihood_body(spec, request.messages, dialect)
     return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}  # a quarter of numbers' length
 
 
-def chat_body(
-    spec: Spec,
-    messages: Messages,
-    schema: dict[str, Any] | None,
-    dialect: Dialect,
-    instruction: str | None = None,
-) -> dict[str, Any]:
-    """The body that asks for the next turn of a chat; `instruction` states the schema in place of the shipped words."""
-    body: dict[str, Any] = {"model": spec.model, "messages": _turns(messages, dialect)}
+def chat_body(spec: Spec, chat: Chat, dialect: Dialect) -> dict[str, Any]:
+    """The body that asks for the next turn of a chat."""
+    body: dict[str, Any] = {"model": spec.model, "messages": _turns(chat.messages, dialect)}
     body[dialect.token_limit] = spec.max_tokens
     if spec.temperature is not None and dialect.temperature:
         body["temperature"] = spec.temperature
     if spec.top_p is not None and dialect.top_p:
         body["top_p"] = spec.top_p
     mode = dialect.response_format or spec.json_mode
-    if schema is None:
+    if chat.schema is None:
         return body
     if mode == "json_schema":
-        form = {"name": "answer", "schema": schema, "strict": True}
+        form = {"name": "answer", "schema": chat.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
     if mode == "json_object":
-        beside = {"schema": schema} if dialect.schema_beside else {}
+        beside = {"schema": chat.schema} if dialect.schema_beside else {}
         body["response_format"] = {"type": "json_object", **beside}
-    stated = instruction or schema_instruction(schema)
+    stated = chat.instruction or schema_instruction(chat.schema)
     last = body["messages"][-1]
     body["messages"] = [*body["messages"][:-1], {**last, "content": f"{last['content']}\n\n{stated}"}]
     return body
@@ -221,7 +331,7 @@ def parse(body: bytes | str, content_type: str = "") -> Any:
         raise CallFailed("an empty reply", retryable=True, few=True)
     begins = text[0]
     if begins not in "{[":
-        if found := faults.page(text):
+        if found := access.page(text):
             raise CallFailed(_PAGE, cause=f"{found.removeprefix(_PAGE).strip()} behind base_url".strip())
         if "event-stream" in content_type or re.match(r"(?:data|event|id|retry)?:", text):
             raise CallFailed("an event stream", server_message=_first_event(text))
@@ -236,7 +346,7 @@ def parse(body: bytes | str, content_type: str = "") -> Any:
 def _first_event(text: str) -> str:
     """What the first event of a stream says is wrong."""
     try:
-        return faults.server_words(json.loads(text.split("data:", 1)[1].splitlines()[0]))
+        return access.server_words(json.loads(text.split("data:", 1)[1].splitlines()[0]))
     except (IndexError, ValueError, RecursionError):
         return ""
 
@@ -250,7 +360,7 @@ def read(reply: Any, spec: Spec) -> Answer:
     choice = _choice(reply)
     message, finish = choice["message"], marks.finish_of(choice.get("finish_reason"))
     if finish == marks.BROKEN:
-        raise CallFailed("the reply broke off", retryable=True, server_message=faults.server_words(choice.get("error")))
+        raise CallFailed("the reply broke off", retryable=True, server_message=access.server_words(choice.get("error")))
     text, refused = _text(message)
     if finish == marks.TOOL:
         text, finish = "", marks.STOP
@@ -283,15 +393,15 @@ def _choice(reply: Any) -> dict[str, Any]:
         CallFailed: there is none; says what there is.
     """
     if not isinstance(reply, dict):
-        raise faults.no_object(reply, "a chat completion")
+        raise access.no_object(reply, "a chat completion")
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
     for holder in (reply, choice or {}):
-        if holder.get("error") and (failure := faults.error_object({"error": holder["error"]})):
+        if holder.get("error") and (failure := access.error_object({"error": holder["error"]})):
             raise failure
     if choice is not None and isinstance(choice.get("message"), dict):
         return choice
-    if choice is None and (failure := faults.error_object(reply)):
+    if choice is None and (failure := access.error_object(reply)):
         raise failure
     # a list without choices can be a host's slip; something else is another interface
     raise CallFailed("not a chat completion", retryable="choices" in reply, few=True)
@@ -367,9 +477,9 @@ def read_vectors(reply: Any, count: int) -> VectorsReply:
         CallFailed: it is something else than `count` vectors of one length; in the server's words where it says why.
     """
     if not isinstance(reply, dict):
-        raise faults.no_object(reply, "embeddings")
+        raise access.no_object(reply, "embeddings")
     stated = {"error": reply.get("error")} if reply.get("error") or "data" in reply else reply
-    if failure := faults.error_object(stated):
+    if failure := access.error_object(stated):
         raise failure
     try:
         found = [one["embedding"] for one in sorted(reply["data"], key=lambda one: one["index"])]

@@ -21,12 +21,12 @@ from jsonschema.validators import validator_for
 from caredio import features, progress
 from caredio import prompts as prompt_files
 from caredio.errors import EndpointError, InputError
-from caredio.llm import dialects, marks
+from caredio.llm import marks
 from caredio.llm.cache import Answer
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import Calls, Model, Stopped, connect, enter, together
-from caredio.llm.remote import schema_instruction
-from caredio.llm.spec import Messages, Spec
+from caredio.llm.remote import advice, schema_instruction
+from caredio.llm.spec import Chat, Messages, Spec
 from caredio.prompts import Prompt
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
@@ -69,7 +69,7 @@ class Failures:
         """
         self.failed += 1
         if self.failed > self.share * self.total:
-            settings = dialects.settings(failure.status, failure.server_message)
+            settings = advice(failure.status, failure.server_message)
             do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
             raise EndpointError(
                 f"{self.desc}: {self.failed} of {self.total} calls got no answer ({failure.description}), more than"
@@ -177,8 +177,8 @@ class _Settle:
             return {**self.nothing, "drop_reason": str(error)}
 
     async def _attempt(self, row: dict[str, Any], first: Messages, messages: Messages) -> dict[str, Any]:
-        draw = row.get("draw") or 0
-        answer = await self.model.complete(messages, self.schema, draw, self.instruction)
+        chat = Chat(messages, self.schema, row.get("draw") or 0, self.instruction)
+        answer = await self.model.complete(chat)
         try:
             made = self.parse(_content(answer, self.form), row, replace(answer, messages=first))
             if not isinstance(made, dict) or not made.keys() <= self.nothing.keys():

@@ -19,13 +19,17 @@ Messages = list[dict[str, str]]
 class Chat(NamedTuple):
     """Asks for the model's next turn, constrained to a JSON `schema` where there is one.
 
-    `instruction` states the schema, where that is not done in the shipped words.
+    Attributes:
+        draw: tells samples of one prompt apart; a repair needs none, as its messages hold the answer it mends.
+        instruction: what a server that takes no schema is told instead, where it is not the shipped `schema.txt`.
+        key: under which the answer is stored; a `Model` sets it.
     """
 
-    key: str
     messages: Messages
     schema: dict[str, Any] | None = None
+    draw: int = 0
     instruction: str | None = None
+    key: str = ""
 
 
 class Likelihood(NamedTuple):
@@ -79,17 +83,8 @@ class Spec(Settings):
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is {self.max_tokens}; an answer needs at least 1.")
 
-    def key(
-        self,
-        messages: Messages,
-        schema: dict[str, Any] | None = None,
-        draw: int = 0,
-        instruction: str | None = None,
-    ) -> str:
-        """The sha256 under which the answer to this call is stored.
-
-        `draw` tells samples of one prompt apart. A repair needs no number: its messages hold the answer it mends.
-        """
+    def key(self, chat: Chat) -> str:
+        """The sha256 under which the answer to this call is stored."""
         own = self.as_stored()
         call = {
             "kind": "chat",
@@ -97,14 +92,14 @@ class Spec(Settings):
             "temperature": own["temperature"],
             "top_p": own["top_p"],
             "max_tokens": own["max_tokens"],
-            "messages": messages,
-            "schema": schema,
-            "draw": int(draw),
+            "messages": chat.messages,
+            "schema": chat.schema,
+            "draw": int(chat.draw),
         }
-        if schema is not None:
+        if chat.schema is not None:
             call["json_mode"] = self.json_mode
-            if instruction is not None:
-                call["instruction"] = instruction
+            if chat.instruction is not None:
+                call["instruction"] = chat.instruction
         return _hash(call)
 
     def likelihood_key(self, messages: Messages, completion: str) -> str:

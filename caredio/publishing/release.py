@@ -27,6 +27,7 @@ from datasets import Dataset
 from caredio import checkpoints, cultures, disk, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
+from caredio.evaluation import entries
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
@@ -103,6 +104,9 @@ def model(source: Path, folder: Path, settings: Settings, results: Dataset | Non
             if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model"):
                 shutil.copyfile(file, making / file.name)
         (making / "README.md").write_text(cards.model_card(record, settings, measured, name), encoding="utf-8")
+        for path, text in entries.files(measured).items():
+            (making / path).parent.mkdir(exist_ok=True)
+            (making / path).write_text(text, encoding="utf-8")
         return _sign(making, {"kind": "model", "version": settings.version, "training": record})
 
 

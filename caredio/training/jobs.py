@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm.access import Access, unsent
-from caredio.llm.faults import CallFailed, unbilled
+from caredio.llm.access import Access, unbilled, unsent
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import start
 from caredio.llm.prices import training_cost
 from caredio.llm.settings import Endpoint

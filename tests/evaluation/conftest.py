@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,28 +21,36 @@ TEMPLATE = (
 
 
 class Scripted(LM):
-    """Finds likely what `says` says it would say, and remembers what it was asked."""
+    """Finds likely what `says` says it would say, or as likely; writes what `writes` writes; remembers what it was
+    asked."""
 
-    def __init__(self, says: Callable[[Instance], bool]) -> None:
+    def __init__(
+        self, says: Callable[[Instance], bool | float] | None = None, writes: Callable[[Instance], str] | None = None
+    ) -> None:
         super().__init__()
-        self.says = says
-        self.asked: list[tuple[str, str]] = []
+        self.says, self.writes = says, writes
+        self.asked: list[tuple[Any, ...]] = []
 
     @property
     def tokenizer_name(self) -> str:
         return "scripted"
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        assert self.says is not None
         self.asked += [request.args for request in requests]
-        return [(-1.0, True) if self.says(request) else (-2.0, False) for request in requests]
+        found = [self.says(request) for request in requests]
+        return [((-1.0 if one else -2.0) if isinstance(one, bool) else one, one is True) for one in found]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         return "".join(f"<{turn['role']}>{turn['content']}" for turn in chat_history) + "<assistant>"
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        raise NotImplementedError
+        assert self.writes is not None
+        self.asked += [request.args for request in requests]
+        return [self.writes(request) for request in requests]
 
-    loglikelihood_rolling = generate_until
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        raise NotImplementedError
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hub_server import HubServer
 
 from caredio.evaluation import tasks_path
+from caredio.evaluation.benchmarks.culturalbench import SAMPLE
 
-SAMPLE = tasks_path() / "culturalbench" / "sample.csv"
 UPLOAD = """
 from huggingface_hub import HfApi
 api = HfApi()

@@ -18,11 +18,17 @@ from llm_server import LLMServer
 import caredio
 from caredio import cli, features
 from caredio.errors import CaredioError, EndpointError
-from caredio.evaluation import generated
 from caredio.evaluation.results import format_table
 from caredio.publishing import release
 from caredio.runs import read
 
+COLUMNS = [
+    ("culturalbench_easy_generated", "acc"),
+    ("culturalbench_easy_generated", "unparsed"),
+    ("culturalbench_hard_generated", "acc"),
+    ("culturalbench_hard_generated", "judgement_acc"),
+    ("culturalbench_hard_generated", "unparsed"),
+]
 CALLS = 2 * 3 * (1 + 4)  # systems, questions, a letter and four judgements
 NUMBERED = (
     "What is on a table?\nRead the following statements and select the option that include all the appropriate "
@@ -73,8 +79,9 @@ def measure(server: LLMServer, questions: Path, **more: Any) -> Dataset:
 
 def numbers(table: Dataset, system: str = "raw") -> list[float]:
     """Easy, Hard, judgements, and what was unparsed of Easy and of Hard."""
-    assert [(row["benchmark"], row["metric"]) for row in table if row["system"] == system] == list(generated.GENERATED)
-    return [row["value"] for row in table if row["system"] == system]
+    assert [(row["benchmark"], row["metric"]) for row in table if row["system"] == system] == COLUMNS
+    easy, easy_unparsed, hard, judged, hard_unparsed = (row["value"] for row in table if row["system"] == system)
+    return [easy, hard, judged, easy_unparsed, hard_unparsed]
 
 
 SCRIPTS: dict[str, tuple[Callable[[dict[str, Any]], Any], list[float]]] = {
@@ -111,17 +118,6 @@ def test_what_is_right_and_what_is_no_answer(script: str, questions: Path) -> No
     assert numbers(found) == pytest.approx(wanted)
     assert numbers(found, "role-play") == pytest.approx(wanted)
     assert {row["n"] for row in found} == {3}
-
-
-@pytest.mark.parametrize(
-    ("text", "letter"),
-    [
-        *(("B", "B"), (" b) ", "B"), ("`B`", "B"), ("__B__", "B"), ("- B", "B"), ("B B", None), ("A/B", None)),
-        *(("E", None), ("AB", None), ("Answer: B", None), ("B²", None), ("**", None), ("", None), ("2", None)),
-    ],
-)
-def test_a_letter_is_read_alone(text: str, letter: str | None) -> None:
-    assert generated.read(text, "ABCD") == letter
 
 
 def test_the_part_to_play_reaches_the_model_alone_where_it_is_played(questions: Path) -> None:
@@ -165,9 +161,10 @@ def test_a_question_that_got_no_answer_is_not_counted_as_wrong(questions: Path, 
         return 500 if broken[0] and "Answer: Tea" in body["messages"][-1]["content"] else oracle(body)
 
     with served(says) as server:
-        with pytest.raises(EndpointError, match=r"1 of 15 calls got no answer .*run the same command again"):
+        with pytest.raises(EndpointError, match=r"1 of 12 calls got no answer .*run the same command again"):
             measure(server, questions, out=out, retries=0, concurrency=1)
-        assert not (out / "results").exists()
+        before = read(sorted((out / "results").glob("*.parquet")))
+        assert {row["benchmark"] for row in before if row["system"] == "raw"} == {"culturalbench_easy_generated"}
         broken[0] = False
         found = measure(server, questions, out=out)
         assert server.repeats() == 1
@@ -192,11 +189,11 @@ def test_what_was_generated_stands_beside_likelihoods_and_is_not_compared(
     assert {row["model"] for row in other if row["system"] == "raw"} == {"other"}
     # a release's card shows what was measured on weights, and nothing of what a name wrote
     assert {row["benchmark"] for row in release._measured(tiny, None, kept)} == {row["benchmark"] for row in first}
-    _, by_likelihood, written = format_table(kept).split("china ")
-    assert "generated" not in by_likelihood
+    _, by_likelihood, written, more = format_table(kept).split("china ")
+    assert "unparsed" not in by_likelihood
     assert "chat template applied" in by_likelihood
-    assert "Easy, generated" in written.splitlines()[0]
-    assert "not comparable with likelihoods" in written
+    assert "CulturalBench-Easy, unparsed" in written.splitlines()[0]
+    assert "answers that the model wrote, not comparable with likelihoods" in more
 
 
 def test_a_table_by_hand(questions: Path) -> None:
@@ -204,9 +201,10 @@ def test_a_table_by_hand(questions: Path) -> None:
         text = format_table(measure(server, questions, provider="mine")).splitlines()
     assert text[0].split("  ")[0] == "china"
     assert " ".join(text[1].split()) == (  # 0 of 3: up to z^2 / (3 + z^2); 8 of 12 judgements
-        "raw 100.0 [43.9, 100.0] n=3 0.0 [0.0, 56.1] n=3 66.7 [20.8, 93.9] n=3 0.0 [0.0, 56.1] n=3 0.0 [0.0, 56.1] n=3"
+        "raw 100.0 [43.9, 100.0] n=3 0.0 [0.0, 56.1] n=3 66.7 [20.8, 93.9] n=3 0.0 [0.0, 56.1] n=3"
     )
-    assert " ".join(text[4].split()) == "always False - 0.0 [0.0, 56.1] n=3 66.7 [20.8, 93.9] n=3 - -"
+    assert " ".join(text[4].split()) == "always False - 0.0 [0.0, 56.1] n=3 66.7 [20.8, 93.9] n=3 -"
+    assert " ".join(text[7].split()) == "raw 0.0 [0.0, 56.1] n=3"
 
 
 def test_a_plan_counts_the_calls_and_sends_none(

@@ -20,9 +20,10 @@ from transformers import AutoModelForCausalLM
 import caredio
 from caredio import checkpoints, cli, features
 from caredio.errors import InputError
-from caredio.evaluation import baselines
 from caredio.evaluation.results import format_table
 from caredio.runs import Run, read
+
+BASELINES = ("chance", "fixed letter", "always False")  # of CulturalBench
 
 
 def measure(out: Path, model: Path, trained: Path | None = None, **more: Any) -> Dataset:
@@ -168,8 +169,8 @@ def other_questions(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
         (other_adapter_weights, {"trained"}),
         (other_base_config, {"raw", "role-play", "trained"}),
         (other_template, {"raw", "role-play", "trained"}),
-        (other_limit, {"raw", "role-play", "trained", *baselines.MEANINGS}),
-        (other_questions, {"raw", "role-play", "trained", *baselines.MEANINGS}),
+        (other_limit, {"raw", "role-play", "trained", *BASELINES}),
+        (other_questions, {"raw", "role-play", "trained", *BASELINES}),
     ],
 )
 def test_what_changes_the_numbers_is_measured_beside_the_old(
@@ -364,5 +365,5 @@ def test_the_card_of_a_model_of_all_cultures_shows_every_one(tiny: Path, adapter
     table = measure(tmp_path / "run", tiny, place, cultures=["china", "japan", "india"])
     assert {row["culture"] for row in table if row["system"] == "trained"} == {"china", "japan", "india"}
     page = card(tmp_path / "run", place)
-    assert shown(page) == [row for row in expected(table) if row[0] != "india"]
+    assert sorted(shown(page)) == sorted(row for row in expected(table) if row[0] != "india")
     assert "aligned to the cultures `china`, `japan` by sft (lora)" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,59 @@ def test_counts_become_shares(tmp_path: Path) -> None:
     assert [one["shares"] for one in found] == [[0.75, 0.25]]
 
 
+PEOPLE = [  # the own answer of Peru is chicha (3 of 5), that of China tea (4 of 4); two of Japan's three agree
+    {"culture": "Peru", "id": "drink", "question": "What is drunk?", "answer": "chicha", "people": 3},
+    {"culture": "Peru", "id": "drink", "question": "What is drunk?", "answer": "beer", "people": 2},
+    {"culture": "China", "id": "drink", "question": "What is drunk?", "answer": "tea", "people": 4},
+    {"culture": "Japan", "id": "drink", "question": "What is drunk?", "answer": "green tea", "people": 2},
+    {"culture": "Peru", "id": "bread", "question": "Which bread?", "answer": "pan", "people": 1},
+]
+
+
+def test_peoples_answers_stand_in_a_row_each_or_in_lists(tmp_path: Path) -> None:
+    answers = {"kind": "answers", "columns": {"answers": "answer", "weight": "people"}}
+    found = documents(declare(tmp_path, jsonl(PEOPLE), **answers))
+    by_key = {(one["culture"], one["id"]): one for one in found}
+    assert list(by_key) == [("Peru", "drink"), ("China", "drink"), ("Japan", "drink"), ("Peru", "bread")]
+    peru = by_key["Peru", "drink"]
+    assert peru["answers"] == [{"text": "chicha", "weight": 3}, {"text": "beer", "weight": 2}]
+    assert (peru["own"], peru["rivals"]) == ("chicha", [{"culture": "China", "text": "tea"}])
+    japan = by_key["Japan", "drink"]
+    assert (japan["own"], japan["rivals"]) == (None, [{"culture": "Peru", "text": "chicha"}])  # tea is in green tea
+    assert by_key["Peru", "bread"]["own"] is None
+    lists = [
+        {
+            "culture": "Peru",
+            "id": "drink",
+            "question": "What is drunk?",
+            "answer": ["chicha", "beer"],
+            "people": [3, 2],
+        },
+        *PEOPLE[2:],
+    ]
+    assert documents(declare(tmp_path, jsonl(lists), **answers)) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"question": "Which tea?"}, "line 2, column id: is that of line 1, which asks something else."),
+        ({"people": 0}, "line 2, column people: holds 0; give how many people gave the answer, 1 or more."),
+        ({"people": 1.5}, "line 2, column people: holds 1.5; give how many"),
+        ({"people": [1, 2]}, "line 2, column people: holds 2 of 1 answers; give one for each."),
+        ({"answer": ""}, "line 2, column answer: is empty"),
+        ({"answer": []}, "line 2, column answer: lists no answer"),
+        ({"answer": '["a"'}, "line 2, column answer: is no list in JSON ("),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_said_by_line_and_column(change: Any, message: str, tmp_path: Path) -> None:
+    made = [PEOPLE[0], {**PEOPLE[1], **change}]
+    columns = {"answers": "answer", "weight": "people"}
+    with pytest.raises(InputError) as refused:
+        documents(declare(tmp_path, jsonl(made), kind="answers", columns=columns))
+    assert message in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -284,6 +338,24 @@ def test_lm_eval_asks_it_by_the_folder_alone(
     assert [made["results"][name]["sample_len"] for name in names] == [2, 1]
     assert [made["results"][name]["acc,none"] for name in names] == pytest.approx([1 / 3, 1 / 3])  # over rotations
     assert len(first.asked) == 3 * 3 * 3  # questions, orders, letters
+
+
+def test_answers_are_measured_in_bits_and_by_what_others_answer(tiny: Path, tmp_path: Path) -> None:
+    columns = {"answers": "answer", "weight": "people"}
+    file = declare(tmp_path, jsonl(PEOPLE), kind="answers", columns=columns, labels={"south_korea": ["Peru"]})
+    given: dict[str, Any] = {"device": "cpu", "benchmarks": f"{file},{file}:generated"}
+    table = caredio.evaluate(["south_korea"], out=tmp_path / "run", model=str(tiny), **given).results
+    found = {(row["metric"], row["n"]): row["value"] for row in table if row["system"] == "raw"}
+    assert {("bits_per_byte", 2), ("margin", 1), ("margin_per_byte", 1), ("sem_b", 2)} <= set(found)
+    (measured,) = [
+        one for one in find(tmp_path / "run" / "samples") if (one.system, one.benchmark) == ("raw", "street_food")
+    ]
+    (drink, bread) = rows(measured)
+    chicha, beer, tea = (float(reply[0][0]) for reply in drink["resps"])
+    assert found["margin", 1] == pytest.approx(chicha - tea)
+    (pan,) = (float(reply[0][0]) for reply in bread["resps"])
+    bits = -(3 * chicha + 2 * beer) / (3 * len("chicha") + 2 * len("beer")), -pan / len("pan")  # in nats
+    assert found["bits_per_byte", 2] == pytest.approx(sum(bits) / 2 / math.log(2))
 
 
 def test_it_is_evaluated_beside_other_benchmarks(tiny: Path, tmp_path: Path) -> None:

@@ -1,166 +1,143 @@
+"""The folder of tasks as lm-eval reads it, and runs it from the command line."""
+
 from __future__ import annotations
 
-import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval.api.instance import Instance
-from lm_eval.evaluator import evaluate
+import yaml
 from lm_eval.tasks import TaskManager
 
 from caredio import cultures
-from caredio.evaluation import judgements, tasks_path
+from caredio.errors import InputError
+from caredio.evaluation import benchmark, tasks, tasks_path
 from caredio.evaluation.benchmarks import culturalbench
 
 CULTURES = cultures.load()
+SAMPLE = {"culturalbench": "sample"}
+SUFFIXES = ["", "_generated", "_cot", "_role_play", "_generated_role_play", "_cot_role_play"]
 
 
-def manager(source: str = "sample") -> TaskManager:
-    return TaskManager(
-        include_path=[tasks_path()], include_defaults=False, metadata={"culturalbench": source} if source else None
-    )
+@pytest.fixture
+def known() -> TaskManager:
+    return TaskManager(include_path=[tasks_path()], include_defaults=False, metadata=SAMPLE)
 
 
-def run(lm: Any, *tasks: str, **settings: Any) -> dict[str, dict[str, Any]]:
-    made = evaluate(lm, manager().load(list(tasks)), log_samples=False, **settings)
-    assert made is not None
-    return {**made["results"], **made.get("groups", {})}
+def config(file: Path) -> dict[str, Any]:
+    """A YAML of the folder over its base; functions are their names."""
+    text = re.sub(r"!function (\S+)", r"\1", file.read_text())
+    found = yaml.safe_load(text)
+    base = config(file.with_name(found.pop("include"))) if "include" in found else {}
+    return {**base, **found}
 
 
-def right(request: Instance) -> bool:
-    """Whether a request's continuation is the right answer."""
-    said = request.args[1].strip()
-    if "key" in request.doc:
-        return said == "ABCD"[request.doc["key"]]
-    return said == str(request.doc["truth"][request.idx // 2])
-
-
-def says(word: str) -> Any:
-    return lambda request: request.args[1].strip() == word
+def test_every_benchmark_has_a_task_a_culture_a_variant_and_a_part(known: TaskManager) -> None:
+    groups = {
+        f"caredio_{benchmark.named(one.name, variant)}{part}"
+        for one in benchmark.load().values()
+        for variant in one.variants
+        for part in ("", "_role_play")
+    }
+    assert {f"caredio_culturalbench_{kind}{suffix}" for kind in ("easy", "hard") for suffix in SUFFIXES} <= groups
+    assert set(known.all_groups) == groups
+    assert set(known.all_subtasks) == {f"{group}_{slug}" for group in groups for slug in CULTURES}
 
 
 @pytest.mark.parametrize("kind", ["easy", "hard"])
-def test_every_culture_has_its_task_and_the_group_holds_them_all(kind: str) -> None:
+def test_a_group_holds_the_tasks_of_all_cultures(known: TaskManager, kind: str) -> None:
     names = [f"caredio_culturalbench_{kind}_{slug}" for slug in CULTURES]
-    known = manager()
-    assert [name for name in known.all_subtasks if f"_{kind}_" in name] == sorted(names)
     loaded = known.load([f"caredio_culturalbench_{kind}"])
     assert loaded["group_map"] == {f"caredio_culturalbench_{kind}": names}
     for slug, name in zip(CULTURES, names, strict=True):
-        assert {document["country"] for document in loaded["tasks"][name].eval_docs} == {CULTURES[slug].name}
+        documents = list(loaded["tasks"][name].eval_docs)
+        assert {document["culture"] for document in documents} == {slug}
+        assert len(documents) == 8
 
 
-def test_every_file_of_the_folder_is_a_task_a_group_or_a_base() -> None:
-    known = {entry.yaml_path for entry in manager().task_index.values()}
-    assert known == set(FOLDER.glob("*.yaml"))
-    assert {path.name for path in FOLDER.iterdir()} - {path.name for path in known} == {
-        "_easy_yaml",
-        "_hard_yaml",
-        "README.md",
-        "sample.csv",
-    }
+def test_every_file_of_the_folder_is_a_task_a_group_or_the_base_of_some(known: TaskManager) -> None:
+    folder = tasks_path()
+    indexed = {Path(str(entry.yaml_path)) for entry in known.task_index.values()}
+    assert indexed == set(folder.glob("*.yaml"))
+    bases = {yaml.safe_load(re.sub("!function", "", file.read_text())).get("include") for file in indexed} - {None}
+    assert {path.name for path in folder.iterdir()} - {path.name for path in indexed} == bases
 
 
-def test_who_knows_everything_scores_one(scripted: Any) -> None:
-    found = run(scripted(right), "caredio_culturalbench_easy", "caredio_culturalbench_hard")
-    assert len(found) == 2 * len(CULTURES) + 2
-    assert all(numbers["acc,none"] == 1 for numbers in found.values())
-    assert found["caredio_culturalbench_hard"]["judgement_acc,none"] == 1
-
-
-def test_always_a_scores_the_share_of_a_in_the_permuted_key(scripted: Any) -> None:
-    found = run(scripted(says("A")), "caredio_culturalbench_easy")
-    keys = [culturalbench.choice(row)["key"] for row in culturalbench.read(culturalbench.SAMPLE)]
-    assert found["caredio_culturalbench_easy"]["acc,none"] == pytest.approx(keys.count(0) / len(keys))
-
-
-def test_always_false_gets_no_hard_question_right(scripted: Any) -> None:
-    found = run(scripted(says("False")), "caredio_culturalbench_hard")
-    truths = [culturalbench.judgements(row)["truth"] for row in culturalbench.read(culturalbench.SAMPLE)]
-    false = sum(truth.count(False) for truth in truths) / (4 * len(truths))
-    assert found["caredio_culturalbench_hard"]["acc,none"] == 0
-    assert found["caredio_culturalbench_hard"]["judgement_acc,none"] == pytest.approx(false)
-
-
-def test_always_false_gets_three_quarters_of_plain_questions_judgements(
-    scripted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    china = culturalbench.about("China", culturalbench.SAMPLE)
-    plain = [row for row in china if "(iv)" not in row["prompt_question"]]
-    file = tmp_path / "plain.csv"
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, list(china[0]))
-        writer.writeheader()
-        writer.writerows(plain)
-    monkeypatch.setenv(culturalbench.VARIABLE, str(file))
-    made = evaluate(scripted(says("False")), manager("").load(["caredio_culturalbench_hard_china"]))
-    numbers = made["results"]["caredio_culturalbench_hard_china"]
-    assert (numbers["acc,none"], numbers["judgement_acc,none"], numbers["sample_len"]) == (0, 0.75, len(plain))
-
-
-def test_limit_and_standard_error_count_questions(scripted: Any) -> None:
-    asked: list[str] = []
-
-    def one_wrong(request: Instance) -> bool:
-        """Right but for the last judgement of the first question."""
-        asked.append(request.doc["data_idx"])
-        return right(request) != (request.doc["data_idx"] == asked[0] and request.idx >= 6)
-
-    numbers = run(scripted(one_wrong), "caredio_culturalbench_hard_japan", limit=5)["caredio_culturalbench_hard_japan"]
-    assert numbers["sample_len"] == 5
-    assert len(asked) == 5 * 8
-    assert numbers["acc,none"] == pytest.approx(4 / 5)
-    assert numbers["judgement_acc,none"] == pytest.approx(19 / 20)
-    assert numbers["acc_stderr,none"] == pytest.approx((0.8 * 0.2 / 4) ** 0.5)  # of 0, 1, 1, 1, 1
-    assert numbers["judgement_acc_stderr,none"] == pytest.approx(0.25 * (0.8 * 0.2 / 4) ** 0.5)
-
-
-def test_every_statement_is_a_chat_of_its_own(scripted: Any) -> None:
-    lm = scripted(right)
-    settings: dict[str, Any] = {"system_instruction": "Be brief.", "apply_chat_template": True}
-    run(lm, "caredio_culturalbench_hard_egypt", limit=1, **settings)
-    document = manager().load(["caredio_culturalbench_hard_egypt"])["tasks"]["caredio_culturalbench_hard_egypt"]
-    first = document.eval_docs[0]
-    assert lm.asked == [
-        (
-            f"<system>Be brief.<user>Question: {first['question']}\nAnswer: {statement}\nIs this answer true or false "
-            "for this question? You must choose either True or False.\nJudgement:<assistant>",
-            answer,
-        )
-        for statement in first["statements"]
-        for answer in ("True", "False")
+def test_what_a_task_says_of_itself() -> None:
+    made = config(tasks_path() / "caredio_culturalbench_hard_generated_role_play_china.yaml")
+    assert made["task"] == "caredio_culturalbench_hard_generated_role_play_china"
+    assert made["output_type"] == "generate_until"
+    assert made["description"].startswith("You speak as a member of Chinese society")
+    assert made["generation_kwargs"] == {"until": [], "max_gen_toks": 8, "do_sample": False}
+    assert made["metadata"] == {"version": "1.0"}
+    assert [(one["metric"], one["higher_is_better"]) for one in made["metric_list"]] == [
+        ("acc", True),
+        ("judgement_acc", True),
+        ("unparsed", False),
     ]
+    plain = config(tasks_path() / "caredio_culturalbench_easy_china.yaml")
+    assert plain["output_type"] == "multiple_choice"
+    assert plain["metadata"] == {"version": "2.0"}  # over rotations: other numbers than a single order gives
+    assert "description" not in plain
 
 
-def test_easy_shows_its_options_by_letter(scripted: Any) -> None:
-    lm = scripted(right)
-    run(lm, "caredio_culturalbench_easy_egypt", limit=1)
-    (context,) = {context for context, _ in lm.asked}
-    first = culturalbench.choice(culturalbench.about("Egypt", culturalbench.SAMPLE)[0])
-    options = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", first["options"], strict=True))
-    assert context.endswith(f"A, B, C and D.\nQuestion: {first['question']}\n{options}\nAnswer:")
-    assert [answer for _, answer in lm.asked] == [" A", " B", " C", " D"]
+def test_equal_tasks_have_one_folder_and_other_ones_another(tmp_path: Path) -> None:
+    assert tasks_path() == tasks_path()
+    own = tmp_path / "own.yaml"
+    shape = "languages: [cy], region: Northern Europe, neighbours: [united_kingdom]"
+    own.write_text(f"- {{slug: wales, name: Wales, adjective: Welsh, {shape}}}\n")
+    made = tasks_path(own)
+    assert made != tasks_path()
+    assert config(made / "caredio_culturalbench_easy_wales.yaml")["dataset_kwargs"]["spellings"] == ["Wales", "wales"]
+    asked = [(culturalbench.EASY, "")]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "systems.txt").write_text("[system]\nBe $adjective.\n")
+    mine = tasks.folder(asked, [CULTURES["china"]], str(tmp_path / "mine"))
+    assert mine != tasks.folder(asked, [CULTURES["china"]])
+    assert config(mine / "caredio_culturalbench_easy_role_play_china.yaml")["description"] == "Be Chinese."
 
 
-def test_a_judgement_is_the_likelier_word() -> None:
-    pairs = [(-1.0, True), (-2.0, False), (-3.0, False), (-2.0, True)] * 2
-    assert score({"truth": [True, False, True, False]}, pairs) == {"acc": 1.0, "judgement_acc": 1.0}
-    assert score({"truth": [True, True, True, False]}, pairs) == {"acc": 0.0, "judgement_acc": 0.75}
+def test_a_culture_without_questions_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"CulturalBench-Easy holds no question on 'Wales' or 'wales'\.$"):
+        tasks.documents("culturalbench_easy", "wales", ["Wales", "wales"], "", culturalbench="sample")
+
+
+def test_a_changed_reader_or_scoring_changes_the_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = {one.name: tasks.sha256(one) for one in culturalbench.BENCHMARKS}
+    assert before["culturalbench_easy"] != before["culturalbench_hard"]  # scored by other modules
+    changed = tmp_path / "judgements.py"
+    changed.write_text(Path(tasks.__file__).with_name("judgements.py").read_text() + "\n# changed\n")
+    monkeypatch.setattr(sys.modules["caredio.evaluation.judgements"], "__file__", str(changed))
+    assert tasks.sha256(culturalbench.EASY) == before["culturalbench_easy"]
+    assert tasks.sha256(culturalbench.HARD) != before["culturalbench_hard"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", ["metadata", "environment"])
-def test_lm_eval_runs_a_task_by_itself(tiny: Path, tmp_path: Path, by: str) -> None:
+@pytest.mark.parametrize(
+    ("by", "task"),
+    [
+        ("metadata", "caredio_culturalbench_hard_china"),
+        ("environment", "caredio_culturalbench_hard_generated_china"),
+        ("metadata", "caredio_culturalbench_easy_role_play_china"),
+    ],
+)
+def test_lm_eval_runs_a_task_by_itself(tiny: Path, tmp_path: Path, by: str, task: str) -> None:
     command = [sys.executable, "-m", "lm_eval", "--include_path", str(tasks_path())]
-    command += ["--tasks", "caredio_culturalbench_hard_china", "--limit", "2", "--apply_chat_template"]
+    command += ["--tasks", task, "--limit", "2", "--apply_chat_template"]
     command += ["--model", "hf", "--model_args", f"pretrained={tiny}", "--device", "cpu"]
-    own = {culturalbench.VARIABLE: "sample"} if by == "environment" else {}
+    own = {"CAREDIO_CULTURALBENCH": "sample"} if by == "environment" else {}
     command += ["--metadata", '{"culturalbench": "sample"}'] if by == "metadata" else []
+    command += ["--output_path", str(tmp_path / "out"), "--log_samples"]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "caredio_culturalbench_hard_china" in done.stdout
-    assert "judgement_acc" in done.stdout
+    assert task in done.stdout
+    (file,) = (tmp_path / "out").rglob("samples_*.jsonl")
+    lines = [yaml.safe_load(line) for line in file.read_text().splitlines()]
+    prompts = [argument["arg_0"] for line in lines for argument in line["arguments"].values()]
+    assert len(lines) == 2
+    assert all(("You speak as a member of Chinese society" in prompt) == ("role_play" in task) for prompt in prompts)
+    assert ("unparsed" in done.stdout) == ("generated" in task)

@@ -15,9 +15,8 @@ import pytest
 from llm_server import LLMServer
 
 from caredio.errors import CaredioError, EndpointError, InputError
-from caredio.llm import faults
-from caredio.llm.access import Access, check_address
-from caredio.llm.faults import CallFailed
+from caredio.llm.access import Access, check_address, refusal
+from caredio.llm.limits import CallFailed
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
@@ -361,7 +360,7 @@ def test_the_key_is_taken_out_of_whatever_is_said(monkeypatch):
     )
     assert inside.server_message == "no money for [key] ?"
     with pytest.raises(EndpointError) as error:
-        access.failure(faults.refusal(402, {"error": {"message": "no money for sk-secret"}}))
+        access.failure(refusal(402, {"error": {"message": "no money for sk-secret"}}))
     assert "sk-secret" not in str(error.value)
 
 

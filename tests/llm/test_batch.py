@@ -19,7 +19,7 @@ from caredio.llm.limits import Rate
 from caredio.llm.model import connect
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 
 ROWS = Dataset.from_list([{"text": f"row {number}"} for number in range(30)])
 
@@ -60,7 +60,7 @@ def test_all_rows_are_one_batch_and_each_gets_its_own_answer():
         assert asked["said"][:] == [f"ROW {number}" for number in range(2500)]
         assert run(model, rows)["said"][:] == asked["said"][:]
         assert len(server.batches) == 1
-    assert not model.store.pending([model.spec.key([{"role": "user", "content": "row 0"}])])
+    assert not model.store.pending([model.spec.key(Chat([{"role": "user", "content": "row 0"}]))])
 
 
 def test_repairs_are_a_second_smaller_batch():
@@ -133,7 +133,7 @@ def test_more_than_the_account_may_queue_is_halved():
 
 def test_a_budget_holds_calls_back_for_a_later_batch():
     async def calls(model):
-        tasks = [model.complete([{"role": "user", "content": f"{n}"}]) for n in range(12)]
+        tasks = [model.complete(Chat([{"role": "user", "content": f"{n}"}])) for n in range(12)]
         try:
             return await asyncio.gather(*tasks, return_exceptions=True)
         finally:
@@ -236,7 +236,7 @@ def stop_after_submission(server):
     model = model_for(server)
 
     async def story():
-        task = asyncio.ensure_future(model.complete([{"role": "user", "content": "row 0"}]))
+        task = asyncio.ensure_future(model.complete(Chat([{"role": "user", "content": "row 0"}])))
         while not server.batches:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)

@@ -58,13 +58,13 @@ from pathlib import Path
 from caredio.llm.settings import Endpoint
 from caredio.llm.journal import Journal
 from caredio.llm.model import connect
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 
 async def story():
     endpoint = Endpoint(base_url=sys.argv[1], concurrency=8)
     endpoint.budget.journal = Journal(Path(sys.argv[2]))
     model = connect(Spec(model="m", max_tokens=10), endpoint)
-    await asyncio.gather(*(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(500)))
+    await asyncio.gather(*(model.complete(Chat([{"role": "user", "content": f"{n}"}])) for n in range(500)))
 
 asyncio.run(story())
 """

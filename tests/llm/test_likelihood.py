@@ -8,7 +8,7 @@ import pytest
 from llm_server import LLMServer, logprob
 
 from caredio.errors import EndpointError
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import connect
 from caredio.llm.rows import likelihoods
 from caredio.llm.settings import Endpoint

@@ -8,12 +8,11 @@ from llm_server import LLMServer
 
 import caredio
 from caredio.errors import BudgetError, InputError
-from caredio.llm.faults import CallFailed
-from caredio.llm.limits import Budget, Rate
+from caredio.llm.limits import Budget, CallFailed, Rate
 from caredio.llm.model import connect
 from caredio.llm.prices import Usage, cost
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 
 CALL = Usage(1, 0, 600, 400)  # the most that a call holds
 RATE = Rate("m")
@@ -102,7 +101,7 @@ def test_an_endpoint_that_counts_no_tokens_is_taken_to_use_the_most():
     async def story(url):
         model = connect(Spec(model="m", max_tokens=10), Endpoint(base_url=url, max_total_tokens=1000))
         ended = await asyncio.gather(
-            *(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(20)), return_exceptions=True
+            *(model.complete(Chat([{"role": "user", "content": f"{n}"}])) for n in range(20)), return_exceptions=True
         )
         await model.close()
         return ended
@@ -165,7 +164,7 @@ def test_no_more_is_billed_than_the_cap_whatever_becomes_of_the_replies(fault):
         endpoint = Endpoint(base_url=url, max_total_tokens=6000, timeout=1.5, retries=4, concurrency=8)
         model = connect(Spec(model="m", max_tokens=100), endpoint)
         ended = await asyncio.gather(
-            *(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(200)), return_exceptions=True
+            *(model.complete(Chat([{"role": "user", "content": f"{n}"}])) for n in range(200)), return_exceptions=True
         )
         return endpoint.budget, model, ended
 
@@ -196,7 +195,7 @@ def test_a_count_that_is_not_whole_is_none(usage, used):
     body = json.dumps({"choices": [{"message": {"content": "yes"}}], "usage": usage})
     with LLMServer(fault=lambda number, _: {"body": body}) as server:
         model = connect(Spec(model="m", max_tokens=100), Endpoint(base_url=server.url))
-        asyncio.run(model.complete([{"role": "user", "content": "hello"}]))
+        asyncio.run(model.complete(Chat([{"role": "user", "content": "hello"}])))
         (sent,) = server.bodies.values()
     most = Usage(1, 0, len(json.dumps(sent).encode()), 100, uncounted=1)
     assert model.take_usage() == (used or most)
@@ -207,7 +206,7 @@ def test_a_refused_connection_and_a_refused_call_cost_nothing():
         endpoint = Endpoint(base_url=url, max_total_tokens=1000, retries=2)
         model = connect(Spec(model="m", max_tokens=10), endpoint)
         with pytest.raises(CallFailed):
-            await model.complete([{"role": "user", "content": "hello"}])
+            await model.complete(Chat([{"role": "user", "content": "hello"}]))
         return sum(usage.calls for usage in endpoint.budget.spent.values())
 
     with LLMServer(fault=lambda number, body: 422) as server:
@@ -220,7 +219,7 @@ def test_two_models_through_one_endpoint_share_its_places_and_its_minute():
         endpoint = Endpoint(base_url=url, concurrency=3, requests_per_minute=1200)
         models = [connect(Spec(model=name), endpoint) for name in ("one", "two")]
         await asyncio.gather(
-            *(model.complete([{"role": "user", "content": f"{n}"}]) for n in range(15) for model in models)
+            *(model.complete(Chat([{"role": "user", "content": f"{n}"}])) for n in range(15) for model in models)
         )
 
     with LLMServer(latency=0.05) as server:

@@ -16,7 +16,7 @@ from test_progress import bars, on_a_terminal
 from caredio.llm import local, sampling
 from caredio.llm.cache import Store
 from caredio.llm.model import connect
-from caredio.llm.spec import LOCAL_MODEL, Spec
+from caredio.llm.spec import LOCAL_MODEL, Chat, Spec
 from caredio.synthesis import adapt, questions
 
 SPEC = Spec(max_tokens=24)
@@ -27,7 +27,7 @@ def messages(subject):
 
 
 async def ask(model, *calls):
-    return await asyncio.gather(*(model.complete(*call) for call in calls))
+    return await asyncio.gather(*(model.complete(Chat(*call)) for call in calls))
 
 
 TINY = """
@@ -63,7 +63,7 @@ import asyncio, json, sys
 from caredio.errors import CaredioError
 from caredio.llm import local
 from caredio.llm.model import connect
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 if sys.argv[1] == "installed":
@@ -75,7 +75,7 @@ except CaredioError as error:
     sys.exit(str(error))
 model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
 chat = [{"role": "user", "content": "What is a kite for?"}]
-answer = asyncio.run(connect(Spec(max_tokens=8)).complete(chat))
+answer = asyncio.run(connect(Spec(max_tokens=8)).complete(Chat(chat)))
 model.save_pretrained(sys.argv[2])
 print(json.dumps([path.name, str(model.dtype), tokenizer.pad_token, answer.model, local.weights()]))
 """
@@ -207,7 +207,7 @@ import sys
 from datasets import Dataset, Features, Value
 from caredio.llm.rows import ask
 from caredio.llm.model import connect
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 
 lengths = ["in one word", "in one sentence", "in a long story of many paragraphs"]
 rows = Dataset.from_list(

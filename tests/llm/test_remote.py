@@ -9,12 +9,12 @@ import pytest
 from llm_server import LLMServer, reply
 
 from caredio.errors import EndpointError, InputError
-from caredio.llm import dialects, remote
+from caredio.llm import remote
 from caredio.llm.access import Access
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Spec
+from caredio.llm.spec import Chat, Spec
 
 MESSAGES = [{"role": "user", "content": "How do you greet a neighbour?"}]
 SCHEMA = {
@@ -32,7 +32,7 @@ def model_for(server, spec=SPEC, **endpoint):
 
 async def ask(model, *calls):
     try:
-        return await asyncio.gather(*(model.complete(*call) for call in calls))
+        return await asyncio.gather(*(model.complete(Chat(*call)) for call in calls))
     finally:
         await model.close()
 
@@ -44,7 +44,7 @@ def test_an_answer_is_what_the_endpoint_said_and_is_stored(server):
     assert answer.text == reply(sent)
     assert answer.model == "scripted-2026-01-01"
     assert (answer.prompt_tokens, answer.completion_tokens) == (6, len(answer.text.split()))
-    assert model.store.get(SPEC.key(MESSAGES)) == answer
+    assert model.store.get(SPEC.key(Chat(MESSAGES))) == answer
     assert sent == {"model": "scripted", "messages": MESSAGES, "max_tokens": 512, "temperature": 0.7, "top_p": 0.95}
 
 
@@ -280,7 +280,8 @@ def test_a_schema_is_sent_as_the_endpoint_takes_it(server, mode):
 
 
 def test_openai_itself_is_told_neither_a_schema_beside_json_object_nor_max_tokens():
-    body = remote.chat_body(Spec(model="m", json_mode="json_object"), MESSAGES, SCHEMA, dialects.start(openai=True))
+    spec = Spec(model="m", json_mode="json_object")
+    body = remote.chat_body(spec, Chat(MESSAGES, SCHEMA), remote.start_dialect(openai=True))
     assert body["response_format"] == {"type": "json_object"}
     assert "JSON" in body["messages"][-1]["content"]  # OpenAI asks for the word
     assert body["max_completion_tokens"] == 512

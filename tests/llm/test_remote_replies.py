@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from caredio.errors import EndpointError
 from caredio.llm import marks, remote
 from caredio.llm.cache import Answer, Store
-from caredio.llm.faults import CallFailed
+from caredio.llm.limits import CallFailed
 from caredio.llm.spec import Spec
 
 SPEC = Spec(model="m")

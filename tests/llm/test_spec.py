@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from caredio.errors import InputError
-from caredio.llm.spec import LOCAL_MODEL, Spec
+from caredio.llm.spec import LOCAL_MODEL, Chat, Spec
 
 MESSAGES = [{"role": "user", "content": "How do you greet a neighbour?"}]
 SCHEMA = {"type": "object", "properties": {}}
@@ -15,19 +15,19 @@ SCHEMA = {"type": "object", "properties": {}}
 def test_equal_calls_have_equal_keys_and_any_difference_another():
     spec = Spec(model="m")
     keys = {
-        spec.key(MESSAGES),
-        spec.key([{**MESSAGES[0], "content": "Other"}]),
-        spec.key(MESSAGES, SCHEMA),
-        spec.key(MESSAGES, draw=1),
-        Spec(model="n").key(MESSAGES),
-        Spec(model="m", provider="vllm").key(MESSAGES),
-        Spec(model="m", model_revision="2").key(MESSAGES),
-        Spec(model="m", temperature=0.1).key(MESSAGES),
-        Spec(model="m", top_p=0.5).key(MESSAGES),
-        Spec(model="m", max_tokens=7).key(MESSAGES),
+        spec.key(Chat(MESSAGES)),
+        spec.key(Chat([{**MESSAGES[0], "content": "Other"}])),
+        spec.key(Chat(MESSAGES, SCHEMA)),
+        spec.key(Chat(MESSAGES, draw=1)),
+        Spec(model="n").key(Chat(MESSAGES)),
+        Spec(model="m", provider="vllm").key(Chat(MESSAGES)),
+        Spec(model="m", model_revision="2").key(Chat(MESSAGES)),
+        Spec(model="m", temperature=0.1).key(Chat(MESSAGES)),
+        Spec(model="m", top_p=0.5).key(Chat(MESSAGES)),
+        Spec(model="m", max_tokens=7).key(Chat(MESSAGES)),
     }
     assert len(keys) == 10
-    assert Spec(model="m").key(list(MESSAGES)) == spec.key(MESSAGES)
+    assert Spec(model="m").key(Chat(list(MESSAGES))) == spec.key(Chat(MESSAGES))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_equal_calls_have_equal_keys_and_any_difference_another():
 )
 def test_what_older_files_say_for_none_is_none(older, now):
     assert Spec(model="m", **older) == Spec(model="m", **now)
-    assert Spec(model="m", **older).key(MESSAGES) == Spec(model="m", **now).key(MESSAGES)
+    assert Spec(model="m", **older).key(Chat(MESSAGES)) == Spec(model="m", **now).key(Chat(MESSAGES))
 
 
 def test_what_is_not_given_stands_in_a_key_as_it_always_did():
@@ -51,19 +51,19 @@ def test_what_is_not_given_stands_in_a_key_as_it_always_did():
         ' "role": "user"}], "model": "m", "model_revision": "", "provider": "openai", "schema": null,'
         ' "temperature": -1.0, "top_p": -1.0}'
     )
-    assert spec.key(MESSAGES) == hashlib.sha256(call.encode()).hexdigest()
+    assert spec.key(Chat(MESSAGES)) == hashlib.sha256(call.encode()).hexdigest()
 
 
 def test_a_schema_s_own_words_are_part_of_the_key_where_there_is_a_schema():
     spec = Spec(model="m")
-    assert spec.key(MESSAGES, instruction="JSON!") == spec.key(MESSAGES)
-    assert len({spec.key(MESSAGES, SCHEMA, instruction=words) for words in (None, "JSON!", "Json!")}) == 3
+    assert spec.key(Chat(MESSAGES, instruction="JSON!")) == spec.key(Chat(MESSAGES))
+    assert len({spec.key(Chat(MESSAGES, SCHEMA, instruction=words)) for words in (None, "JSON!", "Json!")}) == 3
 
 
 def test_json_mode_is_part_of_the_key_only_where_there_is_a_schema():
     one, other = Spec(model="m"), Spec(model="m", json_mode="prompt")
-    assert one.key(MESSAGES) == other.key(MESSAGES)
-    assert one.key(MESSAGES, SCHEMA) != other.key(MESSAGES, SCHEMA)
+    assert one.key(Chat(MESSAGES)) == other.key(Chat(MESSAGES))
+    assert one.key(Chat(MESSAGES, SCHEMA)) != other.key(Chat(MESSAGES, SCHEMA))
 
 
 CHAT = [
@@ -97,12 +97,18 @@ OTHER = Spec(
 )
 def test_keys_of_stored_answers_never_change(spec, keys):
     """What people have paid for is found by these; a change here makes them pay again."""
-    made = (spec.key(CHAT), spec.key(CHAT, FORM), spec.key(CHAT, FORM, 3), spec.likelihood_key(CHAT, "Tea."))
+    made = (
+        spec.key(Chat(CHAT)),
+        spec.key(Chat(CHAT, FORM)),
+        spec.key(Chat(CHAT, FORM, 3)),
+        spec.likelihood_key(CHAT, "Tea."),
+    )
     assert all(map(str.startswith, made, keys))
 
 
 def test_a_number_has_one_spelling_in_a_key():
-    assert Spec(model="m", temperature=1, top_p=1).key(CHAT) == Spec(model="m", temperature=1.0, top_p=1.0).key(CHAT)
+    whole, real = Spec(model="m", temperature=1, top_p=1), Spec(model="m", temperature=1.0, top_p=1.0)
+    assert whole.key(Chat(CHAT)) == real.key(Chat(CHAT))
 
 
 def test_a_setting_that_is_added_or_renamed_changes_no_key():
@@ -110,14 +116,14 @@ def test_a_setting_that_is_added_or_renamed_changes_no_key():
     class More(Spec):
         another: str = "new"
 
-    assert More(model="m").key(CHAT, FORM) == Spec(model="m").key(CHAT, FORM)
+    assert More(model="m").key(Chat(CHAT, FORM)) == Spec(model="m").key(Chat(CHAT, FORM))
     assert More(model="m").likelihood_key(CHAT, "Tea.") == Spec(model="m").likelihood_key(CHAT, "Tea.")
 
 
 def test_a_likelihood_is_another_call_and_sampling_is_no_part_of_it():
     spec = Spec(model="m")
     keys = {
-        spec.key(MESSAGES),
+        spec.key(Chat(MESSAGES)),
         spec.likelihood_key(MESSAGES, ""),
         spec.likelihood_key(MESSAGES, "With a bow."),
         Spec(model="n").likelihood_key(MESSAGES, ""),

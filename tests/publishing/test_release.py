@@ -8,7 +8,7 @@ import yaml
 from datasets import load_dataset
 
 import caredio
-from caredio import cli, features, runs
+from caredio import checkpoints, cli, features, runs
 from caredio.errors import InputError
 from caredio.publishing import cards, release
 from caredio.publishing.settings import Settings
@@ -345,6 +345,19 @@ def test_a_model_card_tells_its_results(run, tmp_path):
     assert 'AutoModelForCausalLM.from_pretrained("caredio/model", revision="v0.1.0")' in page
 
 
+def test_a_model_card_tells_numbers_that_are_no_shares(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m", "full") / "training.json").read_text())
+    row = {"system": "trained", "culture": "china", "metric": "margin", "benchmark_sha256": "0123456789abcdef"}
+    several = {**row, "benchmark": "blend_answers", "n": 8, "value": 12.5, "low": -1.25, "high": 26.0}
+    one = {**row, "benchmark": "held_out", "n": 1, "value": -2.0, "low": None, "high": None}
+    page = cards.model_card(record, Settings(), [several, one], "caredio/model")
+    assert "| `blend_answers` | `margin` | 8 | 12.500 | -1.250 to 26.000 | `china` |" in page
+    assert "| `held_out` | `margin` | 1 | -2.000 | none | `china` |" in page
+    assert "with 95 % intervals over n questions: Wilson's of shares, else the bootstrap's of the mean." in page
+    assert page.count("is in-distribution") == 1
+    assert "in-distribution" not in cards.model_card(record, Settings(), [several], "caredio/model")
+
+
 def test_a_folder_that_no_recipe_wrote_is_told(run, tmp_path):
     (tmp_path / "m").mkdir()
     with pytest.raises(InputError, match="is no trained model"):
@@ -364,3 +377,16 @@ def test_another_training_does_not_take_the_place_of_a_release(tmp_path):
     assert (folder / "README.md").read_bytes() == page
     release.model(source, folder, Settings(version="v1.1.0"), None, "m")
     assert json.loads((folder / "release.json").read_text())["training"]["recipe"] == "kto"
+
+
+def test_a_model_release_ships_its_results_for_the_hub(tmp_path):
+    source = trained(tmp_path / "m")
+    own = {"weights_sha256": checkpoints.sha256(source), "base_sha256": None, "benchmark_sha256": "ab" * 32}
+    row = dict.fromkeys(features.RESULTS) | own | {"settings_sha256": "cd" * 32, "low": 0.2, "high": 0.6}
+    row |= {"system": "trained", "culture": "china", "benchmark": "culturalbench_easy", "metric": "acc"}
+    results = features.table([{**row, "n": 59, "value": 0.5}], features.RESULTS)
+    made = release.model(source, tmp_path / "release", Settings(), results, "m")
+    (entry,) = yaml.safe_load((tmp_path / "release/.eval_results/kellycyy__CulturalBench.yaml").read_text())
+    assert entry["dataset"] == {"id": "kellycyy/CulturalBench", "task_id": "caredio_culturalbench_easy_china"}
+    assert entry["value"] == 50.0
+    assert ".eval_results/kellycyy__CulturalBench.yaml" in made["files"]

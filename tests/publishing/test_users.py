@@ -106,7 +106,7 @@ def test_models_load_from_their_release(hub, tiny, tmp_path):
     assert said[-1] == "True 1"
 
 
-def test_a_wheel_holds_templates_tasks_recipes_and_prompts(tmp_path):
+def test_a_wheel_holds_templates_benchmarks_recipes_and_prompts(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
@@ -114,7 +114,7 @@ def test_a_wheel_holds_templates_tasks_recipes_and_prompts(tmp_path):
         caredio/cultures.yaml caredio/topics.yaml caredio/py.typed caredio/prompts/adapt.txt
         caredio/dataset_card/README.md.jinja caredio/model_cards/README.md.jinja
         caredio/recipes/sft.py caredio/recipes/smollm2-135m/sft-lora.yaml
-        caredio/evaluation/tasks/culturalbench/sample.csv caredio/evaluation/tasks/culturalbench/hard_china.yaml
+        caredio/data/culturalbench/sample.csv caredio/evaluation/benchmarks/culturalbench.py
     """
     assert set(textwrap.dedent(wanted).split()) <= names
     assert not any(name.startswith("tests/") for name in names)

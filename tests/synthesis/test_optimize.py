@@ -310,7 +310,8 @@ def test_the_held_out_report_by_hand(tmp_path):
     assert report["error"] == pytest.approx(np.std([gain, 0, 0], ddof=1) / 3**0.5, abs=1e-4)
     asked, model = writer.model.backend.asked, writer.model
     assert len(asked) == 3 * 5  # the target and those that d compares, once a question
-    assert all(model.store.get(model.spec.key(messages, draw=1)) for messages in asked)  # the first answers were draw 0
+    # the first answers were draw 0
+    assert all(model.store.get(model.spec.key(Chat(messages, draw=1))) for messages in asked)
 
 
 def test_hashed_n_grams_tell_like_texts_from_unlike_ones():

@@ -60,10 +60,20 @@ def test_the_permuted_key_is_not_skewed() -> None:
     assert sorted(after.values()) == [22, 28, 33, 37]  # of 120
 
 
+def test_easy_is_asked_in_all_rotations_of_its_options() -> None:
+    documents = culturalbench.easy(culturalbench.SAMPLE)
+    assert len(documents) == 120
+    assert {str(document["orders"]) for document in documents} == {
+        "[[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]]"
+    }
+    shown = [[order.index(document["key"]) for order in document["orders"]] for document in documents]
+    assert all(sorted(places) == [0, 1, 2, 3] for places in shown)
+
+
 def test_a_plain_question_has_its_options_judged() -> None:
     assert culturalbench.judgements(PLAIN) == {
-        "data_idx": "7",
-        "country": "Spain",
+        "id": "7",
+        "culture": "Spain",
         "question": "What is worn?",
         "statements": ["A hat", "None", "A coat", "NA"],
         "truth": [False, True, False, False],
@@ -95,29 +105,10 @@ def test_every_question_of_the_sample_has_something_true_and_something_false() -
 def test_none_is_a_word(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     file.write_text("\ufeff" + HEAD + '3,3,"Which, then?",None,NA,null,,A,Spain\n', encoding="utf-8")
-    (document,) = culturalbench.easy("Spain", str(file))["test"]
+    (document,) = culturalbench.easy(file)
     assert sorted(document["options"]) == ["", "NA", "None", "null"]
     assert document["options"][document["key"]] == "None"
-    assert culturalbench.hard("Spain", str(file))["test"][0]["statements"] == ["None", "NA", "null", ""]
-
-
-def test_what_is_given_wins_over_the_environment_and_that_over_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(culturalbench.VARIABLE, "theirs.csv")
-    assert culturalbench.path() == Path("theirs.csv")
-    assert culturalbench.path("mine.csv") == Path("mine.csv")
-    assert culturalbench.path("sample") == culturalbench.SAMPLE
-    monkeypatch.delenv(culturalbench.VARIABLE)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: "/cache/CulturalBench-Easy.csv")
-    assert culturalbench.path() == Path("/cache/CulturalBench-Easy.csv")
-
-
-def test_a_hub_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> str:
-        raise FileNotFoundError("no connection\nat all")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
-    with pytest.raises(InputError, match=r"Hub \(FileNotFoundError\); give a copy .* CAREDIO_CULTURALBENCH\.$"):
-        culturalbench.path()
+    assert culturalbench.hard(file)[0]["statements"] == ["None", "NA", "null", ""]
 
 
 @pytest.mark.parametrize(
@@ -126,20 +117,19 @@ def test_a_hub_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         (HEAD.replace("answer,", ""), "lacks answer; give CulturalBench-Easy.csv as the Hub has it."),
         (HEAD + "1,1,Q,a,b,c,d,E,Spain\n", "line 2: expected four options .* found answer 'E'."),
         (HEAD + "1,1,Q,a,b,c,d\n", "line 2: expected four options .* found answer None."),
-        (HEAD + "1,1,Q,a,b,c,d,A,Spain\n", "holds no question on 'China'; the column country must spell it so."),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "own.csv"
     file.write_text(text)
     with pytest.raises(InputError, match=said) as caught:
-        culturalbench.easy("China", str(file))
+        culturalbench.easy(file)
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_or_not_text_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"own\.csv: cannot be read \(No such file or directory\)\.$"):
-        culturalbench.hard("China", str(tmp_path / "own.csv"))
+        culturalbench.hard(tmp_path / "own.csv")
     (tmp_path / "own.csv").write_bytes(b"data_idx,\xff\xfe")
     with pytest.raises(InputError, match=r"own\.csv: is not a CSV file in UTF-8"):
-        culturalbench.hard("China", str(tmp_path / "own.csv"))
+        culturalbench.hard(tmp_path / "own.csv")

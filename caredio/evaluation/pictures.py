@@ -1,0 +1,121 @@
+"""Pictures of a comparison: each culture with intervals, models asked about other cultures, and what was forgotten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from caredio import plots
+from caredio.evaluation.paired import of_seeds
+from caredio.evaluation.table import Column, Comparison
+
+_ROW, _WIDTH, _SQUARE = 0.32, 6.4, 0.55  # inches of a row, of a picture, of a square
+_SPREAD = 0.6  # of a row, over which systems lie
+
+
+class Point(NamedTuple):
+    """One number in a row of dots."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def draw(compared: Comparison, folder: Path) -> list[Path]:
+    """The files of all pictures, a PNG and an SVG each; none where matplotlib is missing.
+
+    Args:
+        folder: where they go.
+    """
+    files = []
+    for column in compared.columns:
+        if column.main and column.cultural:
+            rows = {part: _points(column, own) for part, own in sorted(column.numbers.items())}
+            files += dots(rows, compared.systems, folder / _name(column.benchmark, column.metric), column.title)
+    general = [column for column in compared.columns if column.main and not column.cultural]
+    if general:
+        rows = {column.title: _points(column, column.cells) for column in general}
+        files += dots(rows, compared.systems, folder / "general", "general benchmarks: what training cost")
+    for (system, benchmark, metric), numbers in compared.across.items():
+        column = next(one for one in compared.columns if (one.benchmark, one.metric) == (benchmark, metric))
+        shown = {key: (column.scale * one.value, column.shown(one.value)) for key, one in numbers.items()}
+        files += squares(shown, folder / _name("across", system, benchmark, metric), f"{column.title}: {system}")
+    return files
+
+
+def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: Path, title: str) -> list[Path]:
+    """The files of a picture with a row for each culture or benchmark, and in it each system with its interval.
+
+    Seeds of a method are points of one colour without intervals, as so few are no sample.
+    """
+    if (figure := plots.figure(_WIDTH, _ROW * len(rows) + 1.2, file)) is None:
+        return []
+    methods = {name: method for method, names in of_seeds(systems).items() for name in names}
+    labels = list(dict.fromkeys(methods.get(name, name) for name in systems))
+    axis = figure.subplots()
+    for place, label in enumerate(labels):
+        offset = _SPREAD * ((place + 0.5) / len(labels) - 0.5)
+        names = [name for name in systems if methods.get(name, name) == label]
+        found = [
+            (row + offset, points[name]) for row, points in enumerate(rows.values()) for name in names if name in points
+        ]
+        _scatter(axis, found, label, f"C{place % 10}", bars=label in systems)
+    axis.set_yticks(range(len(rows)), list(rows), fontsize="x-small")
+    axis.invert_yaxis()
+    axis.set_title(title, fontsize="small")
+    axis.tick_params(axis="x", labelsize="x-small")
+    figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
+    return plots.save(figure, file)
+
+
+def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, title: str) -> list[Path]:
+    """The files of a picture with a square for each culture's model and each culture that it was asked about.
+
+    Args:
+        numbers: (culture of the model, culture asked about) -> its number, and that as text.
+        file: its path, without the ending.
+        title: above it.
+    """
+    models, asked = sorted({model for model, _ in numbers}), sorted({culture for _, culture in numbers})
+    size = _SQUARE * len(asked) + 2.2, _SQUARE * len(models) + 1.8
+    if (figure := plots.figure(*size, file)) is None:
+        return []
+    axis = figure.subplots()
+    nothing = float("nan"), ""
+    axis.imshow([[numbers.get((model, one), nothing)[0] for one in asked] for model in models], cmap="viridis")
+    for (model, culture), (_, text) in numbers.items():
+        place = asked.index(culture), models.index(model)
+        axis.text(*place, text, ha="center", va="center", fontsize="x-small", color="white", **_OUTLINE)
+    axis.set_xticks(range(len(asked)), asked, rotation=45, ha="right", fontsize="x-small")
+    axis.set_yticks(range(len(models)), models, fontsize="x-small")
+    axis.set_xlabel("asked about", fontsize="small")
+    axis.set_ylabel("model of", fontsize="small")
+    axis.set_title(title, fontsize="small")
+    return plots.save(figure, file)
+
+
+_OUTLINE = {"bbox": {"facecolor": "black", "alpha": 0.4, "linewidth": 0, "pad": 1}}  # behind a number on a colour
+
+
+def _points(column: Column, found: Mapping[str, Any]) -> dict[str, Point]:
+    """The points of cells, or of measurements, as the column shows numbers."""
+    scale = column.scale
+    return {
+        name: Point(scale * one.value, *(None if end is None else scale * end for end in (one.low, one.high)))
+        for name, one in found.items()
+    }
+
+
+def _scatter(axis: Any, found: Sequence[tuple[float, Point]], label: str, color: str, bars: bool) -> None:
+    heights, points = [height for height, _ in found], [point for _, point in found]
+    axis.plot([point.value for point in points], heights, "o", markersize=3, color=color, label=label)
+    for height, point in found:
+        if bars and point.low is not None and point.high is not None:
+            axis.plot([point.low, point.high], [height, height], linewidth=1, color=color)
+
+
+def _name(*parts: str) -> str:
+    """A file's name, of letters, digits, `_` and `-`."""
+    return re.sub(r"[^\w-]+", "_", "-".join(parts)).strip("_")
