@@ -19,7 +19,7 @@ NAMES = sorted(
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
     "choice": ["likelihood", "generated", "cot"],
     "judgements": ["likelihood", "generated", "cot"],
-    **dict.fromkeys((f"judge_{rubric}" for rubric in SCALES), ["criteria", "scale"]),
+    **{f"judge_{rubric}": ["criteria", "scale"] for rubric in SCALES},
     "repair": ["user"],
     "schema": ["user"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
