@@ -17,6 +17,7 @@ from datasets import Dataset
 
 from caredio import api, messages, preflight, progress, quickstart_table, runs, yamlfile
 from caredio.api import SelectOptions
+from caredio.errors import InputError
 from caredio.quickstart_table import title
 from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Trial
 
@@ -68,6 +69,8 @@ def quickstart(
         CaredioError: one sentence on what to correct.
     """
     out = Path(out)
+    if model and not train:
+        raise InputError("model is the base of a training; give train (--train) too.")
     if push:
         preflight.pushing(push, out / "release", version)
     sample = runs.read([SAMPLE])

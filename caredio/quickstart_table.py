@@ -75,7 +75,7 @@ def screen(trial: Trial, found: Mapping[str, ByArm], pictures: Sequence[Path], c
         trial: what was trained.
         found: region -> the scores of every arm on its questions.
         pictures: files.
-        command: what shows the same of more regions, budgets and draws.
+        command: what compares more regions, budgets and draws.
     """
     lines = ["", *_opening(trial), ""]
     lines.append(f"{'':<{_LABEL}}" + "".join(f"{name:<{_CELL}}" for name in (*_ARMS.values(), DIFFERENCE)))
@@ -129,7 +129,7 @@ def _conclusion(region: str, own: Value, command: str) -> list[str]:
     text = (
         f"On {title(region)}'s own questions the margin of our rows is {abs(own.value):.2f} nats {more} that of random"
         f" rows, and the interval {chance}. One region, trained once on one draw of random rows, proves nothing:"
-        " single regions go either way. The same of all regions, with more budgets and draws:"
+        " single regions go either way. All regions, budgets and several draws, by bits per byte of held-out answers:"
     )
     return [*textwrap.wrap(text, 100), f"  {command}"]
 

@@ -103,6 +103,7 @@ class Asked:
         self.measurements: list[Measurement] = []
         self.identities: dict[Measurement, dict[str, Any]] = {}
         self.constants: list[dict[str, Any]] = []
+        self.leakage: dict[str, Any] = {}  # what of it stands in rows of training, where that was looked at
         for benchmark, variant in self.asked:
             self._read(benchmark, variant)
         if not any(self.documents.values()):
@@ -184,6 +185,7 @@ class Asked:
             "role_play": role_play.parts["system"],
             "own_prompts": [one.name for one in used if not one.shipped],
             "left_out": self.notes,
+            **({"leakage": self.leakage} if self.leakage else {}),
             "settings": self._settings,
         }
 

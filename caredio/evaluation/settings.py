@@ -35,6 +35,9 @@ class Settings(settings.Settings):
     show: int | None = setting(
         None, "questions printed below the table, each with every system's reply", "results", counts=False
     )
+    allow_leaked: bool = setting(
+        False, "report benchmarks whose questions stand in rows of training too, and say so", "results"
+    )
     batch_size: int = setting(8, "prompts the model reads at once", "results")
     device: str | None = setting(None, "cpu, cuda, ...; default: cuda where there is one", "results")
     prompts: str | None = setting(
@@ -82,5 +85,6 @@ class Options(TypedDict, total=False):
     culturalbench: str | None
     limit: int | None
     show: int | None
+    allow_leaked: bool
     batch_size: int
     device: str | None

@@ -34,7 +34,7 @@ class Evaluating:
     ) -> None:
         """As `api.evaluate`; nothing is written, and nobody asked."""
         # lm-eval's packages
-        from caredio.evaluation import ledger
+        from caredio.evaluation import leakage, ledger
 
         arguments.paths(out=out, trained=trained, cultures_file=cultures_file, store=store)
         arguments.prompts(given, out, PROMPTS)
@@ -54,11 +54,12 @@ class Evaluating:
             self.known = run.cultures(cultures_file)
             self.slugs, self.notes = ledger.cultures(run, self.known, arguments.listed(cultures, "cultures"))
             self.past = ledger.past(run)
+            self.learned = leakage.training(run, trained)
         yamlfile.pick(self.slugs, self.known, "culture")
 
     def plan(self) -> Plan:
         """What it will ask an API; weights of one's own are asked nothing that costs."""
-        return self._generated().plan(self.past, self.endpoint.batch) if self.behind_api else Plan(self.spec.model, ())
+        return self._asked().plan(self.past, self.endpoint.batch) if self.behind_api else Plan(self.spec.model, ())
 
     def result(self) -> Result:
         """Measure, and what was measured."""
@@ -66,7 +67,7 @@ class Evaluating:
         from caredio.evaluation import ledger
         from caredio.evaluation.side_by_side import side_by_side
 
-        asked = self._generated() if self.behind_api else self._by_likelihood()
+        asked = self._asked()
         if self.behind_api:
             asked.through(connect(self.spec, self.endpoint, self.files["store"]))
         with work.opened(self.out) as run:  # a folder that is not there is made once all of that is right
@@ -77,6 +78,14 @@ class Evaluating:
         work.repeatable("evaluate", self.out, given, self.rooms if self.behind_api else [self.chosen])
         shown = side_by_side([Path(self.out)], self.chosen.show) if self.out and self.chosen.show else ""
         return Result({"results": found}, run.report(), None if self.out is None else Path(self.out), shown=shown)
+
+    def _asked(self) -> Any:
+        """What is asked, once none of it is known to have been learned."""
+        from caredio.evaluation import leakage  # lm-eval's packages
+
+        asked = self._generated() if self.behind_api else self._by_likelihood()
+        leakage.check(asked, self.learned, self.chosen.allow_leaked)
+        return asked
 
     def _generated(self) -> Any:
         from caredio.evaluation.generated import Generated  # lm-eval's packages

@@ -1,0 +1,254 @@
+"""Whether questions of a benchmark stand in the rows that a model was trained on.
+
+Texts are compared without case, punctuation and articles. A question is leaked where a text of a row equals it, holds
+it as sentences of its own, or is near to it: MinHash finds the pairs that may be near, and the exact Jaccard similarity
+of their runs of three words decides. The word in which two questions of one template differ is in three runs, so that
+only long texts are near that differ in one; texts on two cultures never are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from datasets import load_dataset
+from datasets.exceptions import DatasetsError
+
+from caredio import checkpoints, packages
+from caredio.errors import InputError
+from caredio.evaluation.benchmark import Document, named
+from caredio.evaluation.results import Asked
+from caredio.runs import Run
+
+EQUAL, CONTAINED, NEAR = "equal", "contained", "near"
+NEAR_ABOVE = 0.8  # similarity
+_RUN = 3  # words
+_LONG = 8  # words of a text that counts where a longer one holds it
+_NAMED = 3  # leaks in a message
+_BANDS = (16, 4)  # of MinHash: a pair of a similarity of 0.8 is looked at with probability 0.9998
+_SKIPPED = ("a", "an", "the")  # "in the UK" is "in UK"
+_SENTENCE = re.compile(r"[.?!:;\n。？！：；]+")
+# a letter of a script that leaves no space between words is a word
+_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+")
+_Words = tuple[str, ...]
+_Match = tuple[_Words, _Words, str, float]  # the words of a question and of a text, and how near
+
+
+class Row(NamedTuple):
+    """What a model was trained on."""
+
+    sample_id: str
+    culture: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known to have been trained on."""
+
+    rows: list[Row]
+    sources: list[str]  # tables
+    unread: list[str]  # a sentence on each table that cannot be read
+
+
+class Leak(NamedTuple):
+    """A question of a benchmark in a row of training."""
+
+    benchmark: str
+    id: str
+    culture: str
+    sample_id: str
+    how: str
+    similarity: float
+
+    def __str__(self) -> str:
+        how = f"{self.how}, similarity {self.similarity:.2f}" if self.how == NEAR else self.how
+        return f"question {self.id} on {self.culture} in row {self.sample_id} ({how})"
+
+
+def training(run: Run, trained: Path | str | None) -> Training:
+    """The run's ranked rows, and those of which trained models' records say that they learned them."""
+    rows: list[Row] = []
+    sources: list[str] = []
+    unread: list[str] = []
+    if "ranked" in run.stages:
+        rows += rows_of(run.table("ranked"))
+        sources.append("ranked")
+    for file in _records(Path(trained)) if trained else []:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        name, config = str(record.get("dataset_name")), record.get("dataset_config")
+        source, budget = f"{name} ({config})", record.get("budget")
+        if source in sources:
+            continue
+        split, revision = record.get("dataset_split") or "train", record.get("dataset_revision")
+        try:
+            table = load_dataset(name, config, split=split, revision=revision)
+        except (OSError, ValueError, DatasetsError, *packages.unreachable()) as error:
+            why = checkpoints.one_line(error)
+            unread.append(f"leakage: {file} names {source}, which cannot be read ({why}); its rows are not checked.")
+            continue
+        rows += rows_of(row for row in table if not budget or row["rank"] <= budget)
+        sources.append(source)
+    return Training(list(dict.fromkeys(rows)), sources, unread)
+
+
+def _records(folder: Path) -> list[Path]:
+    """The records that recipes left beside a model, or beside that of each culture."""
+    places = [folder, *sorted(place for place in folder.glob("*") if place.is_dir())]
+    return [place / checkpoints.RECORD for place in places if (place / checkpoints.RECORD).is_file()]
+
+
+def check(asked: Asked, learned: Training, allowed: bool) -> None:
+    """See that nothing that is asked was learned; what is found goes into the record of the results.
+
+    Args:
+        allowed: whether leaks are noted alone.
+
+    Raises:
+        InputError: a question stands in what was learned, and that is not allowed.
+    """
+    titles = {named(benchmark.name, variant): benchmark.title for benchmark, variant in asked.asked}
+    found: dict[str, dict[tuple[str, str], Document]] = {title: {} for title in titles.values()}
+    for (column, culture), some in asked.documents.items():
+        found[titles[column]] |= {(str(one["id"]), culture): one for one in some}
+    documents = {title: list(some.values()) for title, some in found.items()}
+    leaks = find(documents, learned.rows) if learned.rows else []
+    if leaks and not allowed:
+        raise InputError(
+            f"{_told(documents, leaks)}; take these rows out of training, leave the benchmark out, or report it all"
+            " the same with --allow-leaked."
+        )
+    asked.notes += [*learned.unread, *([f"leakage: {_told(documents, leaks)}."] if leaks else [])]
+    asked.leakage = {
+        "sources": learned.sources,
+        "rows": len(learned.rows),
+        "questions": {title: len(some) for title, some in documents.items()},
+        "leaks": [leak._asdict() for leak in leaks],
+    }
+
+
+def _told(documents: Mapping[str, Sequence[Document]], leaks: Sequence[Leak]) -> str:
+    """How many questions are leaked, and some of them, in words."""
+    counts = [
+        f"{len(own)} of {len(some)} questions of {name}"
+        for name, some in documents.items()
+        if (own := {(leak.id, leak.culture) for leak in leaks if leak.benchmark == name})
+    ]
+    more = f" and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
+    verb = "stands" if len(leaks) == 1 else "stand"
+    return f"{', '.join(counts)} {verb} in rows of training: {', '.join(map(str, leaks[:_NAMED]))}{more}"
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text that are compared, without case and punctuation."""
+    found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return tuple(word for word in found if word not in _SKIPPED)
+
+
+def breaks(text: str) -> set[int]:
+    """After how many words of a text a sentence begins or ends."""
+    return {0, *accumulate(len(words(sentence)) for sentence in _SENTENCE.split(text))}
+
+
+def runs(found: Sequence[str]) -> frozenset[tuple[str, ...]]:
+    """The runs of words of a text, its beginning and its end marked, so that each word is in as many."""
+    edge = ("",) * (_RUN - 1)
+    padded = (*edge, *found, *edge)
+    return frozenset(padded[place : place + _RUN] for place in range(len(padded) - _RUN + 1))
+
+
+def similarity(one: frozenset[Any], other: frozenset[Any]) -> float:
+    """Jaccard's, of two texts' runs."""
+    return len(one & other) / len(one | other)
+
+
+def texts_of(document: Document) -> list[str]:
+    """What of a document may not stand in training: its question, alone and with what is offered; long answers."""
+    question = str(document["question"])
+    told = [str(one) for one in document.get("options") or document.get("statements") or ()]
+    answers = [str(one["text"]) for one in document.get("answers") or ()]
+    long = [one for one in answers if len(words(one)) >= _LONG]
+    return [question, *([" ".join([question, *told])] if told else []), *long]
+
+
+def rows_of(table: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """The rows of a table that a model is trained on: ranked, of pairs, or of marked answers."""
+    for number, row in enumerate(table, 1):
+        turns = [
+            [message["content"] for message in row.get(name) or ()]
+            for name in ("prompt", "completion", "chosen", "rejected")
+        ]
+        prompt, *answers = turns
+        texts = [*prompt, *chain(*answers), *(" ".join([*prompt, *answer]) for answer in answers if answer)]
+        texts += [row[name] for name in ("question", "response") if row.get(name)]
+        name = str(row.get("sample_id") or f"number {number}")
+        yield Row(name, str(row.get("culture") or ""), tuple(dict.fromkeys(texts)))
+
+
+def find(documents: Mapping[str, Sequence[Document]], rows: Iterable[Row]) -> list[Leak]:
+    """The leaks of benchmarks' documents, by name; of a document and a row the closest.
+
+    Raises:
+        InputError: datasketch is not installed.
+    """
+    packages.require("the check of leakage", "eval", "datasketch")
+    texts: dict[_Words, str] = {}
+    holders: dict[_Words, list[Row]] = {}
+    for row in rows:
+        for text in row.texts:
+            if found := words(text):
+                texts.setdefault(found, text)
+                holders.setdefault(found, []).append(row)
+    asked: dict[_Words, list[tuple[str, Document]]] = {}
+    for benchmark, some in documents.items():
+        for document in some:
+            for question in filter(None, map(words, texts_of(document))):
+                asked.setdefault(question, []).append((benchmark, document))
+    leaks: dict[tuple[str, ...], Leak] = {}
+    for question, found, how, near in chain(_held(asked, texts), _near(asked, texts)):
+        for benchmark, document in asked[question]:
+            for row in holders[found]:
+                if how != NEAR or words(document["culture"]) == words(row.culture) or not row.culture:
+                    own = benchmark, str(document["id"]), document["culture"], row.sample_id
+                    leaks.setdefault(own, Leak(*own, how, round(near, 3)))
+    return list(leaks.values())
+
+
+def _held(asked: Iterable[_Words], texts: Mapping[_Words, str]) -> Iterator[_Match]:
+    """Questions that equal a text, or stand in one as sentences of their own."""
+    starts: dict[_Words, list[_Words]] = {}
+    for question in asked:
+        starts.setdefault(question[:_LONG], []).append(question)
+    for found, text in texts.items():
+        if any(question == found for question in starts.get(found[:_LONG], ())):
+            yield found, found, EQUAL, 1.0
+        for place in range(len(found) - _LONG + 1):
+            for question in starts.get(found[place : place + _LONG], ()):
+                end = place + len(question)
+                if question != found and found[place:end] == question and {place, end} <= breaks(text):
+                    yield question, found, CONTAINED, 1.0
+
+
+def _near(asked: Iterable[_Words], texts: Iterable[_Words]) -> Iterator[_Match]:
+    """Questions that a text is near to."""
+    from datasketch import MinHash, MinHashLSH
+
+    def hashed(some: Iterable[_Words]) -> Iterator[Any]:
+        shingles = ([" ".join(run).encode() for run in runs(one)] for one in some)
+        return MinHash.generator(shingles, num_perm=_BANDS[0] * _BANDS[1], seed=1)
+
+    questions, found = list(asked), list(texts)
+    index = MinHashLSH(num_perm=_BANDS[0] * _BANDS[1], params=_BANDS)
+    for place, one in enumerate(hashed(questions)):
+        index.insert(place, one)
+    for text, one in zip(found, hashed(found), strict=True):
+        for place in index.query(one):
+            near = similarity(runs(questions[place]), runs(text))
+            if near > NEAR_ABOVE and questions[place] != text:
+                yield questions[place], text, NEAR, near
