@@ -24,10 +24,13 @@ from caredio.prompts import Prompt
 
 LIKELIHOOD, GENERATED, COT = "", "generated", "cot"
 VARIANTS = (LIKELIHOOD, GENERATED, COT)  # how an answer is had: the likelier one, a written one, one after reasoning
+VARIED = "+"  # in the name of a benchmark that is asked in another way (robustness.py)
 SAMPLE = "sample"  # in the place of a file: the shipped part of a benchmark
 FINAL = "Answer:"  # begins the last line of an answer after reasoning
 
 _DECLARATION = re.compile(r"(.+\.ya?ml)(?::(\w+))?")  # of a table of one's own: its file, and a variant
+
+_WAY = re.compile(r"(.+?)\+(\w+|paraphrased=.+)")  # of a benchmark that is asked in another way: its name, and the way
 
 Document = dict[str, Any]
 Scores = dict[str, float]
@@ -86,6 +89,7 @@ class Benchmark:
     notes: str = ""  # a sentence for whoever reads its numbers
     caveat: Callable[[Sequence[Document]], str] = lambda documents: ""  # one on these documents
     declared_in: Path | None = None  # the YAML file of a table of one's own
+    referred: str = ""  # by which it is found, where that is neither its name nor its file
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variants", tuple(one for one in self.variants if one in self.kind.metrics))
@@ -93,7 +97,7 @@ class Benchmark:
     @property
     def reference(self) -> str:
         """By which `chosen` finds it: its name, or its file."""
-        return str(self.declared_in) if self.declared_in else self.name
+        return self.referred or str(self.declared_in or self.name)
 
     def path(self, given: Mapping[str, str] | None = None) -> Path:
         """Its file or folder: as given, else as the environment says, else the Hub's.
@@ -191,7 +195,8 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
     every = {one.name: (one, one.variants[0]) for one in known.values()}  # what is only written needs no suffix
     every |= {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
     found: dict[str, tuple[Benchmark, str]] = {}
-    for name in names:
+    for given in names:
+        name, way = found_way.groups() if (found_way := _WAY.fullmatch(given)) else (given, "")
         if file := _DECLARATION.fullmatch(name):
             benchmark, variant = _own(Path(file[1]), file[2] or LIKELIHOOD, every)
         elif name in every:
@@ -199,12 +204,20 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
         else:
             near = did_you_mean(name, every) or f"; there are {', '.join(known)}, or a YAML file that declares one."
             raise InputError(f"{name!r} is no benchmark{near}")
+        if way:
+            benchmark = _varied(benchmark, way)
         column = named(benchmark.name, variant)
         if column in found and found[column][0].reference != benchmark.reference:
             other = found[column][0].reference
             raise InputError(f"{name}: is called {benchmark.name!r}, as that of {other} is; name it otherwise.")
         found[column] = benchmark, variant
     return list(found.values())
+
+
+def _varied(benchmark: Benchmark, way: str) -> Benchmark:
+    from caredio.evaluation import robustness  # builds on this file
+
+    return robustness.vary(benchmark, way)
 
 
 def _own(file: Path, variant: str, known: Collection[str]) -> tuple[Benchmark, str]:
