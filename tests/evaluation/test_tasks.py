@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ def test_every_benchmark_has_a_task_a_culture_a_variant_and_a_part(known: TaskMa
         for part in ("", "_role_play")
     }
     assert {f"caredio_culturalbench_{kind}{suffix}" for kind in ("easy", "hard") for suffix in SUFFIXES} <= groups
-    assert set(known.all_groups) == groups
+    own = {f"caredio_{group}" for group in yaml.safe_load(tasks.GROUPS.read_text())}  # of lm-eval's own tasks
+    assert set(known.all_groups) == groups | own
     assert set(known.all_subtasks) == {f"{group}_{slug}" for group in groups for slug in CULTURES}
 
 
@@ -114,6 +116,15 @@ def test_a_changed_reader_or_scoring_changes_the_hash(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules["caredio.evaluation.judgements"], "__file__", str(changed))
     assert tasks.sha256(culturalbench.EASY) == before["culturalbench_easy"]
     assert tasks.sha256(culturalbench.HARD) != before["culturalbench_hard"]
+
+
+def test_a_changed_metric_changes_the_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = tasks.sha256(culturalbench.EASY)
+    shutil.copytree(Path(tasks.__file__).with_name("metrics"), tmp_path / "metrics")
+    monkeypatch.setattr(tasks, "_METRICS", tmp_path / "metrics")
+    assert tasks.sha256(culturalbench.EASY) == before
+    (tmp_path / "metrics" / "choices.py").write_text("# changed")
+    assert tasks.sha256(culturalbench.EASY) != before
 
 
 @pytest.mark.slow
