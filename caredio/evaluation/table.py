@@ -20,13 +20,13 @@ from caredio.evaluation import formats, measurements, paired
 from caredio.evaluation.benchmark import VARIANTS, named
 from caredio.evaluation.measurements import RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
+from caredio.evaluation.ratings import RATING, WIN
 from caredio.evaluation.results import MEANINGS
 
 BASELINES = "every baseline"
 MARKS = {RAW: "*", ROLE_PLAY: "†", BASELINES: "‡"}  # better than these
 WORSE = "↓"  # than raw
 UNPARSED = "unparsed"
-RATING = "rating"
 _POINTS = 20.0  # of the average, for a point of PRISM's rating
 _OF_AVERAGE = (  # benchmark and metric, of the poster's average, with what a unit of it counts there
     ("culturalbench_easy", "acc", 100.0),
@@ -425,8 +425,9 @@ def _seeds(systems: Sequence[str], columns: Sequence[Column]) -> list[str]:
 
 
 def _unparsed(columns: Sequence[Column], systems: Sequence[str]) -> list[str]:
+    judged = {column.benchmark for column in columns if column.metric in (RATING, WIN)}
     return [
-        f"{column.title}, per cent, counted as wrong: "
+        f"{column.title}, per cent, {'left out' if column.benchmark in judged else 'counted as wrong'}: "
         + ", ".join(f"{name} {column.shown(column.cells[name].value)}" for name in systems if name in column.cells)
         + "."
         for column in columns
