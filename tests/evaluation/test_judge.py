@@ -216,7 +216,7 @@ def test_an_answer_without_a_rating_is_left_out_and_counted(script: str, run: Ca
         assert len(server.seen) == 6  # none is asked again for a better one
     assert found.unparsed == {reason: 1}
     notes = table.build([folder]).notes
-    assert "care_generated_judged, unparsed, per cent, left out: raw 16.7." in notes
+    assert "care_generated_judged, unparsed, per cent: raw 16.7." in notes
     assert line(found)["mean"] == pytest.approx(fmean([1, 3, 4, 5, 6]))  # no 0 among them
     assert (line(found)["n"], line(found)["unparsed"]) == (5, 1)
     assert f"1 of 6 answers of the judge are left out (1 {reason}): " in str(found)
