@@ -162,7 +162,17 @@ def _legend(table: Comparison) -> list[str]:
         kind = "cultures" if column.cultural else "tasks"
         if column.main and len(column.parts) > 1:
             lines.append(f"{column.title}: the mean over all questions of {len(column.parts)} {kind}.")
+    lines += [f"{column.title}: lower is better." for column in table.columns if column.main and not column.higher]
     lines += [f"{name}: {AVERAGE}." for name in table.averages]
+    declared = dict.fromkeys(
+        measurements.declared()[one.benchmark][0]
+        for one in table.columns
+        if one.main and one.benchmark in measurements.declared()
+    )
+    lines += [f"{one.title}: {one.notes}" for one in declared if one.notes]
+    lines += [
+        f"{one.title}: its reader was tested on rows in the published format alone." for one in declared if not one.real
+    ]
     lines += [f"{name}: {MEANINGS[name]}." for name in table.systems if name in MEANINGS]
     return lines + [column.power for column in table.columns if column.main and column.power]
 
