@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -269,13 +270,21 @@ def _tested(scores: Mapping[str, Scores], higher: bool, seed: int) -> dict[str, 
     """System -> reference -> its test, with Holm's p-values over all of them."""
     sign = 1 if higher else -1
     found: list[tuple[str, str, Test]] = []
-    for name, own in scores.items():
+
+    @cache
+    def between(one: str, other: str) -> Test:
+        if one > other:  # each pair once
+            turned = between(other, one)
+            return turned._replace(difference=-turned.difference)
+        return paired.compare(scores[one], scores[other], seed)
+
+    for name in scores:
         if name == RAW:
             continue
         references = [one for one in (RAW, ROLE_PLAY) if one in scores and one != name]
-        found += [(name, one, paired.compare(own, scores[one], seed)) for one in references]
+        found += [(name, one, between(name, one)) for one in references]
         if name != ROLE_PLAY and (rivals := _rivals(name, scores)):
-            tests = [paired.compare(own, scores[rival], seed) for rival in rivals]
+            tests = [between(name, rival) for rival in rivals]
             # all are beaten only if the hardest is, so that no p-value is picked among several
             lost = [test._replace(p=1.0) for test in tests if sign * test.difference <= 0]
             found.append((name, BASELINES, lost[0] if lost else max(tests, key=lambda test: test.p)))
