@@ -69,7 +69,7 @@ def _word(reply: str) -> str:
 
 def _shown(prompt: str) -> dict[str, str]:
     """Letter -> option."""
-    return {letter: text for letter, text in re.findall(r"^([A-Z])\. (.*)$", prompt, re.MULTILINE)}
+    return dict(re.findall(r"^([A-Z])\. (.*)$", prompt, re.MULTILINE))
 
 
 def _choice(row: Row) -> Scores:

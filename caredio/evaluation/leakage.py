@@ -22,7 +22,7 @@ from datasets.exceptions import DatasetsError
 
 from caredio import checkpoints, packages
 from caredio.errors import InputError
-from caredio.evaluation.benchmark import Document, named
+from caredio.evaluation.benchmark import VARIED, Document, named
 from caredio.evaluation.results import Asked
 from caredio.runs import Run
 
@@ -113,10 +113,11 @@ def check(asked: Asked, learned: Training, allowed: bool) -> None:
     Raises:
         InputError: a question stands in what was learned, and that is not allowed.
     """
-    titles = {named(benchmark.name, variant): benchmark.title for benchmark, variant in asked.asked}
-    found: dict[str, dict[tuple[str, str], Document]] = {title: {} for title in titles.values()}
+    plain = {named(one.name, variant): one.title for one, variant in asked.asked if VARIED not in one.name}
+    found: dict[str, dict[tuple[str, str], Document]] = {title: {} for title in plain.values()}
     for (column, culture), some in asked.documents.items():
-        found[titles[column]] |= {(str(one["id"]), culture): one for one in some}
+        if column in plain:
+            found[plain[column]] |= {(str(one["id"]), culture): one for one in some}
     documents = {title: list(some.values()) for title, some in found.items()}
     leaks = find(documents, learned.rows) if learned.rows else []
     if leaks and not allowed:
@@ -170,7 +171,7 @@ def similarity(one: frozenset[Any], other: frozenset[Any]) -> float:
 
 def texts_of(document: Document) -> list[str]:
     """What of a document may not stand in training: its question, alone and with what is offered; long answers."""
-    question = str(document["question"])
+    question = str(document.get("question") or "")
     told = [str(one) for one in document.get("options") or document.get("statements") or ()]
     answers = [str(one["text"]) for one in document.get("answers") or ()]
     long = [one for one in answers if len(words(one)) >= _LONG]

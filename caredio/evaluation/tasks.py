@@ -65,7 +65,9 @@ def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: 
             base = f"_{group}_yaml"
             files[base] = _base(benchmark, variant)
             names = {one.slug: name(benchmark.name, variant, one.slug, role_play) for one in cultures}
-            files[f"{group}.yaml"] = _group(benchmark, variant, group, list(names.values()))
+            covered = [names[one.slug] for one in cultures if benchmark.covers(one)]
+            if covered:  # lm-eval runs no group with a task that has no documents
+                files[f"{group}.yaml"] = _group(benchmark, variant, group, covered)
             for one in cultures:
                 how: dict[str, Any] = {"benchmark": benchmark.reference, "variant": variant, "culture": one.slug}
                 how |= {"spellings": list(benchmark.spellings(one)), "prompts_from": prompt_folders or ""}
