@@ -43,17 +43,32 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         {"culture": "Japan", "question": "At dawn?", "statements": ["fish", "soup"], "truth": [True, True]},
     ],
     "distribution": [
-        {"culture": "China", "question": "How often?", "options": ["daily", "weekly", "never"], "shares": [0.7, 0.3, 0]},
+        {
+            "culture": "China",
+            "question": "How often?",
+            "options": ["daily", "weekly", "never"],
+            "shares": [0.7, 0.3, 0],
+        },
         {"culture": "China", "question": "How many?", "options": ["one", "two"], "shares": [0.2, 0.8]},
         {"culture": "Japan", "question": "How often?", "options": ["daily", "weekly"], "shares": [0.5, 0.5]},
     ],
     "answers": [
         {"culture": "China", "question": "What is eaten?", "answers": ["congee", "buns"], "weight": [4, 1], "id": "q1"},
         {"culture": "Japan", "question": "What is eaten?", "answers": ["natto", "fish"], "weight": [3, 2], "id": "q1"},
-        {"culture": "Japan", "question": "What is worn?", "answers": ["yukata", "kimono"], "weight": [2, 2], "id": "q2"},
+        {
+            "culture": "Japan",
+            "question": "What is worn?",
+            "answers": ["yukata", "kimono"],
+            "weight": [2, 2],
+            "id": "q2",
+        },
     ],
 }
-BENCHMARKS = {"culturalbench_easy": "choice", "culturalbench_hard": "judgements", **{f"toy_{kind}": kind for kind in TABLES}}
+BENCHMARKS = {
+    "culturalbench_easy": "choice",
+    "culturalbench_hard": "judgements",
+    **{f"toy_{kind}": kind for kind in TABLES},
+}
 
 
 def shown(prompt: str) -> dict[str, str]:
