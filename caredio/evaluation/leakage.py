@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -245,16 +246,19 @@ def _near(asked: Iterable[_Words], texts: Iterable[_Words]) -> Iterator[_Match]:
     """Questions that a text is near to."""
     from datasketch import MinHash, MinHashLSH
 
-    def hashed(some: Iterable[_Words]) -> Iterator[Any]:
-        shingles = ([" ".join(run).encode() for run in runs(one)] for one in some)
-        return MinHash.generator(shingles, num_perm=_BANDS[0] * _BANDS[1], seed=1)
+    def hashed(some: Iterable[frozenset[_Words]]) -> Iterator[Any]:
+        shingles = ([" ".join(run).encode() for run in one] for one in some)
+        return MinHash.generator(shingles, num_perm=_BANDS[0] * _BANDS[1], seed=1, hashfunc=zlib.crc32)
 
-    questions, found = list(asked), list(texts)
+    questions = [(one, runs(one)) for one in asked]
+    sizes = [len(of) for _, of in questions] or [0]
+    least, most = NEAR_ABOVE * min(sizes), max(sizes) / NEAR_ABOVE  # a text of another size is near to none
+    found = [(one, of) for one in texts for of in [runs(one)] if least <= len(of) <= most]
     index = MinHashLSH(num_perm=_BANDS[0] * _BANDS[1], params=_BANDS)
-    for place, one in enumerate(hashed(questions)):
+    for place, one in enumerate(hashed(of for _, of in questions)):
         index.insert(place, one)
-    for text, one in zip(found, hashed(found), strict=True):
+    for (text, own), one in zip(found, hashed(of for _, of in found), strict=True):
         for place in index.query(one):
-            near = similarity(runs(questions[place]), runs(text))
-            if near > NEAR_ABOVE and questions[place] != text:
-                yield questions[place], text, NEAR, near
+            question, of = questions[place]
+            if question != text and (near := similarity(of, own)) > NEAR_ABOVE:
+                yield question, text, NEAR, near
