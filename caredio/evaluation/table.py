@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -162,7 +163,17 @@ def _legend(table: Comparison) -> list[str]:
         kind = "cultures" if column.cultural else "tasks"
         if column.main and len(column.parts) > 1:
             lines.append(f"{column.title}: the mean over all questions of {len(column.parts)} {kind}.")
+    lines += [f"{column.title}: lower is better." for column in table.columns if column.main and not column.higher]
     lines += [f"{name}: {AVERAGE}." for name in table.averages]
+    declared = dict.fromkeys(
+        measurements.declared()[one.benchmark][0]
+        for one in table.columns
+        if one.main and one.benchmark in measurements.declared()
+    )
+    lines += [f"{one.title}: {one.notes}" for one in declared if one.notes]
+    lines += [
+        f"{one.title}: its reader was tested on rows in the published format alone." for one in declared if not one.real
+    ]
     lines += [f"{name}: {MEANINGS[name]}." for name in table.systems if name in MEANINGS]
     return lines + [column.power for column in table.columns if column.main and column.power]
 
@@ -259,13 +270,21 @@ def _tested(scores: Mapping[str, Scores], higher: bool, seed: int) -> dict[str, 
     """System -> reference -> its test, with Holm's p-values over all of them."""
     sign = 1 if higher else -1
     found: list[tuple[str, str, Test]] = []
-    for name, own in scores.items():
+
+    @cache
+    def between(one: str, other: str) -> Test:
+        if one > other:  # each pair once
+            turned = between(other, one)
+            return turned._replace(difference=-turned.difference)
+        return paired.compare(scores[one], scores[other], seed)
+
+    for name in scores:
         if name == RAW:
             continue
         references = [one for one in (RAW, ROLE_PLAY) if one in scores and one != name]
-        found += [(name, one, paired.compare(own, scores[one], seed)) for one in references]
+        found += [(name, one, between(name, one)) for one in references]
         if name != ROLE_PLAY and (rivals := _rivals(name, scores)):
-            tests = [paired.compare(own, scores[rival], seed) for rival in rivals]
+            tests = [between(name, rival) for rival in rivals]
             # all are beaten only if the hardest is, so that no p-value is picked among several
             lost = [test._replace(p=1.0) for test in tests if sign * test.difference <= 0]
             found.append((name, BASELINES, lost[0] if lost else max(tests, key=lambda test: test.p)))

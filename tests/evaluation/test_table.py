@@ -228,6 +228,13 @@ def test_the_average_is_the_posters(folder: Folders, tmp_path: Path) -> None:
     assert any(line.startswith("Average: the mean of CulturalBench-Easy") for line in found.legend)
 
 
+def test_what_a_declaration_says_stands_below(folder: Folders) -> None:
+    legend = build([folder("a", right_on(4), benchmark="normad", cultures=("china",))]).legend
+    title = "NormAd, the country named"
+    assert f"{title}: its reader was tested on rows in the published format alone." in legend
+    assert any(line.startswith(f"{title}: For the label neutral, upstream pairs") for line in legend)
+
+
 def test_how_replies_are_is_said_and_not_compared(folder: Folders) -> None:
     given = {}
     for name, share, beside in (("raw", 4, "0.5"), ("long", 4, "0.0")):
@@ -265,6 +272,9 @@ def test_every_quantity_that_is_no_share_has_a_column(tmp_path: Path) -> None:
         ("bits_per_byte", False, "*"),
         ("margin", True, "*"),
         ("margin_per_byte", True, "*"),
+    ]
+    assert [line for line in found.legend if "lower is better" in line] == [
+        f"{found.columns[0].title}: lower is better."
     ]
     assert [column.cells["trained"].n for column in found.columns] == [10, 8, 8]  # not every question has rivals
     assert found.columns[0].shown(found.columns[0].cells["trained"].value) == "1.625"
