@@ -69,7 +69,7 @@ def _word(reply: str) -> str:
 
 def _shown(prompt: str) -> dict[str, str]:
     """Letter -> option."""
-    return {letter: text for letter, text in re.findall(r"^([A-Z])\. (.*)$", prompt, re.MULTILINE)}
+    return dict(re.findall(r"^([A-Z])\. (.*)$", prompt, re.MULTILINE))
 
 
 def _choice(row: Row) -> Scores:
@@ -121,6 +121,8 @@ def _answers(row: Row) -> Scores:
     document = row["doc"]
     ((_, said),) = _turns(row)
     given, own = document["answers"], document["own"]
+    if "characters" in row:
+        return {"characters": float(len(str(said).strip())), "unparsed": float(not str(said).strip())}
     if isinstance(said, str):
         hits = [one for one in given if said.strip() and one["text"].lower() in said.lower()]
         top = max((one["weight"] for one in hits), default=0) / max(one["weight"] for one in given)

@@ -279,6 +279,8 @@ def test_the_real_screen(tmp_path, embedded_home):
     assert not re.search(r"asked|steps by one", again.stderr)
     unchanged = {file: file.stat().st_mtime_ns for file in made if file.parent.name != "training"}
     assert unchanged == {file: made[file] for file in unchanged}
-    (command,) = re.findall(r"^  caredio (curve .+)$", done.stdout, re.MULTILINE)
-    plan = caredio(*command.split(), "--dry-run", cwd=tmp_path)
+    sample, whole = re.findall(r"^  caredio (curve .+)$", done.stdout, re.MULTILINE)
+    plan = caredio(*sample.split(), "--dry-run", cwd=tmp_path)
     assert plan.returncode == 0, plan.stderr
+    assert "left out" not in plan.stderr  # there are rows for each budget
+    assert "runs/blend: is no run folder" in caredio(*whole.split(), "--dry-run", cwd=tmp_path).stderr

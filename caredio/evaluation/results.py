@@ -27,8 +27,8 @@ from caredio import cultures as culture_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
-from caredio.evaluation import choice, systems, tasks
-from caredio.evaluation.benchmark import LIKELIHOOD, VARIANTS, Benchmark, Document, Metric, named
+from caredio.evaluation import choice, robustness, systems, tasks
+from caredio.evaluation.benchmark import LIKELIHOOD, VARIANTS, VARIED, Benchmark, Document, Metric, named
 from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
@@ -93,6 +93,8 @@ class Asked:
         self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
         wanted = declarations.chosen(settings.asked)
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
+        if settings.robustness:
+            self.asked += robustness.ways(self.asked, settings.paraphrases)
         data = {**({held_out.NAME: str(run)} if run else {}), **settings.data}
         self.files = {one.source: one.path(data) for one, _ in self.asked}
         self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
@@ -327,7 +329,7 @@ def format_table(table: Dataset) -> str:
 
     Variants of benchmarks, such as what was generated and what was found by likelihood, stand in blocks of their own.
     """
-    rows, lines = list(table), []
+    rows, lines = [row for row in table if VARIED not in row["benchmark"]], []
     for variant, columns in _variants(rows).items():
         for start in range(0, len(columns), _COLUMNS):
             some = columns[start : start + _COLUMNS]
