@@ -25,6 +25,8 @@ from caredio import checkpoints, packages
 from caredio.errors import InputError
 from caredio.evaluation.benchmark import VARIED, Document, named
 from caredio.evaluation.results import Asked
+from caredio.publishing.settings import Settings as Release
+from caredio.publishing.split import is_test
 from caredio.runs import Run
 
 EQUAL, CONTAINED, NEAR = "equal", "contained", "near"
@@ -74,12 +76,13 @@ class Leak(NamedTuple):
 
 
 def training(run: Run, trained: Path | str | None) -> Training:
-    """The run's ranked rows, and those of which trained models' records say that they learned them."""
+    """The run's ranked rows that a release's train split holds, and those that trained models' records name."""
     rows: list[Row] = []
     sources: list[str] = []
     unread: list[str] = []
     if "ranked" in run.stages:
-        rows += rows_of(run.table("ranked"))
+        share = Release().test_share
+        rows += rows_of(row for row in run.table("ranked") if not is_test(row["question_id"], share))
         sources.append("ranked")
     for file in _records(Path(trained)) if trained else []:
         record = json.loads(file.read_text(encoding="utf-8"))
