@@ -414,12 +414,13 @@ def evaluate(
     out: Path | str | None = None,
     model: str = LOCAL_MODEL,
     trained: Path | str | None = None,
+    cultures_file: Path | str | None = None,
     store: Path | str | None = None,
     endpoint: Endpoint | None = None,
     prompts: str | None = None,
     **settings: Unpack[EvaluateOptions],
 ) -> Result:
-    """Measure a model on CulturalBench: as it is, told to play the part, and trained.
+    """Measure a model on benchmarks: as it is, told to play the part, and trained, with that part and without.
 
     What the run's results hold of the same weights, questions and settings is not measured again; the rest is added.
     A model behind an API writes its answers, at temperature 0: one whose name begins with `ft:`, with a provider, or
@@ -430,6 +431,7 @@ def evaluate(
         out: run folder; `results/` is written there. None keeps the results in memory.
         model: base model, by name or folder, or the endpoint's name of it.
         trained: what the recipes made: a model or an adapter, or a folder of one a culture (`trained/china/`).
+        cultures_file: YAML of cultures besides the shipped ones and those that the run was built with.
         store: file of stored answers, of a model behind an API; by default one for all runs of this user.
         endpoint: how to reach it, in place of its settings.
         prompts: folder whose `systems.txt` tells the model its part, and `choice.txt` and `judgements.txt` ask it;
@@ -444,7 +446,7 @@ def evaluate(
     from caredio.verbs.evaluate import Evaluating  # heavy: when a verb runs
 
     given = {"endpoint": endpoint, "prompts": prompts, **settings}
-    return Evaluating(cultures, out, model, trained, store, given).result()
+    return Evaluating(cultures, out, model, trained, cultures_file, store, given).result()
 
 
 def results(

@@ -261,6 +261,7 @@ def _model_commands(commands: Any) -> None:
         "--model", default=argparse.SUPPRESS, help="base model, by name or folder, or ft:NAME of an API"
     )
     _path_flag(evaluate, "--trained", "folder with an adapter a culture, or with one trained model")
+    _path_flag(evaluate, "--cultures-file", "YAML of cultures that the run was not built with")
     _path_flag(evaluate, "--store", "file of stored answers, of a model behind an API")
     evaluate.add_argument("--dry-run", action="store_true", help="print the calls of such a model, and spend nothing")
 
@@ -354,6 +355,8 @@ def _looking_commands(commands: Any) -> None:
     answers.add_argument("--sample", default=argparse.SUPPRESS, help="sample_id; default: the first of each stage")
     _path_flag(answers, "--store", "file of stored answers")
 
+    _plain_command(commands, "benchmarks", _benchmarks, "list the benchmarks: how asked, metrics, data, licence", "")
+
     about = "print the folder of the lm-eval tasks, for lm_eval --include_path"
     path = _plain_command(commands, "tasks-path", tasks_path, about, "")
     _names_flag(path, "--benchmarks", "YAML files that declare tables of yours, comma-separated")
@@ -369,6 +372,12 @@ def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:
 def _results(folders: Sequence[str], **arguments: Any) -> str:
     compared = api.results(*folders, **arguments)
     return str(arguments.get("to") or compared.to(arguments.get("format", "text")).rstrip("\n"))
+
+
+def _benchmarks() -> str:
+    from caredio.evaluation.listing import show  # heavy: all declarations
+
+    return show()
 
 
 def _answers(**arguments: Any) -> str:

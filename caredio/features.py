@@ -139,6 +139,11 @@ COLUMNS: dict[str, Column] = {
     "base_sha256": Column(_TEXT, "hash of the weights an adapter was put on; null where there was none", "evaluate"),
     "benchmark_sha256": Column(_TEXT, "hash of the benchmark's file or folder", "evaluate"),
     "settings_sha256": Column(_TEXT, "hash of how it was asked; run.json holds the settings", "evaluate"),
+    "benchmark_version": Column(_TEXT, "version of the benchmark's declaration", "evaluate"),
+    "trained_on": Column(_TEXT, "what training.json beside the weights names as data; null where none is", "evaluate"),
+    "rows_sha256": Column(_TEXT, "hash of the rows of it that were trained on", "evaluate"),
+    "budget": Column(Value("int32"), "how many of the best rows they are; null where all were taken", "evaluate"),
+    "ranking": Column(_TEXT, "by what these were ranked; null where training.json does not say", "evaluate"),
 }
 
 
@@ -166,6 +171,7 @@ SCORED = Features({**CANDIDATES, **columns(_SCORES), **columns("drop_reason")})
 RANKED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank prompt completion")})
 RESULTS = columns(
     "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"
+    " benchmark_version trained_on rows_sha256 budget ranking"
 )
 PREFERENCE = columns("sample_id question_id culture rank prompt chosen rejected rejected_culture")
 UNPAIRED = columns("sample_id question_id culture rank prompt completion label")

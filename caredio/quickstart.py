@@ -17,8 +17,9 @@ from datasets import Dataset
 
 from caredio import api, messages, preflight, progress, quickstart_table, runs, yamlfile
 from caredio.api import SelectOptions
+from caredio.errors import InputError
 from caredio.quickstart_table import title
-from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Trial
+from caredio.quickstart_training import OURS, RANDOM, RAW, People, Trial
 
 SAMPLE = Path(str(resources.files("caredio"))) / "data" / "blend" / "blend_sample.parquet"
 OWN = SAMPLE.with_name("blend_own.parquet")  # the own answers of all 16 regions
@@ -68,6 +69,8 @@ def quickstart(
         CaredioError: one sentence on what to correct.
     """
     out = Path(out)
+    if model and not train:
+        raise InputError("model is the base of a training; give train (--train) too.")
     if push:
         preflight.pushing(push, out / "release", version)
     sample = runs.read([SAMPLE])
@@ -100,13 +103,7 @@ def trained(trial: Trial) -> str:
         of: {arm: measured[arm, of].scores(documents) for arm in (RAW, RANDOM, OURS)}
         for of, documents in trial.documents.items()
     }
-    return quickstart_table.screen(trial, found, quickstart_table.draw(trial, found), _proof(trial))
-
-
-def _proof(trial: Trial) -> str:
-    size = trial.size
-    budgets = ",".join(str(size.rows // part) for part in (4, 2, 1))
-    return f"caredio curve {trial.out.parent} --budgets {budgets} --steps {size.steps} --test-share {HELD_OUT}"
+    return quickstart_table.screen(trial, found, quickstart_table.draw(trial, found))
 
 
 def annotators(sample: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], int]:

@@ -68,21 +68,20 @@ def _value(scores: Scores, unit: float) -> Value:
     return Value(mean(scaled.values()), *paired.interval({"": scaled}), len(scaled))
 
 
-def screen(trial: Trial, found: Mapping[str, ByArm], pictures: Sequence[Path], command: str) -> str:
+def screen(trial: Trial, found: Mapping[str, ByArm], pictures: Sequence[Path]) -> str:
     """What is printed.
 
     Args:
         trial: what was trained.
         found: region -> the scores of every arm on its questions.
         pictures: files.
-        command: what shows the same of more regions, budgets and draws.
     """
     lines = ["", *_opening(trial), ""]
     lines.append(f"{'':<{_LABEL}}" + "".join(f"{name:<{_CELL}}" for name in (*_ARMS.values(), DIFFERENCE)))
     for region, arms in found.items():
         lines += _block(region, trial.region, arms)
     own = values(MEASURES[0], found[trial.region])[DIFFERENCE]
-    lines += ["", *_meaning(), "", *_conclusion(trial.region, own, command), "", *_places(trial, pictures)]
+    lines += ["", *_meaning(), "", *_conclusion(trial, own), "", *_places(trial, pictures)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -123,15 +122,21 @@ def _meaning() -> list[str]:
     ]
 
 
-def _conclusion(region: str, own: Value, command: str) -> list[str]:
+def _conclusion(trial: Trial, own: Value) -> list[str]:
     more = "above" if own.value > 0 else "below"
     chance = "contains 0: this may be chance" if own.low <= 0 <= own.high else "excludes 0"
     text = (
-        f"On {title(region)}'s own questions the margin of our rows is {abs(own.value):.2f} nats {more} that of random"
-        f" rows, and the interval {chance}. One region, trained once on one draw of random rows, proves nothing:"
-        " single regions go either way. The same of all regions, with more budgets and draws:"
+        f"On {title(trial.region)}'s own questions the margin of our rows is {abs(own.value):.2f} nats {more} that of"
+        f" random rows, and the interval {chance}. One region, trained once on one draw of random rows, proves nothing:"
+        " single regions go either way. What compares regions, budgets and draws, by bits per byte of held-out answers:"
     )
-    return [*textwrap.wrap(text, 100), f"  {command}"]
+    rows, alike = trial.size.rows, f"--steps {trial.size.steps} --test-share {HELD_OUT}"
+    return [
+        *textwrap.wrap(text, 100),
+        f"  caredio curve {trial.out.parent} --budgets {rows // 8},{rows // 4},{rows // 2} {alike}",
+        f"  caredio curve runs/blend --budgets {rows // 4},{rows // 2},{rows} {alike}",
+        "      on all 16 regions, where `caredio select` ranked all of BLEnD into runs/blend, as the README shows",
+    ]
 
 
 def _places(trial: Trial, pictures: Sequence[Path]) -> list[str]:

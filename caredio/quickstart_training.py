@@ -139,6 +139,7 @@ class Trial:
         self.other = regions[(regions.index(region) + 1) % len(regions)]
         self.train = Train(model=model)
         self.method = pipeline.method(self.train)
+        self.base = Base(self.method.values)
         self.learned: dict[str, Dataset] = {}
         self.could_be_ranked = 0
         self.documents = {of: people.asked(of) for of in (region, self.other)}
@@ -181,13 +182,12 @@ class Trial:
 
     def measured(self, models: Mapping[str, Path | None]) -> dict[tuple[str, str], Measured]:
         """(arm, region) -> what its model answered; what was measured is not measured again."""
-        base = Base(self.method.values)
         found = {}
         for arm, adapter in models.items():
             for of, documents in self.documents.items():
                 called = arm if adapter is None else f"{self.region}-{arm}"
                 file = self.out / "measured" / f"{called}-of-{of}.json"
-                found[arm, of] = base.measured(documents, adapter, file, self.size.written)
+                found[arm, of] = self.base.measured(documents, adapter, file, self.size.written)
         return found
 
 
@@ -195,8 +195,10 @@ class Base:
     """The base model, loaded when something is to be measured, on which adapters are put."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
+        """Raises: InputError: there is no such model."""
         name = values["model_name_or_path"]
         self._source = str(model_path()) if name == LOCAL_MODEL else str(name)
+        checkpoints.check_model(self._source)
         self._dtype = str(values.get("dtype", "auto"))
         self._model: heldout.Model | None = None
 

@@ -100,6 +100,12 @@ def test_a_recipe_without_its_packages_is_one_sentence():
     assert done.stderr.endswith("training needs trl: pip install 'caredio[train]'.\n")
 
 
+def test_a_judge_without_lm_eval_is_one_sentence(tmp_path):
+    done = caredio("judge", tmp_path, "--model", "m", missing=EXTRAS, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "caredio: judging needs lm_eval, which is not installed: pip install 'caredio[eval]'.\n"
+
+
 def test_each_floor_is_the_version_it_was_tested_with():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

@@ -22,6 +22,7 @@ PARTS = {  # of the prompts that are more, or less, than a system and a user mes
     **{f"judge_{rubric}": ["criteria", "scale"] for rubric in SCALES},
     "repair": ["user"],
     "schema": ["user"],
+    "short_answers": ["likelihood", "generated", "cot", "open"],
     "questions": ["system", "user", "scenario", "value", "open", "taken"],
     "systems": ["system"],
     "validation": ["user"],
@@ -60,7 +61,7 @@ def test_every_prompt_may_be_replaced():
             "rewrite",
             "roleplay",
         ),
-        *("schema", "sensitivity", "systems", "validation", "views"),
+        *("schema", "sensitivity", "short_answers", "systems", "validation", "views"),
     ]
     assert names == NAMES
     assert prompts.names() == NAMES

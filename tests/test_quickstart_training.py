@@ -17,6 +17,8 @@ from datasets import Dataset
 
 from caredio import quickstart, quickstart_table
 from caredio.data.blend import make_sample
+from caredio.errors import InputError
+from caredio.evaluation.benchmarks import blend_answers
 from caredio.publishing.split import is_test
 from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, People, Size, Trial
 
@@ -63,6 +65,26 @@ def test_held_out_questions_have_an_own_answer_and_a_rival_one():
             assert document["rivals"]
             assert region not in {rival["culture"] for rival in document["rivals"]}
             assert {rival["text"] for rival in document["rivals"]}.isdisjoint({document["own"]})
+
+
+def test_held_out_questions_are_documents_of_the_benchmark():
+    made = {(one["id"], one["culture"]): one for one in blend_answers.english(BLEND)}
+    for region, name in make_sample.REGIONS.items():
+        asked = people().asked(region)
+        assert asked
+        for document in asked:
+            wanted = made[document["id"], name]
+            assert {key: ordered(wanted[key]) for key in document if key != "culture"} == {
+                key: ordered(value) for key, value in document.items() if key != "culture"
+            }
+
+
+def ordered(value):
+    return (
+        sorted(map(str, ({**one, "culture": one.get("culture", "").lower()} for one in value)))
+        if isinstance(value, list)
+        else value
+    )
 
 
 def quickstart_people():
@@ -218,6 +240,17 @@ def test_an_unknown_region_is_one_sentence(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_without_a_training_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="give train"):
+        quickstart.quickstart(tmp_path / "run", model="my/model")
+
+
+def test_a_model_that_is_not_there_is_known_before_anything_is_ranked(tmp_path, embedded_home):
+    with pytest.raises(InputError, match="cannot be loaded"):
+        quickstart.quickstart(tmp_path / "run", train="mexico", model=str(tmp_path / "nothing"))
+    assert not (tmp_path / "run").exists()
+
+
 def caredio(*arguments, **settings):
     command = [sys.executable, "-m", "caredio.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
@@ -246,6 +279,8 @@ def test_the_real_screen(tmp_path, embedded_home):
     assert not re.search(r"asked|steps by one", again.stderr)
     unchanged = {file: file.stat().st_mtime_ns for file in made if file.parent.name != "training"}
     assert unchanged == {file: made[file] for file in unchanged}
-    (command,) = re.findall(r"^  caredio (curve .+)$", done.stdout, re.MULTILINE)
-    plan = caredio(*command.split(), "--dry-run", cwd=tmp_path)
+    sample, whole = re.findall(r"^  caredio (curve .+)$", done.stdout, re.MULTILINE)
+    plan = caredio(*sample.split(), "--dry-run", cwd=tmp_path)
     assert plan.returncode == 0, plan.stderr
+    assert "left out" not in plan.stderr  # there are rows for each budget
+    assert "runs/blend: is no run folder" in caredio(*whole.split(), "--dry-run", cwd=tmp_path).stderr

@@ -73,8 +73,10 @@ def load(file: Path, lowest: int, highest: int) -> list[Rated]:
         lowest, highest: the ends of the judge's scale.
 
     Raises:
-        InputError: the file cannot be read, a column is missing, or a cell is no rating on the scale.
+        InputError: nltk is not installed, the file cannot be read, a column is missing, or a cell is no rating on the
+            scale.
     """
+    packages.require("agreement with people", "eval", "nltk")
     table, _ = tablefile.table(file)
     named = next((name for name in _IDS if name in table.names), None)
     raters = [name for name in table.names if name.startswith(_RATING)]
@@ -172,11 +174,7 @@ def agreement(items: Sequence[Item], seed: int = 0) -> list[Agreement]:
     Args:
         items: the replies.
         seed: of the bootstrap.
-
-    Raises:
-        InputError: nltk is not installed.
     """
-    packages.require("agreement with people", "eval", "nltk")
     items = [item for item in items if any(rating is not None for rating in item.people)]
     several = any(sum(rating is not None for rating in item.people) > 1 for item in items)
     measures = {**_CORRELATIONS, ALPHA: _with_judge, **({AMONG: _alone} if several else {})}

@@ -78,6 +78,8 @@ class Benchmark:
     files: tuple[str, ...] = ()  # of that dataset: one file, or the patterns of a folder
     split: str = "test"
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # slug -> spellings besides name and slug
+    regions: tuple[str, ...] = ()  # what it calls all that it has questions on; empty where its data alone tells
+    chance: Mapping[str, float] = field(default_factory=dict)  # by metric: a guess's number, if questions have one
     version: str = "1.0"  # another one is not compared with this
     sample: Path | None = None  # a part that is shipped
     local: Path | None = None  # where its data lies, unless another place is named
@@ -144,6 +146,11 @@ class Benchmark:
     def spellings(self, culture: Culture) -> tuple[str, ...]:
         """What the benchmark may call a culture."""
         return tuple(dict.fromkeys([culture.name, culture.slug, *self.labels.get(culture.slug, ())]))
+
+    def covers(self, culture: Culture) -> bool:
+        """Whether it has questions on a culture, or may have some."""
+        known = {region.casefold() for region in self.regions}
+        return not known or any(one.casefold() in known for one in self.spellings(culture))
 
     def about(self, culture: str, spellings: Iterable[str], path: Path, variant: str) -> list[Document]:
         """The documents on a culture, which they then name by its slug; none where the benchmark has none."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from datasets import Features, Value
 
-from caredio import contents, features
+from caredio import contents, features, packages
 from caredio.errors import InputError
 from caredio.evaluation import judged, replies, rubrics, samples, side_by_side
 from caredio.evaluation.judged import BY, Call, Task
@@ -58,9 +58,10 @@ class Judge:
             out: folder whose `samples` takes what is written; None writes beside the samples.
 
         Raises:
-            InputError: there is nothing to judge, a field or a rubric is missing, or another judge's ratings stand
-                there in the same column.
+            InputError: lm-eval is not installed, there is nothing to judge, a field or a rubric is missing, or another
+                judge's ratings stand there in the same column.
         """
+        packages.require("judging", "eval", "lm_eval")  # in whose shape samples are written
         self._spec, self._settings, self._out = spec, settings, out
         found = samples.find(*folders, *([out] if out and out.is_dir() else []))
         self._before = [one for one in found if JUDGE in one.identity]

@@ -24,9 +24,8 @@ from datasets.exceptions import DatasetsError
 from caredio import checkpoints, packages
 from caredio.errors import InputError
 from caredio.evaluation.benchmark import VARIED, Document, named
+from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.results import Asked
-from caredio.publishing.settings import Settings as Release
-from caredio.publishing.split import is_test
 from caredio.runs import Run
 
 EQUAL, CONTAINED, NEAR = "equal", "contained", "near"
@@ -58,6 +57,7 @@ class Training:
     rows: list[Row]
     sources: list[str]  # tables
     unread: list[str]  # a sentence on each table that cannot be read
+    named: list[Row]  # those of the rows that records of trained models name
 
 
 class Leak(NamedTuple):
@@ -76,14 +76,11 @@ class Leak(NamedTuple):
 
 
 def training(run: Run, trained: Path | str | None) -> Training:
-    """The run's ranked rows that a release's train split holds, and those that trained models' records name."""
+    """The run's ranked rows, and those of which trained models' records say that they learned them."""
+    ranked = list(rows_of(run.table("ranked"))) if "ranked" in run.stages else []
     rows: list[Row] = []
-    sources: list[str] = []
+    sources = ["ranked"] if ranked else []
     unread: list[str] = []
-    if "ranked" in run.stages:
-        share = Release().test_share
-        rows += rows_of(row for row in run.table("ranked") if not is_test(row["question_id"], share))
-        sources.append("ranked")
     for file in _records(Path(trained)) if trained else []:
         record = json.loads(file.read_text(encoding="utf-8"))
         name, config = str(record.get("dataset_name")), record.get("dataset_config")
@@ -99,7 +96,7 @@ def training(run: Run, trained: Path | str | None) -> Training:
             continue
         rows += rows_of(row for row in table if not budget or row["rank"] <= budget)
         sources.append(source)
-    return Training(list(dict.fromkeys(rows)), sources, unread)
+    return Training(list(dict.fromkeys([*ranked, *rows])), sources, unread, list(dict.fromkeys(rows)))
 
 
 def _records(folder: Path) -> list[Path]:
@@ -110,6 +107,8 @@ def _records(folder: Path) -> list[Path]:
 
 def check(asked: Asked, learned: Training, allowed: bool) -> None:
     """See that nothing that is asked was learned; what is found goes into the record of the results.
+
+    The held-out questions of a run are among its rows; so they are looked for in what trained models' records name.
 
     Args:
         allowed: whether leaks are noted alone.
@@ -123,7 +122,10 @@ def check(asked: Asked, learned: Training, allowed: bool) -> None:
         if column in plain:
             found[plain[column]] |= {(str(one["id"]), culture): one for one in some}
     documents = {title: list(some.values()) for title, some in found.items()}
-    leaks = find(documents, learned.rows) if learned.rows else []
+    own = {benchmark.title for benchmark, _ in asked.asked if benchmark.source == held_out.NAME}
+    others = {title: some for title, some in documents.items() if title not in own}
+    leaks = find(others, learned.rows) if learned.rows and others else []
+    leaks += find({title: documents[title] for title in own}, learned.named) if learned.named and own else []
     if leaks and not allowed:
         raise InputError(
             f"{_told(documents, leaks)}; take these rows out of training, leave the benchmark out, or report it all"

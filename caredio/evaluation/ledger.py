@@ -27,18 +27,23 @@ def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | Non
     """The slugs to ask about, those of the run's ranked split by default, and a sentence on what that leaves out.
 
     Raises:
-        InputError: there is no ranked split, or the benchmark has no question on any of its cultures.
+        InputError: there is no ranked split, or none of its cultures is known.
     """
     if chosen is not None:
         return list(chosen), []
     if "ranked" not in run.stages:
         raise InputError(f"{run.path}: has no ranked split whose cultures could be asked about; name some as cultures.")
+    slugs = {name: slug for slug, culture in known.items() for name in (culture.name, slug)}
     ranked = sorted(set(run.table("ranked")["culture"]))
-    asked = [slug for slug in ranked if slug in known]
-    others = ", ".join(slug for slug in ranked if slug not in known)
+    asked = list(dict.fromkeys(slugs[culture] for culture in ranked if culture in slugs))
+    others = ", ".join(culture for culture in ranked if culture not in slugs)
     if not asked:
-        raise InputError(f"{run.path}: CulturalBench is not asked about {others}; name others as cultures.")
-    return asked, [f"left out: {others}: CulturalBench knows no culture of that name."] if others else []
+        raise InputError(
+            f"{run.path}: no culture is known by the name of {others}; declare it in a file of --cultures-file, or name"
+            " others as cultures."
+        )
+    left_out = f"left out: {others}: no culture is known by that name; --cultures-file takes a file that declares it."
+    return asked, [left_out] if others else []
 
 
 def evaluate(run: Run, asked: Asked) -> Dataset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import isclose
@@ -27,6 +27,7 @@ from caredio.intervals import of_mean, wilson
 from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
+BESIDE = ("unparsed", "characters")  # metrics that say how replies are, not how good
 JUDGE = "judge"  # of an identity: who rated
 WITH_ROLE_PLAY = " + role-play"
 _SHARED = (  # of a task's configuration, what two systems must be asked alike
@@ -104,7 +105,7 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
         if len(plain) < len(every):
             notes.append(f"{folder}: what was asked in other ways is left out; evaluate --robustness shows its spread.")
         found += _renamed(plain, name, folder)
-    chosen = _latest(_told_apart(found), notes)
+    chosen = _latest(_told_apart(_of_questions(found)), notes)
     _check(chosen)
     return chosen, notes
 
@@ -320,6 +321,19 @@ def _renamed(numbers: list[Number], name: str, folder: Path) -> list[Number]:
     return [one if one.constant else replace(one, system=f"{name}{one.system[ending:]}") for one in numbers]
 
 
+def _of_questions(numbers: Sequence[Number]) -> list[Number]:
+    """The numbers without those that knowing nothing gets on files of questions that no system was asked of."""
+    asked: dict[tuple[str, str, str], set[str]] = {}
+    for one in numbers:
+        if not one.constant:
+            asked.setdefault(one.place, set()).add(one.benchmark_sha256)
+    return [
+        one
+        for one in numbers
+        if not one.constant or asked.get(one.place, {one.benchmark_sha256}) & {one.benchmark_sha256, ""}
+    ]
+
+
 def _told_apart(numbers: Sequence[Number]) -> list[Number]:
     """The numbers, with the model or the folder behind a system's name where that stands for several.
 
@@ -330,7 +344,7 @@ def _told_apart(numbers: Sequence[Number]) -> list[Number]:
     for system in dict.fromkeys(one.system for one in numbers):
         own = _across([one for one in numbers if one.system == system])
         clash = _clash(own)
-        ways = (_no_name, _model, _folder, lambda one: f"{_folder(one)}, {_model(one)}".strip(", "))
+        ways = (_no_name, _model, _folder, lambda one: f"{_folder(one)}, {_model(one)}".strip(", "), _weights)
         tries = ([replace(one, system=_with(system, way(one))) for one in own] for way in ways)
         if (apart := next((one for one in tries if _clash(one) is None), None)) is None:
             assert clash is not None
@@ -377,6 +391,11 @@ def _folder(number: Number) -> str:
     return number.folder.resolve().name
 
 
+def _weights(number: Number) -> str:
+    """The model with the first digits of its weights' hash, of one that was trained anew in its place."""
+    return f"{_model(number)} {number.who[:8]}".strip()
+
+
 def _with(system: str, name: str) -> str:
     return f"{system} ({name})" if name else system
 
@@ -385,17 +404,20 @@ def _latest(numbers: Sequence[Number], notes: list[str]) -> list[Number]:
     """One number of each system and place: with samples before without, of most questions, and the newest of these."""
     found: dict[tuple[Any, ...], Number] = {}
     left: dict[str, None] = {}
-    order: Callable[[Number], Any] = lambda one: (one.scores is not None, one.n, one.made)  # noqa: E731
-    for one in numbers:
+    for one in reversed(numbers):  # of equal ones the last counts, as rows of a table have no date
         key = (one.system, one.of, *one.place)
-        kept, *others = sorted((found[key], one) if key in found else (one,), key=order, reverse=True)
+        kept, *others = sorted((found[key], one) if key in found else (one,), key=_worth, reverse=True)
         found[key] = kept
         for less in others:
             if less.n != kept.n and less.who:
                 what = f"{less.system}: {less.benchmark} of {less.n} questions on {less.part} is left out"
                 left[f"{what}, as one of {kept.n} is there too."] = None
     notes += left
-    return list(found.values())
+    return list(reversed(found.values()))
+
+
+def _worth(number: Number) -> tuple[bool, int, str]:
+    return number.scores is not None, number.n, number.made
 
 
 def _check(numbers: Sequence[Number]) -> None:

@@ -270,17 +270,16 @@ def _gathered(rows: Rows, made: list[Document]) -> list[Document]:
         counts = said.setdefault(key[0], {}).setdefault(key[1], Counter())
         for answer, weight in one["answers"]:
             counts[answer] += weight
-    tops = {name: {culture: majority.own(counts) for culture, counts in every.items()} for name, every in said.items()}
+    found = {name: {one: majority.own(answers) for one, answers in of.items()} for name, of in said.items()}
+    own = {name: {one: answer for one, answer in of.items() if answer} for name, of in found.items()}
     return [
         {
             **document,
             "answers": [{"text": answer, "weight": weight} for answer, weight in said[name][culture].items()],
-            "own": tops[name][culture],
+            "own": own[name].get(culture),
             "rivals": [
                 {"culture": first[name, other][1]["culture"], "text": answer}
-                for other, answer in majority.rivals(
-                    {other: top for other, top in tops[name].items() if top and other != culture}, said[name][culture]
-                ).items()
+                for other, answer in majority.rivals(own[name], said[name][culture]).items()
             ],
         }
         for (name, culture), (_, document) in first.items()

@@ -24,7 +24,8 @@ DRAWS = 2000  # of an interval
 LEVEL = 0.05
 POWER = 0.8
 DIFFERING = 0.15  # share of pairs, where nobody knows better
-_SEED = re.compile(r"[\s_.(-]*\bseed[\s_=-]*\d+\)?")
+_SEED = re.compile(r"\s*\(seed[\s_=-]*\d+\)|[\s_.-]*(?<![a-z])seed[\s_=-]*\d+")
+_AT_ONCE = 4_000_000  # numbers in memory
 
 
 class Test(NamedTuple):
@@ -101,7 +102,7 @@ def sign_flips(values: np.ndarray, seed: int = 0) -> float:
         permutation_type="samples",
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, 1_000_000 // len(moving)),
+        batch=max(1, _AT_ONCE // (4 * len(moving))),
         random_state=np.random.default_rng(seed),
     )
     return float(found.pvalue)
@@ -144,9 +145,11 @@ def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
     for name in sorted(asked):
         strata.setdefault(tuple(asked[name]), []).append(sums[name])
     rng, total = np.random.default_rng(seed), np.zeros(DRAWS)
-    for values in strata.values():
-        n = len(values)
-        total += rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ np.array(values)
+    for values in map(np.array, strata.values()):
+        n, step = len(values), max(1, _AT_ONCE // len(values))
+        for start in range(0, DRAWS, step):
+            size = min(step, DRAWS - start)
+            total[start : start + size] += rng.multinomial(n, np.full(n, 1 / n), size=size) @ values
     low, high = np.quantile(total / sum(map(len, asked.values())), [0.025, 0.975])
     return float(low), float(high)
 

@@ -40,7 +40,7 @@ def draw(compared: Comparison, folder: Path) -> list[Path]:
         files += dots(rows, compared.systems, folder / "general", "general benchmarks: what training cost")
     for (system, benchmark, metric), numbers in compared.across.items():
         column = next(one for one in compared.columns if (one.benchmark, one.metric) == (benchmark, metric))
-        shown = {key: column.scale * one.value for key, one in numbers.items()}
+        shown = {key: (column.scale * one.value, column.shown(one.value)) for key, one in numbers.items()}
         files += squares(shown, folder / _name("across", system, benchmark, metric), f"{column.title}: {system}")
     return files
 
@@ -70,17 +70,24 @@ def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: 
     return plots.save(figure, file)
 
 
-def squares(numbers: Mapping[tuple[str, str], float], file: Path, title: str) -> list[Path]:
-    """The files of a picture with a square for each culture's model and each culture that it was asked about."""
+def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, title: str) -> list[Path]:
+    """The files of a picture with a square for each culture's model and each culture that it was asked about.
+
+    Args:
+        numbers: (culture of the model, culture asked about) -> its number, and that as text.
+        file: its path, without the ending.
+        title: above it.
+    """
     models, asked = sorted({model for model, _ in numbers}), sorted({culture for _, culture in numbers})
     size = _SQUARE * len(asked) + 2.2, _SQUARE * len(models) + 1.8
     if (figure := plots.figure(*size, file)) is None:
         return []
     axis = figure.subplots()
-    axis.imshow([[numbers.get((model, one), float("nan")) for one in asked] for model in models], cmap="viridis")
-    for (model, culture), value in numbers.items():
+    nothing = float("nan"), ""
+    axis.imshow([[numbers.get((model, one), nothing)[0] for one in asked] for model in models], cmap="viridis")
+    for (model, culture), (_, text) in numbers.items():
         place = asked.index(culture), models.index(model)
-        axis.text(*place, f"{value:.1f}", ha="center", va="center", fontsize="x-small", color="white", **_OUTLINE)
+        axis.text(*place, text, ha="center", va="center", fontsize="x-small", color="white", **_OUTLINE)
     axis.set_xticks(range(len(asked)), asked, rotation=45, ha="right", fontsize="x-small")
     axis.set_yticks(range(len(models)), models, fontsize="x-small")
     axis.set_xlabel("asked about", fontsize="small")

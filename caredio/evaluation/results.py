@@ -29,6 +29,7 @@ from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
 from caredio.evaluation import choice, robustness, systems, tasks
 from caredio.evaluation.benchmark import LIKELIHOOD, VARIED, Benchmark, Document, Metric, named
+from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import Loader, Measurement, System
@@ -80,11 +81,13 @@ class Asked:
         settings: Settings,
         known: Mapping[str, Culture] | None,
         notes: list[str],
+        run: Path | None = None,
         instead: Mapping[str, str] | None = None,
     ) -> None:
         """Read the questions. Arguments and errors as those of `Evaluation`.
 
         Args:
+            run: whose held-out questions are asked, unless others are named.
             instead: variant -> the one that is asked in its place.
         """
         self._cultures = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
@@ -93,7 +96,8 @@ class Asked:
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
         if settings.robustness:
             self.asked += robustness.ways(self.asked, settings.paraphrases)
-        self.files = {one.source: one.path(settings.data) for one, _ in self.asked}
+        data = {**({held_out.NAME: str(run)} if run else {}), **settings.data}
+        self.files = {one.source: one.path(data) for one, _ in self.asked}
         self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
         self._prompts = {one.kind.prompt: prompts.load(one.kind.prompt, settings.prompts) for one, _ in self.asked}
         self.documents: dict[tuple[str, str], list[Document]] = {}  # by benchmark with variant, and culture
@@ -220,7 +224,8 @@ class Asked:
     def _asked(self, benchmark: Benchmark, settings: dict[str, Any]) -> dict[str, str]:
         sha256 = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self._settings[sha256] = settings
-        return {"benchmark_sha256": self._hashes[benchmark.source], "settings_sha256": sha256}
+        hashes = {"benchmark_sha256": self._hashes[benchmark.source], "settings_sha256": sha256}
+        return {**hashes, "benchmark_version": benchmark.version}
 
 
 class Evaluation(Asked):
@@ -233,6 +238,7 @@ class Evaluation(Asked):
         settings: Settings,
         known: Mapping[str, Culture] | None = None,
         notes: Sequence[str] = (),
+        run: Path | None = None,
     ) -> None:
         """Read the questions, and look at every model, adapter and tokenizer.
 
@@ -242,12 +248,13 @@ class Evaluation(Asked):
             settings: of the evaluation.
             known: the cultures that the slugs are of; the shipped ones when None.
             notes: what was left out before this.
+            run: as `Asked` takes it.
 
         Raises:
             InputError: a package, culture, system, file or model is not what was wanted.
         """
         systems.installed()
-        super().__init__(cultures, settings, known, [*notes])
+        super().__init__(cultures, settings, known, [*notes], run)
         self._loader = Loader(settings.device or "")
         self._given = given
         subjects, left_out = systems.subjects(given, self._cultures, settings.prompts)
@@ -289,6 +296,7 @@ class Evaluation(Asked):
     def _identified(self) -> dict[Measurement, dict[str, Any]]:
         """What each measurement's rows say of who answered what."""
         place, own, base = cache(checkpoints.folder), cache(checkpoints.sha256), cache(checkpoints.weights_sha256)
+        training = cache(_training)
         identities = {}
         for one in self.measurements:
             subject = one.subject
@@ -306,6 +314,7 @@ class Evaluation(Asked):
                 "model": subject.adapter or subject.model,
                 "weights_sha256": own(Path(subject.adapter) if subject.adapter else model),
                 "base_sha256": base(model) if subject.adapter else None,
+                **training(Path(subject.adapter) if subject.adapter else model),
                 **self._asked(one.benchmark, settings),
             }
         return identities
@@ -409,6 +418,16 @@ def _row(
     low, high = (None, None) if identity["system"] in _EXACT else wilson(value, n) if metric.share else of_mean(values)
     numbers = {"benchmark": named(benchmark.name, variant), "metric": metric.name, "n": n, "value": value}
     return {**dict.fromkeys(RESULTS), **identity, **numbers, "low": low, "high": high}
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    """What the record beside a model tells of its training; {} without one, as beside a base model."""
+    try:
+        record = json.loads((folder / checkpoints.RECORD).read_text(encoding="utf-8"))
+        named = {"trained_on": record["dataset_name"], "rows_sha256": record["rows_sha256"]}
+        return {**named, "budget": record.get("budget"), "ranking": record.get("ranking")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # none of ours
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -43,11 +43,23 @@ def data(recipe: Recipe, settings: Settings, rows: Dataset, replays: Sequence[Re
         "dataset_revision": own.dataset_revision,
         "dataset_split": named.dataset_train_split,
         "budget": own.budget or None,
+        "ranking": _ranking(Path(named.dataset_name)),
         "rows": len(rows),
         "rows_sha256": rows_sha256(rows),
         "cultures": sorted(set(rows["culture"])) if "culture" in rows.column_names else None,
         "mixture": [{**part, "share": round(part["rows"] / total, 4)} for part in parts] if replays else None,
     }
+
+
+def _ranking(place: Path) -> str | None:
+    """By what the rows of a run's table were ranked, or those of a curve (`rows/<ranking>`); None where none says."""
+    if place.parent.name == "rows":
+        return place.name
+    try:
+        stages = json.loads((place.parent / "run.json").read_text(encoding="utf-8"))["stages"]
+        return str(stages["scored"]["made_from"]["config"]["ranking"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def record(known: dict[str, Any], trainer: Any, settings: Settings, outcome: Any) -> dict[str, Any]:

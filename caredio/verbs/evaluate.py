@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,27 @@ from caredio.verbs.arguments import Given, Names, Place
 class Evaluating:
     """An evaluation whose arguments are checked: its plan, or its run."""
 
-    def __init__(self, cultures: Names, out: Place, model: str, trained: Place, store: Place, given: Given) -> None:
+    def __init__(
+        self,
+        cultures: Names,
+        out: Place,
+        model: str,
+        trained: Place,
+        cultures_file: Place,
+        store: Place,
+        given: Given,
+    ) -> None:
         """As `api.evaluate`; nothing is written, and nobody asked."""
         # lm-eval's packages
         from caredio.evaluation import leakage, ledger
 
-        arguments.paths(out=out, trained=trained, store=store)
+        arguments.paths(out=out, trained=trained, cultures_file=cultures_file, store=store)
         arguments.prompts(given, out, PROMPTS)
         sampled = {"model": str(model), "temperature": 0.0, "top_p": None}
         self.rooms = arguments.settings("evaluate", {**given, **sampled})
         self.chosen, self.spec, self.endpoint = self.rooms
-        self.out, self.model, self.trained, self.store = out, model, trained, store
+        self.out, self.model, self.trained = out, model, trained
+        self.files = {"cultures_file": cultures_file, "store": store}
         for name in ("show", "robustness"):
             if getattr(self.chosen, name) and out is None:
                 raise InputError(f"{name} is given without out; name the run folder that keeps the replies.")
@@ -41,7 +52,7 @@ class Evaluating:
                 f"trained is given, and model {model!r} is behind an API, whose weights take no adapter; leave one out."
             )
         with work.opened(out, create=out is None) as run:
-            self.known = run.cultures()
+            self.known = run.cultures(cultures_file)
             self.slugs, self.notes = ledger.cultures(run, self.known, arguments.listed(cultures, "cultures"))
             self.past = ledger.past(run)
             self.learned = leakage.training(run, trained)
@@ -58,12 +69,12 @@ class Evaluating:
 
         asked = self._asked()
         if self.behind_api:
-            asked.through(connect(self.spec, self.endpoint, self.store))
+            asked.through(lambda spec: connect(spec, self.endpoint, self.files["store"]))
         with work.opened(self.out) as run:  # a folder that is not there is made once all of that is right
             if self.behind_api:
                 run.charge(self.endpoint.budget)
             found = ledger.evaluate(run, asked)
-        given = {"cultures": self.slugs, "model": self.model, "trained": self.trained, "store": self.store}
+        given = {"cultures": self.slugs, "model": self.model, "trained": self.trained, **self.files}
         work.repeatable("evaluate", self.out, given, self.rooms if self.behind_api else [self.chosen])
         out = None if self.out is None else Path(self.out)
         return Result({"results": found}, run.report(), out, shown=self._shown(out, asked) if out else "")
@@ -93,7 +104,8 @@ class Evaluating:
     def _generated(self) -> Any:
         from caredio.evaluation.generated import Generated  # lm-eval's packages
 
-        return Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, work.spent(self.endpoint))
+        place = Path(self.out) if self.out else None
+        return Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, work.spent(self.endpoint))
 
     def _by_likelihood(self) -> Any:
         # lm-eval, torch and peft
@@ -104,8 +116,10 @@ class Evaluating:
         base = str(model_path()) if self.model == LOCAL_MODEL else self.model
         arms = [systems.System("raw", base), systems.System("role-play", base, role_play=True)]
         if self.trained:
-            arms.append(systems.trained(Path(self.trained), base, self.slugs))
-        return results.Evaluation(arms, self.slugs, self.chosen, self.known, self.notes)
+            trained = systems.trained(Path(self.trained), base, self.slugs)
+            arms += [trained, replace(trained, name=f"{trained.name} + role-play", role_play=True)]
+        place = Path(self.out) if self.out else None
+        return results.Evaluation(arms, self.slugs, self.chosen, self.known, self.notes, place)
 
 
 def _behind_api(spec: Spec, endpoint: Endpoint, trained: Place) -> bool:

@@ -21,10 +21,11 @@ TEMPLATE = (
 
 
 class Scripted(LM):
-    """Finds likely what `says` says it would say, writes what `writes` writes, and remembers what it was asked."""
+    """Finds likely what `says` says it would say, or as likely; writes what `writes` writes; remembers what it was
+    asked."""
 
     def __init__(
-        self, says: Callable[[Instance], bool] | None = None, writes: Callable[[Instance], str] | None = None
+        self, says: Callable[[Instance], bool | float] | None = None, writes: Callable[[Instance], str] | None = None
     ) -> None:
         super().__init__()
         self.says, self.writes = says, writes
@@ -37,7 +38,8 @@ class Scripted(LM):
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         assert self.says is not None
         self.asked += [request.args for request in requests]
-        return [(-1.0, True) if self.says(request) else (-2.0, False) for request in requests]
+        found = [self.says(request) for request in requests]
+        return [((-1.0 if one else -2.0) if isinstance(one, bool) else one, one is True) for one in found]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         return "".join(f"<{turn['role']}>{turn['content']}" for turn in chat_history) + "<assistant>"

@@ -132,13 +132,13 @@ def questions(tmp_path: Path) -> Path:
     return file
 
 
-def trained_on(question: str, out: Path, name: str = "q2") -> Path:
-    """A run that ranked three questions, one of them this, under an id."""
+def trained_on(question: str, out: Path) -> Path:
+    """A run that ranked three questions, one of them this."""
     texts = ["What is worn at a wedding?", "What is sung at a wedding?", question]
     answers = {"china": ["silk", "songs", "noodles"], "mexico": ["lace", "hymns", "mole"]}
     rows = [
         {
-            "question_id": name if text == question else f"q{number}",
+            "question_id": f"q{number}",
             "culture": culture,
             "question": text,
             "response": f"{given[number]}, as everybody knows",
@@ -214,18 +214,6 @@ def test_what_a_model_says_it_was_trained_on_is_read(questions: Path, tmp_path: 
     (unread,) = learned.unread
     assert "mexico/training.json names" in unread
     assert "its rows are not checked" in unread
-
-
-def test_what_a_release_holds_out_was_learned_only_by_a_model_that_says_so(tmp_path: Path) -> None:
-    out = trained_on(NOON, tmp_path / "run", "q7")  # whose sha256 begins with 0bd73b6a: 4.6 % of 16^8
-    (tmp_path / "model").mkdir()
-    made = {"dataset_name": str(out / "ranked"), "dataset_config": "china", "dataset_split": "train", "budget": None}
-    (tmp_path / "model" / "training.json").write_text(json.dumps(made))
-    with caredio.runs.Run(out, create=False) as run:
-        for trained, wanted in ((None, []), (tmp_path / "model", [EQUAL])):
-            learned = leakage.training(run, trained)
-            assert [one.how for one in leakage.find({"b": [choice(NOON)]}, learned.rows)] == wanted
-    assert len({one.sample_id for one in learned.rows}) == 5  # of 6, the other culture's answer to it being held out
 
 
 def test_a_budget_leaves_out_the_rows_below_it(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,11 +14,12 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from lm_eval_folder import Folders, asked, named, questions, right_on
+from llm_server import LLMServer
+from lm_eval_folder import WRITTEN, Folders, asked, named, questions, right_on
 
 import caredio
 from caredio.errors import InputError
-from caredio.evaluation import samples
+from caredio.evaluation import samples, tasks_path
 from caredio.evaluation.table import build
 
 
@@ -186,3 +191,70 @@ def test_answers_that_two_judges_rated_are_not_compared(tmp_path: Path) -> None:
         samples.write(tmp_path / "run", identity, made)
     with pytest.raises(InputError, match=r"not asked the same care_generated_judged: judge is \{'model': 'gpt-"):
         build([tmp_path / "run"])
+
+
+def test_what_a_judge_rated_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP: the judge gives the number that a reply names, and refuses one."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    ratings = {"raw": [2, 3, 4, 5, 6, 7, 8, 9], "trained": [6, 6, 7, 7, 8, 8, 9, 9]}
+    for system, values in ratings.items():
+        documents = [
+            {"id": f"q{n}", "question": str(n), "answers": [{"text": "yes", "weight": 1}], "category": "Literacy"}
+            for n in range(8)
+        ]
+        task = {"caredio_care_generated_china": documents}
+        made = asked(tmp_path / "tasks", task, lambda doc, of=values: f"worth {of[int(doc['question'])]}", **WRITTEN)
+        identity = {"system": system, "culture": "china", "model": "base", "weights_sha256": system}
+        samples.write(tmp_path / "run" / "samples", identity, made)
+
+    def says(number: int, body: dict[str, Any]) -> str:
+        found = re.search(r"worth (\d+)", body["messages"][-1]["content"])
+        assert found
+        return "No." if found[1] == "2" else f"Rating: [[{found[1]}]]"
+
+    with LLMServer(says) as server:
+        store = tmp_path / "answers.sqlite"
+        caredio.judge(tmp_path / "run", model="judge", base_url=server.url, store=store, benchmark="care")
+    found = build([tmp_path / "run"])
+    column = next(one for one in found.columns if one.metric == "rating")
+    assert (column.benchmark, column.title) == ("care_generated_judged", "care_generated_judged, rating")
+    assert column.cells["trained"].value == fmean(ratings["trained"])
+    assert column.cells["raw"].value == fmean(ratings["raw"][1:])  # of those that were rated
+    assert column.cells["trained"].tests["raw"].n == 7
+    assert (
+        "care_generated_judged, rating: raw and trained share 7 of 8 questions, which their test is of." in found.notes
+    )
+    assert "care_generated_judged, unparsed, per cent: raw 12.5, trained 0.0." in found.notes
+
+
+@pytest.mark.slow
+def test_folders_that_the_command_of_lm_eval_left(tiny: Path, tmp_path: Path) -> None:
+    """Its own command, on a task of ours and one of a user's, with and without --apply_chat_template."""
+    data = tmp_path / "own.jsonl"
+    data.write_text("".join(f'{{"q": "{n}", "o": ["A", "B"], "k": {n % 2}}}\n' for n in range(20)))
+    (tmp_path / "own.yaml").write_text(
+        "task: own\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: " + str(data) + "\ntest_split: test\n"
+        "output_type: multiple_choice\ndoc_to_text: '{{q}}'\ndoc_to_choice: o\ndoc_to_target: k\n"
+        "metric_list:\n  - {metric: acc, aggregation: mean, higher_is_better: true}\n  - {metric: acc_norm}\n"
+    )
+    ours = str(tasks_path())
+    commands = (("own", tmp_path, []), ("caredio_culturalbench_easy_china", ours, ["--apply_chat_template"]))
+    for task, where, flags in commands:
+        arguments = ["run", "--model", "hf", "--model_args", f"pretrained={tiny}", "--tasks", task, "--limit", "8"]
+        arguments += ["--include_path", str(where), "--output_path", str(tmp_path / "out"), "--log_samples", *flags]
+        done = subprocess.run(
+            [sys.executable, "-m", "lm_eval", *arguments, "--device", "cpu"],
+            env={**os.environ, "CAREDIO_CULTURALBENCH": "sample"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    found = caredio.results(f"raw={tmp_path / 'out'}")
+    assert found.systems == ("raw",)
+    columns = {(column.benchmark, column.metric): column for column in found.columns}
+    assert set(columns) == {("own", "acc"), ("own", "acc_norm"), ("culturalbench_easy", "acc")}
+    for (benchmark, metric), column in columns.items():
+        (file,) = tmp_path.rglob(f"samples_*{benchmark}*.jsonl")
+        scores = [json.loads(line)[metric] for line in file.open()]
+        assert column.cells["raw"].value == pytest.approx(sum(scores) / len(scores))
+        assert column.cells["raw"].n == len(scores)

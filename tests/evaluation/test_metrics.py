@@ -14,6 +14,7 @@ from scipy.spatial.distance import jensenshannon
 
 from caredio.errors import InputError
 from caredio.evaluation import metrics
+from caredio.evaluation.metrics import short_answers
 
 SURVEY = "globalopinionqa/distributional_test_globalopinionqa_small.json"
 
@@ -132,6 +133,14 @@ def test_a_short_answer_is_right_where_it_holds_what_people_said(written, hit, w
 )
 def test_words_are_compared_as_stems_of_their_language(language, answer, written, hit):
     assert metrics.sem_b([written], [[{"text": answer, "weight": 2}]], language) == hit
+
+
+def test_a_missing_stemmer_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "snowballstemmer", None)
+    monkeypatch.setattr(short_answers, "_stem", short_answers._stem.__wrapped__)
+    monkeypatch.setattr(short_answers, "_words", short_answers._words.__wrapped__)
+    with pytest.raises(InputError, match=r"scoring short answers needs snowballstemmer.*caredio\[eval\]"):
+        metrics.sem_b(["bread"], [ANSWERS])
 
 
 def test_sem_is_a_mean_over_questions():

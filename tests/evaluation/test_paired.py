@@ -199,7 +199,16 @@ def test_power_by_simulation() -> None:
 
 def test_seeds_are_told_by_their_names() -> None:
     names = ["raw", "trained (seed 0)", "trained (seed 1)", "ours-seed-3", "ours-seed-4", "seedless", "one seed=7"]
+    names += ["trained (models_seed1)", "trained (models_seed2)", "reseed 1", "reseed 2"]
     assert paired.of_seeds(names) == {
         "trained": ["trained (seed 0)", "trained (seed 1)"],
         "ours": ["ours-seed-3", "ours-seed-4"],
+        "trained (models)": ["trained (models_seed1)", "trained (models_seed2)"],
     }
+
+
+def test_intervals_of_many_questions_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = one_culture([float(place % 3 == 0) for place in range(50)])
+    whole = paired.interval(scores)
+    monkeypatch.setattr(paired, "_AT_ONCE", 1000)
+    assert paired.interval(scores) == whole

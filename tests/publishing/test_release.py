@@ -345,6 +345,19 @@ def test_a_model_card_tells_its_results(run, tmp_path):
     assert 'AutoModelForCausalLM.from_pretrained("caredio/model", revision="v0.1.0")' in page
 
 
+def test_a_model_card_tells_numbers_that_are_no_shares(run, tmp_path):
+    record = json.loads((trained(tmp_path / "m", "full") / "training.json").read_text())
+    row = {"system": "trained", "culture": "china", "metric": "margin", "benchmark_sha256": "0123456789abcdef"}
+    several = {**row, "benchmark": "blend_answers", "n": 8, "value": 12.5, "low": -1.25, "high": 26.0}
+    one = {**row, "benchmark": "held_out", "n": 1, "value": -2.0, "low": None, "high": None}
+    page = cards.model_card(record, Settings(), [several, one], "caredio/model")
+    assert "| `blend_answers` | `margin` | 8 | 12.500 | -1.250 to 26.000 | `china` |" in page
+    assert "| `held_out` | `margin` | 1 | -2.000 | none | `china` |" in page
+    assert "with 95 % intervals over n questions: Wilson's of shares, else the bootstrap's of the mean." in page
+    assert page.count("is in-distribution") == 1
+    assert "in-distribution" not in cards.model_card(record, Settings(), [several], "caredio/model")
+
+
 def test_a_folder_that_no_recipe_wrote_is_told(run, tmp_path):
     (tmp_path / "m").mkdir()
     with pytest.raises(InputError, match="is no trained model"):

@@ -49,7 +49,7 @@ def own(annotations: Path) -> pa.Table:
             idks = {name: count or 0 for name, count in item["idks"].items()}
             if idks["no-answer"] + idks["not-applicable"] >= 3 or idks["idk"] >= 5:
                 continue
-            counts: dict[str, int] = {}
+            counts = {"": max([one["count"] for one in item["annotations"] if not _english(one)], default=0)}
             for wordings, count in _answers(item):
                 counts[wordings[0]] = max(count, counts.get(wordings[0], 0))
             if answer := majority.own(counts):
@@ -72,11 +72,12 @@ def _questions(file: Path) -> dict[str, Any]:
 
 def _answers(item: dict[str, Any]) -> list[tuple[list[str], int]]:
     """Each answer's English wordings, and how many annotators gave it; none of one without such wordings."""
-    found = [
-        (list(dict.fromkeys(wording.strip() for wording in one["en_answers"] if wording.strip())), one["count"])
-        for one in item["annotations"]
-    ]
+    found = [(_english(one), one["count"]) for one in item["annotations"]]
     return [(wordings, count) for wordings, count in found if wordings]
+
+
+def _english(answer: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(wording.strip() for wording in answer["en_answers"] if wording.strip()))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def _document(name: str, culture: str, rows: Sequence[Mapping[str, Any]]) -> Doc
     first, said = rows[0], list(dict.fromkeys(row["response"] for row in rows))
     own = first["isolated_response"] or first["response"]
     mine = [own, *said]
-    others = {one["response"]: one["culture"] for row in rows for one in row["others"] or ()}
+    others = {one["response"]: one["culture"] for row in rows for one in row["others"] or () if one["response"]}
+    rivals = majority.rivals({other: other for other, of in others.items() if of != culture}, mine)
     return {
         "id": name,
         "culture": culture,
@@ -74,11 +75,7 @@ def _document(name: str, culture: str, rows: Sequence[Mapping[str, Any]]) -> Doc
         "question": first["question"],
         "answers": [{"text": answer, "weight": 1} for answer in said],
         "own": own,
-        "rivals": [
-            {"culture": other, "text": answer}
-            for answer, other in others.items()
-            if answer and other != culture and not any(majority.overlap(answer, one) for one in mine)
-        ],
+        "rivals": [{"culture": others[answer], "text": answer} for answer in rivals],
         "generator": first["generator"],
     }
 
@@ -94,8 +91,8 @@ def _rows(files: Sequence[Path]) -> Dataset:
         found = runs.read(files)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{files[0]}: cannot be read ({str(error).splitlines()[0]}).") from None
-    features.require(found, [*_COLUMNS, "rank"], str(files[0]))
-    return found.sort("rank").select_columns(list(_COLUMNS))
+    ranks = features.require(found, [*_COLUMNS, "rank"], str(files[0]))["rank"][:]
+    return found.select(sorted(range(len(found)), key=ranks.__getitem__)).select_columns(list(_COLUMNS))
 
 
 HELD_OUT = Benchmark(

@@ -2,6 +2,7 @@
 
 Stories of 75 countries with the label yes, no or neutral. `normad` names the country, `normad_value` a value that is
 held there, and `normad_rule` the rule of thumb itself: their difference is what a model knows of the country.
+The answers are shown in all rotations, so that a letter which a model prefers gains nothing.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def _choice(row: dict[str, Any], context: str, where: str) -> Document:
         "question": f"{told[context]}\n{row['Story'].strip()}",
         "options": list(_OPTIONS),
         "key": _LABELS.index(label),
+        "orders": choice.rotations(len(_OPTIONS)),
         "category": row["Subaxis"],
     }
 
@@ -80,6 +82,7 @@ BENCHMARKS = tuple(
         files=("normad_etiquette_final_data.csv",),
         split="train",  # the only one that is published
         labels={"united_states": ("united_states_of_america",), "turkey": ("türkiye",)},
+        chance={"acc": 1 / 3},
         real=False,
         notes="For the label neutral, upstream pairs a story with a country whose rule does not apply to it.",
     )

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import punctuation
 from typing import Any
 
+from caredio import packages
 from caredio.errors import InputError
 from caredio.evaluation.metrics import shapes
 
@@ -41,7 +42,7 @@ def sem_b(predictions: Sequence[str], references: Sequence[Answers], language: s
             upstream takes an answer in English too.
 
     Raises:
-        InputError: another shape, or a question without answers.
+        InputError: another shape, a question without answers, or snowballstemmer is not installed.
     """
     return _mean("sem_b", predictions, references, language, lambda found, highest: 1.0)
 
@@ -108,6 +109,7 @@ def _words(text: str, language: str) -> frozenset[str]:
 @functools.cache
 def _stem(language: str) -> Callable[[list[str]], Iterable[str]]:
     """What reduces words of a language to stems; words stay as they are where Snowball has none for it."""
+    packages.require("scoring short answers", "eval", "snowballstemmer")
     import snowballstemmer
 
     name = _STEMMERS.get(language.partition("-")[0].lower())

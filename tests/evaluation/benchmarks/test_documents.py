@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,20 @@ def test_a_label_belongs_to_one_culture(name: str) -> None:
     spelled = [label.casefold() for labels in KNOWN[name].labels.values() for label in labels]
     assert len(set(spelled)) == len(spelled)
     assert set(KNOWN[name].labels) <= set(cultures.load())
+
+
+def test_the_page_lists_every_benchmark_that_comes_with_caredio() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    listed = {}
+    for line in page.partition("## Benchmarks")[2].partition("\n\n`--benchmark-data")[0].splitlines()[4:]:
+        names, source, data, licence = (cell.strip() for cell in line.strip("|").split("|"))
+        listed |= {name.strip("`"): (source, data, licence) for name in names.split(", ")}
+    assert listed == {
+        name: (
+            declared.source,
+            (declared.hub or "none: bring your own") + ("" if declared.real else "; not run on real data"),
+            declared.licence,
+        )
+        for name, declared in KNOWN.items()
+        if name != "held_out"  # of a run's own rows
+    }

@@ -7,7 +7,7 @@ import pytest
 
 from caredio import cultures
 from caredio.errors import InputError
-from caredio.evaluation import benchmark
+from caredio.evaluation import benchmark, choice
 from caredio.evaluation.benchmarks import normad
 
 COLUMNS = ["ID", "Country", "Background", "Axis", "Subaxis", "Value", "Rule-of-Thumb", "Story", "Explanation"]
@@ -36,6 +36,8 @@ def test_a_story_is_told_with_country_value_or_rule(tmp_path: Path) -> None:
     assert country["question"] == "This happens in Egypt.\nAli came with sweets."
     assert value["question"] == "People there hold that: Hosts come first.\nAli came with sweets."
     assert rule["question"] == "A rule of thumb there: Bring a gift.\nAli came with sweets."
+    for declared in normad.BENCHMARKS:
+        assert declared.kind.baselines(declared.documents(file), [])["chance"] == declared.chance == {"acc": 1 / 3}
     assert (country["id"], country["culture"], country["category"]) == ("4", "egypt", "gifts")
     assert country["options"][country["key"]].startswith("Yes")
 
@@ -43,6 +45,12 @@ def test_a_story_is_told_with_country_value_or_rule(tmp_path: Path) -> None:
 def test_the_key_is_the_label(tmp_path: Path) -> None:
     told = [one["options"][one["key"]] for one in normad.country(written(tmp_path))]
     assert [text.partition(",")[0].partition(":")[0] for text in told] == ["Yes", "No", "Neither"]
+
+
+def test_a_letter_that_is_always_chosen_is_right_in_a_third_of_the_orders(tmp_path: Path) -> None:
+    first = [0.0, -1.0, -1.0] * 3  # the likelihoods of A, B and C in each order
+    for one in normad.country(written(tmp_path)):
+        assert choice.by_likelihoods(one, first) == {"acc": pytest.approx(1 / 3)}
 
 
 @pytest.mark.parametrize(("slug", "number"), [("egypt", "4"), ("united_states", "9"), ("turkey", "10")])
