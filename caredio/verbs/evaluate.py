@@ -10,6 +10,7 @@ from typing import Any
 from caredio import yamlfile
 from caredio.errors import InputError
 from caredio.evaluation.settings import PROMPTS
+from caredio.llm.batch import NO_TOP_LOGPROBS
 from caredio.llm.model import connect
 from caredio.llm.plan import Plan, is_local
 from caredio.llm.settings import Endpoint
@@ -69,7 +70,7 @@ class Evaluating:
 
         asked = self._asked()
         if self.behind_api:
-            asked.through(connect(self.spec, self.endpoint, self.files["store"]))
+            asked.through(lambda spec: connect(spec, self.endpoint, self.files["store"]))
         with work.opened(self.out) as run:  # a folder that is not there is made once all of that is right
             if self.behind_api:
                 run.charge(self.endpoint.budget)
@@ -91,7 +92,11 @@ class Evaluating:
         from caredio.evaluation.generated import Generated  # lm-eval's packages
 
         place = Path(self.out) if self.out else None
-        return Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, work.spent(self.endpoint))
+        spent = work.spent(self.endpoint)
+        asked = Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, spent)
+        if self.endpoint.batch and asked.first_tokens:
+            raise InputError(NO_TOP_LOGPROBS)
+        return asked
 
     def _by_likelihood(self) -> Any:
         # lm-eval, torch and peft
