@@ -75,7 +75,8 @@ class LLMServer:
             {"status": status, "message": text} or {"status": status, "body": body}; "drop" to close the connection;
             "hang" to answer after `hang` seconds; a text for the model to say; {"body": body} for a reply that is this
             text, bytes or JSON and nothing else; {"content": content} for a completion of this content (text, parts or
-            null), with "finish_reason", more fields of the "message" and of the "reply". "headers" go with a body.
+            null), with "finish_reason", more fields of the "message" and of the "reply", and "logprobs" {token:
+            logprob} of its first token, for who asks for them. "headers" go with a body.
         latency: seconds before each answer.
         logprobs: whether it tells the log-probabilities of prompts, as vLLM does, or passes over the wish.
     """
@@ -169,6 +170,8 @@ class LLMServer:
             made = completion(body, fault.get("content"), name)
             made["choices"][0]["finish_reason"] = fault.get("finish_reason", "stop")
             made["choices"][0]["message"] |= fault.get("message", {})
+            if body.get("logprobs") and "logprobs" in fault:
+                made["choices"][0]["logprobs"] = first_token(fault["logprobs"], body["top_logprobs"])
             self.send(handler, 200, made | fault.get("reply", {}))
             return
         text = fault if isinstance(fault, str) and fault != "hang" else reply(body)
@@ -210,6 +213,13 @@ def completion(body: dict[str, Any], text: Any, name: str) -> dict[str, Any]:
             "total_tokens": words + written,
         },
     }
+
+
+def first_token(logprobs: dict[str, float], most: int) -> dict[str, Any]:
+    """The first token as OpenAI tells of it: itself and the likeliest ones, itself among them."""
+    likeliest = sorted(logprobs, key=lambda token: -logprobs[token])[:most]
+    top = [{"token": one, "logprob": logprobs[one], "bytes": list(one.encode("utf-8", "replace"))} for one in likeliest]
+    return {"content": [{**top[0], "top_logprobs": top}], "refusal": None}
 
 
 def embeddings(body: dict[str, Any], dim: int = 16) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from caredio.errors import InputError, did_you_mean
 from caredio.evaluation import benchmarks
 from caredio.prompts import Prompt
 
-LIKELIHOOD, GENERATED, COT = "", "generated", "cot"
-VARIANTS = (LIKELIHOOD, GENERATED, COT)  # how an answer is had: the likelier one, a written one, one after reasoning
+LIKELIHOOD, GENERATED, COT, LOGPROBS = "", "generated", "cot", "logprobs"
+# how an answer is had: the likelier one, a written one, one after reasoning, the first token's top_logprobs of an API
+VARIANTS = (LIKELIHOOD, GENERATED, COT, LOGPROBS)
 VARIED = "+"  # in the name of a benchmark that is asked in another way (robustness.py)
 SAMPLE = "sample"  # in the place of a file: the shipped part of a benchmark
 FINAL = "Answer:"  # begins the last line of an answer after reasoning
@@ -34,6 +35,7 @@ _WAY = re.compile(r"(.+?)\+(\w+|paraphrased=.+)")  # of a benchmark that is aske
 
 Document = dict[str, Any]
 Scores = dict[str, float]
+Tokens = Sequence[Mapping[str, Any]]  # the likeliest first tokens of an answer: `token` and `logprob`
 
 
 class Metric(NamedTuple):
@@ -57,10 +59,12 @@ class Kind:
     by_replies: Callable[[Document, list[str]], Scores]  # a reply for each turn
     choices: Callable[[Document], list[str]] | None = None  # whose likelihoods are asked after each turn
     by_likelihoods: Callable[[Document, list[float]], Scores] | None = None  # a log-likelihood of each, turn by turn
+    shares: Callable[[Document, Tokens], list[float]] | None = None  # of the options, in the first token
+    by_shares: Callable[[Document, list[float]], Scores] | None = None
     # (documents of the culture, of the others) -> who knows nothing -> metric -> its mean
     baselines: Callable[[Sequence[Document], Sequence[Document]], dict[str, Scores]] = lambda own, others: {}
     tokens: int = 8  # of a written answer
-    sampled: bool = False  # whether turns are repeated, to be answered by chance
+    sampled: bool = False  # whether turns are repeated, to be answered by chance at temperature 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from statistics import mean
 
 from caredio.evaluation import metrics
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, LOGPROBS, Document, Kind, Metric, Scores
 from caredio.prompts import Prompt
 
 CHANCE, FIXED_LETTER = "chance", "fixed letter"
 ACCURACY, UNPARSED = Metric("acc", "accuracy"), Metric("unparsed", "unparsed", higher_is_better=False)
 FORM = "{letter}. {option}"  # of an option, unless the document has its own
 _ALONE = re.compile(r"[\W_]*([^\W_]+)[\W_]*")
-PARTS = {LIKELIHOOD: "likelihood", GENERATED: "generated", COT: "cot"}
+PARTS = {LIKELIHOOD: "likelihood", GENERATED: "generated", COT: "cot", LOGPROBS: "generated"}
 
 
 def letters(document: Document) -> list[str]:

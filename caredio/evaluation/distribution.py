@@ -1,7 +1,7 @@
 """A survey's question: how near what a model would choose is to what people of the culture chose.
 
 The similarity is `metrics.js_similarity`, and the mode `metrics.modal_accuracy`. The model's shares are the softmax of
-its letters' log-likelihoods, or the counts of answers that were drawn.
+its letters' log-likelihoods, the counts of answers that were drawn, or the probabilities of the first token.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from math import exp
 from statistics import mean
 
 from caredio.evaluation import choice, metrics
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.evaluation.benchmark import (
+    COT,
+    GENERATED,
+    LIKELIHOOD,
+    LOGPROBS,
+    Document,
+    Kind,
+    Metric,
+    Scores,
+    Tokens,
+)
 from caredio.prompts import Prompt
 
 UNIFORM, MODAL_ELSEWHERE = "uniform", "fixed letter"
@@ -23,7 +33,7 @@ _WRITTEN = (*_METRICS, choice.UNPARSED)
 
 def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
     """The question with its options: once, or for each answer that is drawn."""
-    return choice.turns(document, prompt, variant) * (1 if variant == LIKELIHOOD else DRAWS)
+    return choice.turns(document, prompt, variant) * (DRAWS if variant in (GENERATED, COT) else 1)
 
 
 def by_likelihoods(document: Document, found: list[float]) -> Scores:
@@ -41,7 +51,19 @@ def by_replies(document: Document, replies: list[str]) -> Scores:
     counts = Counter(choice.read(reply, choice.letters(document)) for reply in replies)
     unparsed = counts[None] / len(replies)
     shares = [counts[letter] / len(replies) for letter in choice.letters(document)]
-    return {**_score({"shares": [*document["shares"], 0.0]}, [*shares, unparsed]), "unparsed": unparsed}
+    return _with_unparsed(document, shares, unparsed)
+
+
+def shares(document: Document, tokens: Tokens) -> list[float]:
+    """Each option's share: the probabilities of the first tokens that are its letter, read as a reply is."""
+    called = choice.letters(document)
+    said = [choice.read(one["token"], called) for one in tokens]
+    return [sum(exp(one["logprob"]) for one, read in zip(tokens, said, strict=True) if read == it) for it in called]
+
+
+def by_shares(document: Document, found: list[float]) -> Scores:
+    """As `by_replies`, of the options' shares in the first token; unparsed: what no letter has."""
+    return _with_unparsed(document, found, max(0.0, 1 - sum(found)))
 
 
 def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, Scores]:
@@ -62,6 +84,11 @@ def baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, 
     return found
 
 
+def _with_unparsed(document: Document, shares: list[float], unparsed: float) -> Scores:
+    """The scores where a share went to no option, which nobody of the culture chose."""
+    return {**_score({"shares": [*document["shares"], 0.0]}, [*shares, unparsed]), "unparsed": unparsed}
+
+
 def _score(document: Document, shares: list[float]) -> Scores:
     people = [document["shares"]]
     return {
@@ -74,11 +101,13 @@ KIND = Kind(
     name="distribution",
     columns=("question", "options", "shares"),
     prompt="choice",
-    metrics={LIKELIHOOD: _METRICS, GENERATED: _WRITTEN, COT: _WRITTEN},
+    metrics={LIKELIHOOD: _METRICS, GENERATED: _WRITTEN, COT: _WRITTEN, LOGPROBS: _WRITTEN},
     turns=turns,
     choices=choice.letters,
     by_likelihoods=by_likelihoods,
     by_replies=by_replies,
+    shares=shares,
+    by_shares=by_shares,
     baselines=baselines,
     sampled=True,
 )

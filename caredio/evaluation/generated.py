@@ -1,5 +1,7 @@
 """Benchmarks of a model behind an API, which writes its answers: likelihoods of given answers are not to be had.
 
+Of a survey's question it writes several, drawn at temperature 1, or its first token's probabilities are asked for.
+
 An answer is read strictly, as the kind of document says: on multiple choice the letter, and around it nothing but
 punctuation, white space and Markdown. Anything else is wrong, and counted as unparsed. Questions, options' order and
 scoring are those of the lm-eval tasks.
@@ -11,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,7 +21,7 @@ from datasets import Features, Value
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, final, named
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, LOGPROBS, final, named
 from caredio.evaluation.results import Asked
 from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
@@ -28,7 +29,7 @@ from caredio.evaluation.systems import Measurement, Subject
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.plan import Plan, Step, tokens
-from caredio.llm.rows import ask
+from caredio.llm.rows import ask, first_tokens
 from caredio.llm.spec import Messages, Spec
 
 SYSTEMS = ("raw", "role-play")
@@ -68,7 +69,7 @@ class Generated(Asked):
         """
         super().__init__(cultures, settings, known, [*notes], run, {LIKELIHOOD: GENERATED})
         self._spec, self._spent = spec, spent
-        self._connect: Callable[[Spec], Model] | None = None
+        self._models: dict[Spec, Model] = {}
         role_play = prompts.load("systems", settings.prompts)
         subjects = [
             Subject(name, culture, spec.model, None, "", instruction)
@@ -85,10 +86,17 @@ class Generated(Asked):
         self.identities = {one: self._identified(one) for one in self.measurements}
 
     def through(self, connect: Callable[[Spec], Model]) -> Generated:
-        """This evaluation, with what connects to the model that answers."""
-        self._connect = cache(connect)
-        self._connect(self._spec)  # who lacks a key learns so now
+        """This evaluation, with the model that answers, as `connect` reaches it: once for each way of sampling.
+
+        Raises: as `connect`.
+        """
+        self._models = {spec: connect(spec) for spec in dict.fromkeys(map(self._sampling, self.measurements))}
         return self
+
+    @property
+    def first_tokens(self) -> bool:
+        """Whether the probabilities of first tokens are asked for, which a Batch API is not."""
+        return any(variant == LOGPROBS for _, variant in self.asked)
 
     def spent(self) -> str:
         """What was spent so far, in words."""
@@ -122,24 +130,10 @@ class Generated(Asked):
         """
         if not part:
             return []
-        assert self._connect is not None
-        calls = [self._calls(one) for one in part]
-        # a question without an answer would be neither right nor wrong, so each one is to be answered
-        found = ask(
-            features.table([row for rows in calls for row in rows], _ASKED),
-            self._connect(self._sampling(part[0])),
-            prompt=_messages,
-            parse=_parsed,
-            columns=_READ,
-            desc=part[0].subject.system,
-            max_failed=0.0,
-            prompts=self.prompts,
-            again=False,
-        )
-        replies = zip(found["reply"], found["unusable"], strict=True)  # the second of who refuses or is cut off
+        found = self._answers(part)
         made = []
         for one in part:
-            samples = [self._sample(one, place, document, replies) for place, document in enumerate(self.of(one))]
+            samples = [self._sample(one, place, document, found) for place, document in enumerate(self.of(one))]
             if folder is not None:
                 write(folder, self.identities[one], _results(one, samples))
             made += self.rows(one, samples)
@@ -150,13 +144,37 @@ class Generated(Asked):
         asked = {name: prompt.parts for name, prompt in self._prompts.items()}
         return {**super().record(), "model": asdict(self._spec), "asked": asked}
 
+    def _sampling(self, one: Measurement) -> Spec:
+        """The model, and how it is sampled: a survey's shares are those of temperature 1."""
+        if one.variant == LOGPROBS:
+            return replace(self._spec, temperature=1.0, top_p=None, max_tokens=1)
+        return replace(self._spec, temperature=1.0) if one.benchmark.kind.sampled else self._spec
+
+    def _answers(self, part: Sequence[Measurement]) -> Iterator[Any]:
+        """What comes back of each call: a reply, or what cannot be used, of who refuses or is cut off; or tokens.
+
+        A question without an answer would be neither right nor wrong, so each one is to be answered.
+        """
+        model, desc = self._models[self._sampling(part[0])], part[0].subject.system
+        calls = [row for one in part for row in self._calls(one)]
+        if part[0].variant == LOGPROBS:
+            return iter(first_tokens([_messages(row) for row in calls], model, desc))
+        found = ask(
+            features.table(calls, _ASKED),
+            model,
+            prompt=_messages,
+            parse=_parsed,
+            columns=_READ,
+            desc=desc,
+            max_failed=0.0,
+            prompts=self.prompts,
+            again=False,
+        )
+        return zip(found["reply"], found["unusable"], strict=True)
+
     def _turns(self, one: Measurement, document: dict[str, Any]) -> list[str]:
         kind = one.benchmark.kind
         return kind.turns(document, self._prompts[kind.prompt], one.variant)
-
-    def _sampling(self, one: Measurement) -> Spec:
-        """The model as it is asked: where several answers are drawn, they must be able to differ."""
-        return replace(self._spec, temperature=1.0) if one.benchmark.kind.sampled else self._spec
 
     def _calls(self, one: Measurement) -> list[dict[str, Any]]:
         """What is asked, one row a call."""
@@ -170,22 +188,18 @@ class Generated(Asked):
             for place, turn in enumerate(turns)
         ]
 
-    def _sample(
-        self, one: Measurement, place: int, document: dict[str, Any], replies: Iterator[tuple[str | None, str | None]]
-    ) -> dict[str, Any]:
-        """A document with its replies and scores, as a row of lm-eval's samples; no reply is an empty one."""
+    def _sample(self, one: Measurement, place: int, document: dict[str, Any], answers: Iterator[Any]) -> dict[str, Any]:
+        """A document with its answers and scores, as a row of lm-eval's samples."""
         turns = self._turns(one, document)
-        written = [next(replies) for _ in turns]
-        said = [reply or "" for reply, _ in written]
-        scores = one.benchmark.kind.by_replies(document, [final(reply, one.variant) for reply in said])
+        answered, read, scores = _scored(one, document, [next(answers) for _ in turns])
         target = str(document.get("key", document.get("truth", "")))
         return {
             "doc_id": place,
             "doc": {**document, "turns": turns},
             "target": target,
             "arguments": [[json.dumps(_messages(call), ensure_ascii=False), {}] for call in self._of(one, document)],
-            "resps": [[reply or unusable or ""] for reply, unusable in written],
-            "filtered_resps": said,
+            "resps": answered,
+            "filtered_resps": read,
             "filter": "none",
             "metrics": list(scores),
             "doc_hash": _sha256(document),
@@ -209,6 +223,20 @@ class Generated(Asked):
         }
 
 
+def _scored(
+    one: Measurement, document: dict[str, Any], answers: list[Any]
+) -> tuple[list[list[Any]], list[Any], dict[str, float]]:
+    """The answers as they came, as they are read, and their scores; no reply is an empty one."""
+    kind = one.benchmark.kind
+    if one.variant == LOGPROBS and kind.shares and kind.by_shares:
+        shares = kind.shares(document, answers[0])
+        likeliest = [[one["token"], one["logprob"]] for one in answers[0]]
+        return [likeliest], [[share] for share in shares], kind.by_shares(document, shares)
+    said = [reply or "" for reply, _ in answers]
+    scores = kind.by_replies(document, [final(reply, one.variant) for reply in said])
+    return [[reply or unusable or ""] for reply, unusable in answers], said, scores
+
+
 def _results(one: Measurement, samples: list[dict[str, Any]]) -> dict[str, Any]:
     """What lm-eval would tell of the task."""
     metrics = one.benchmark.metrics(one.variant)
@@ -229,7 +257,7 @@ def _sha256(what: Any) -> str:
 
 def _answer(one: Measurement) -> int:
     """The tokens of an answer, as planned."""
-    return _REASONING if one.variant == COT else one.benchmark.kind.tokens
+    return {COT: _REASONING, LOGPROBS: 1}.get(one.variant, one.benchmark.kind.tokens)
 
 
 def _messages(row: dict[str, Any]) -> Messages:

@@ -14,7 +14,7 @@ from caredio.evaluation.samples import Measured
 
 _REFERENCES = ("answers", "answer")
 _CATEGORIES, _SCOPES = ("category", "culture_type"), ("scope", "geographic_scope")  # ours, and CARE's own
-_VARIANT = re.compile(r"_(?:generated|cot)\Z")
+_VARIANT = re.compile(r"_(?:generated|cot|logprobs)\Z")
 _SHOWN = 12  # fields in a message
 
 

@@ -28,7 +28,7 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
 from caredio.evaluation import choice, robustness, systems, tasks
-from caredio.evaluation.benchmark import LIKELIHOOD, VARIANTS, VARIED, Benchmark, Document, Metric, named
+from caredio.evaluation.benchmark import LIKELIHOOD, LOGPROBS, VARIANTS, VARIED, Benchmark, Document, Metric, named
 from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
@@ -45,6 +45,11 @@ MEANINGS = {
 _EXACT = (choice.CHANCE, "uniform")  # expected numbers, which no sample varies
 _IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "settings_sha256")
 _PACKAGES = ("lm_eval", "peft", "transformers", "torch")
+_WRITTEN = "answers that the model wrote, not comparable with likelihoods"
+_HAD = {  # variant -> how its answers are had
+    LIKELIHOOD: "chat template applied",
+    LOGPROBS: "shares by the first token's probabilities, not comparable with answers that were drawn",
+}
 _COLUMNS = 4  # numbers beside each other in a printed table
 
 
@@ -253,6 +258,12 @@ class Evaluation(Asked):
             InputError: a package, culture, system, file or model is not what was wanted.
         """
         systems.installed()
+        for benchmark, variant in declarations.chosen(settings.asked):
+            if variant == LOGPROBS:
+                raise InputError(
+                    f"{named(benchmark.name, variant)} is for models behind an API; of weights of your own, ask"
+                    f" {benchmark.reference}, which is by likelihood."
+                )
         super().__init__(cultures, settings, known, [*notes], run)
         self._loader = Loader(settings.device or "")
         self._given = given
@@ -371,8 +382,7 @@ def _footer(variant: str, metrics: Sequence[Metric]) -> str:
     if not all(shares):
         which = "other numbers" if any(shares) else "Numbers"
         lines.append(f"{which} with the 95 % bootstrap interval of the mean over n questions")
-    written = "answers that the model wrote, not comparable with likelihoods"
-    return "; ".join([*lines, written if variant else "chat template applied"]) + "."
+    return "; ".join([*lines, _HAD.get(variant, _WRITTEN)]) + "."
 
 
 def _blocks(rows: list[dict[str, Any]], columns: Sequence[_Column]) -> list[str]:

@@ -21,7 +21,7 @@ from caredio import cultures as culture_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
-from caredio.evaluation.benchmark import COT, LIKELIHOOD, Benchmark
+from caredio.evaluation.benchmark import COT, LIKELIHOOD, LOGPROBS, Benchmark
 from caredio.llm.cache import cache_dir
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def path(cultures_file: Path | str | None = None, benchmarks: Sequence[str] = ()
         InputError: a file is not what it should be.
     """
     every = {**declarations.load(), **{one.name: one for one, _ in declarations.chosen(benchmarks)}}
-    asked = [(one, variant) for one in every.values() for variant in one.variants]
+    asked = [(one, variant) for one in every.values() for variant in one.variants if variant != LOGPROBS]
     return folder(asked, list(culture_files.load(cultures_file).values()))
 
 

@@ -22,7 +22,7 @@ from caredio.llm.limits import Backend, CallFailed, Held, Rate
 from caredio.llm.prices import Usage
 from caredio.llm.remote import NO_LIKELIHOOD, body, read, start_dialect, upper_bound
 from caredio.llm.settings import METHOD, Endpoint
-from caredio.llm.spec import Chat, Request, Spec
+from caredio.llm.spec import Chat, FirstToken, Request, Spec
 
 if TYPE_CHECKING:
     import openai
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("caredio")
 
+NO_TOP_LOGPROBS = "the Batch API is not asked for top_logprobs; leave out batch: a question is one call of one token."
 _REQUESTS, _BYTES = 50_000, 200_000_000  # OpenAI's limits for a file
 _ARRIVAL = 0.2  # seconds without a new call after which all have come
 _FIRST_POLL, _LONGEST_POLL = 1.0, 60.0  # seconds between looks at a batch
@@ -91,6 +92,8 @@ class Batch(Backend):
             CallFailed: the endpoint could not answer it.
             EndpointError: no call can succeed, or the endpoint cannot be reached; what is submitted goes on.
         """
+        if isinstance(request, FirstToken):
+            raise EndpointError(NO_TOP_LOGPROBS)
         if not isinstance(request, Chat):
             raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
         earlier = bool(self.store.pending([request.key]))

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import json
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -27,7 +28,7 @@ from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import Usage, cost
 from caredio.llm.remote import Remote
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, Likelihood, Messages, Request, Spec
+from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
 
 log = logging.getLogger("caredio")
 
@@ -92,6 +93,16 @@ class Model:
         answer = await enter(self._known(Likelihood(key, messages, completion)))
         return float(answer.text)
 
+    async def first_token(self, messages: Messages) -> list[dict[str, Any]]:
+        """The likeliest first tokens of the next turn: `token` and `logprob`; none where the prompt is refused.
+
+        Raises:
+            CallFailed: this call got no answer.
+            EndpointError: no call will, as where the endpoint returns no log-probabilities.
+        """
+        answer = await enter(self._known(FirstToken(self.spec.first_token_key(messages), messages)))
+        return json.loads(answer.text or "[]")
+
     async def embed(self, texts: list[str]) -> None:
         """Ask for the vectors of `texts`, in one request, and keep them.
 
@@ -102,7 +113,7 @@ class Model:
         request = Embedding(tuple(map(self.spec.embedding_key, texts)), texts)
         await enter(self._sent(request))
 
-    async def _known(self, request: Chat | Likelihood, refused: str = "", part: bool = False) -> Answer:
+    async def _known(self, request: Chat | Likelihood | FirstToken, refused: str = "", part: bool = False) -> Answer:
         """The stored answer, that to an equal request in flight, or that to a new one.
 
         Args:
@@ -128,7 +139,7 @@ class Model:
             self.store.put({refused: answer})
         return answer
 
-    async def _answered(self, request: Chat | Likelihood) -> Answer:
+    async def _answered(self, request: Chat | Likelihood | FirstToken) -> Answer:
         """The answer to a request that is sent now, kept; a lasting refusal of a prompt is an answer too."""
         if isinstance(request, Likelihood) and request.completion and self.backend.whole_chats:
             answer = await self._difference(request)

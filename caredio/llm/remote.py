@@ -21,7 +21,7 @@ from caredio.llm.cache import Answer
 from caredio.llm.limits import Backend, CallFailed, Held, Rate
 from caredio.llm.prices import Usage
 from caredio.llm.settings import AUTO, MAX_COMPLETION_TOKENS, MAX_TOKENS, METHOD, Endpoint
-from caredio.llm.spec import Chat, Embedding, Likelihood, Messages, Request, Spec
+from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
 
 log = logging.getLogger("caredio")
 
@@ -29,6 +29,12 @@ NO_LIKELIHOOD = (
     "the endpoint returns no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose"
     " scores that need none: typicality as representativeness and cosine as distinctiveness."
 )
+NO_TOP_LOGPROBS = (
+    f"the endpoint does not return the {TOP_LOGPROBS} top_logprobs of a first token for {{model}}{{says}}; ask for the"
+    " benchmark's variant _generated instead, whose letters are drawn."
+)
+_UNLIKELY = -9999.0  # how OpenAI writes the logarithm of nothing
+_ROUNDING = 0.01  # of a logarithm, beyond that of 1
 _PAGE = "an HTML page"
 _TEXT_PARTS = ("text", "output_text", None)
 _MOST_TOKENS = 2**40
@@ -145,6 +151,9 @@ class Remote(Backend):
         failure.rephrased = self.dialect != dialect
         if failure.rephrased:
             return failure
+        if isinstance(request, FirstToken) and "logprobs" in failure.server_message:  # refused of reasoning models
+            says = f", which says: {self.access.clean(failure.server_message).rstrip('.')}"
+            raise EndpointError(NO_TOP_LOGPROBS.format(model=self.spec.model, says=says))
         failure = self.access.failure(failure)
         if isinstance(request, Likelihood) and "prompt_logprobs" in failure.server_message:  # it knows no such word
             raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
@@ -238,6 +247,8 @@ def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
         return chat_body(spec, request, dialect)
     if isinstance(request, Likelihood):
         return likelihood_body(spec, request.messages, dialect)
+    if isinstance(request, FirstToken):
+        return first_token_body(spec, request.messages, dialect)
     return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}  # a quarter of numbers' length
 
 
@@ -283,6 +294,18 @@ def likelihood_body(spec: Spec, messages: Messages, dialect: Dialect) -> dict[st
     }
 
 
+def first_token_body(spec: Spec, messages: Messages, dialect: Dialect) -> dict[str, Any]:
+    """The body that asks for the likeliest first tokens, as they are: some servers' log-probabilities are tempered."""
+    return {
+        "model": spec.model,
+        "messages": _turns(messages, dialect),
+        dialect.token_limit: 1,
+        **({"temperature": 1.0} if dialect.temperature else {}),
+        "logprobs": True,
+        "top_logprobs": TOP_LOGPROBS,
+    }
+
+
 def _turns(messages: Messages, dialect: Dialect) -> Messages:
     """`messages`, the system text as the beginning of the first user turn where the server knows no system role."""
     if dialect.system_role or messages[0]["role"] != "system":
@@ -316,6 +339,8 @@ def _answer(request: Request, reply: Any, spec: Spec) -> Answer | VectorsReply:
     """The reply to a request, parsed. Raises as its reader does."""
     if isinstance(request, Chat):
         return read(reply, spec)
+    if isinstance(request, FirstToken):
+        return read_first_token(reply, spec)
     return read_likelihood(reply, spec) if isinstance(request, Likelihood) else read_vectors(reply, len(request.texts))
 
 
@@ -468,6 +493,32 @@ def read_likelihood(reply: Any, spec: Spec) -> Answer:
     if not math.isfinite(nats):
         raise CallFailed("no log-probabilities", retryable=True)
     return replace(answer, text=repr(nats / math.log(2)))
+
+
+def read_first_token(reply: Any, spec: Spec) -> Answer:
+    """The likeliest first tokens as the text of an answer, JSON of `token` and `logprob`; none of a refused prompt.
+
+    Raises:
+        EndpointError: the endpoint returns none.
+        CallFailed: the reply is not what was wanted.
+    """
+    answer = read(reply, spec)
+    logprobs = reply["choices"][0].get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    top = first.get("top_logprobs") if isinstance(first, dict) else None
+    if not top:
+        if answer.finish_reason in (marks.CONTENT_FILTER, marks.REFUSAL):
+            return replace(answer, text="[]")
+        raise EndpointError(NO_TOP_LOGPROBS.format(model=spec.model, says=""))
+    try:
+        found = [(_encodable(one["token"]), float(one["logprob"])) for one in top]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        found = [("", math.nan)]
+    if not all(logprob <= _ROUNDING for _, logprob in found):
+        raise CallFailed("no log-probabilities", retryable=True)
+    kept = [{"token": token, "logprob": max(logprob, _UNLIKELY)} for token, logprob in found]
+    return replace(answer, text=json.dumps(kept, ensure_ascii=False))
 
 
 def read_vectors(reply: Any, count: int) -> VectorsReply:

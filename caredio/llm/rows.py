@@ -1,4 +1,4 @@
-"""Model calls as a `Dataset.map`: an answer per row (`ask`), and the likelihood of texts."""
+"""Model calls as a `Dataset.map`: an answer per row (`ask`), the likelihood of texts, and first tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, List, Value
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
@@ -226,6 +226,28 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
     columns, requests = Features({"bits": Value("float64")}), len(calls) + len(chats)
     found = gather(len(calls), some, bits, columns, desc, requests=requests)
     return found["bits"].to_numpy()
+
+
+def first_tokens(chats: Sequence[Messages], model: Model, desc: str) -> list[list[dict[str, Any]]]:
+    """The likeliest first tokens of each chat's next turn, as `Model.first_token`.
+
+    Raises:
+        EndpointError: a call got no answer, or the endpoint returns no log-probabilities.
+    """
+    failures = Failures(desc, len(chats), 0.0)
+
+    async def tokens(chat: Messages) -> dict[str, Any]:
+        try:
+            return {"tokens": await model.first_token(chat)}
+        except CallFailed as error:
+            failures.count(error)
+            raise  # which count has done, as none may fail
+
+    def some(start: int, count: int) -> Sequence[Messages]:
+        return chats[start : start + count]
+
+    columns = Features({"tokens": List({"token": Value("string"), "logprob": Value("float64")})})
+    return gather(len(chats), some, tokens, columns, desc)["tokens"].to_pylist()
 
 
 def gather(

@@ -12,6 +12,8 @@ from caredio.settings import Settings, setting
 
 LOCAL_MODEL = "SmolLM2-135M-Instruct"
 JSON_MODES = ("json_schema", "json_object", "prompt")
+TOP_LOGPROBS = 20  # likeliest tokens that are asked for: OpenAI returns no more
+WITHOUT_EFFECT = ("TOP_LOGPROBS",)  # on what a stage makes (fingerprints.py)
 
 Messages = list[dict[str, str]]
 
@@ -40,6 +42,13 @@ class Likelihood(NamedTuple):
     completion: str
 
 
+class FirstToken(NamedTuple):
+    """Asks for the likeliest first tokens of the model's next turn, with their log-probabilities."""
+
+    key: str
+    messages: Messages
+
+
 class Embedding(NamedTuple):
     """Asks for a vector of each text, stored under its own key."""
 
@@ -47,7 +56,7 @@ class Embedding(NamedTuple):
     texts: list[str]
 
 
-Request = Chat | Likelihood | Embedding
+Request = Chat | Likelihood | FirstToken | Embedding
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,11 @@ class Spec(Settings):
         """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
         who = self._identity(self.as_stored())
         return _hash({"kind": "likelihood", **who, "messages": messages, "completion": completion})
+
+    def first_token_key(self, messages: Messages) -> str:
+        """The sha256 under which the likeliest first tokens are stored; how answers are sampled is no part of it."""
+        who = self._identity(self.as_stored())
+        return _hash({"kind": "first_token", **who, "messages": messages, "top_logprobs": TOP_LOGPROBS})
 
     def embedding_key(self, text: str) -> str:
         """The sha256 under which a text's vector is stored.

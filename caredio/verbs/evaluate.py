@@ -10,6 +10,7 @@ from typing import Any
 from caredio import yamlfile
 from caredio.errors import InputError
 from caredio.evaluation.settings import PROMPTS
+from caredio.llm.batch import NO_TOP_LOGPROBS
 from caredio.llm.model import connect
 from caredio.llm.plan import Plan, is_local
 from caredio.llm.settings import Endpoint
@@ -105,7 +106,11 @@ class Evaluating:
         from caredio.evaluation.generated import Generated  # lm-eval's packages
 
         place = Path(self.out) if self.out else None
-        return Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, work.spent(self.endpoint))
+        spent = work.spent(self.endpoint)
+        asked = Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, spent)
+        if self.endpoint.batch and asked.first_tokens:
+            raise InputError(NO_TOP_LOGPROBS)
+        return asked
 
     def _by_likelihood(self) -> Any:
         # lm-eval, torch and peft

@@ -136,7 +136,7 @@ def test_declarations_are_whole_and_apart() -> None:
         assert name.isidentifier()
         assert name == name.lower()
         assert "role_play" not in name
-        assert not name.endswith(("_generated", "_cot"))
+        assert not name.endswith(("_generated", "_cot", "_logprobs"))
         assert set(one.variants) <= set(one.kind.metrics)
         assert one.source.isidentifier()
         assert set(one.labels) <= set(cultures.load())

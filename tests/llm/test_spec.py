@@ -135,6 +135,19 @@ def test_a_likelihood_is_another_call_and_sampling_is_no_part_of_it():
     assert sampled.likelihood_key(MESSAGES, "") == spec.likelihood_key(MESSAGES, "")
 
 
+def test_first_tokens_are_another_call_and_sampling_is_no_part_of_it():
+    spec = Spec(model="m")
+    call = (
+        '{"kind": "first_token", "messages": [{"content": "How do you greet a neighbour?", "role": "user"}],'
+        ' "model": "m", "model_revision": "", "provider": "openai", "top_logprobs": 20}'
+    )
+    assert spec.first_token_key(MESSAGES) == hashlib.sha256(call.encode()).hexdigest()
+    sampled = Spec(model="m", temperature=0.1, top_p=0.5, max_tokens=7, json_mode="prompt")
+    assert sampled.first_token_key(MESSAGES) == spec.first_token_key(MESSAGES)
+    assert Spec(model="n").first_token_key(MESSAGES) != spec.first_token_key(MESSAGES)
+    assert spec.first_token_key(CHAT) != spec.first_token_key(MESSAGES)
+
+
 def test_provider_label_follows_the_model():
     assert Spec().model == LOCAL_MODEL
     assert Spec().provider == "embedded"
