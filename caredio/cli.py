@@ -255,7 +255,7 @@ def _data_commands(commands: Any) -> None:
 
 def _model_commands(commands: Any) -> None:
     """Those that measure and release."""
-    evaluate = _command(commands, api.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
+    evaluate = _command(commands, api.evaluate, "measure a model on benchmarks of culture", _EVALUATE_EXAMPLES)
     _names_flag(evaluate, "--cultures", "slugs, comma-separated; default: those of the run")
     evaluate.add_argument(
         "--model", default=argparse.SUPPRESS, help="base model, by name or folder, or ft:NAME of an API"

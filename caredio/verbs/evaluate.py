@@ -69,7 +69,7 @@ class Evaluating:
 
         asked = self._asked()
         if self.behind_api:
-            asked.through(connect(self.spec, self.endpoint, self.files["store"]))
+            asked.through(lambda spec: connect(spec, self.endpoint, self.files["store"]))
         with work.opened(self.out) as run:  # a folder that is not there is made once all of that is right
             if self.behind_api:
                 run.charge(self.endpoint.budget)

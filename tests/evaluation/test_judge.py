@@ -24,9 +24,10 @@ from lm_eval_folder import WRITTEN, asked, saved
 import caredio
 from caredio import cli
 from caredio.errors import EndpointError, InputError
-from caredio.evaluation import samples
+from caredio.evaluation import samples, table
 from caredio.evaluation.ratings import Judged
 from caredio.evaluation.samples import Measured
+from caredio.result import Result
 from caredio.runs import Run
 
 CATEGORIES = ("Literacy", "Opinion", "Social norms")
@@ -214,6 +215,8 @@ def test_an_answer_without_a_rating_is_left_out_and_counted(script: str, run: Ca
         found = judge(server, folder)
         assert len(server.seen) == 6  # none is asked again for a better one
     assert found.unparsed == {reason: 1}
+    notes = table.build([folder]).notes
+    assert "care_generated_judged, unparsed, per cent: raw 16.7." in notes
     assert line(found)["mean"] == pytest.approx(fmean([1, 3, 4, 5, 6]))  # no 0 among them
     assert (line(found)["n"], line(found)["unparsed"]) == (5, 1)
     assert f"1 of 6 answers of the judge are left out (1 {reason}): " in str(found)
@@ -589,6 +592,22 @@ def test_what_cannot_be_judged_is_told_before_anything_is_spent(
 LIKELIHOOD = {"doc_to_choice": ["A", "B"], "doc_to_target": 0}
 
 
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        ([], "nothing to judge: give a run folder, or what lm_eval had as --output_path."),
+        (Result({}, {}, None), "nothing to judge: give a run folder"),  # whose tables are in memory
+        (5, "folders is 5; give a path."),
+        ([None], "nothing to judge"),
+        ("none", "none: is no folder; name a run"),
+    ],
+)
+def test_what_is_no_folder(folders: Any, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        caredio.judge(folders, model="judge")
+    assert said in str(error.value)
+
+
 def test_by_default_what_has_a_rubric_is_judged_and_the_rest_is_named(run: Callable[..., Path], tmp_path: Path) -> None:
     folder = run("raw", lambda number: number + 1)
     made = asked(
@@ -645,8 +664,8 @@ def test_care_s_whole_test_is_judged_by_its_categories(published: Callable[[str]
 
     run, given = tmp_path / "run", {"benchmarks": "care_generated", "benchmark_data": f"care={data}"}
     with served(says) as server:
-        caredio.evaluate(["china", "japan"], model="ft:tuned", out=run, base_url=server.url, **given)
-        found = judge(server, run)
+        made = caredio.evaluate(["china", "japan"], model="ft:tuned", out=run, base_url=server.url, **given)
+        found = caredio.judge(made, model="judge", base_url=server.url, benchmark="care")
         bodies = [body["messages"][-1]["content"] for body in server.bodies.values()]
     assert found.unparsed == {}
     assert sum("the reply quotes or points to the passage" in text for text in bodies) == 2 * 2 * 30  # of literacy

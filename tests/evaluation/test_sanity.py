@@ -64,7 +64,11 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         },
     ],
 }
-BENCHMARKS = ["culturalbench_easy", "culturalbench_hard", *(f"toy_{kind}" for kind in TABLES)]
+BENCHMARKS = {
+    "culturalbench_easy": "choice",
+    "culturalbench_hard": "judgements",
+    **{f"toy_{kind}": kind for kind in TABLES},
+}
 
 
 def shown(prompt: str) -> dict[str, str]:

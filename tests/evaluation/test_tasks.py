@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,15 @@ def test_a_changed_reader_or_scoring_changes_the_hash(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules["caredio.evaluation.judgements"], "__file__", str(changed))
     assert tasks.sha256(culturalbench.EASY) == before["culturalbench_easy"]
     assert tasks.sha256(culturalbench.HARD) != before["culturalbench_hard"]
+
+
+def test_a_changed_metric_changes_the_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = tasks.sha256(culturalbench.EASY)
+    shutil.copytree(Path(tasks.__file__).with_name("metrics"), tmp_path / "metrics")
+    monkeypatch.setattr(tasks, "_METRICS", tmp_path / "metrics")
+    assert tasks.sha256(culturalbench.EASY) == before
+    (tmp_path / "metrics" / "choices.py").write_text("# changed")
+    assert tasks.sha256(culturalbench.EASY) != before
 
 
 @pytest.mark.slow
