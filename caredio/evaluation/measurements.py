@@ -397,7 +397,8 @@ def _weights(number: Number) -> str:
 
 
 def _with(system: str, name: str) -> str:
-    return f"{system} ({name})" if name else system
+    base = system.removesuffix(WITH_ROLE_PLAY)
+    return f"{base} ({name}){system[len(base) :]}" if name else system
 
 
 def _latest(numbers: Sequence[Number], notes: list[str]) -> list[Number]:

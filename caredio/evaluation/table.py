@@ -191,11 +191,16 @@ def marks(tests: Mapping[str, Test], higher: bool = True) -> str:
 
 
 def _ordered(numbers: Sequence[Number]) -> list[str]:
-    """The systems: raw and role-play first, those who know nothing last."""
+    """The systems: raw and role-play first, then folder by folder, those who know nothing last."""
     constants = {one.system for one in numbers if one.constant}
-    first = {RAW: 0, ROLE_PLAY: 1}
-    names = dict.fromkeys(one.system for one in numbers)
-    return sorted(names, key=lambda name: (name in constants, first.get(name, 2)))
+    first, folders = {RAW: 0, ROLE_PLAY: 1}, list(dict.fromkeys(one.folder for one in numbers))
+    place: dict[str, int] = {}
+    for one in numbers:
+        place[one.system] = min(folders.index(one.folder), place.get(one.system, len(folders)))
+    return sorted(
+        place,
+        key=lambda name: (name in constants, first.get(name, 2), place[name], "" if name in constants else name),
+    )
 
 
 def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Sequence[str], seed: int) -> Column:

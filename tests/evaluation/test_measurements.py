@@ -95,7 +95,8 @@ def test_a_run_is_compared_on_its_own_samples(tiny: Path, models: Path, tmp_path
     both = "culturalbench_easy,culturalbench_hard"
     run = evaluated(tmp_path / "run", tiny, models, 3, cultures=["china", "japan"], benchmarks=both)
     found = build([run])
-    assert found.systems == ("raw", "role-play", "trained", "chance", "fixed letter", "always False")
+    systems = ("raw", "role-play", "trained", "trained + role-play")
+    assert found.systems == (*systems, "chance", "fixed letter", "always False")
     rows = [dict(row) for row in caredio.Result({"results": None}, {}, run).results]
     columns = {(column.benchmark, column.metric): column for column in found.columns}
     assert set(columns) == {(row["benchmark"], row["metric"]) for row in rows}
@@ -113,7 +114,7 @@ def test_a_run_is_compared_on_its_own_samples(tiny: Path, models: Path, tmp_path
         scores.setdefault(identity["system"], []).extend(json.loads(line)["acc"] for line in file.open())
     easy = columns["culturalbench_easy", "acc"]
     assert {name: fmean(of) for name, of in scores.items()} == pytest.approx(
-        {name: easy.cells[name].value for name in ("raw", "role-play", "trained")}
+        {name: easy.cells[name].value for name in systems}
     )
     assert easy.cells["trained"].tests["raw"].n == 6
     assert easy.cells["chance"].tests == {}
@@ -130,7 +131,8 @@ def test_two_trainings_of_a_run_are_told_apart_and_raw_is_one(tiny: Path, models
     evaluated(run, tiny, other)
     again = evaluated(tmp_path / "again", tiny)
     found = build([run, again])
-    assert [name for name in found.systems if "trained" in name] == ["trained (models)", "trained (others)"]
+    own = ["trained (models)", "trained (models) + role-play", "trained (others)", "trained (others) + role-play"]
+    assert [name for name in found.systems if name.startswith("trained (")] == own
     assert found.systems.count("raw") == 1
 
 
@@ -165,6 +167,23 @@ def test_a_model_of_another_culture_stands_beside_the_own_one(tmp_path: Path) ->
         ["china", "90.0", "40.0"],
         ["japan", "50.0", "80.0"],
     ]
+
+
+def test_a_model_and_the_same_with_a_part_to_play_share_a_name(tmp_path: Path) -> None:
+    for model, share in (("one", 5), ("two", 9)):
+        for system in ("trained", "trained + role-play"):
+            made = asked(tmp_path / "tasks", {"caredio_quiz_china": questions(40)}, right_on(share))
+            identity = {"system": system, "culture": "china", "model": f"{model}/china", "weights_sha256": model}
+            samples.write(tmp_path / "run", identity, made)
+    found = build([tmp_path / "run"])
+    assert found.systems == (
+        "trained (one)",
+        "trained (one) + role-play",
+        "trained (two)",
+        "trained (two) + role-play",
+    )
+    (column,) = found.columns
+    assert column.marks("trained (two)") == "‡"  # its own other arm, which is as good, is no rival
 
 
 def test_one_model_of_all_cultures_is_no_model_of_another_culture(tmp_path: Path) -> None:

@@ -99,7 +99,12 @@ def test_pictures_are_drawn_where_matplotlib_is(
     assert "pip install 'caredio[plot]'" in caplog.text
 
 
-def test_the_seed_changes_what_is_drawn_alone(given: list[str]) -> None:
+def test_the_seed_changes_what_is_drawn_alone(tmp_path: Path) -> None:
+    folder = Folders(tmp_path)
+    shared = {
+        name: folder(name, right_on(share), 97, CULTURES, prefix="q") for name, share in (("raw", 4), ("ours", 8))
+    }
+    given = named(**shared)
     one, again, other = (caredio.results(*given, seed=seed).columns[0].cells["ours"] for seed in (0, 0, 1))
     assert one == again
     assert (one.value, one.tests["raw"].p) == (other.value, other.tests["raw"].p)
