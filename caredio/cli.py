@@ -255,7 +255,7 @@ def _data_commands(commands: Any) -> None:
 
 def _model_commands(commands: Any) -> None:
     """Those that measure and release."""
-    evaluate = _command(commands, api.evaluate, "measure a model on CulturalBench", _EVALUATE_EXAMPLES)
+    evaluate = _command(commands, api.evaluate, "measure a model on benchmarks of culture", _EVALUATE_EXAMPLES)
     _names_flag(evaluate, "--cultures", "slugs, comma-separated; default: those of the run")
     evaluate.add_argument(
         "--model", default=argparse.SUPPRESS, help="base model, by name or folder, or ft:NAME of an API"
@@ -355,6 +355,8 @@ def _looking_commands(commands: Any) -> None:
     answers.add_argument("--sample", default=argparse.SUPPRESS, help="sample_id; default: the first of each stage")
     _path_flag(answers, "--store", "file of stored answers")
 
+    _plain_command(commands, "benchmarks", _benchmarks, "list the benchmarks: how asked, metrics, data, licence", "")
+
     about = "print the folder of the lm-eval tasks, for lm_eval --include_path"
     path = _plain_command(commands, "tasks-path", tasks_path, about, "")
     _names_flag(path, "--benchmarks", "YAML files that declare tables of yours, comma-separated")
@@ -370,6 +372,12 @@ def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:
 def _results(folders: Sequence[str], **arguments: Any) -> str:
     compared = api.results(*folders, **arguments)
     return str(arguments.get("to") or compared.to(arguments.get("format", "text")).rstrip("\n"))
+
+
+def _benchmarks() -> str:
+    from caredio.evaluation.listing import show  # heavy: all declarations
+
+    return show()
 
 
 def _answers(**arguments: Any) -> str:

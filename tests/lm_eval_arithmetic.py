@@ -69,16 +69,18 @@ def _word(reply: str) -> str:
 
 def _shown(prompt: str) -> dict[str, str]:
     """Letter -> option."""
-    return {letter: text for letter, text in re.findall(r"^([A-Z])\. (.*)$", prompt, re.MULTILINE)}
+    return dict(re.findall(r"^([A-Z])\. (.*)$", prompt, re.MULTILINE))
 
 
 def _choice(row: Row) -> Scores:
     document, right, unparsed = row["doc"], [], []
-    for prompt, said in _turns(row):
+    for rotation, (prompt, said) in enumerate(_turns(row)):
         shown = _shown(prompt)
+        key = list(shown)[(document["key"] - rotation) % len(shown)]
+        assert shown[key] == document["options"][document["key"]]  # which another one may equal: it is not the key
         letter = max(shown, key=lambda one: said[one]) if isinstance(said, dict) else _word(said).upper()
         unparsed.append(float(letter not in shown))
-        right.append(float(shown.get(letter) == document["options"][document["key"]]))
+        right.append(float(letter == key))
     return {"acc": fmean(right), **({"unparsed": fmean(unparsed)} if "unparsed" in row else {})}
 
 
@@ -121,6 +123,8 @@ def _answers(row: Row) -> Scores:
     document = row["doc"]
     ((_, said),) = _turns(row)
     given, own = document["answers"], document["own"]
+    if "characters" in row:
+        return {"characters": float(len(str(said).strip())), "unparsed": float(not str(said).strip())}
     if isinstance(said, str):
         hits = [one for one in given if said.strip() and one["text"].lower() in said.lower()]
         top = max((one["weight"] for one in hits), default=0) / max(one["weight"] for one in given)

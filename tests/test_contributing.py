@@ -1,8 +1,10 @@
-"""CONTRIBUTING.md, followed from outside of the package: a stage, a score and a backend of one's own."""
+"""CONTRIBUTING.md, followed from outside of the package: a stage, a score, a benchmark and a backend of one's own."""
 
 import asyncio
+import json
 import re
 import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +12,10 @@ import pytest
 from datasets import Dataset, Features, Value
 
 import caredio
+from caredio import cli
 from caredio import settings as base
+from caredio.evaluation import benchmark, benchmarks
+from caredio.evaluation.results import format_table
 from caredio.llm import plan
 from caredio.llm.cache import Answer, Store
 from caredio.llm.limits import Backend
@@ -97,6 +102,56 @@ def test_a_score_of_ones_own(monkeypatch):
     lengths = [len(row["response"]) for row in ranked if row["culture"] == "mexico"]
     assert lengths == sorted(lengths)
     assert len(lengths) == 4
+
+
+BENCHMARK = """
+import json
+from caredio.evaluation import choice
+from caredio.evaluation.benchmark import Benchmark
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+BENCHMARKS = (
+    Benchmark(name="toy", title="Toy", kind=choice.KIND, source="toy", read=read, licence="mit", file="toy.jsonl"),
+)
+"""
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path):
+    """A module of one's own among the benchmarks, and its data: two questions on Mexico, of which B and A are right."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "toy.py").write_text(BENCHMARK)
+    rows = [
+        {"id": str(key), "culture": "Mexico", "question": "Which?", "options": ["x", "y"], "key": key} for key in (1, 0)
+    ]
+    (tmp_path / "toy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path / "more")])
+    benchmark.load.cache_clear()
+    yield tmp_path / "toy.jsonl"
+    benchmark.load.cache_clear()
+    sys.modules.pop("caredio.evaluation.benchmarks.toy", None)
+
+
+def test_a_benchmark_of_ones_own(toy, server, tmp_path, capsys):
+    lm_eval_folder = pytest.importorskip("lm_eval_folder")
+    tasks = lm_eval_folder.TaskManager(
+        include_path=[caredio.evaluation.tasks_path()], include_defaults=False, metadata={"toy": str(toy)}
+    )
+    always_b = lm_eval_folder.Scripted(lambda document: "B")
+    names = ["caredio_toy_mexico", "caredio_toy_generated_mexico", "caredio_toy_role_play_mexico"]
+    made = lm_eval_folder.evaluate(always_b, tasks.load(names))["results"]
+    assert [made[name]["acc,none"] for name in names] == [0.5, 0.5, 0.5]
+    cli.main(["benchmarks"])
+    assert "\ntoy: Toy\n" in capsys.readouterr().out
+    server.fault = lambda *_: "B"
+    asked = {"benchmarks": "toy", "benchmark_data": f"toy={toy}", "model": "scripted", "base_url": server.url}
+    table = caredio.evaluate(["mexico"], **asked).results
+    values = {row["metric"]: row["value"] for row in table if row["system"] == "raw"}
+    assert values == {"acc": 0.5, "unparsed": 0}
+    assert {row["benchmark"] for row in table} == {"toy_generated"}
+    assert "Toy" in format_table(table).splitlines()[0]
 
 
 def test_a_backend_of_ones_own(tmp_path):

@@ -24,10 +24,13 @@ from caredio.prompts import Prompt
 
 LIKELIHOOD, GENERATED, COT = "", "generated", "cot"
 VARIANTS = (LIKELIHOOD, GENERATED, COT)  # how an answer is had: the likelier one, a written one, one after reasoning
+VARIED = "+"  # in the name of a benchmark that is asked in another way (robustness.py)
 SAMPLE = "sample"  # in the place of a file: the shipped part of a benchmark
 FINAL = "Answer:"  # begins the last line of an answer after reasoning
 
 _DECLARATION = re.compile(r"(.+\.ya?ml)(?::(\w+))?")  # of a table of one's own: its file, and a variant
+
+_WAY = re.compile(r"(.+?)\+(\w+|paraphrased=.+)")  # of a benchmark that is asked in another way: its name, and the way
 
 Document = dict[str, Any]
 Scores = dict[str, float]
@@ -75,6 +78,8 @@ class Benchmark:
     files: tuple[str, ...] = ()  # of that dataset: one file, or the patterns of a folder
     split: str = "test"
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # slug -> spellings besides name and slug
+    regions: tuple[str, ...] = ()  # what it calls all that it has questions on; empty where its data alone tells
+    chance: Mapping[str, float] = field(default_factory=dict)  # by metric: a guess's number, if questions have one
     version: str = "1.0"  # another one is not compared with this
     sample: Path | None = None  # a part that is shipped
     local: Path | None = None  # where its data lies, unless another place is named
@@ -84,6 +89,7 @@ class Benchmark:
     notes: str = ""  # a sentence for whoever reads its numbers
     caveat: Callable[[Sequence[Document]], str] = lambda documents: ""  # one on these documents
     declared_in: Path | None = None  # the YAML file of a table of one's own
+    referred: str = ""  # by which it is found, where that is neither its name nor its file
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variants", tuple(one for one in self.variants if one in self.kind.metrics))
@@ -91,7 +97,7 @@ class Benchmark:
     @property
     def reference(self) -> str:
         """By which `chosen` finds it: its name, or its file."""
-        return str(self.declared_in) if self.declared_in else self.name
+        return self.referred or str(self.declared_in or self.name)
 
     def path(self, given: Mapping[str, str] | None = None) -> Path:
         """Its file or folder: as given, else as the environment says, else the Hub's.
@@ -141,6 +147,11 @@ class Benchmark:
         """What the benchmark may call a culture."""
         return tuple(dict.fromkeys([culture.name, culture.slug, *self.labels.get(culture.slug, ())]))
 
+    def covers(self, culture: Culture) -> bool:
+        """Whether it has questions on a culture, or may have some."""
+        known = {region.casefold() for region in self.regions}
+        return not known or any(one.casefold() in known for one in self.spellings(culture))
+
     def about(self, culture: str, spellings: Iterable[str], path: Path, variant: str) -> list[Document]:
         """The documents on a culture, which they then name by its slug; none where the benchmark has none."""
         wanted = {spelling.casefold() for spelling in spellings}
@@ -184,7 +195,8 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
     every = {one.name: (one, one.variants[0]) for one in known.values()}  # what is only written needs no suffix
     every |= {named(one.name, variant): (one, variant) for one in known.values() for variant in one.variants}
     found: dict[str, tuple[Benchmark, str]] = {}
-    for name in names:
+    for given in names:
+        name, way = found_way.groups() if (found_way := _WAY.fullmatch(given)) else (given, "")
         if file := _DECLARATION.fullmatch(name):
             benchmark, variant = _own(Path(file[1]), file[2] or LIKELIHOOD, every)
         elif name in every:
@@ -192,12 +204,20 @@ def chosen(names: Sequence[str]) -> list[tuple[Benchmark, str]]:
         else:
             near = did_you_mean(name, every) or f"; there are {', '.join(known)}, or a YAML file that declares one."
             raise InputError(f"{name!r} is no benchmark{near}")
+        if way:
+            benchmark = _varied(benchmark, way)
         column = named(benchmark.name, variant)
         if column in found and found[column][0].reference != benchmark.reference:
             other = found[column][0].reference
             raise InputError(f"{name}: is called {benchmark.name!r}, as that of {other} is; name it otherwise.")
         found[column] = benchmark, variant
     return list(found.values())
+
+
+def _varied(benchmark: Benchmark, way: str) -> Benchmark:
+    from caredio.evaluation import robustness  # builds on this file
+
+    return robustness.vary(benchmark, way)
 
 
 def _own(file: Path, variant: str, known: Collection[str]) -> tuple[Benchmark, str]:

@@ -18,6 +18,7 @@ from caredio.prompts import Prompt
 
 CHANCE, FIXED_LETTER = "chance", "fixed letter"
 ACCURACY, UNPARSED = Metric("acc", "accuracy"), Metric("unparsed", "unparsed", higher_is_better=False)
+FORM = "{letter}. {option}"  # of an option, unless the document has its own
 _ALONE = re.compile(r"[\W_]*([^\W_]+)[\W_]*")
 PARTS = {LIKELIHOOD: "likelihood", GENERATED: "generated", COT: "cot"}
 
@@ -53,7 +54,8 @@ def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
             letters=f"{', '.join(first)} and {last}",
             question=document["question"],
             options="\n".join(
-                f"{letter}. {document['options'][place]}" for letter, place in zip(called, order, strict=True)
+                (document.get("form") or FORM).format(letter=letter, option=document["options"][place])
+                for letter, place in zip(called, order, strict=True)
             ),
         )
         for order in orders(document)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from caredio.evaluation import measurements, tasks
-from caredio.evaluation.measurements import ROLE_PLAY
+from caredio.evaluation.measurements import BESIDE, ROLE_PLAY
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResultEntry
@@ -30,7 +30,7 @@ def entries(rows: Iterable[Mapping[str, Any]]) -> list[EvalResultEntry]:
             continue
         metric = benchmark.metrics(variant)[0]
         sampled = benchmark.sample and benchmark.sha256(benchmark.sample) == row["benchmark_sha256"]
-        if row["metric"] != metric.name or sampled:
+        if row["metric"] != metric.name or metric.name in BESIDE or sampled:
             continue
         task = tasks.name(benchmark.name, variant, row["culture"], row["system"].endswith(ROLE_PLAY))
         value = round(100 * row["value"], 2) if metric.share else round(row["value"], 4)

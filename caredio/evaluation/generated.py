@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -67,7 +68,7 @@ class Generated(Asked):
         """
         super().__init__(cultures, settings, known, [*notes], run, {LIKELIHOOD: GENERATED})
         self._spec, self._spent = spec, spent
-        self._model: Model | None = None
+        self._connect: Callable[[Spec], Model] | None = None
         role_play = prompts.load("systems", settings.prompts)
         subjects = [
             Subject(name, culture, spec.model, None, "", instruction)
@@ -83,9 +84,10 @@ class Generated(Asked):
         ]
         self.identities = {one: self._identified(one) for one in self.measurements}
 
-    def through(self, model: Model) -> Generated:
-        """This evaluation, with the model that answers."""
-        self._model = model
+    def through(self, connect: Callable[[Spec], Model]) -> Generated:
+        """This evaluation, with what connects to the model that answers."""
+        self._connect = cache(connect)
+        self._connect(self._spec)  # who lacks a key learns so now
         return self
 
     def spent(self) -> str:
@@ -120,12 +122,12 @@ class Generated(Asked):
         """
         if not part:
             return []
-        assert self._model is not None
+        assert self._connect is not None
         calls = [self._calls(one) for one in part]
         # a question without an answer would be neither right nor wrong, so each one is to be answered
         found = ask(
             features.table([row for rows in calls for row in rows], _ASKED),
-            self._model,
+            self._connect(self._sampling(part[0])),
             prompt=_messages,
             parse=_parsed,
             columns=_READ,
@@ -152,16 +154,21 @@ class Generated(Asked):
         kind = one.benchmark.kind
         return kind.turns(document, self._prompts[kind.prompt], one.variant)
 
+    def _sampling(self, one: Measurement) -> Spec:
+        """The model as it is asked: where several answers are drawn, they must be able to differ."""
+        return replace(self._spec, temperature=1.0) if one.benchmark.kind.sampled else self._spec
+
     def _calls(self, one: Measurement) -> list[dict[str, Any]]:
-        """What is asked, one row a call; of equal turns of a document each is a draw of its own."""
-        rows = []
-        for document in self.of(one):
-            turns = self._turns(one, document)
-            rows += [
-                {"system": one.subject.instruction, "user": turn, "draw": turns[:place].count(turn)}
-                for place, turn in enumerate(turns)
-            ]
-        return rows
+        """What is asked, one row a call."""
+        return [call for document in self.of(one) for call in self._of(one, document)]
+
+    def _of(self, one: Measurement, document: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is asked of a document; of equal turns each is a draw of its own."""
+        turns = self._turns(one, document)
+        return [
+            {"system": one.subject.instruction, "user": turn, "draw": turns[:place].count(turn)}
+            for place, turn in enumerate(turns)
+        ]
 
     def _sample(
         self, one: Measurement, place: int, document: dict[str, Any], replies: Iterator[tuple[str | None, str | None]]
@@ -176,7 +183,7 @@ class Generated(Asked):
             "doc_id": place,
             "doc": {**document, "turns": turns},
             "target": target,
-            "arguments": [[turn, {}] for turn in turns],
+            "arguments": [[json.dumps(_messages(call), ensure_ascii=False), {}] for call in self._of(one, document)],
             "resps": [[reply or unusable or ""] for reply, unusable in written],
             "filtered_resps": said,
             "filter": "none",
@@ -192,7 +199,7 @@ class Generated(Asked):
         settings = {
             **self._about(one.benchmark, one.variant, len(self.of(one))),
             "system_message": one.subject.instruction,
-            "model": {name: value for name, value in asdict(self._spec).items() if name != "json_mode"},
+            "model": {name: value for name, value in asdict(self._sampling(one)).items() if name != "json_mode"},
         }
         return {
             "system": one.subject.system,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -22,7 +23,8 @@ from datasets.exceptions import DatasetsError
 
 from caredio import checkpoints, packages
 from caredio.errors import InputError
-from caredio.evaluation.benchmark import Document, named
+from caredio.evaluation.benchmark import VARIED, Document, named
+from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.results import Asked
 from caredio.runs import Run
 
@@ -55,6 +57,7 @@ class Training:
     rows: list[Row]
     sources: list[str]  # tables
     unread: list[str]  # a sentence on each table that cannot be read
+    named: list[Row]  # those of the rows that records of trained models name
 
 
 class Leak(NamedTuple):
@@ -74,12 +77,10 @@ class Leak(NamedTuple):
 
 def training(run: Run, trained: Path | str | None) -> Training:
     """The run's ranked rows, and those of which trained models' records say that they learned them."""
+    ranked = list(rows_of(run.table("ranked"))) if "ranked" in run.stages else []
     rows: list[Row] = []
-    sources: list[str] = []
+    sources = ["ranked"] if ranked else []
     unread: list[str] = []
-    if "ranked" in run.stages:
-        rows += rows_of(run.table("ranked"))
-        sources.append("ranked")
     for file in _records(Path(trained)) if trained else []:
         record = json.loads(file.read_text(encoding="utf-8"))
         name, config = str(record.get("dataset_name")), record.get("dataset_config")
@@ -95,7 +96,7 @@ def training(run: Run, trained: Path | str | None) -> Training:
             continue
         rows += rows_of(row for row in table if not budget or row["rank"] <= budget)
         sources.append(source)
-    return Training(list(dict.fromkeys(rows)), sources, unread)
+    return Training(list(dict.fromkeys([*ranked, *rows])), sources, unread, list(dict.fromkeys(rows)))
 
 
 def _records(folder: Path) -> list[Path]:
@@ -107,18 +108,24 @@ def _records(folder: Path) -> list[Path]:
 def check(asked: Asked, learned: Training, allowed: bool) -> None:
     """See that nothing that is asked was learned; what is found goes into the record of the results.
 
+    The held-out questions of a run are among its rows; so they are looked for in what trained models' records name.
+
     Args:
         allowed: whether leaks are noted alone.
 
     Raises:
         InputError: a question stands in what was learned, and that is not allowed.
     """
-    titles = {named(benchmark.name, variant): benchmark.title for benchmark, variant in asked.asked}
-    found: dict[str, dict[tuple[str, str], Document]] = {title: {} for title in titles.values()}
+    plain = {named(one.name, variant): one.title for one, variant in asked.asked if VARIED not in one.name}
+    found: dict[str, dict[tuple[str, str], Document]] = {title: {} for title in plain.values()}
     for (column, culture), some in asked.documents.items():
-        found[titles[column]] |= {(str(one["id"]), culture): one for one in some}
+        if column in plain:
+            found[plain[column]] |= {(str(one["id"]), culture): one for one in some}
     documents = {title: list(some.values()) for title, some in found.items()}
-    leaks = find(documents, learned.rows) if learned.rows else []
+    own = {benchmark.title for benchmark, _ in asked.asked if benchmark.source == held_out.NAME}
+    others = {title: some for title, some in documents.items() if title not in own}
+    leaks = find(others, learned.rows) if learned.rows and others else []
+    leaks += find({title: documents[title] for title in own}, learned.named) if learned.named and own else []
     if leaks and not allowed:
         raise InputError(
             f"{_told(documents, leaks)}; take these rows out of training, leave the benchmark out, or report it all"
@@ -170,7 +177,7 @@ def similarity(one: frozenset[Any], other: frozenset[Any]) -> float:
 
 def texts_of(document: Document) -> list[str]:
     """What of a document may not stand in training: its question, alone and with what is offered; long answers."""
-    question = str(document["question"])
+    question = str(document.get("question") or "")
     told = [str(one) for one in document.get("options") or document.get("statements") or ()]
     answers = [str(one["text"]) for one in document.get("answers") or ()]
     long = [one for one in answers if len(words(one)) >= _LONG]
@@ -239,16 +246,19 @@ def _near(asked: Iterable[_Words], texts: Iterable[_Words]) -> Iterator[_Match]:
     """Questions that a text is near to."""
     from datasketch import MinHash, MinHashLSH
 
-    def hashed(some: Iterable[_Words]) -> Iterator[Any]:
-        shingles = ([" ".join(run).encode() for run in runs(one)] for one in some)
-        return MinHash.generator(shingles, num_perm=_BANDS[0] * _BANDS[1], seed=1)
+    def hashed(some: Iterable[frozenset[_Words]]) -> Iterator[Any]:
+        shingles = ([" ".join(run).encode() for run in one] for one in some)
+        return MinHash.generator(shingles, num_perm=_BANDS[0] * _BANDS[1], seed=1, hashfunc=zlib.crc32)
 
-    questions, found = list(asked), list(texts)
+    questions = [(one, runs(one)) for one in asked]
+    sizes = [len(of) for _, of in questions] or [0]
+    least, most = NEAR_ABOVE * min(sizes), max(sizes) / NEAR_ABOVE  # a text of another size is near to none
+    found = [(one, of) for one in texts for of in [runs(one)] if least <= len(of) <= most]
     index = MinHashLSH(num_perm=_BANDS[0] * _BANDS[1], params=_BANDS)
-    for place, one in enumerate(hashed(questions)):
+    for place, one in enumerate(hashed(of for _, of in questions)):
         index.insert(place, one)
-    for text, one in zip(found, hashed(found), strict=True):
+    for (text, own), one in zip(found, hashed(of for _, of in found), strict=True):
         for place in index.query(one):
-            near = similarity(runs(questions[place]), runs(text))
-            if near > NEAR_ABOVE and questions[place] != text:
-                yield questions[place], text, NEAR, near
+            question, of = questions[place]
+            if question != text and (near := similarity(of, own)) > NEAR_ABOVE:
+                yield question, text, NEAR, near

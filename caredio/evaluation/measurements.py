@@ -19,7 +19,7 @@ from typing import Any
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
 from caredio.evaluation import ledger, samples
-from caredio.evaluation.benchmark import Benchmark, Metric, named
+from caredio.evaluation.benchmark import VARIED, Benchmark, Metric, named
 from caredio.evaluation.results import MEANINGS
 from caredio.evaluation.samples import Aggregated, Measured
 from caredio.evaluation.tasks import PREFIX
@@ -27,6 +27,7 @@ from caredio.intervals import of_mean, wilson
 from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
+BESIDE = ("unparsed", "characters")  # metrics that say how replies are, not how good
 JUDGE = "judge"  # of an identity: who rated
 WITH_ROLE_PLAY = " + role-play"
 _SHARED = (  # of a task's configuration, what two systems must be asked alike
@@ -99,7 +100,11 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
         rows = _of_run(folder, notes)
         if not (numbers or alone or rows):
             raise InputError(f"{folder}: holds no results; name a run, or what lm_eval had as --output_path.")
-        found += _renamed([*numbers, *alone, *rows], name, folder)
+        every = [*numbers, *alone, *rows]
+        plain = [one for one in every if VARIED not in one.benchmark]
+        if len(plain) < len(every):
+            notes.append(f"{folder}: what was asked in other ways is left out; evaluate --robustness shows its spread.")
+        found += _renamed(plain, name, folder)
     chosen = _latest(_told_apart(_of_questions(found)), notes)
     _check(chosen)
     return chosen, notes

@@ -24,7 +24,8 @@ from caredio.evaluation.side_by_side import order
 DRAWS = 1000
 REGRESSIONS = 200  # of these draws, for the interval of the rate at equal length
 RATING, WIN, UNPARSED = "rating", "win", "unparsed"  # metrics of judged samples
-GROUPS = ("all", "culture", "category", "scope")
+ALL = "all"
+GROUPS = (ALL, "category", "scope")  # within all cultures, and within each
 
 
 class Arm(NamedTuple):
@@ -41,8 +42,8 @@ class Arm(NamedTuple):
 class Judged:
     """What a judge found; `str` of it is a table.
 
-    `lines`: a dict for each benchmark, group and system: n, unparsed, and of ratings `mean`, of comparisons `win_rate`
-    and `length_controlled`, with `_low` and `_high`.
+    `lines`: a dict for each benchmark, culture (empty: all together), category or scope (`by`, `value`) and system: n,
+    unparsed, and of ratings `mean`, of comparisons `win_rate` and `length_controlled`, with `_low` and `_high`.
     `unparsed`: reason -> how many of the judge's answers were none. `asked`: how many answers there are.
     `changed`: of what was judged several times, the share where answers differ; `spread`: the mean of highest less
     lowest.
@@ -63,7 +64,8 @@ class Judged:
         shown: list[str] = []
         title = ("", "")
         for line in self.lines:
-            group = f"{line['by']}: {line['value']}" if line["value"] else line["by"]
+            group = line["culture"] or ALL
+            group += f", {line['by']}: {line['value']}" if line["value"] else ""
             if title != (line["benchmark"], group):
                 if title[0] != line["benchmark"]:
                     shown.append(f"{line['benchmark']}, judged by {self.judge}")
@@ -112,31 +114,37 @@ def _percent(line: Mapping[str, Any], name: str) -> str:
 
 
 def lines(arms: Sequence[Arm], seed: int = 0) -> tuple[dict[str, Any], ...]:
-    """A line for each benchmark, group and system, all first, then each culture, category and scope."""
+    """A line for each benchmark, group and system: of all cultures together, then of each where there are several."""
     found = []
     for benchmark in dict.fromkeys(arm.benchmark for arm in arms):
-        own = [arm for arm in arms if arm.benchmark == benchmark]
-        for by in GROUPS:
-            values = sorted({value for arm in own for row in arm.rows if (value := _group(arm, row, by)) is not None})
-            for value in values if by == "all" or len(values) > 1 else []:
-                for system, rival in sorted({(arm.system, arm.rival) for arm in own}, key=lambda pair: order(pair[0])):
-                    rows = [
-                        row
-                        for arm in own
-                        if (arm.system, arm.rival) == (system, rival)
-                        for row in arm.rows
-                        if _group(arm, row, by) == value
-                    ]
-                    if rows:
-                        about = {"benchmark": benchmark, "by": by, "value": value, "system": system}
-                        found.append({**about, **_numbers(rows, rival, by == "all", seed)})
+        every = [arm for arm in arms if arm.benchmark == benchmark]
+        cultures = sorted({arm.culture for arm in every if arm.culture})
+        for culture in ["", *(cultures if len(cultures) > 1 else [])]:
+            own = [arm for arm in every if culture in ("", arm.culture)]
+            for (by, value), group in _groups(own).items():
+                about = {"benchmark": benchmark, "culture": culture, "by": by, "value": value}
+                found += [
+                    {**about, "system": system, **_numbers(rows, rival, not culture and by == ALL, seed)}
+                    for (system, rival), rows in sorted(group.items(), key=lambda one: order(one[0][0]))
+                ]
     return tuple(found)
 
 
-def _group(arm: Arm, row: Mapping[str, Any], by: str) -> str | None:
-    if by == "all":
-        return ""
-    return arm.culture or None if by == "culture" else row["judged"][by]
+def _groups(arms: Sequence[Arm]) -> dict[tuple[str, str], dict[tuple[str, str], list[Mapping[str, Any]]]]:
+    """What is grouped by, and its value -> system and rival -> rows. A group that is all there is, is left out."""
+    found: dict[tuple[str, str], dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
+    for by in GROUPS:
+        values = sorted({value for arm in arms for row in arm.rows if (value := _value(row, by)) is not None})
+        for value in values if by == ALL or len(values) > 1 else []:
+            group = found.setdefault((by, value), {})
+            for arm in arms:
+                if rows := [row for row in arm.rows if _value(row, by) == value]:
+                    group.setdefault((arm.system, arm.rival), []).extend(rows)
+    return found
+
+
+def _value(row: Mapping[str, Any], by: str) -> str | None:
+    return "" if by == ALL else row["judged"][by]
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], rival: str, whole: bool, seed: int) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from caredio import cultures as culture_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
-from caredio.evaluation import choice, systems, tasks
-from caredio.evaluation.benchmark import LIKELIHOOD, Benchmark, Document, Metric, named
+from caredio.evaluation import choice, robustness, systems, tasks
+from caredio.evaluation.benchmark import LIKELIHOOD, VARIANTS, VARIED, Benchmark, Document, Metric, named
 from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
@@ -45,7 +45,6 @@ MEANINGS = {
 _EXACT = (choice.CHANCE, "uniform")  # expected numbers, which no sample varies
 _IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "settings_sha256")
 _PACKAGES = ("lm_eval", "peft", "transformers", "torch")
-_SHARES = ("acc", "unparsed", "judgement_acc", "js_similarity", "modal_acc")
 _COLUMNS = 4  # numbers beside each other in a printed table
 
 
@@ -94,6 +93,8 @@ class Asked:
         self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
         wanted = declarations.chosen(settings.asked)
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
+        if settings.robustness:
+            self.asked += robustness.ways(self.asked, settings.paraphrases)
         data = {**({held_out.NAME: str(run)} if run else {}), **settings.data}
         self.files = {one.source: one.path(data) for one, _ in self.asked}
         self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
@@ -328,7 +329,7 @@ def format_table(table: Dataset) -> str:
 
     Variants of benchmarks, such as what was generated and what was found by likelihood, stand in blocks of their own.
     """
-    rows, lines = list(table), []
+    rows, lines = [row for row in table if VARIED not in row["benchmark"]], []
     for variant, columns in _variants(rows).items():
         for start in range(0, len(columns), _COLUMNS):
             some = columns[start : start + _COLUMNS]
@@ -350,11 +351,13 @@ def _variants(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[_Column]]:
     """Variant -> the columns that stand in the rows; of a table of one's own, headed by the names alone."""
     every = [(one, variant) for one in declarations.load().values() for variant in one.variants]
     known = {named(one.name, variant): (variant, one) for one, variant in every}
+    shares = {metric.name: metric.share for one, variant in every for metric in one.metrics(variant)}
     found: dict[str, list[_Column]] = {}
     for name, metric_name in dict.fromkeys((row["benchmark"], row["metric"]) for row in rows):
-        variant, one = known.get(name, (LIKELIHOOD, None))
+        ending = next((one for one in VARIANTS if one and name.endswith(f"_{one}")), LIKELIHOOD)
+        variant, one = known.get(name, (ending, None))
         metrics = {metric.name: metric for metric in one.metrics(variant)} if one else {}
-        metric = metrics.get(metric_name) or Metric(metric_name, metric_name, share=metric_name in _SHARES)
+        metric = metrics.get(metric_name) or Metric(metric_name, metric_name, share=shares.get(metric_name, False))
         title = one.title if one else name
         heading = title if metric.name in [*metrics][:1] else f"{title}, {metric.title}"
         found.setdefault(variant, []).append((name, metric, heading))
@@ -362,13 +365,14 @@ def _variants(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[_Column]]:
 
 
 def _footer(variant: str, metrics: Sequence[Metric]) -> str:
-    lines = []
-    if any(metric.share for metric in metrics):
+    shares, lines = [metric.share for metric in metrics], []
+    if any(shares):
         lines.append("Per cent with 95 % Wilson interval over n questions")
-    if not all(metric.share for metric in metrics):
-        lines.append("other numbers with the 95 % bootstrap interval of the mean over n questions")
-    written = "; answers that the model wrote, not comparable with likelihoods"
-    return f"{'; '.join(lines)}{written if variant else '; chat template applied'}."
+    if not all(shares):
+        which = "other numbers" if any(shares) else "Numbers"
+        lines.append(f"{which} with the 95 % bootstrap interval of the mean over n questions")
+    written = "answers that the model wrote, not comparable with likelihoods"
+    return "; ".join([*lines, written if variant else "chat template applied"]) + "."
 
 
 def _blocks(rows: list[dict[str, Any]], columns: Sequence[_Column]) -> list[str]:

@@ -35,6 +35,12 @@ class Settings(settings.Settings):
     show: int | None = setting(
         None, "questions printed below the table, each with every system's reply", "results", counts=False
     )
+    robustness: bool = setting(
+        False, "ask multiple choice in other ways too, and print how far the numbers move below the table", "results"
+    )
+    paraphrases: str | None = setting(
+        None, "table of id and question: questions in other words, one more way of --robustness", "results"
+    )
     allow_leaked: bool = setting(
         False, "report benchmarks whose questions stand in rows of training too, and say so", "results"
     )
@@ -55,6 +61,8 @@ class Settings(settings.Settings):
             raise InputError(f"show is {self.show}; give a number of questions, or leave it out.")
         if self.batch_size < 1:
             raise InputError("batch_size must be at least 1 prompt.")
+        if self.paraphrases and not self.robustness:
+            raise InputError("paraphrases is given without robustness, which asks them; give both.")
         if not self.asked:
             raise InputError("benchmarks is empty; name one or more, with commas between.")
         if wrong := next((one for one in _listed(self.benchmark_data) if not all(one.partition("="))), None):
@@ -85,6 +93,8 @@ class Options(TypedDict, total=False):
     culturalbench: str | None
     limit: int | None
     show: int | None
+    robustness: bool
+    paraphrases: str | None
     allow_leaked: bool
     batch_size: int
     device: str | None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from caredio.evaluation import samples
+from caredio.evaluation.benchmark import VARIED
 from caredio.evaluation.samples import Measured
 from caredio.llm import marks
 
@@ -90,7 +91,7 @@ def side_by_side(folders: Iterable[Path | str], n: int) -> str:
 
 def _asked(places: Sequence[Path]) -> dict[str, dict[str, dict[str, Mapping[str, Any]]]]:
     """Benchmark and culture -> question -> system -> row, of what was replied to."""
-    arms = [one for one in samples.find(*places) if JUDGE not in one.identity]
+    arms = [one for one in samples.find(*places) if JUDGE not in one.identity and VARIED not in one.benchmark]
     asked: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for arm, system in zip(arms, names(arms), strict=True):
         for row in samples.rows(arm):

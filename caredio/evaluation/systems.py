@@ -296,6 +296,7 @@ def _measured(
     manager = TaskManager(include_path=[folder], include_defaults=False, metadata=dict(files))
     marked = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     prefix = None if marked else 0  # lm-eval decodes it, to see whether a prompt begins with it
+    torch.manual_seed(0)  # of answers that are drawn
     kind = InUserTurn if instruction and not checkpoints.takes_system(tokenizer) else HFLM
     asked = kind(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix)
     try:

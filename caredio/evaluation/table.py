@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -18,14 +19,14 @@ import numpy as np
 from caredio.errors import InputError
 from caredio.evaluation import formats, measurements, paired
 from caredio.evaluation.benchmark import VARIANTS, named
-from caredio.evaluation.measurements import RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
+from caredio.evaluation.measurements import BESIDE, RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
 from caredio.evaluation.results import MEANINGS
+from caredio.intervals import wilson
 
 BASELINES = "every baseline"
 MARKS = {RAW: "*", ROLE_PLAY: "†", BASELINES: "‡"}  # better than these
 WORSE = "↓"  # than raw
-UNPARSED = "unparsed"
 RATING = "rating"
 _POINTS = 20.0  # of the average, for a point of PRISM's rating
 _OF_AVERAGE = (  # benchmark and metric, of the poster's average, with what a unit of it counts there
@@ -139,7 +140,7 @@ def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, 
     columns = _with_main(columns)
     averages = {name: found for name, among in _averages(columns) if (found := _average(among, systems, seed))}
     notes += [note for column in columns for note in column.notes]
-    notes += [*_seeds(systems, columns), *_unparsed(columns, systems)]
+    notes += [*_seeds(systems, columns), *_beside(columns, systems)]
     if not averages:
         notes += _no_average(columns)
     return Comparison(tuple(systems), tuple(columns), averages, _across(every), tuple(dict.fromkeys(notes)))
@@ -162,7 +163,17 @@ def _legend(table: Comparison) -> list[str]:
         kind = "cultures" if column.cultural else "tasks"
         if column.main and len(column.parts) > 1:
             lines.append(f"{column.title}: the mean over all questions of {len(column.parts)} {kind}.")
+    lines += [f"{column.title}: lower is better." for column in table.columns if column.main and not column.higher]
     lines += [f"{name}: {AVERAGE}." for name in table.averages]
+    declared = dict.fromkeys(
+        measurements.declared()[one.benchmark][0]
+        for one in table.columns
+        if one.main and one.benchmark in measurements.declared()
+    )
+    lines += [f"{one.title}: {one.notes}" for one in declared if one.notes]
+    lines += [
+        f"{one.title}: its reader was tested on rows in the published format alone." for one in declared if not one.real
+    ]
     lines += [f"{name}: {MEANINGS[name]}." for name in table.systems if name in MEANINGS]
     return lines + [column.power for column in table.columns if column.main and column.power]
 
@@ -202,11 +213,11 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
         for name in systems
         if parts and all(name in numbers[part] for part in parts)
     }
-    known = {name: found for name, found in scores.items() if found}
-    if known and len(parts) > 0:
+    known = {name: found for name, found in scores.items() if found and metric not in BESIDE}
+    if known and parts:
         for name, tests in _tested(known, first.higher, seed).items():
             cells[name] = cells[name]._replace(tests=tests)
-    if first.cultural:
+    if first.cultural and metric not in BESIDE:
         for name, improved in _improved(numbers, parts, first.higher).items():
             cells[name] = cells[name]._replace(improved=improved)
     power = _power(known, title, scale)
@@ -240,23 +251,40 @@ def _cell(
     own = [numbers[part][system] for part in parts]
     n = sum(one.n for one in own)
     value = sum(one.n * one.value for one in own) / n if n else fmean(one.value for one in own)
-    low, high = (
-        (own[0].low, own[0].high) if len(own) == 1 else paired.interval(scores, seed) if scores else (None, None)
-    )
+    low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, seed)
     return Cell(value, n, low, high)
+
+
+def _interval(scores: Scores | None, value: float, seed: int) -> tuple[float | None, float | None]:
+    """Wilson's of answers that are right or wrong, of which the bootstrap is certain where all are alike; else that."""
+    if not scores:
+        return None, None
+    n = sum(map(len, scores.values()))
+    questions = len({name for own in scores.values() for name in own})
+    found = paired.interval(scores, seed)
+    bits = {score for own in scores.values() for score in own.values()} <= {0, 1}
+    return wilson(value, questions) if bits and (n == questions or found[0] == found[1]) else found
 
 
 def _tested(scores: Mapping[str, Scores], higher: bool, seed: int) -> dict[str, dict[str, Test]]:
     """System -> reference -> its test, with Holm's p-values over all of them."""
     sign = 1 if higher else -1
     found: list[tuple[str, str, Test]] = []
-    for name, own in scores.items():
+
+    @cache
+    def between(one: str, other: str) -> Test:
+        if one > other:  # each pair once
+            turned = between(other, one)
+            return turned._replace(difference=-turned.difference)
+        return paired.compare(scores[one], scores[other], seed)
+
+    for name in scores:
         if name == RAW:
             continue
         references = [one for one in (RAW, ROLE_PLAY) if one in scores and one != name]
-        found += [(name, one, paired.compare(own, scores[one], seed)) for one in references]
+        found += [(name, one, between(name, one)) for one in references]
         if name != ROLE_PLAY and (rivals := _rivals(name, scores)):
-            tests = [paired.compare(own, scores[rival], seed) for rival in rivals]
+            tests = [between(name, rival) for rival in rivals]
             # all are beaten only if the hardest is, so that no p-value is picked among several
             lost = [test._replace(p=1.0) for test in tests if sign * test.difference <= 0]
             found.append((name, BASELINES, lost[0] if lost else max(tests, key=lambda test: test.p)))
@@ -336,14 +364,16 @@ def _column_notes(
 
 
 def _with_main(columns: Sequence[Column]) -> list[Column]:
-    """The columns, of each benchmark the first in the table of methods, and those of the average."""
+    """The columns, of each benchmark the first in the table of methods, those of the average, and what is no share."""
     first: dict[str, str] = {}
     found = []
     for column in columns:
-        if column.metric != UNPARSED:
+        if column.metric not in BESIDE:
             first.setdefault(column.benchmark, column.metric)
-        of_average = any(_is(column, *wanted[:2], variant) for wanted in _OF_AVERAGE for variant in VARIANTS)
-        found.append(replace(column, main=of_average or first.get(column.benchmark) == column.metric))
+        declared = measurements.metric(column.benchmark, column.metric)
+        main = first.get(column.benchmark) == column.metric or bool(declared and not declared.share)
+        main |= any(_is(column, *wanted[:2], variant) for wanted in _OF_AVERAGE for variant in VARIANTS)
+        found.append(replace(column, main=main and column.metric not in BESIDE))
     return found
 
 
@@ -403,10 +433,10 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
 
 def _no_average(columns: Sequence[Column]) -> list[str]:
     """A sentence on what the average lacks, where one of its columns is there."""
-    bases = [benchmark for benchmark, _, _ in _OF_AVERAGE]
-    lacking = [base for base in bases if not any(one.benchmark.startswith(base) for one in columns)]
-    if lacking == bases:
+    there = [base for base, metric, _ in _OF_AVERAGE for one in columns for v in VARIANTS if _is(one, base, metric, v)]
+    if not there:
         return []
+    lacking = [base for base, _, _ in _OF_AVERAGE if base not in there]
     why = f"missing: {', '.join(lacking)}" if lacking else "they are not here in one variant"
     return [f"No average is given: it is {AVERAGE}; {why}."]
 
@@ -424,13 +454,14 @@ def _seeds(systems: Sequence[str], columns: Sequence[Column]) -> list[str]:
     ]
 
 
-def _unparsed(columns: Sequence[Column], systems: Sequence[str]) -> list[str]:
+def _beside(columns: Sequence[Column], systems: Sequence[str]) -> list[str]:
+    """Sentences on how replies are."""
     return [
-        f"{column.title}, per cent, counted as wrong: "
+        f"{column.title}{', per cent' if column.scale == 100 else ''}: "
         + ", ".join(f"{name} {column.shown(column.cells[name].value)}" for name in systems if name in column.cells)
         + "."
         for column in columns
-        if column.metric == UNPARSED and column.cells
+        if column.metric in BESIDE and column.cells
     ]
 
 

@@ -31,6 +31,7 @@ PREFIX = "caredio"
 ROLE_PLAY = "role_play"
 GROUPS = Path(__file__).parents[1] / "data" / "lm_eval_groups.yaml"  # of lm-eval's own tasks
 _REASONING = 512  # tokens
+_METRICS = Path(__file__).with_name("metrics")
 Asked = tuple[Benchmark, str]  # a benchmark, and its variant
 
 
@@ -65,7 +66,9 @@ def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: 
             base = f"_{group}_yaml"
             files[base] = _base(benchmark, variant)
             names = {one.slug: name(benchmark.name, variant, one.slug, role_play) for one in cultures}
-            files[f"{group}.yaml"] = _group(benchmark, variant, group, list(names.values()))
+            covered = [names[one.slug] for one in cultures if benchmark.covers(one)]
+            if covered:  # lm-eval runs no group with a task that has no documents
+                files[f"{group}.yaml"] = _group(benchmark, variant, group, covered)
             for one in cultures:
                 how: dict[str, Any] = {"benchmark": benchmark.reference, "variant": variant, "culture": one.slug}
                 how |= {"spellings": list(benchmark.spellings(one)), "prompts_from": prompt_folders or ""}
@@ -125,7 +128,9 @@ def sha256(benchmark: Benchmark) -> str:
     """The hash of the code that makes a benchmark's questions, asks and scores them; prompts are hashed apart."""
     modules = {"caredio.evaluation.choice", benchmark.read.__module__, benchmark.kind.turns.__module__}
     files = {Path(str(sys.modules[module].__file__)) for module in modules}
-    return contents.sha256({*files, Path(__file__).with_name("turns.py")})
+    shared = {Path(__file__).with_name(name) for name in ("turns.py", "published.py", "majority.py")}
+    parts = contents.sha256(files | shared), contents.sha256(_METRICS.glob("*.py"))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 class _Function(str):

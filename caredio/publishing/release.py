@@ -28,6 +28,7 @@ from caredio import checkpoints, cultures, disk, prompts
 from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import entries
+from caredio.evaluation.benchmark import VARIED
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
@@ -138,7 +139,9 @@ def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]])
     return [
         row
         for row in results
-        if row.get("weights_sha256") == weights and (base is None or row["base_sha256"] in (None, base))
+        if row.get("weights_sha256") == weights
+        and (base is None or row["base_sha256"] in (None, base))
+        and VARIED not in row["benchmark"]
     ]
 
 

@@ -43,7 +43,7 @@ def data(recipe: Recipe, settings: Settings, rows: Dataset, replays: Sequence[Re
         "dataset_revision": own.dataset_revision,
         "dataset_split": named.dataset_train_split,
         "budget": own.budget or None,
-        "ranking": _ranking(Path(named.dataset_name)),
+        "ranking": ranking(Path(named.dataset_name)),
         "rows": len(rows),
         "rows_sha256": rows_sha256(rows),
         "cultures": sorted(set(rows["culture"])) if "culture" in rows.column_names else None,
@@ -51,7 +51,7 @@ def data(recipe: Recipe, settings: Settings, rows: Dataset, replays: Sequence[Re
     }
 
 
-def _ranking(place: Path) -> str | None:
+def ranking(place: Path) -> str | None:
     """By what the rows of a run's table were ranked, or those of a curve (`rows/<ranking>`); None where none says."""
     if place.parent.name == "rows":
         return place.name

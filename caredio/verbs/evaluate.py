@@ -43,8 +43,9 @@ class Evaluating:
         self.chosen, self.spec, self.endpoint = self.rooms
         self.out, self.model, self.trained = out, model, trained
         self.files = {"cultures_file": cultures_file, "store": store}
-        if self.chosen.show and out is None:
-            raise InputError("show is given without out; name the run folder that keeps the replies.")
+        for name in ("show", "robustness"):
+            if getattr(self.chosen, name) and out is None:
+                raise InputError(f"{name} is given without out; name the run folder that keeps the replies.")
         self.behind_api = _behind_api(self.spec, self.endpoint, trained)
         if self.behind_api and trained:
             raise InputError(
@@ -65,19 +66,32 @@ class Evaluating:
         """Measure, and what was measured."""
         # lm-eval's packages
         from caredio.evaluation import ledger
-        from caredio.evaluation.side_by_side import side_by_side
 
         asked = self._asked()
         if self.behind_api:
-            asked.through(connect(self.spec, self.endpoint, self.files["store"]))
+            asked.through(lambda spec: connect(spec, self.endpoint, self.files["store"]))
         with work.opened(self.out) as run:  # a folder that is not there is made once all of that is right
             if self.behind_api:
                 run.charge(self.endpoint.budget)
             found = ledger.evaluate(run, asked)
         given = {"cultures": self.slugs, "model": self.model, "trained": self.trained, **self.files}
         work.repeatable("evaluate", self.out, given, self.rooms if self.behind_api else [self.chosen])
-        shown = side_by_side([Path(self.out)], self.chosen.show) if self.out and self.chosen.show else ""
-        return Result({"results": found}, run.report(), None if self.out is None else Path(self.out), shown=shown)
+        out = None if self.out is None else Path(self.out)
+        return Result({"results": found}, run.report(), out, shown=self._shown(out, asked) if out else "")
+
+    def _shown(self, out: Path, asked: Any) -> str:
+        """What stands below the table."""
+        # lm-eval's packages
+        from caredio.evaluation import ledger, robustness
+        from caredio.evaluation.side_by_side import side_by_side
+
+        parts = []
+        if self.chosen.robustness:
+            found = robustness.spreads(out / ledger.SAMPLES, [one.column for one in asked.measurements], self.slugs)
+            parts.append(robustness.report(found))
+        if self.chosen.show:
+            parts.append(side_by_side([out], self.chosen.show))
+        return "\n\n".join(parts)
 
     def _asked(self) -> Any:
         """What is asked, once none of it is known to have been learned."""

@@ -115,7 +115,7 @@ def _folders(given: Folder | Sequence[Folder]) -> list[Path]:
     Raises:
         InputError: there are none, or one is no path.
     """
-    named = [given] if isinstance(given, (str, Path, Result)) else list(given)
+    named = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     found = [one.path if isinstance(one, Result) else one for one in named]
     if not found or None in found:
         raise InputError("nothing to judge: give a run folder, or what lm_eval had as --output_path.")

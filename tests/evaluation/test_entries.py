@@ -48,6 +48,7 @@ EASY = benchmark.load()["culturalbench_easy"]
     [
         {"benchmark": "mine"},  # a table of one's own
         {"benchmark": "culturalbench_hard", "metric": "judgement_acc"},
+        {"benchmark": "care_generated", "metric": "characters"},  # of a reply, until a judge rates it
         {"benchmark_sha256": EASY.sha256(EASY.sample) if EASY.sample else ""},
     ],
 )

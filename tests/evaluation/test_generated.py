@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lm_eval_arithmetic as arithmetic
 import pytest
 from datasets import Dataset
 from llm_server import LLMServer
+from scipy.spatial.distance import jensenshannon
 
 import caredio
 from caredio import cli, features
@@ -205,6 +207,57 @@ def test_a_table_by_hand(questions: Path) -> None:
     )
     assert " ".join(text[4].split()) == "always False - 0.0 [0.0, 56.1] n=3 66.7 [20.8, 93.9] n=3 -"
     assert " ".join(text[7].split()) == "raw 0.0 [0.0, 56.1] n=3"
+
+
+def test_a_survey_is_answered_ten_times_with_answers_that_may_differ(tmp_path: Path) -> None:
+    rows = [{"culture": "China", "question": "How often?", "options": ["daily", "weekly", "never"]}]
+    (tmp_path / "own.jsonl").write_text(json.dumps({**rows[0], "shares": [0.7, 0.2, 0.1]}) + "\n")
+    (tmp_path / "own.yaml").write_text(
+        "name: survey\ntitle: Survey\nkind: distribution\nfile: own.jsonl\nlicence: mit\n"
+    )
+    replies = {False: iter("AAAAAAABBC"), True: iter("AAAAAAAAA?")}  # as it is, and playing the part
+
+    def says(body: dict[str, Any]) -> str:
+        return next(replies[len(body["messages"]) == 2])
+
+    asked = {"benchmarks": str(tmp_path / "own.yaml"), "model": "tuned", "out": tmp_path / "run", "concurrency": 1}
+    with served(says) as server:
+        found = caredio.evaluate(["china"], **asked, base_url=server.url).results
+        assert len(server.seen) == 20
+        assert {body["temperature"] for body in server.bodies.values()} == {1}
+        caredio.evaluate(["china"], **asked, base_url=server.url)
+        assert len(server.seen) == 20
+    values = {(row["system"], row["metric"]): row["value"] for row in found}
+    assert values["raw", "js_similarity"] == pytest.approx(1)
+    assert values["raw", "unparsed"] == 0
+    assert values["role-play", "unparsed"] == pytest.approx(0.1)
+    near = 1 - jensenshannon([0.9, 0, 0, 0.1], [0.7, 0.2, 0.1, 0], base=2)  # what is no letter is nobody's option
+    assert values["role-play", "js_similarity"] == pytest.approx(near)
+
+
+def test_samples_hold_the_messages_and_what_was_written(questions: Path, tmp_path: Path) -> None:
+    """Also what is no answer; scores are computed again from them by who knows nothing of this package."""
+    with served(lambda body: {"content": "It is B", "finish_reason": "length"} if options(body) else "False") as server:
+        found = measure(server, questions, out=tmp_path / "run")
+    files = sorted((tmp_path / "run" / "samples").rglob("samples_*.jsonl"))
+    assert len(files) == 2 * 2
+    for file in files:
+        (row, *_), results = arithmetic.rows(file), json.loads(next(file.parent.glob("results_*")).read_text())
+        system = results["caredio"]["system"]
+        messages = json.loads(row["arguments"]["gen_args_0"]["arg_0"])
+        assert [one["role"] for one in messages] == ["user"] if system == "raw" else ["system", "user"]
+        assert messages[-1]["content"] == row["doc"]["turns"][0]
+        hard = "truth" in row["doc"] and row["doc"]["truth"] is not None
+        assert row["resps"][0] == (["False"] if hard else ["It is B"])
+        if hard:
+            assert row["filtered_resps"] == ["False"] * 4
+            rows = arithmetic.rows(file)
+            judged = sum(not true for one in rows for true in one["doc"]["truth"]) / 12
+            (told,) = (one for one in found if (one["system"], one["metric"]) == (system, "judgement_acc"))
+            assert told["value"] == pytest.approx(judged)
+        else:
+            assert row["filtered_resps"] == [""]
+            assert row["unparsed"] == 1
 
 
 def test_a_plan_counts_the_calls_and_sends_none(

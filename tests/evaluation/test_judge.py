@@ -24,9 +24,10 @@ from lm_eval_folder import WRITTEN, asked, saved
 import caredio
 from caredio import cli
 from caredio.errors import EndpointError, InputError
-from caredio.evaluation import samples
+from caredio.evaluation import samples, table
 from caredio.evaluation.ratings import Judged
 from caredio.evaluation.samples import Measured
+from caredio.result import Result
 from caredio.runs import Run
 
 CATEGORIES = ("Literacy", "Opinion", "Social norms")
@@ -113,8 +114,9 @@ def written(folder: Path, benchmark: str = "care_generated_judged") -> dict[str,
     return {one.system: one for one in found}
 
 
-def line(judged: Judged, by: str = "all", value: str = "", system: str = "raw") -> dict[str, Any]:
-    (found,) = [one for one in judged.lines if (one["by"], one["value"], one["system"]) == (by, value, system)]
+def line(judged: Judged, system: str = "raw", culture: str = "", by: str = "all", value: str = "") -> dict[str, Any]:
+    wanted = {"culture": culture, "by": by, "value": value, "system": system}
+    (found,) = [one for one in judged.lines if wanted.items() <= one.items()]
     return found
 
 
@@ -141,11 +143,16 @@ def test_each_reply_is_rated_and_kept_as_a_sample(run: Callable[..., Path]) -> N
         assert row["judged"]["answers"][0]["text"].startswith("It is what it is.\nRating: [[")
     # by hand, from the files: means by group, of both cultures
     rows = [row for one in samples.find(folder) if one.benchmark.endswith("judged") for row in samples.rows(one)]
-    for by, name in (("category", "category"), ("scope", "scope"), ("culture", "culture")):
-        for value in {row["doc"][name] for row in rows}:
-            own = [row["rating"] for row in rows if row["doc"][name] == value and "yalp" not in row["resps"][0][0]]
-            assert line(found, by, value)["mean"] == pytest.approx(fmean(own))
-            assert line(found, by, value)["n"] == len(own)
+    for by in ("category", "scope"):
+        for culture in ("china", "japan"):
+            for value in {row["doc"][by] for row in rows}:
+                about = {"culture": culture, by: value}
+                own = [
+                    row["rating"] for row in rows if about.items() <= row["doc"].items() and "war" in row["resps"][0][0]
+                ]
+                there = line(found, culture=culture, by=by, value=value)
+                assert (there["mean"], there["n"]) == (pytest.approx(fmean(own)), len(own))
+    assert line(found, culture="japan")["mean"] == 5
     assert line(found)["mean"] == pytest.approx((21 + 30) / 12)
     assert line(found)["low"] <= line(found)["mean"] <= line(found)["high"]
     about = samples.about(kept["raw"])
@@ -208,6 +215,8 @@ def test_an_answer_without_a_rating_is_left_out_and_counted(script: str, run: Ca
         found = judge(server, folder)
         assert len(server.seen) == 6  # none is asked again for a better one
     assert found.unparsed == {reason: 1}
+    notes = table.build([folder]).notes
+    assert "care_generated_judged, unparsed, per cent: raw 16.7." in notes
     assert line(found)["mean"] == pytest.approx(fmean([1, 3, 4, 5, 6]))  # no 0 among them
     assert (line(found)["n"], line(found)["unparsed"]) == (5, 1)
     assert f"1 of 6 answers of the judge are left out (1 {reason}): " in str(found)
@@ -583,6 +592,22 @@ def test_what_cannot_be_judged_is_told_before_anything_is_spent(
 LIKELIHOOD = {"doc_to_choice": ["A", "B"], "doc_to_target": 0}
 
 
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        ([], "nothing to judge: give a run folder, or what lm_eval had as --output_path."),
+        (Result({}, {}, None), "nothing to judge: give a run folder"),  # whose tables are in memory
+        (5, "folders is 5; give a path."),
+        ([None], "nothing to judge"),
+        ("none", "none: is no folder; name a run"),
+    ],
+)
+def test_what_is_no_folder(folders: Any, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        caredio.judge(folders, model="judge")
+    assert said in str(error.value)
+
+
 def test_by_default_what_has_a_rubric_is_judged_and_the_rest_is_named(run: Callable[..., Path], tmp_path: Path) -> None:
     folder = run("raw", lambda number: number + 1)
     made = asked(
@@ -615,3 +640,46 @@ def test_a_dry_run_prints_calls_and_cost_and_sends_nothing(
         with pytest.raises(SystemExit):
             cli.main(["judge", *missing])
         assert named in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_care_s_whole_test_is_judged_by_its_categories(published: Callable[[str], Path], tmp_path: Path) -> None:
+    """300 questions of two cultures, two systems: means as the judge's rule and CARE's own files say."""
+    data = published("care")
+    told = {
+        row["question"]: row
+        for name in ("Chinese", "Japanese")
+        for row in json.loads((data / f"{name}-test.json").read_bytes())
+    }
+
+    def deserves(question: str, reply: str) -> int:
+        return (len(question) + 3 * len(reply)) % 10 + 1
+
+    def says(body: dict[str, Any]) -> str | None:
+        if "Rating: [[n]]" not in body["messages"][-1]["content"]:
+            return None  # the system's own reply, by chance
+        found = shown(body)
+        assert found["Reference"] == told[found["Question"]]["answer"]
+        return f"So it is.\nRating: [[{deserves(found['Question'], found['Reply'])}]]"
+
+    run, given = tmp_path / "run", {"benchmarks": "care_generated", "benchmark_data": f"care={data}"}
+    with served(says) as server:
+        made = caredio.evaluate(["china", "japan"], model="ft:tuned", out=run, base_url=server.url, **given)
+        found = caredio.judge(made, model="judge", base_url=server.url, benchmark="care")
+        bodies = [body["messages"][-1]["content"] for body in server.bodies.values()]
+    assert found.unparsed == {}
+    assert sum("the reply quotes or points to the passage" in text for text in bodies) == 2 * 2 * 30  # of literacy
+    for system in ("raw", "role-play"):
+        arms = [one for one in samples.find(run) if (one.benchmark, one.system) == ("care_generated", system)]
+        replied = {row["doc"]["question"]: row["resps"][0][0] for arm in arms for row in samples.rows(arm)}
+        assert replied.keys() == told.keys()
+        for column, by in (("culture_type", "category"), ("geographic_scope", "scope")):
+            for culture, native in (("china", "Native (Chinese)"), ("japan", "Native (Japanese)")):
+                for value in {row[column] for row in told.values() if row["associated_culture"] == native}:
+                    own = [
+                        deserves(question, replied[question])
+                        for question, row in told.items()
+                        if (row[column], row["associated_culture"]) == (value, native)
+                    ]
+                    there = line(found, system, culture, by, value)
+                    assert (there["n"], there["mean"]) == (len(own), pytest.approx(fmean(own)))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import caredio
 from caredio import checkpoints, cli, features
 from caredio.errors import InputError
 from caredio.evaluation.results import format_table
+from caredio.evaluation.samples import find, rows
 from caredio.runs import Run, read
 
 BASELINES = ("chance", "fixed letter", "always False")  # of CulturalBench
@@ -162,15 +164,19 @@ def other_questions(tiny: Path, adapter: Path, folder: Path) -> dict[str, Any]:
     return {"model": tiny, "trained": folder / "a", "culturalbench": str(folder / "own.csv")}
 
 
+TRAINED = {"trained", "trained + role-play"}
+ARMS = {"raw", "role-play", *TRAINED}
+
+
 @pytest.mark.parametrize(
     ("change", "anew"),
     [
-        (other_alpha, {"trained"}),
-        (other_adapter_weights, {"trained"}),
-        (other_base_config, {"raw", "role-play", "trained"}),
-        (other_template, {"raw", "role-play", "trained"}),
-        (other_limit, {"raw", "role-play", "trained", *BASELINES}),
-        (other_questions, {"raw", "role-play", "trained", *BASELINES}),
+        (other_alpha, TRAINED),
+        (other_adapter_weights, TRAINED),
+        (other_base_config, ARMS),
+        (other_template, ARMS),
+        (other_limit, {*ARMS, *BASELINES}),
+        (other_questions, {*ARMS, *BASELINES}),
     ],
 )
 def test_what_changes_the_numbers_is_measured_beside_the_old(
@@ -367,3 +373,69 @@ def test_the_card_of_a_model_of_all_cultures_shows_every_one(tiny: Path, adapter
     page = card(tmp_path / "run", place)
     assert sorted(shown(page)) == sorted(row for row in expected(table) if row[0] != "india")
     assert "aligned to the cultures `china`, `japan` by sft (lora)" in page
+
+
+def test_a_trained_model_is_measured_with_its_part_and_without(tiny: Path, adapter: Path, tmp_path: Path) -> None:
+    table = measure(tmp_path / "run", tiny, variant(adapter, tmp_path / "a"), benchmarks="culturalbench_easy")
+    systems = [name for name in dict.fromkeys(table["system"]) if name not in BASELINES]
+    assert systems == ["raw", "role-play", "trained", "trained + role-play"]
+    weights = {row["system"]: row["weights_sha256"] for row in table}
+    assert weights["trained"] == weights["trained + role-play"] != weights["raw"]
+    asked = {one.system: rows(one)[0]["arguments"]["gen_args_0"]["arg_0"] for one in find(tmp_path / "run" / "samples")}
+    assert asked["trained"] == asked["raw"]
+    assert asked["trained + role-play"] == asked["role-play"] != asked["raw"]
+
+
+def test_a_row_tells_what_was_trained_on(tiny: Path, adapter: Path, tmp_path: Path) -> None:
+    place = train(adapter, tmp_path / "a", tiny)
+    record = json.loads((place / "training.json").read_text())
+    of_rows = {"rows_sha256": "ab12", "budget": 100, "ranking": "random"}
+    (place / "training.json").write_text(json.dumps({**record, **of_rows}))
+    table = measure(tmp_path / "run", tiny, place.parent, benchmarks="culturalbench_easy")
+    told = {row["system"]: [row[name] for name in ("trained_on", "rows_sha256", "budget", "ranking")] for row in table}
+    assert told["trained"] == told["trained + role-play"] == ["runs/first/ranked", "ab12", 100, "random"]
+    assert told["raw"] == told["chance"] == [None] * 4
+    assert set(table["benchmark_version"]) == {"2.0"}
+
+
+def test_a_wrong_trained_model_is_found_before_anything_is_loaded(tiny: Path, tmp_path: Path, loads: list[str]) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "name: own\ntitle: Own\nkind: answers\nfile: own.csv\nlicence: mine\nculture: china\n"
+    )
+    (tmp_path / "own.csv").write_text("question,answers\nWhat?,That\n")
+    (tmp_path / "empty").mkdir()
+    for wrong, message in (("none", "none: is no folder"), ("empty", "empty: holds no trained model")):
+        with pytest.raises(InputError, match=message):
+            measure(tmp_path / "run", tiny, tmp_path / wrong, benchmarks=str(tmp_path / "own.yaml"), limit=None)
+    assert loads == []
+    assert not (tmp_path / "run" / "results").exists()
+
+
+def test_an_evaluation_that_was_killed_goes_on_where_it_stopped(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ("--cultures", "china", "--model", tiny, "--culturalbench", "sample", "--limit", 4, "--device", "cpu")
+    command = caredio_command("evaluate", *asked, "--out", out)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not [*(out / "results").glob("*.parquet")]:  # the first of four parts is measured
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    with Run(out) as run:  # it completes what the killed process was moving
+        before = run.table("results").to_list()
+    done = {(row["system"], row["benchmark"]) for row in before if row["weights_sha256"]}
+    written = {(one.system, one.benchmark): one.path for one in find(out / "samples")}
+    assert 1 <= len(done) < 4
+    assert done <= set(written)
+    table = measure(out, tiny)
+    with Run(out) as run:
+        after = run.table("results").to_list()
+    assert after[: len(before)] == before
+    assert sorted(map(str, after)) == sorted(map(str, table))
+    now = {(one.system, one.benchmark): one.path for one in find(out / "samples")}
+    assert len(now) == 4
+    assert {part: now[part] for part in done} == {part: written[part] for part in done}  # their names hold the time
+    fresh = measure(tmp_path / "fresh", tiny)
+    assert [row["value"] for row in table] == [row["value"] for row in fresh]

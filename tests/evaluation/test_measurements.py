@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from lm_eval_folder import Folders, asked, named, questions, right_on
+from llm_server import LLMServer
+from lm_eval_folder import WRITTEN, Folders, asked, named, questions, right_on
 
 import caredio
 from caredio.errors import InputError
@@ -189,6 +191,40 @@ def test_answers_that_two_judges_rated_are_not_compared(tmp_path: Path) -> None:
         samples.write(tmp_path / "run", identity, made)
     with pytest.raises(InputError, match=r"not asked the same care_generated_judged: judge is \{'model': 'gpt-"):
         build([tmp_path / "run"])
+
+
+def test_what_a_judge_rated_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP: the judge gives the number that a reply names, and refuses one."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    ratings = {"raw": [2, 3, 4, 5, 6, 7, 8, 9], "trained": [6, 6, 7, 7, 8, 8, 9, 9]}
+    for system, values in ratings.items():
+        documents = [
+            {"id": f"q{n}", "question": str(n), "answers": [{"text": "yes", "weight": 1}], "category": "Literacy"}
+            for n in range(8)
+        ]
+        task = {"caredio_care_generated_china": documents}
+        made = asked(tmp_path / "tasks", task, lambda doc, of=values: f"worth {of[int(doc['question'])]}", **WRITTEN)
+        identity = {"system": system, "culture": "china", "model": "base", "weights_sha256": system}
+        samples.write(tmp_path / "run" / "samples", identity, made)
+
+    def says(number: int, body: dict[str, Any]) -> str:
+        found = re.search(r"worth (\d+)", body["messages"][-1]["content"])
+        assert found
+        return "No." if found[1] == "2" else f"Rating: [[{found[1]}]]"
+
+    with LLMServer(says) as server:
+        store = tmp_path / "answers.sqlite"
+        caredio.judge(tmp_path / "run", model="judge", base_url=server.url, store=store, benchmark="care")
+    found = build([tmp_path / "run"])
+    column = next(one for one in found.columns if one.metric == "rating")
+    assert (column.benchmark, column.title) == ("care_generated_judged", "care_generated_judged, rating")
+    assert column.cells["trained"].value == fmean(ratings["trained"])
+    assert column.cells["raw"].value == fmean(ratings["raw"][1:])  # of those that were rated
+    assert column.cells["trained"].tests["raw"].n == 7
+    assert (
+        "care_generated_judged, rating: raw and trained share 7 of 8 questions, which their test is of." in found.notes
+    )
+    assert "care_generated_judged, unparsed, per cent: raw 12.5, trained 0.0." in found.notes
 
 
 @pytest.mark.slow

@@ -32,20 +32,28 @@ CARE = [
 
 
 def test_means_by_culture_category_and_scope_leave_out_what_is_not_rated() -> None:
-    found = {(one["by"], one["value"], one["system"]): (one["mean"], one["n"]) for one in ratings.lines(CARE)}
+    found = {
+        (one["culture"], one["by"], one["value"], one["system"]): (one["mean"], one["n"]) for one in ratings.lines(CARE)
+    }
     assert found == {
-        ("all", "", "raw"): (pytest.approx(17 / 3), 3),
-        ("all", "", "trained"): (8, 2),
-        ("culture", "china", "raw"): (3, 1),
-        ("culture", "china", "trained"): (8, 2),
-        ("culture", "japan", "raw"): (7, 2),
-        ("category", "Literacy", "raw"): (4.5, 2),
-        ("category", "Literacy", "trained"): (9, 1),
-        ("category", "Opinion", "raw"): (8, 1),
-        ("category", "Opinion", "trained"): (7, 1),
-        ("scope", "Nationwide", "raw"): (3, 1),
-        ("scope", "Nationwide", "trained"): (9, 1),
-        ("scope", "Sub-nationwide", "raw"): (8, 1),
+        ("", "all", "", "raw"): (pytest.approx(17 / 3), 3),
+        ("", "all", "", "trained"): (8, 2),
+        ("", "category", "Literacy", "raw"): (4.5, 2),
+        ("", "category", "Literacy", "trained"): (9, 1),
+        ("", "category", "Opinion", "raw"): (8, 1),
+        ("", "category", "Opinion", "trained"): (7, 1),
+        ("", "scope", "Nationwide", "raw"): (3, 1),
+        ("", "scope", "Nationwide", "trained"): (9, 1),
+        ("", "scope", "Sub-nationwide", "raw"): (8, 1),
+        ("china", "all", "", "raw"): (3, 1),
+        ("china", "all", "", "trained"): (8, 2),
+        ("china", "category", "Literacy", "raw"): (3, 1),
+        ("china", "category", "Literacy", "trained"): (9, 1),
+        ("china", "category", "Opinion", "raw"): (None, 0),
+        ("china", "category", "Opinion", "trained"): (7, 1),
+        ("japan", "all", "", "raw"): (7, 2),
+        ("japan", "category", "Literacy", "raw"): (6, 1),
+        ("japan", "category", "Opinion", "raw"): (8, 1),
     }
 
 
@@ -62,7 +70,7 @@ def test_intervals_draw_questions_and_not_replies() -> None:
     assert (counts[1:, [0, 1, 3]].sum(axis=1) == 3).all()
     many = [Arm("x", "raw", f"c{place}", [rated(str(n), n % 5 + 1) for n in range(25)]) for place in range(4)]
     (alone,) = (one for one in ratings.lines(many[:1]))
-    joint = next(one for one in ratings.lines(many) if one["by"] == "all")
+    joint = next(one for one in ratings.lines(many) if one["culture"] == "")
     assert (joint["low"], joint["high"]) == pytest.approx((alone["low"], alone["high"]))  # and no narrower
     # near the normal interval of 25 values with variance 2
     assert (alone["high"] - alone["low"]) / 2 == pytest.approx(1.96 * np.sqrt(2 / 25), rel=0.1)
@@ -91,12 +99,16 @@ def test_a_table_by_hand() -> None:
     assert [line for line in text if not line.startswith("    ")] == [
         "care_judged, judged by judge-1",
         "  all",
-        "  culture: china",
-        "  culture: japan",
-        "  category: Literacy",
-        "  category: Opinion",
-        "  scope: Nationwide",
-        "  scope: Sub-nationwide",
+        "  all, category: Literacy",
+        "  all, category: Opinion",
+        "  all, scope: Nationwide",
+        "  all, scope: Sub-nationwide",
+        "  china",
+        "  china, category: Literacy",
+        "  china, category: Opinion",
+        "  japan",
+        "  japan, category: Literacy",
+        "  japan, category: Opinion",
         "Mean rating with the 95 % interval of a bootstrap over questions.",
         "1 of 6 answers of the judge are left out (1 no_rating): the judge does not end as it is asked to: name a more"
         " capable one.",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+import caredio
 from caredio import checkpoints, cultures
 from caredio.errors import InputError
 from caredio.evaluation import benchmark, results, systems
@@ -140,6 +141,24 @@ def test_a_wrong_system_or_setting_is_one_sentence(tmp_path: Path) -> None:
         Settings(batch_size=0)
     with pytest.raises(InputError, match="device is 'abacus', which cannot be used"):
         evaluate([System("a", "m")], ["china"], Settings(culturalbench="sample", device="abacus"))
+
+
+def test_a_culture_without_questions_is_listed_and_no_zero(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "more.yaml"
+    shape = "languages: [cy], region: Northern Europe, neighbours: [united_kingdom]"
+    file.write_text(f"- {{slug: wales, name: Wales, adjective: Welsh, {shape}}}\n")
+    given: dict[str, Any] = {"model": str(tiny), "culturalbench": "sample", "limit": 2, "device": "cpu"}
+    both = caredio.evaluate(["china", "wales"], cultures_file=file, **given).results
+    alone = caredio.evaluate(["china"], cultures_file=file, **given).results
+    assert both.to_list() == alone.to_list()
+    assert results.record(both)["left_out"] == [
+        f"left out: CulturalBench-{kind} has no question on wales." for kind in ("Easy", "Hard")
+    ]
+    assert format_table(both).splitlines()[-2:] == results.record(both)["left_out"]
+    with pytest.raises(
+        InputError, match=r"^nothing can be asked: left out: CulturalBench-Easy has no question on wales"
+    ):
+        caredio.evaluate(["wales"], cultures_file=file, **given)
 
 
 @pytest.mark.slow

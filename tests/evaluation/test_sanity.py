@@ -26,8 +26,8 @@ from lm_eval.tasks import TaskManager
 from lm_eval_folder import saved
 
 from caredio import cultures
-from caredio.evaluation import tasks_path
-from caredio.evaluation.benchmarks.culturalbench import SAMPLE
+from caredio.evaluation import benchmark, tasks
+from caredio.evaluation.benchmarks import culturalbench
 
 VARIANTS = ["", "_generated", "_cot"]
 TABLES: dict[str, list[dict[str, Any]]] = {
@@ -43,17 +43,32 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         {"culture": "Japan", "question": "At dawn?", "statements": ["fish", "soup"], "truth": [True, True]},
     ],
     "distribution": [
-        {"culture": "China", "question": "How often?", "options": ["daily", "weekly", "never"], "shares": [0.7, 0.3, 0]},
+        {
+            "culture": "China",
+            "question": "How often?",
+            "options": ["daily", "weekly", "never"],
+            "shares": [0.7, 0.3, 0],
+        },
         {"culture": "China", "question": "How many?", "options": ["one", "two"], "shares": [0.2, 0.8]},
         {"culture": "Japan", "question": "How often?", "options": ["daily", "weekly"], "shares": [0.5, 0.5]},
     ],
     "answers": [
         {"culture": "China", "question": "What is eaten?", "answers": ["congee", "buns"], "weight": [4, 1], "id": "q1"},
         {"culture": "Japan", "question": "What is eaten?", "answers": ["natto", "fish"], "weight": [3, 2], "id": "q1"},
-        {"culture": "Japan", "question": "What is worn?", "answers": ["yukata", "kimono"], "weight": [2, 2], "id": "q2"},
+        {
+            "culture": "Japan",
+            "question": "What is worn?",
+            "answers": ["yukata", "kimono"],
+            "weight": [2, 2],
+            "id": "q2",
+        },
     ],
 }
-BENCHMARKS = {"culturalbench_easy": "choice", "culturalbench_hard": "judgements", **{f"toy_{kind}": kind for kind in TABLES}}
+BENCHMARKS = {
+    "culturalbench_easy": "choice",
+    "culturalbench_hard": "judgements",
+    **{f"toy_{kind}": kind for kind in TABLES},
+}
 
 
 def shown(prompt: str) -> dict[str, str]:
@@ -70,7 +85,9 @@ def right(request: Instance) -> Any:
         return dict(zip(shown(prompt), document["shares"], strict=True))
     if document.get("answers"):
         return document["own"] or document["answers"][0]["text"]
-    return next(letter for letter, text in shown(prompt).items() if text == document["options"][document["key"]])
+    count = len(document["options"])
+    rotation = request.idx // count if request.request_type == "loglikelihood" else request.idx
+    return "ABCD"[(document["key"] - rotation) % count]
 
 
 class Player:
@@ -102,32 +119,34 @@ PLAYERS = {
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A declaration of a table of each kind."""
+def known(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
+    """The tasks of CulturalBench, and of a table of each kind."""
     folder = tmp_path_factory.mktemp("tables")
     for kind, rows in TABLES.items():
         (folder / f"{kind}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         declared = {"name": f"toy_{kind}", "title": "Toy", "kind": kind, "file": f"{kind}.jsonl", "licence": "mit"}
         (folder / f"{kind}.yaml").write_text(yaml.safe_dump(declared))
-    return sorted(map(str, folder.glob("*.yaml")))
+    own = [one for one, _ in benchmark.chosen(sorted(map(str, folder.glob("*.yaml"))))]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CAREDIO_HOME", str(folder / "home"))
+        asked = [(one, variant) for one in (*culturalbench.BENCHMARKS, *own) for variant in one.variants]
+        place = tasks.folder(asked, list(cultures.load().values()))
+    return TaskManager(include_path=[place], include_defaults=False, metadata={"culturalbench": "sample"})
 
 
 def run(
-    tables: list[str], player: Player, scripted: Any, out: Path, *names: str, **settings: Any
+    known: TaskManager, player: Player, scripted: Any, out: Path, *names: str, **settings: Any
 ) -> tuple[dict[str, Any], Path]:
     """What lm-eval tells, and the folder in which it saved that with the samples."""
-    known = TaskManager(
-        include_path=[tasks_path(benchmarks=tables)], include_defaults=False, metadata={"culturalbench": "sample"}
-    )
     lm = scripted(player.finds, player.writes)
     made = evaluate(lm, known.load(list(names)), log_samples=True, apply_chat_template=True, **settings)
     assert made is not None
     return dict(made), saved(out, "scripted", made)
 
 
-def tasks_of(benchmark: str) -> list[str]:
+def tasks_of(name: str) -> list[str]:
     """The tasks of a benchmark in all variants, with and without a part to play, on two cultures."""
-    heads = [f"caredio_{benchmark}{variant}{part}" for variant in VARIANTS for part in ("", "_role_play")]
+    heads = [f"caredio_{name}{variant}{part}" for variant in VARIANTS for part in ("", "_role_play")]
     return [f"{head}_{culture}" for head in heads for culture in ("china", "japan")]
 
 
@@ -138,14 +157,14 @@ def test_the_arithmetic_knows_nothing_of_the_package() -> None:
     assert not any("caredio" in str(name) for name in names)
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("asked", BENCHMARKS)
 @pytest.mark.parametrize("name", PLAYERS)
 def test_every_number_is_that_of_the_logged_samples(
-    tables: list[str], scripted: Any, tmp_path: Path, benchmark: str, name: str
+    known: TaskManager, scripted: Any, tmp_path: Path, asked: str, name: str
 ) -> None:
-    tasks = tasks_of(benchmark)
-    made, folder = run(tables, PLAYERS[name], scripted, tmp_path, *tasks)
-    for task in tasks:
+    names = tasks_of(asked)
+    made, folder = run(known, PLAYERS[name], scripted, tmp_path, *names)
+    for task in names:
         (file,) = folder.glob(f"samples_{task}_*.jsonl")
         for row in arithmetic.rows(file):
             systems = ["You speak as a member of" in one["arg_0"] for one in row["arguments"].values()]
@@ -163,20 +182,20 @@ def test_every_number_is_that_of_the_logged_samples(
 def of(made: dict[str, Any], task: str) -> dict[str, float]:
     """The numbers of a task or group by metric."""
     numbers = {**made["results"], **made.get("groups", {})}[f"caredio_{task}"]
-    return {key.partition(",")[0]: value for key, value in numbers.items() if key.endswith(",none")}
+    return {key[:-5]: value for key, value in numbers.items() if key.endswith(",none") and "_stderr" not in key}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_sanity_models_on_culturalbench(tables: list[str], scripted: Any, tmp_path: Path, variant: str) -> None:
+def test_sanity_models_on_culturalbench(known: TaskManager, scripted: Any, tmp_path: Path, variant: str) -> None:
     """Against counts made here from the file."""
-    with SAMPLE.open(newline="", encoding="utf-8") as lines:
+    with culturalbench.SAMPLE.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     true = [
         len(row[f"prompt_option_{row['answer'].lower()}"].split(", ")) if "\n(iv) " in row["prompt_question"] else 1
         for row in rows
     ]
     groups = [f"caredio_culturalbench_easy{variant}", f"caredio_culturalbench_hard{variant}"]
-    found = {name: run(tables, one, scripted, tmp_path, *groups)[0] for name, one in PLAYERS.items()}
+    found = {name: run(known, one, scripted, tmp_path, *groups)[0] for name, one in PLAYERS.items()}
     easy, hard = ({name: of(made, group[8:]) for name, made in found.items()} for group in groups)
     assert easy["oracle"]["acc"] == hard["oracle"]["acc"] == hard["oracle"]["judgement_acc"] == 1
     assert hard["always False"]["acc"] == 0
@@ -192,9 +211,9 @@ def test_sanity_models_on_culturalbench(tables: list[str], scripted: Any, tmp_pa
         assert easy["first letter"]["unparsed"] == hard["always False"]["unparsed"] == 0
 
 
-def test_sanity_models_on_tables_by_hand(tables: list[str], scripted: Any, tmp_path: Path) -> None:
+def test_sanity_models_on_tables_by_hand(known: TaskManager, scripted: Any, tmp_path: Path) -> None:
     names = [name for kind in TABLES for name in tasks_of(f"toy_{kind}") if "role_play" not in name]
-    found = {name: run(tables, one, scripted, tmp_path, *names)[0] for name, one in PLAYERS.items()}
+    found = {name: run(known, one, scripted, tmp_path, *names)[0] for name, one in PLAYERS.items()}
     assert of(found["first letter"], "toy_choice_china")["acc"] == pytest.approx(1 / 3)  # over three rotations
     assert of(found["first letter"], "toy_choice_generated_china")["acc"] == pytest.approx(2 / 3)
     assert of(found["first letter"], "toy_choice_cot_japan")["acc"] == 0
@@ -220,7 +239,7 @@ def test_sanity_models_on_tables_by_hand(tables: list[str], scripted: Any, tmp_p
 
 
 def test_a_group_is_the_mean_over_its_questions_and_a_limit_counts_them(
-    tables: list[str], scripted: Any, tmp_path: Path
+    known: TaskManager, scripted: Any, tmp_path: Path
 ) -> None:
     group = "caredio_culturalbench_hard"
     wrong = {"china": 1, "japan": 3}  # questions that are answered wrong
@@ -229,7 +248,7 @@ def test_a_group_is_the_mean_over_its_questions_and_a_limit_counts_them(
         place = request.doc_id < wrong.get(request.doc["culture"], 0)
         return right(request) if not place else {"True": "False", "False": "True"}[right(request)]
 
-    made, folder = run(tables, Player(says), scripted, tmp_path, group, limit=4)
+    made, folder = run(known, Player(says), scripted, tmp_path, group, limit=4)
     assert made["groups"][group]["sample_len"] == 4 * 15
     assert made["groups"][group]["acc,none"] == pytest.approx(float(Fraction(4 * 15 - 4, 4 * 15)))
     assert made["results"][f"{group}_japan"]["acc,none"] == 1 / 4

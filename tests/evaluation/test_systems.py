@@ -276,6 +276,25 @@ def test_a_tokenizer_without_pad_or_end_token_answers_as_with_them(tiny: Path, t
     assert one == other
 
 
+def test_answers_that_are_drawn_are_the_same_again(tiny: Path, tmp_path: Path) -> None:
+    row = {"culture": "China", "question": "How often?", "options": ["daily", "never"], "shares": [0.7, 0.3]}
+    (tmp_path / "own.jsonl").write_text(json.dumps(row) + "\n")
+    declared = tmp_path / "own.yaml"
+    declared.write_text("name: survey\ntitle: Survey\nkind: distribution\nfile: own.jsonl\nlicence: mit\n")
+    said = []
+    for name in ("a", "b"):
+        asked = {"benchmarks": f"{declared}:generated", "model": str(tiny), "device": "cpu"}
+        caredio.evaluate(["china"], out=tmp_path / name, **asked)
+        files = [
+            file
+            for file in (tmp_path / name / "samples").rglob("samples_*.jsonl")
+            if json.loads(next(file.parent.glob("results_*")).read_text())["caredio"]["system"] == "raw"
+        ]
+        said.append(json.loads(files[0].read_text())["resps"])
+    assert said[0] == said[1]
+    assert len({reply for (reply,) in said[0]}) > 1  # ten draws
+
+
 def test_the_arms_are_found_by_files_alone(tiny: Path, adapter: Path) -> None:
     assert checkpoints.is_adapter(adapter)
     assert not checkpoints.is_adapter(tiny)

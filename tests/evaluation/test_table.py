@@ -14,6 +14,7 @@ from lm_eval_folder import CULTURES, Folders, asked, named, questions, right_on,
 
 from caredio.errors import InputError
 from caredio.evaluation.table import build
+from caredio.intervals import wilson
 
 
 @pytest.fixture
@@ -96,6 +97,21 @@ def test_shared_questions_are_drawn_together(folder: Folders) -> None:
     assert (test.n, test.questions) == (120, 20)
     assert test.p == 2 / 2**8  # eight questions of twenty differ, alike in all cultures
     assert "n = 20:" in column.power
+
+
+def test_the_interval_of_all_cultures(folder: Folders) -> None:
+    (column,) = build([folder("a", right_on(0))]).columns
+    cell = column.cells["org/a"]
+    assert (cell.low, cell.high) == pytest.approx(wilson(0, 120))  # no answer is right, and yet not nothing is known
+    (column,) = build([folder("b", right_on(4), prefix="q")]).columns
+    cell = column.cells["org/b"]
+    low, high = wilson(0.4, 20)  # the same twenty questions on each culture, answered alike
+    assert cell.low is not None
+    assert cell.high is not None
+    assert cell.high - cell.low == pytest.approx(high - low, rel=0.15)
+    (column,) = build([folder("c", right_on(10), prefix="q")]).columns
+    cell = column.cells["org/c"]
+    assert (cell.low, cell.high) == pytest.approx(wilson(1, 20))
 
 
 def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> None:
@@ -212,13 +228,53 @@ def test_the_average_is_the_posters(folder: Folders, tmp_path: Path) -> None:
     assert any(line.startswith("Average: the mean of CulturalBench-Easy") for line in found.legend)
 
 
-def test_unparsed_answers_are_told_and_no_column(folder: Folders) -> None:
-    metric = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
-    place = folder("a", right_on(4), benchmark="quiz_generated", metric_list=metric)
-    for file in place.rglob("*"):
-        if file.is_file():
-            text = file.read_text().replace('"acc,none"', '"unparsed,none": 0.25, "acc,none"')
-            file.write_text(text.replace('"acc": ', '"unparsed": 0.25, "acc": '))
-    found = build([place])
+def test_what_a_declaration_says_stands_below(folder: Folders) -> None:
+    legend = build([folder("a", right_on(4), benchmark="normad", cultures=("china",))]).legend
+    title = "NormAd, the country named"
+    assert f"{title}: its reader was tested on rows in the published format alone." in legend
+    assert any(line.startswith(f"{title}: For the label neutral, upstream pairs") for line in legend)
+
+
+def test_how_replies_are_is_said_and_not_compared(folder: Folders) -> None:
+    given = {}
+    for name, share, beside in (("raw", 4, "0.5"), ("long", 4, "0.0")):
+        place = folder(name, right_on(share), benchmark="quiz_generated")
+        for file in place.rglob("*"):
+            if file.is_file():
+                text = file.read_text().replace('"acc,none"', f'"unparsed,none": {beside}, "acc,none"')
+                file.write_text(text.replace('"acc": ', f'"unparsed": {beside}, "acc": '))
+        given[name] = place
+    found = build(named(**given))
     assert [column.metric for column in found.columns if column.main] == ["acc"]
-    assert "quiz_generated, unparsed, per cent, counted as wrong: org/a 25.0." in found.notes
+    assert "quiz_generated, unparsed, per cent: raw 50.0, long 0.0." in found.notes
+    (beside,) = (column for column in found.columns if column.metric == "unparsed")
+    assert beside.cells["long"].tests == {}
+    assert beside.cells["long"].improved is None
+
+
+def test_every_quantity_that_is_no_share_has_a_column(tmp_path: Path) -> None:
+    """BLEnD's short answers: bits per byte, of which fewer are better, and the margins."""
+    names = ("bits_per_byte", "margin", "margin_per_byte")
+    for system, of in (("raw", (2.0, -1.0, -0.1)), ("trained", (1.5, 1.0, 0.1))):
+        rows = [
+            {"doc": {"id": f"q{n}"}, "doc_hash": "x", "filter": "none", "metrics": names}
+            | {name: value + n % 2 / 4 for name, value in zip(names, of, strict=True) if n < 8 or name == names[0]}
+            for n in range(10)
+        ]
+        task, made = "caredio_blend_answers_china", "2026-01-01T00-00-00"
+        means = {f"{name},none": fmean(row[name] for row in rows if name in row) for name in names}
+        (tmp_path / system).mkdir()
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / system / f"samples_{task}_{made}.jsonl").write_text(text)
+        (tmp_path / system / f"results_{made}.json").write_text(json.dumps({"results": {task: means}}))
+    found = build(named(raw=tmp_path / "raw", trained=tmp_path / "trained"))
+    assert [(column.metric, column.higher, column.marks("trained")) for column in found.columns if column.main] == [
+        ("bits_per_byte", False, "*"),
+        ("margin", True, "*"),
+        ("margin_per_byte", True, "*"),
+    ]
+    assert [line for line in found.legend if "lower is better" in line] == [
+        f"{found.columns[0].title}: lower is better."
+    ]
+    assert [column.cells["trained"].n for column in found.columns] == [10, 8, 8]  # not every question has rivals
+    assert found.columns[0].shown(found.columns[0].cells["trained"].value) == "1.625"

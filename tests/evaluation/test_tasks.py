@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_every_benchmark_has_a_task_a_culture_a_variant_and_a_part(known: TaskMa
         for part in ("", "_role_play")
     }
     assert {f"caredio_culturalbench_{kind}{suffix}" for kind in ("easy", "hard") for suffix in SUFFIXES} <= groups
-    assert set(known.all_groups) == groups
+    assert set(known.all_groups) == groups | {"caredio_out_of_domain", "caredio_general"}  # of lm-eval's own tasks
     assert set(known.all_subtasks) == {f"{group}_{slug}" for group in groups for slug in CULTURES}
 
 
@@ -57,6 +58,29 @@ def test_a_group_holds_the_tasks_of_all_cultures(known: TaskManager, kind: str) 
         documents = list(loaded["tasks"][name].eval_docs)
         assert {document["culture"] for document in documents} == {slug}
         assert len(documents) == 8
+
+
+def test_a_group_leaves_out_cultures_without_questions(known: TaskManager, tmp_path: Path) -> None:
+    """lm-eval runs no group with a task that has no documents; the task itself says so."""
+    five = ["united_kingdom", "china", "south_korea", "united_states", "mexico"]
+    made = config(tasks_path() / "caredio_blend.yaml")
+    assert made["task"] == [f"caredio_blend_{slug}" for slug in five]
+    assert "caredio_blend_japan" in known.all_subtasks
+    own = tmp_path / "own.yaml"
+    shape = "languages: [es], region: Southern Europe, neighbours: [mexico]"
+    own.write_text(f"- {{slug: spain, name: Spain, adjective: Spanish, {shape}}}\n")
+    more = config(tasks_path(own) / "caredio_blend.yaml")["task"]
+    assert more == [*(f"caredio_blend_{slug}" for slug in five), "caredio_blend_spain"]
+    rows = ["MCQID,ID,country,prompt,choices,answer_idx"]
+    for region in ("UK", "China", "South_Korea", "US", "Mexico"):
+        shown = "Which? Without any explanation, choose.\n\nA. a\nB. b\nC. c\nD. d\n\nAnswer:"
+        options = '{""A"": ""a"", ""B"": ""b"", ""C"": ""c"", ""D"": ""d""}'
+        rows.append(f'{region}-1,q1,{region},"{shown}","{options}",B')
+    (tmp_path / "blend.csv").write_text("\n".join(rows) + "\n")
+    asked = TaskManager(
+        include_path=[tasks_path()], include_defaults=False, metadata={"blend_choices": str(tmp_path / "blend.csv")}
+    )
+    assert len(asked.load(["caredio_blend"])["tasks"]) == 5
 
 
 def test_every_file_of_the_folder_is_a_task_a_group_or_the_base_of_some(known: TaskManager) -> None:
@@ -114,6 +138,15 @@ def test_a_changed_reader_or_scoring_changes_the_hash(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules["caredio.evaluation.judgements"], "__file__", str(changed))
     assert tasks.sha256(culturalbench.EASY) == before["culturalbench_easy"]
     assert tasks.sha256(culturalbench.HARD) != before["culturalbench_hard"]
+
+
+def test_a_changed_metric_changes_the_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = tasks.sha256(culturalbench.EASY)
+    shutil.copytree(Path(tasks.__file__).with_name("metrics"), tmp_path / "metrics")
+    monkeypatch.setattr(tasks, "_METRICS", tmp_path / "metrics")
+    assert tasks.sha256(culturalbench.EASY) == before
+    (tmp_path / "metrics" / "choices.py").write_text("# changed")
+    assert tasks.sha256(culturalbench.EASY) != before
 
 
 @pytest.mark.slow

@@ -50,6 +50,10 @@ def _choice(row: dict[str, Any], where: str) -> Document:
     }
 
 
+REGIONS = (
+    *("Algeria", "Assam", "Azerbaijan", "China", "Ethiopia", "Greece", "Indonesia", "Iran", "Mexico", "North_Korea"),
+    *("Northern_Nigeria", "South_Korea", "Spain", "UK", "US", "West_Java"),
+)
 LABELS = {"united_kingdom": ("UK",), "united_states": ("US",)}
 NOTES = "A region that is no country, such as Northern Nigeria, is measured where a cultures file names it."
 BENCHMARKS = (
@@ -64,6 +68,8 @@ BENCHMARKS = (
         hub="nayeon212/BLEnD",
         files=("*mc_questions_file*",),
         labels=LABELS,
+        regions=REGIONS,
+        chance={"acc": 1 / 4},
         notes=NOTES,
     ),
 )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from caredio.errors import InputError
 from caredio.evaluation import majority, published, short_answers
 from caredio.evaluation.benchmark import Benchmark, Document
-from caredio.evaluation.benchmarks.blend import LABELS, NOTES
+from caredio.evaluation.benchmarks.blend import LABELS, NOTES, REGIONS
 
 _FOLDER = "BLEnD's folder data/annotations, or annotations_hf, of files such as South_Korea_data.json"
 _LANGUAGES = {
@@ -157,6 +157,7 @@ _ENGLISH = Benchmark(
     hub="nayeon212/BLEnD",
     files=("data/annotations_hf/*",),
     labels=LABELS,
+    regions=REGIONS,
     notes=NOTES,
 )
 BENCHMARKS = (

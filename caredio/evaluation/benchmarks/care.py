@@ -64,6 +64,7 @@ BENCHMARKS = (
         file=_FILES,
         hub="geyang627/CARE-eval",
         labels={"china": ("Chinese",), "japan": ("Japanese",)},
+        regions=("Arab", "Chinese", "Japanese"),
         notes="Its Arabic questions are on the Arab world: a cultures file that names one Arab has them.",
     ),
 )

@@ -110,8 +110,17 @@ EASY = Benchmark(
     file="CulturalBench-Easy.csv as the Hub has it",
     hub="kellycyy/CulturalBench",
     files=("CulturalBench-Easy.csv",),
+    chance={"acc": 1 / 4},
     version="2.0",
     sample=SAMPLE,
 )
-HARD = replace(EASY, name="culturalbench_hard", title="CulturalBench-Hard", kind=judged.KIND, read=hard, version="1.0")
+HARD = replace(
+    EASY,
+    name="culturalbench_hard",
+    title="CulturalBench-Hard",
+    kind=judged.KIND,
+    read=hard,
+    chance={"acc": 1 / 16, "judgement_acc": 1 / 2},
+    version="1.0",
+)
 BENCHMARKS = (EASY, HARD)

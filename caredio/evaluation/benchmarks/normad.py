@@ -82,6 +82,7 @@ BENCHMARKS = tuple(
         files=("normad_etiquette_final_data.csv",),
         split="train",  # the only one that is published
         labels={"united_states": ("united_states_of_america",), "turkey": ("türkiye",)},
+        chance={"acc": 1 / 3},
         real=False,
         notes="For the label neutral, upstream pairs a story with a country whose rule does not apply to it.",
     )

@@ -71,7 +71,7 @@ def official(path: Path) -> list[Document]:
         raise InputError(f"{file}: is not a csv file in UTF-8 ({error}); give {_FILE}.") from None
 
 
-def _counts(file: Path, lines: Any) -> dict[str, dict[str, Counter[int]]]:
+def _counts(file: Path, lines: Any) -> dict[str, dict[str, dict[int, float]]]:
     """How often each code was given: country -> item -> code -> people."""
     header = lines.readline()
     delimiter = max(",;", key=header.count)  # which one depends on the release
@@ -79,17 +79,28 @@ def _counts(file: Path, lines: Any) -> dict[str, dict[str, Counter[int]]]:
     places = {name: names.index(name) for name in items() if name in names}
     if _COUNTRY not in names or not places:
         raise InputError(f"{file}: lacks {_COUNTRY} or all of Q1, Q2 and so on; give {_FILE}.")
-    counts: dict[str, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+    counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))  # of cells as they are
     for number, row in enumerate(csv.reader(lines, delimiter=delimiter), start=1):
+        if len(row) != len(names):
+            raise InputError(f"{file}, row {number}: has {len(row)} cells of {len(names)}; give {_FILE}.")
+        country = counts[row[names.index(_COUNTRY)]]
+        for name, place in places.items():
+            country[name][row[place]] += 1
+    return {
+        country: {name: _codes(cells, f"{file}, {country}, {name}") for name, cells in answers.items()}
+        for country, answers in counts.items()
+    }
+
+
+def _codes(cells: Counter[str], where: str) -> dict[int, float]:
+    """How often each code was given; an empty cell is missing."""
+    found: dict[int, float] = defaultdict(float)
+    for cell, count in cells.items():
         try:
-            country = counts[row[names.index(_COUNTRY)]]
-            for name, place in places.items():
-                country[name][int(float(row[place] or -1))] += 1
-        except (ValueError, IndexError):
-            raise InputError(
-                f"{file}, row {number}: answers must be codes, one in each column; give {_FILE}."
-            ) from None
-    return counts
+            found[int(float(cell or -1))] += count
+        except ValueError:
+            raise InputError(f"{where}: holds {cell!r}, where answers are codes; give {_FILE}.") from None
+    return found
 
 
 def culturespa(path: Path) -> list[Document]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -148,6 +149,23 @@ def test_a_culture_that_no_benchmark_knows_is_measured(
         assert "Narnia" in row["arguments"]["gen_args_0"]["arg_0"]  # the part to play
     assert value["role-play", "narnia", "margin"] == (n, pytest.approx(fmean(margins)))
     assert value["raw", "narnia", "bits_per_byte"][0] == n
+
+
+def test_a_model_that_learned_the_held_out_questions_is_not_measured_on_them(
+    tiny: Path, adapter: Path, run: Path, released: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"benchmarks": "held_out", "benchmark_data": f"held_out={released}", "device": "cpu"}
+    place = shutil.copytree(adapter, tmp_path / "models" / "china")
+
+    def measured(name: Path) -> set[str]:
+        record = {"dataset_name": str(name), "dataset_config": "china", "rows_sha256": "ab12"}
+        (place / "training.json").write_text(json.dumps(record))
+        table = caredio.evaluate(["china"], out=run, model=str(tiny), trained=place.parent, **given).results
+        return {row["system"] for row in table if row["trained_on"]}
+
+    with pytest.raises(InputError, match=r"questions of held out \(in-distribution\) stand in rows of training"):
+        measured(run / "ranked")  # as `caredio train RUN` records it
+    assert measured(released) == {"trained", "trained + role-play"}  # as `caredio train RELEASE` does
 
 
 def test_without_its_declaration_such_a_culture_is_left_out(tiny: Path, run: Path, released: Path) -> None:

@@ -36,6 +36,8 @@ def test_a_story_is_told_with_country_value_or_rule(tmp_path: Path) -> None:
     assert country["question"] == "This happens in Egypt.\nAli came with sweets."
     assert value["question"] == "People there hold that: Hosts come first.\nAli came with sweets."
     assert rule["question"] == "A rule of thumb there: Bring a gift.\nAli came with sweets."
+    for declared in normad.BENCHMARKS:
+        assert declared.kind.baselines(declared.documents(file), [])["chance"] == declared.chance == {"acc": 1 / 3}
     assert (country["id"], country["culture"], country["category"]) == ("4", "egypt", "gifts")
     assert country["options"][country["key"]].startswith("Yes")
 

@@ -17,7 +17,7 @@ PEOPLE = """version;B_COUNTRY_ALPHA;W_WEIGHT;Q1;Q48;Q122;Q290
 6.0;MEX;1.2;1;10;0;1
 6.0;MEX;0.8;1;10;0;1
 6.0;MEX;0.8;2;-1;2;1
-6.0;MEX;0.8;-2;1;-5;1
+6.0;MEX;0.8;-2;1.0;;1
 6.0;GBR;1.0;4;5;-4;1
 """
 
@@ -60,8 +60,8 @@ def test_every_shipped_culture_has_a_code() -> None:
     ("text", "message"),
     [
         ("a,b\n1,2\n", "lacks B_COUNTRY_ALPHA or all of Q1, Q2 and so on; give the csv file"),
-        (PEOPLE.replace("1;10;0", "1;often;0", 1), "row 1: answers must be codes"),
-        (PEOPLE + "6.0;MEX;1\n", "row 6: answers must be codes"),
+        (PEOPLE.replace("1;10;0", "1;often;0", 1), "MEX, Q48: holds 'often', where answers are codes"),
+        (PEOPLE + "6.0;MEX;1\n", "row 6: has 3 cells of 7"),
         ("", "lacks B_COUNTRY_ALPHA"),
     ],
 )
