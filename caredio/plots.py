@@ -71,6 +71,7 @@ def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path
             ends += [[high - y for y, high in zip(line.y, line.high, strict=True)]]
             axis.errorbar(line.x, line.y, yerr=ends, fmt="o", markersize=3, linewidth=1, label=line.label)
         axis.set_xticks(range(len(names)), names)
+        axis.set_xlim(-0.5, len(names) - 0.5)
         _finish(axis, title, drawn)
     return save(axes[0].figure, file)
 

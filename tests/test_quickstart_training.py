@@ -120,6 +120,7 @@ def test_a_small_trial_from_its_rows_to_its_screen(trial, home, caplog):
     assert {file: file.stat().st_mtime_ns for file in written} == written
     assert [message for message in caplog.messages if "asked" in message or "steps" in message] == []
     assert sum(message.endswith("rows  unchanged") for message in caplog.messages) == 2
+    assert sum(message.endswith("rows, unchanged") for message in caplog.messages) == 6  # of the ranking
     measured = home / "training" / "measured" / "raw-of-mexico.json"
     kept = json.loads(measured.read_text())
     measured.write_text(json.dumps({**kept, "made_from": {}}))  # of another model, or of other questions
@@ -276,7 +277,8 @@ def test_the_real_screen(tmp_path, embedded_home):
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
     assert "%|" not in done.stderr + again.stderr
-    assert not re.search(r"asked|steps by one", again.stderr)
+    assert not re.search(r"asked|steps by one|rows in ", again.stderr)
+    assert again.stderr.count("unchanged") == 6 + 6 + 2
     unchanged = {file: file.stat().st_mtime_ns for file in made if file.parent.name != "training"}
     assert unchanged == {file: made[file] for file in unchanged}
     sample, whole = re.findall(r"^  caredio (curve .+)$", done.stdout, re.MULTILINE)

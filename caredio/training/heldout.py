@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -124,7 +125,9 @@ class Model:
         from peft import PeftModel
 
         try:
-            adapted: Any = PeftModel.from_pretrained(self._model, str(adapter))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of names in transformers that PEFT still uses
+                adapted: Any = PeftModel.from_pretrained(self._model, str(adapter))
         except checkpoints.REFUSED as error:
             raise InputError(f"{adapter}: cannot be put on the model ({checkpoints.one_line(error)}).") from None
         try:
