@@ -112,9 +112,9 @@ def test_a_stage_ends_in_rows_or_a_sentence(plan, structured, tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plan=st.lists(faults, min_size=1, max_size=12), structured=st.booleans())
-def test_eight_hundred_stages_end_in_rows_or_a_sentence(plan, structured, tmp_path_factory):
+def test_four_hundred_stages_end_in_rows_or_a_sentence(plan, structured, tmp_path_factory):
     check_a_stage(plan, structured, tmp_path_factory)
 
 
