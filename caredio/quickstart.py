@@ -83,7 +83,9 @@ def quickstart(
     print(drops([made.report[stage]["dropped"] for stage in ("candidates", "scored")]))
     print(_places(out, release))
     if trial:
+        print(_TRAINING.format(region=title(trial.region)), flush=True)
         print(trained(trial))
+    print(_next())
     return release
 
 
@@ -175,9 +177,13 @@ A high rank means typical and distinctive among these answers. It does not mean 
 5 annotators a question do not speak for everybody."""
 
 
+_TRAINING = """
+Now {region}'s best rows train a model, and random ones: minutes on two quiet cores, seconds the second time.
+"""
+
+
 def _places(out: Path, release: Path) -> str:
-    """Where everything lies, and what to type next."""
-    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items())
+    """Where everything lies."""
     return f"""
 Where it lies
   {release}/     the dataset with its card and licence: load_dataset("{release}", "china", split="train")
@@ -185,8 +191,13 @@ Where it lies
   {out}/preference/  the same rows over other regions' answers, for DPO; {out}/unpaired/ for KTO
   {out}/scored/      every ranked or dropped answer with its scores and drop_reason
   {out}/run.json     settings, counts and hashes of each table
-  {SAMPLE}
+  {SAMPLE}"""
 
+
+def _next() -> str:
+    """What to type next."""
+    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items())
+    return f"""
 What to type next
   caredio select answers.csv --out runs/own {flags}
       the same on a table of your own with the columns question, response and culture

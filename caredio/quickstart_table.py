@@ -27,12 +27,13 @@ class Measure(NamedTuple):
     gained: bool = False  # over the raw model, question by question
     digits: int = 2
     unit: float = 1.0
+    higher_is_better: bool = True
 
 
 MEASURES = (
     Measure("margin", "margin, nats", True),
     Measure("margin_per_byte", "  nats per byte", True, 3),
-    Measure("bits_per_byte", "bits per byte"),
+    Measure("bits_per_byte", "bits per byte", higher_is_better=False),
     Measure("sem_b", "SEM-B, %", False, 1, 100.0),
 )
 
@@ -80,8 +81,7 @@ def screen(trial: Trial, found: Mapping[str, ByArm], pictures: Sequence[Path]) -
     lines.append(f"{'':<{_LABEL}}" + "".join(f"{name:<{_CELL}}" for name in (*_ARMS.values(), DIFFERENCE)))
     for region, arms in found.items():
         lines += _block(region, trial.region, arms)
-    own = values(MEASURES[0], found[trial.region])[DIFFERENCE]
-    lines += ["", *_meaning(), "", *_conclusion(trial, own), "", *_places(trial, pictures)]
+    lines += ["", *_meaning(), "", *_conclusion(trial, found), "", *_places(trial, pictures)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -122,13 +122,18 @@ def _meaning() -> list[str]:
     ]
 
 
-def _conclusion(trial: Trial, own: Value) -> list[str]:
-    more = "above" if own.value > 0 else "below"
-    chance = "contains 0: this may be chance" if own.low <= 0 <= own.high else "excludes 0"
+def _conclusion(trial: Trial, found: Mapping[str, ByArm]) -> list[str]:
+    own = {measure: values(measure, found[trial.region]) for measure in MEASURES}
+    told = ", ".join(f"{one.label.strip()} {_compared(one, own[one][DIFFERENCE])}" for one in MEASURES)
+    sem = next(one for one in MEASURES if one.metric == "sem_b")
+    trained = [own[sem][arm].value for arm in (RANDOM, OURS)]
+    fell = max(trained) < own[sem][RAW].value
     text = (
-        f"On {title(trial.region)}'s own questions the margin of our rows is {abs(own.value):.2f} nats {more} that of"
-        f" random rows, and the interval {chance}. One region, trained once on one draw of random rows, proves nothing:"
-        " single regions go either way. What compares regions, budgets and draws, by bits per byte of held-out answers:"
+        f"On {title(trial.region)}'s own questions, our rows against random ones: {told}."
+        + " Either training made written answers hit people's less often than the raw model's (SEM-B)." * fell
+        + f" On {title(trial.other)}'s questions nothing is wanted: they tell what of a gain is the region's own."
+        " One region, trained once on one draw of random rows, proves nothing: single regions go either way. What"
+        " compares regions, budgets and draws, by bits per byte of held-out answers:"
     )
     rows, alike = trial.size.rows, f"--steps {trial.size.steps} --test-share {HELD_OUT}"
     return [
@@ -137,6 +142,13 @@ def _conclusion(trial: Trial, own: Value) -> list[str]:
         f"  caredio curve runs/blend --budgets {rows // 4},{rows // 2},{rows} {alike}",
         "      on all 16 regions, where `caredio select` ranked all of BLEnD into runs/blend, as the README shows",
     ]
+
+
+def _compared(measure: Measure, difference: Value) -> str:
+    """What an interval of `DIFFERENCE` says."""
+    if difference.low <= 0 <= difference.high:
+        return "may differ by chance (the interval contains 0)"
+    return "better" if (difference.value > 0) is measure.higher_is_better else "worse"
 
 
 def _places(trial: Trial, pictures: Sequence[Path]) -> list[str]:

@@ -236,6 +236,22 @@ def _own(file: Path, variant: str, known: Collection[str]) -> tuple[Benchmark, s
     return benchmark, variant
 
 
+def check_sources(named: Iterable[str], asked: Iterable[Benchmark]) -> None:
+    """See that data that was named is read, as a misspelt source would leave another's in its place.
+
+    Raises:
+        InputError: no benchmark that is asked reads a source.
+    """
+    wanted = {one.source: one.name for one in asked}
+    for source in named:
+        if source in wanted:
+            continue
+        readers = [one.name for one in load().values() if one.source == source]
+        why = f"{', '.join(readers)} reads, and no benchmark that is asked" if readers else "is no source of data"
+        near = did_you_mean(source, wanted) or f"; {', '.join(f'{name} reads {one}' for one, name in wanted.items())}."
+        raise InputError(f"benchmark_data names {source!r}, which {why}{near}")
+
+
 def _modules() -> list[Any]:
     return sorted(pkgutil.iter_modules(benchmarks.__path__), key=lambda one: one.name)
 
@@ -252,6 +268,7 @@ def _fetched(benchmark: Benchmark, variable: str) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import GatedRepoError
 
+    how = f"with --benchmark-data {benchmark.source}=FILE or in the environment variable {variable}"
     try:
         if len(benchmark.files) == 1 and "*" not in benchmark.files[0]:
             return Path(hf_hub_download(benchmark.hub, benchmark.files[0], repo_type="dataset"))
@@ -260,11 +277,11 @@ def _fetched(benchmark: Benchmark, variable: str) -> Path:
     except GatedRepoError:
         raise InputError(
             f"{benchmark.title} asks for consent: accept its terms at huggingface.co/datasets/{benchmark.hub} and set"
-            f" HF_TOKEN, or name your copy of {benchmark.file} in the environment variable {variable}."
+            f" HF_TOKEN, or name your copy of {benchmark.file} {how}."
         ) from None
     except (OSError, ValueError) as error:
         ask = f", or the word {SAMPLE}," if benchmark.sample else ""
         raise InputError(
             f"{benchmark.title} cannot be fetched from the Hub ({type(error).__name__}); give a copy of"
-            f" {benchmark.file}{ask} in the environment variable {variable}."
+            f" {benchmark.file}{ask} {how}."
         ) from None

@@ -100,6 +100,7 @@ class Asked:
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
         if settings.robustness:
             self.asked += robustness.ways(self.asked, settings.paraphrases)
+        declarations.check_sources(settings.named_data, [one for one, _ in self.asked])
         data = {**({held_out.NAME: str(run)} if run else {}), **settings.data}
         self.files = {one.source: one.path(data) for one, _ in self.asked}
         self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}

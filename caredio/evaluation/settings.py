@@ -77,8 +77,13 @@ class Settings(settings.Settings):
     def data(self) -> dict[str, str]:
         """Source -> where its data lies."""
         named = {"culturalbench": self.culturalbench} if self.culturalbench else {}
+        return {**named, **self.named_data}
+
+    @property
+    def named_data(self) -> dict[str, str]:
+        """That of `benchmark_data`."""
         pairs = (one.partition("=") for one in _listed(self.benchmark_data))
-        return {**named, **{source.strip(): path.strip() for source, _, path in pairs}}
+        return {source.strip(): path.strip() for source, _, path in pairs}
 
 
 def _listed(text: str | None) -> list[str]:

@@ -30,7 +30,11 @@ class Comparing:
             raise InputError("nothing to compare: name one or more runs, or folders of lm_eval's --output_path.")
         self.folders, self.cultures, self.seed = folders, cultures, seed
         self.to, self.plot = (Path(one) if one else None for one in (to, plot))
-        self.format = format or _ENDINGS.get(self.to.suffix if self.to else "", "text")
+        if self.to and not format and self.to.suffix not in _ENDINGS:
+            raise InputError(
+                f"{self.to}: no format is known by this ending; end it in {', '.join(_ENDINGS)}, or name a format."
+            )
+        self.format = format or (_ENDINGS[self.to.suffix] if self.to else "text")
         formats.check(self.format)
 
     def result(self) -> Comparison:
