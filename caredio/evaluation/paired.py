@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
+from math import fsum, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -132,25 +132,21 @@ def holm(p: Sequence[float]) -> list[float]:
 def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
     """The 95 % percentile interval of the mean over all answers, question ids drawn anew.
 
-    An id is drawn once for all cultures that are asked it; ids are drawn among those of the same cultures, so that each
-    culture keeps its number of questions.
+    An id is drawn once for all cultures that are asked it, so that a draw's mean is the sum of its scores over their
+    number, which varies too. Ids are not drawn within sets of cultures: a set that shares one question never varies.
     """
-    sums: dict[str, float] = {}
-    asked: dict[str, list[str]] = {}
-    for culture in sorted(scores):
-        for name, score in scores[culture].items():
-            sums[name] = sums.get(name, 0.0) + score
-            asked.setdefault(name, []).append(culture)
-    strata: dict[tuple[str, ...], list[float]] = {}
-    for name in sorted(asked):
-        strata.setdefault(tuple(asked[name]), []).append(sums[name])
-    rng, total = np.random.default_rng(seed), np.zeros(DRAWS)
-    for values in map(np.array, strata.values()):
-        n, step = len(values), max(1, _AT_ONCE // len(values))
-        for start in range(0, DRAWS, step):
-            size = min(step, DRAWS - start)
-            total[start : start + size] += rng.multinomial(n, np.full(n, 1 / n), size=size) @ values
-    low, high = np.quantile(total / sum(map(len, asked.values())), [0.025, 0.975])
+    asked: dict[str, list[float]] = {}
+    for questions in scores.values():
+        for name, score in questions.items():
+            asked.setdefault(name, []).append(score)
+    answers = [asked[name] for name in sorted(asked)]
+    sums, counts = np.array([fsum(own) for own in answers]), np.array([len(own) for own in answers])
+    rng, n, means = np.random.default_rng(seed), len(answers), []
+    step = max(1, _AT_ONCE // n)
+    for start in range(0, DRAWS, step):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(step, DRAWS - start))
+        means.append((drawn @ sums) / (drawn @ counts))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 
