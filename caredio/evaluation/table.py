@@ -327,8 +327,8 @@ def _improved(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str],
 def _difference(one: Number, other: Number) -> float:
     """Of two numbers of a part, on the questions that both answered where these are known."""
     if one.scores and other.scores:
-        return float(paired.clusters(paired.differences({"": one.scores}, {"": other.scores})).sum())
-    return one.value - other.value
+        return paired.mean(paired.differences({"": one.scores}, {"": other.scores}))
+    return paired.mean({"": {"": one.value - other.value}})
 
 
 def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:
@@ -411,6 +411,7 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
     """System -> the average, with its test against raw where all columns have samples."""
     found: dict[str, Cell] = {}
     p: dict[str, float] = {}
+    questions: dict[str, int] = {}
     for system in systems:
         own = [(column.cells[system], unit) for column, unit in among if system in column.cells]
         if len(own) < len(among):
@@ -418,22 +419,27 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
         value = fmean(unit * cell.value for cell, unit in own)
         found[system] = Cell(value, sum(cell.n for cell, _ in own))
         pairs = [
-            (_scores(c.numbers, c.parts, system), _scores(c.numbers, c.parts, RAW), unit)
+            (_source(c.benchmark), _scores(c.numbers, c.parts, system), _scores(c.numbers, c.parts, RAW), unit)
             for c, unit in among
             if RAW in c.cells
         ]
-        if system != RAW and len(pairs) == len(among) and all(one and other for one, other, _ in pairs):
-            flips = [
-                unit / len(among) * paired.clusters(paired.differences(one, other))
-                for one, other, unit in pairs
+        if system != RAW and len(pairs) == len(among) and all(one and other for _, one, other, _ in pairs):
+            flips = paired.joined(
+                (source, paired.differences(one, other), unit / len(among))
+                for source, one, other, unit in pairs
                 if one and other
-            ]
-            p[system] = paired.sign_flips(np.concatenate(flips), seed)
+            )
+            p[system], questions[system] = paired.sign_flips(flips, seed), len(flips)
     for system, adjusted in zip(p, paired.holm(list(p.values())), strict=True):
         difference = found[system].value - found[RAW].value
-        test = Test(difference, found[system].n, found[system].n, adjusted, "sign-flips")
+        test = Test(difference, found[system].n, questions[system], adjusted, "sign-flips")
         found[system] = found[system]._replace(tests={RAW: test})
     return found
+
+
+def _source(benchmark: str) -> str:
+    """The data that a column's questions are of: CulturalBench-Easy and -Hard ask the same ones."""
+    return measurements.declared()[benchmark][0].source if benchmark in measurements.declared() else benchmark
 
 
 def _no_average(columns: Sequence[Column]) -> list[str]:

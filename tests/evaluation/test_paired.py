@@ -129,6 +129,35 @@ def test_joint_flips_keep_the_level_where_separate_ones_do_not() -> None:
     assert separate > 80
 
 
+def test_questions_that_two_means_share_are_flipped_as_one() -> None:
+    """Two means are of the same questions, on which systems differ alike; flips of each alone find too much."""
+    rng = np.random.default_rng(7)
+    joint, separate = 0, 0
+    for _ in range(100):
+        easy = rng.normal(0, 1, 20)
+        means = [one_culture(list(easy)), one_culture(list(easy + rng.normal(0, 0.3, 20)))]
+        other = one_culture(list(rng.normal(0, 0.3, 20)))  # the same ids, of another file
+        joint += paired.sign_flips(paired.joined([("a", one, 0.5) for one in means] + [("b", other, 0.5)])) <= 0.05
+        flips = np.concatenate([paired.clusters(one) for one in [*means, other]])
+        separate += paired.sign_flips(flips) <= 0.05
+    assert stats.binomtest(joint, 100, 0.05).pvalue > 0.01
+    assert separate > 10
+
+
+def test_what_two_means_share_is_added_up_by_hand() -> None:
+    one = {"china": {"a": 1.0, "b": 0.5}, "japan": {"a": 0.0, "c": -1.0}}
+    found = paired.joined([("x", one, 1.0), ("x", {"china": {"c": 1.0}}, 0.25), ("y", {"china": {"a": 2.0}}, 1.0)])
+    assert list(found) == [0.25, 0.125, 0.0, 2.0]  # x: 1/4, 0.5/4, -1/4 + 0.25; y
+
+
+def test_equal_systems_differ_by_nothing_however_their_scores_are_rounded() -> None:
+    one, other = one_culture([1, 1 / 3]), one_culture([2 / 3, 2 / 3])
+    assert sum(paired.clusters(paired.differences(one, other))) != 0  # in the order of the ids
+    assert paired.compare(one, other).difference == 0
+    shared = {f"c{place}": {"q": score} for place, score in enumerate([0.1, 0.2, -0.3])}
+    assert list(paired.clusters(shared)) == [0]
+
+
 def test_holm_by_hand() -> None:
     # sorted 0.01 0.02 0.03 0.04: x4 = 0.04, x3 = 0.06, x2 = 0.06, x1 = 0.04 -> 0.06 as it may not fall
     assert paired.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
