@@ -129,8 +129,9 @@ def test_joint_flips_keep_the_level_where_separate_ones_do_not() -> None:
     assert separate > 80
 
 
-def test_questions_that_two_means_share_are_flipped_as_one() -> None:
+def test_questions_that_two_means_share_are_flipped_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two means are of the same questions, on which systems differ alike; flips of each alone find too much."""
+    monkeypatch.setattr(paired, "RESAMPLES", 999)
     rng = np.random.default_rng(7)
     joint, separate = 0, 0
     for _ in range(100):
