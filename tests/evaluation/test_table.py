@@ -114,6 +114,19 @@ def test_the_interval_of_all_cultures(folder: Folders) -> None:
     assert (cell.low, cell.high) == pytest.approx(wilson(1, 20))
 
 
+def test_equal_scores_are_no_certainty(tmp_path: Path) -> None:
+    for metric, score in (("half", 0.25), ("bits", 2.5), ("rating", 1.0)):
+        for culture in ("china", "japan"):
+            measured(tmp_path / metric, "org/a", f"caredio_quiz_{metric}_{culture}", metric, [score] * 2)
+    half, bits, rating = build([tmp_path / name for name in ("half", "bits", "rating")]).columns
+    for found in (half.cells["org/a"], half.numbers["china"]["org/a"]):
+        assert (found.low, found.high) == wilson(0.25, 2)  # two questions, which the cultures share
+    for column in (bits, rating):
+        assert column.scale == 1
+        for found in (column.cells["org/a"], column.numbers["china"]["org/a"]):
+            assert (found.low, found.high) == (None, None)
+
+
 def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> None:
     raw = folder("a", right_on(4))
     trained = folder("b", right_on(8), cultures=CULTURES[:2])
