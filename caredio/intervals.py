@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from statistics import NormalDist
 
+ALIKE = 1e-12  # nearer values differ by rounding
 _RESAMPLES = 2_000
 
 
@@ -23,11 +24,21 @@ def wilson(value: float, n: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-def of_mean(values: Sequence[float], seed: int = 0) -> tuple[float | None, float | None]:
-    """The 95 % percentile bootstrap interval of a mean over questions; none of a single one."""
+def of_mean(values: Sequence[float], share: bool = False, seed: int = 0) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean over questions: Wilson's of answers that are right or wrong, else the bootstrap's.
+
+    Equal values drawn anew are equal, which is no certainty: of a share the interval is Wilson's, and else there is
+    none.
+
+    Args:
+        share: whether a value is within 0 and 1 by what it is.
+    """
     import numpy as np
 
-    if len(values) < 2:
+    alike = bool(values) and max(values) - min(values) < ALIKE
+    if share and values and (alike or set(values) <= {0, 1}):
+        return wilson(float(np.mean(values)), len(values))
+    if alike or not values:
         return None, None
     sample = np.asarray(values, dtype=float)
     drawn = np.random.default_rng(seed).integers(len(sample), size=(_RESAMPLES, len(sample)))

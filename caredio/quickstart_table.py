@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from caredio import plots
 from caredio.evaluation import paired, short_answers
+from caredio.intervals import ALIKE
 from caredio.quickstart_training import HELD_OUT, OURS, RANDOM, RAW, Trial
 
 Scores = Mapping[str, float]  # question -> score
@@ -47,6 +48,8 @@ class Value(NamedTuple):
     n: int
 
     def text(self, digits: int) -> str:
+        if self.high - self.low < ALIKE:  # equal values drawn anew, which is no certainty
+            return f"{self.value:.{digits}f}"
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 

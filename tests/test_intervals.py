@@ -26,4 +26,12 @@ def test_the_interval_of_a_mean_is_scipys() -> None:
     assert of_mean(values) == pytest.approx(tuple(theirs.confidence_interval), abs=0.05)
     assert of_mean(values) == of_mean(values)
     assert of_mean([0.4]) == (None, None)
-    assert of_mean([0.4, 0.4]) == (0.4, 0.4)
+
+
+def test_equal_values_are_no_certainty() -> None:
+    assert of_mean([2.5, 2.5]) == (None, None)
+    assert of_mean([0.1 + 0.2, 0.3, 0.3]) == (None, None)
+    assert of_mean([0.25, 0.25], share=True) == wilson(0.25, 2)
+    assert of_mean([0.5], share=True) == wilson(0.5, 1)
+    assert of_mean([1, 0, 1], share=True) == wilson(2 / 3, 3)
+    assert of_mean([1, 0, 1]) == (0, 1)  # of what is no share, such as a count

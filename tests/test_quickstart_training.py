@@ -155,7 +155,7 @@ def numbers_are_those_of_the_files(shown, documents, folder, region):
             kept = json.loads((folder / "measured" / file).read_text(encoding="utf-8"))
             found[arm] = [scored(document, kept) for document in asked]
         assert f": {len(asked)} held-out questions" in block.splitlines()[0]
-        assert computed(found) == [re.findall(r"(-?[\d.]+) \[", line) for line in block.splitlines()[1:5]]
+        assert computed(found) == [re.findall(r"(?<=[ \]])-?\d+\.\d+(?= |$)", line) for line in block.splitlines()[1:5]]
         for line in block.splitlines()[1:5]:
             for value, low, high in re.findall(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", line):
                 assert float(low) <= float(value) <= float(high)
@@ -232,6 +232,11 @@ def test_gains_are_over_the_raw_model_and_intervals_are_of_questions():
     spread = 1.96 * math.sqrt(mean((one - middle) ** 2 for one in gain.values()) / 400)  # of the normal distribution
     assert found[OURS][:3] == pytest.approx((middle, middle - spread, middle + spread), abs=0.04)
     assert found[quickstart_table.DIFFERENCE].value == pytest.approx(middle - 0.25)
+
+
+def test_equal_values_are_shown_without_an_interval():
+    assert quickstart_table.Value(50.0, 40.0, 60.0, 9).text(1) == "50.0 [40.0, 60.0]"
+    assert quickstart_table.Value(0.0, 0.0, 0.0, 9).text(1) == "0.0"
 
 
 def test_an_unknown_region_is_one_sentence(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import isclose
@@ -23,11 +23,12 @@ from caredio.evaluation.benchmark import VARIED, Benchmark, Metric, named
 from caredio.evaluation.results import MEANINGS
 from caredio.evaluation.samples import Aggregated, Measured
 from caredio.evaluation.tasks import PREFIX
-from caredio.intervals import of_mean, wilson
+from caredio.intervals import of_mean
 from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
 BESIDE = ("unparsed", "characters")  # metrics that say how replies are, not how good
+RATING = "rating"  # from 1 on, so that it is no share where all are 1
 JUDGE = "judge"  # of an identity: who rated
 WITH_ROLE_PLAY = " + role-play"
 _SHARED = (  # of a task's configuration, what two systems must be asked alike
@@ -123,6 +124,12 @@ def metric(benchmark: str, name: str) -> Metric | None:
     return next((metric for metric in one.metrics(variant) if metric.name == name), None) if one else None
 
 
+def is_share(benchmark: str, name: str, scores: Iterable[float]) -> bool:
+    """Whether a metric is a share: as it is declared, else where all of its scores are within 0 and 1."""
+    found = metric(benchmark, name)
+    return found.share if found else name.partition(",")[0] != RATING and all(0 <= score <= 1 for score in scores)
+
+
 def _name_and_folder(given: Path | str) -> tuple[str, Path]:
     name, equals, folder = str(given).partition("=")
     if equals and not Path(given).exists():
@@ -137,7 +144,10 @@ def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
     identity = measured.identity
     for label, key, value in _metrics(content, measured.task):
         scores = _scores(rows, key, value, measured.path)
-        low, high = _interval(value, list(scores.values())) if scores else _by_error(content, measured.task, key, value)
+        own = list(scores.values()) if scores else []
+        low, high = (
+            of_mean(own, is_share(benchmark, label, own)) if own else _by_error(content, measured.task, key, value)
+        )
         yield Number(
             measured.system,
             benchmark,
@@ -273,11 +283,6 @@ def _scores(rows: Sequence[Mapping[str, Any]], key: str, value: float, file: Pat
     scores = samples.by_question(rows, key, file)
     numbers = [float(one) for one in own if one == one]
     return scores if scores and isclose(fmean(numbers), value, rel_tol=1e-6, abs_tol=1e-9) else None
-
-
-def _interval(value: float, scores: Sequence[float]) -> tuple[float | None, float | None]:
-    """Wilson's interval of a share, and the bootstrap's of another mean."""
-    return wilson(fmean(scores), len(scores)) if set(scores) <= {0, 1} else of_mean(scores)
 
 
 def _by_error(content: Mapping[str, Any], task: str, key: str, value: float) -> tuple[float | None, float | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
+from math import fsum, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ POWER = 0.8
 DIFFERING = 0.15  # share of pairs, where nobody knows better
 _SEED = re.compile(r"\s*\(seed[\s_=-]*\d+\)|[\s_.-]*(?<![a-z])seed[\s_=-]*\d+")
 _AT_ONCE = 4_000_000  # numbers in memory
+_DIGITS = 12  # behind which sums of equal numbers in another order differ
 
 
 class Test(NamedTuple):
@@ -59,7 +60,7 @@ def compare(one: Scores, other: Scores, seed: int = 0) -> Test:
     flips = clusters(common)
     if n == 0:
         return Test(0.0, 0, 0, 1.0, "no common questions")
-    difference = float(flips.sum())
+    difference = mean(common)
     if n == len(flips) and _bits(one, common) and _bits(other, common):
         signs = np.sign(flips)
         better, worse = int((signs > 0).sum()), int((signs < 0).sum())
@@ -78,14 +79,32 @@ def differences(one: Scores, other: Scores) -> dict[str, dict[str, float]]:
     return {culture: questions for culture, questions in found.items() if questions}
 
 
+def mean(scores: Scores) -> float:
+    """The mean over all answers, without what rounding adds: equal systems differ by nothing."""
+    every = [score for questions in scores.values() for score in questions.values()]
+    return round(fsum(every) / max(len(every), 1), _DIGITS)
+
+
 def clusters(scores: Scores) -> np.ndarray:
     """What each question id adds to the mean over all answers; they sum to that mean."""
-    n = sum(len(questions) for questions in scores.values())
-    sums: dict[str, float] = {}
-    for questions in scores.values():
-        for name, score in questions.items():
-            sums[name] = sums.get(name, 0.0) + score
-    return np.array([sums[name] for name in sorted(sums)]) / max(n, 1)
+    return joined([("", scores, 1.0)])
+
+
+def joined(parts: Iterable[tuple[str, Scores, float]]) -> np.ndarray:
+    """What each question id adds to a sum of means.
+
+    Args:
+        parts: of each mean, what its questions are of, its scores, and what it is times. An id is one question in all
+            means that are of the same.
+    """
+    added: dict[tuple[str, str], list[float]] = {}
+    for source, scores, weight in parts:
+        n = sum(len(questions) for questions in scores.values())
+        for questions in scores.values():
+            for name, score in questions.items():
+                added.setdefault((source, name), []).append(weight * score / n)
+    sums = np.array([fsum(added[key]) for key in sorted(added)])
+    return np.where(np.abs(sums) < 10**-_DIGITS, 0.0, sums)  # what rounding leaves is no difference
 
 
 def sign_flips(values: np.ndarray, seed: int = 0) -> float:
@@ -132,25 +151,21 @@ def holm(p: Sequence[float]) -> list[float]:
 def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
     """The 95 % percentile interval of the mean over all answers, question ids drawn anew.
 
-    An id is drawn once for all cultures that are asked it; ids are drawn among those of the same cultures, so that each
-    culture keeps its number of questions.
+    An id is drawn once for all cultures that are asked it, so that a draw's mean is the sum of its scores over their
+    number, which varies too. Ids are not drawn within sets of cultures: a set that shares one question never varies.
     """
-    sums: dict[str, float] = {}
-    asked: dict[str, list[str]] = {}
-    for culture in sorted(scores):
-        for name, score in scores[culture].items():
-            sums[name] = sums.get(name, 0.0) + score
-            asked.setdefault(name, []).append(culture)
-    strata: dict[tuple[str, ...], list[float]] = {}
-    for name in sorted(asked):
-        strata.setdefault(tuple(asked[name]), []).append(sums[name])
-    rng, total = np.random.default_rng(seed), np.zeros(DRAWS)
-    for values in map(np.array, strata.values()):
-        n, step = len(values), max(1, _AT_ONCE // len(values))
-        for start in range(0, DRAWS, step):
-            size = min(step, DRAWS - start)
-            total[start : start + size] += rng.multinomial(n, np.full(n, 1 / n), size=size) @ values
-    low, high = np.quantile(total / sum(map(len, asked.values())), [0.025, 0.975])
+    asked: dict[str, list[float]] = {}
+    for questions in scores.values():
+        for name, score in questions.items():
+            asked.setdefault(name, []).append(score)
+    answers = [asked[name] for name in sorted(asked)]
+    sums, counts = np.array([fsum(own) for own in answers]), np.array([len(own) for own in answers])
+    rng, n, means = np.random.default_rng(seed), len(answers), []
+    step = max(1, _AT_ONCE // n)
+    for start in range(0, DRAWS, step):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(step, DRAWS - start))
+        means.append((drawn @ sums) / (drawn @ counts))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 

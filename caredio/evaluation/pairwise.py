@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from caredio.intervals import ALIKE, wilson
+
 TIE = 0.5
 
 
@@ -65,7 +67,10 @@ def win_rate(pairs: Sequence[Pair], drawn: np.ndarray) -> Rate:
         drawn: how often each pair counts, once in the first line, as drawn in the others (`ratings.drawn`).
     """
     wins = np.array([pair.win for pair in pairs])
-    return rate((drawn @ wins) / drawn.sum(axis=1))
+    found = rate((drawn @ wins) / drawn.sum(axis=1))
+    if len(drawn) > 1 and found.value is not None and found.low is None:  # all pairs end alike
+        return Rate(found.value, *wilson(found.value, len({pair.question for pair in pairs})))
+    return found
 
 
 def length_controlled(pairs: Sequence[Pair], drawn: np.ndarray) -> Rate:
@@ -92,11 +97,16 @@ def _at_equal_length(wins: np.ndarray, lengths: np.ndarray, weights: np.ndarray)
 
 
 def rate(values: np.ndarray) -> Rate:
-    """The first of the values, and the 2.5th and 97.5th percentile of those of the others that are defined."""
+    """The first of the values, and the 2.5th and 97.5th percentile of those of the others that are defined.
+
+    Equal draws are no certainty, and have no interval.
+    """
     if np.isnan(values[0]):
         return Rate(None, None, None)
     others = values[1:][~np.isnan(values[1:])]
     if not len(others) or len(others) < 0.9 * (len(values) - 1):
         return Rate(float(values[0]), None, None)
     low, high = np.percentile(others, (2.5, 97.5))
+    if high - low < ALIKE:
+        return Rate(float(values[0]), None, None)
     return Rate(float(values[0]), float(low), float(high))

@@ -76,7 +76,8 @@ class Judged:
 
     def _footer(self) -> Iterator[str]:
         if any(WIN in line["metric"] for line in self.lines):
-            yield "Per cent of questions won, ties as halves, with the 95 % interval of a bootstrap over questions."
+            yield "Per cent of questions won, ties as halves, with the 95 % interval of a bootstrap over questions;"
+            yield "Wilson's where all questions end alike."
             yield "A verdict that changes with the order of the replies is a tie."
         else:
             yield "Mean rating with the 95 % interval of a bootstrap over questions."
@@ -97,7 +98,8 @@ class Judged:
 def _cells(line: Mapping[str, Any]) -> str:
     left = f", {line['unparsed']} left out" if line["unparsed"] else ""
     if line["metric"] == RATING:
-        text = f"{line['mean']:.2f} [{line['low']:.2f}, {line['high']:.2f}]" if line["n"] else "-"
+        ends = "" if line["low"] is None else f" [{line['low']:.2f}, {line['high']:.2f}]"
+        text = f"{line['mean']:.2f}{ends}" if line["n"] else "-"
         return f"{line['system']:24} {text} n={line['n']}{left}, {line['characters']:.0f} characters"
     won, equal = (_percent(line, name) for name in ("win_rate", "length_controlled"))
     flips = f"{line['position_flips']} flips"

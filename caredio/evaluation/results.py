@@ -349,6 +349,11 @@ def format_table(table: Dataset) -> str:
             if part:
                 lines += _blocks(part, some)
         lines.append(_footer(variant, [metric for _, metric, _ in columns]))
+    if len({row["culture"] for row in rows}) > 1:
+        lines.append(
+            "All cultures: the mean over all questions; its interval is in `caredio results`, as cultures may share"
+            " questions."
+        )
     lines += [f"{name}: {meaning}." for name, meaning in MEANINGS.items() if name in table["system"]]
     made = record(table)
     for name in made.get("own_prompts", ()):
@@ -405,16 +410,16 @@ def _blocks(rows: list[dict[str, Any]], columns: Sequence[_Column]) -> list[str]
 
 
 def _cell(rows: list[dict[str, Any]], metric: Metric) -> str:
-    """The number of several cultures' rows: the mean over all their questions, with an interval where it has one."""
+    """A row's number with its interval; of several cultures' rows the mean over all their questions, without one.
+
+    Cultures may be asked the same questions, which makes the mean less certain than its n; rows do not tell.
+    """
     if not rows:
         return "-"
     n = sum(row["n"] for row in rows)
     value = sum(row["n"] * row["value"] for row in rows) / n
     scale, digits = (100, 1) if metric.share else (1, 3)
-    known = rows[0] if len(rows) == 1 else {"low": None, "high": None}
-    low, high = known["low"], known["high"]
-    if metric.share and all(row["low"] is not None for row in rows):
-        low, high = wilson(value, n)
+    low, high = (rows[0]["low"], rows[0]["high"]) if len(rows) == 1 else (None, None)
     if low is None or high is None:
         return f"{scale * value:.{digits}f} n={n}"
     return f"{scale * value:.{digits}f} [{scale * low:.{digits}f}, {scale * high:.{digits}f}] n={n}"

@@ -19,15 +19,14 @@ import numpy as np
 from caredio.errors import InputError
 from caredio.evaluation import formats, measurements, paired
 from caredio.evaluation.benchmark import VARIANTS, named
-from caredio.evaluation.measurements import BESIDE, RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
+from caredio.evaluation.measurements import BESIDE, RATING, RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
 from caredio.evaluation.results import MEANINGS
-from caredio.intervals import wilson
+from caredio.intervals import ALIKE, wilson
 
 BASELINES = "every baseline"
 MARKS = {RAW: "*", ROLE_PLAY: "†", BASELINES: "‡"}  # better than these
 WORSE = "↓"  # than raw
-RATING = "rating"
 _POINTS = 20.0  # of the average, for a point of PRISM's rating
 _OF_AVERAGE = (  # benchmark and metric, of the poster's average, with what a unit of it counts there
     ("culturalbench_easy", "acc", 100.0),
@@ -214,7 +213,7 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
     title, scale = _title(benchmark, metric, [one for own in numbers.values() for one in own.values()])
     scores = {name: _scores(numbers, parts, name) for name in asked}
     cells = {
-        name: _cell(numbers, parts, name, scores.get(name), seed)
+        name: _cell(numbers, parts, name, scores.get(name), scale == 100, seed)
         for name in systems
         if parts and all(name in numbers[part] for part in parts)
     }
@@ -236,8 +235,8 @@ def _title(benchmark: str, metric: str, numbers: Sequence[Number]) -> tuple[str,
     """The heading of a column, and what a number is shown times."""
     one, variant = measurements.declared().get(benchmark, (None, ""))
     found = measurements.metric(benchmark, metric)
-    within = all(0 <= score <= 1 for number in numbers for score in (number.scores or {"": number.value}).values())
-    scale = 100.0 if (found.share if found else within) else 1.0
+    scores = [score for number in numbers for score in (number.scores or {"": number.value}).values()]
+    scale = 100.0 if measurements.is_share(benchmark, metric, scores) else 1.0
     title = f"{one.title}{variant and f', {variant}'}" if one else benchmark
     first = one is None or metric != one.metrics(variant)[0].name
     return f"{title}, {found.title if found else metric}" if first else title, scale
@@ -250,25 +249,33 @@ def _scores(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], s
 
 
 def _cell(
-    numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], system: str, scores: Scores | None, seed: int
+    numbers: Mapping[str, Mapping[str, Number]],
+    parts: Sequence[str],
+    system: str,
+    scores: Scores | None,
+    share: bool,
+    seed: int,
 ) -> Cell:
     """The mean over all questions of the parts."""
     own = [numbers[part][system] for part in parts]
     n = sum(one.n for one in own)
     value = sum(one.n * one.value for one in own) / n if n else fmean(one.value for one in own)
-    low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, seed)
+    low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, share, seed)
     return Cell(value, n, low, high)
 
 
-def _interval(scores: Scores | None, value: float, seed: int) -> tuple[float | None, float | None]:
-    """Wilson's of answers that are right or wrong, of which the bootstrap is certain where all are alike; else that."""
+def _interval(scores: Scores | None, value: float, share: bool, seed: int) -> tuple[float | None, float | None]:
+    """As `intervals.of_mean`, with questions drawn jointly for all cultures that are asked them."""
     if not scores:
         return None, None
     n = sum(map(len, scores.values()))
     questions = len({name for own in scores.values() for name in own})
     found = paired.interval(scores, seed)
     bits = {score for own in scores.values() for score in own.values()} <= {0, 1}
-    return wilson(value, questions) if bits and (n == questions or found[0] == found[1]) else found
+    alike = found[1] - found[0] < ALIKE
+    if share and (alike or (bits and n == questions)):
+        return wilson(value, questions)
+    return (None, None) if alike else found
 
 
 def _tested(scores: Mapping[str, Scores], higher: bool, seed: int) -> dict[str, dict[str, Test]]:
@@ -327,8 +334,8 @@ def _improved(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str],
 def _difference(one: Number, other: Number) -> float:
     """Of two numbers of a part, on the questions that both answered where these are known."""
     if one.scores and other.scores:
-        return float(paired.clusters(paired.differences({"": one.scores}, {"": other.scores})).sum())
-    return one.value - other.value
+        return paired.mean(paired.differences({"": one.scores}, {"": other.scores}))
+    return paired.mean({"": {"": one.value - other.value}})
 
 
 def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:
@@ -411,6 +418,7 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
     """System -> the average, with its test against raw where all columns have samples."""
     found: dict[str, Cell] = {}
     p: dict[str, float] = {}
+    questions: dict[str, int] = {}
     for system in systems:
         own = [(column.cells[system], unit) for column, unit in among if system in column.cells]
         if len(own) < len(among):
@@ -418,22 +426,27 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
         value = fmean(unit * cell.value for cell, unit in own)
         found[system] = Cell(value, sum(cell.n for cell, _ in own))
         pairs = [
-            (_scores(c.numbers, c.parts, system), _scores(c.numbers, c.parts, RAW), unit)
+            (_source(c.benchmark), _scores(c.numbers, c.parts, system), _scores(c.numbers, c.parts, RAW), unit)
             for c, unit in among
             if RAW in c.cells
         ]
-        if system != RAW and len(pairs) == len(among) and all(one and other for one, other, _ in pairs):
-            flips = [
-                unit / len(among) * paired.clusters(paired.differences(one, other))
-                for one, other, unit in pairs
+        if system != RAW and len(pairs) == len(among) and all(one and other for _, one, other, _ in pairs):
+            flips = paired.joined(
+                (source, paired.differences(one, other), unit / len(among))
+                for source, one, other, unit in pairs
                 if one and other
-            ]
-            p[system] = paired.sign_flips(np.concatenate(flips), seed)
+            )
+            p[system], questions[system] = paired.sign_flips(flips, seed), len(flips)
     for system, adjusted in zip(p, paired.holm(list(p.values())), strict=True):
         difference = found[system].value - found[RAW].value
-        test = Test(difference, found[system].n, found[system].n, adjusted, "sign-flips")
+        test = Test(difference, found[system].n, questions[system], adjusted, "sign-flips")
         found[system] = found[system]._replace(tests={RAW: test})
     return found
+
+
+def _source(benchmark: str) -> str:
+    """The data that a column's questions are of: CulturalBench-Easy and -Hard ask the same ones."""
+    return measurements.declared()[benchmark][0].source if benchmark in measurements.declared() else benchmark
 
 
 def _no_average(columns: Sequence[Column]) -> list[str]:

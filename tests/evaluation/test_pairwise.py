@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from caredio.evaluation.pairwise import Pair, length_controlled, outcome, win_rate
+from caredio.intervals import wilson
 
 
 def once(pairs: list[Pair]) -> np.ndarray:
@@ -34,6 +35,13 @@ def test_ties_are_halves() -> None:
     assert win_rate(pairs, once(pairs)) == (pytest.approx(2.5 / 4), None, None)
     drawn = np.vstack([np.ones(4), np.tile([4, 0, 0, 0], (20, 1)), np.tile([0, 0, 4, 0], (20, 1))])
     assert win_rate(pairs, drawn) == (pytest.approx(2.5 / 4), 0, 1)
+
+
+def test_pairs_that_all_end_alike_are_no_certainty() -> None:
+    ties = [Pair("a", 0.5, 3), Pair("b", 0.5, -2), Pair("b", 0.5, 1)]
+    drawn = np.vstack([np.ones(3), np.tile([1, 1, 1], (20, 1)), np.tile([2, 0, 0], (20, 1))])
+    assert win_rate(ties, drawn) == (0.5, *wilson(0.5, 2))  # of two questions
+    assert length_controlled(ties, drawn) == (pytest.approx(0.5), None, None)
 
 
 def regression(pairs: list[Pair], penalty: float = 1.0) -> float:

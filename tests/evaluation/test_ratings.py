@@ -117,6 +117,12 @@ def test_a_table_by_hand() -> None:
     assert text[2].startswith("    raw                      5.67 [3.00, 8.00] n=3, 1 left out, 40 characters")
 
 
+def test_equal_ratings_have_no_interval() -> None:
+    (found,) = ratings.lines([Arm("care_judged", "raw", "", [rated("a", 4), rated("b", 4)])])
+    assert (found["mean"], found["low"], found["high"]) == (4, None, None)
+    assert "raw                      4.00 n=2," in str(Judged("judge-1", (found,), 2, {}))
+
+
 def test_what_draws_disagree_on() -> None:
     def draws(*values: float | None) -> dict[str, Any]:
         answers = [{"reply": 0, "swapped": False, "value": value, "why": None} for value in values]

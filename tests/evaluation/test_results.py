@@ -98,11 +98,13 @@ def test_told() -> None:
             "  always False    -                               25.0 [4.6, 69.9] n=4            25.0 [4.6, 69.9] n=4",
             "",
             f"all 2 cultures    {HEADS}",
-            "  raw             25.0 [7.1, 59.1] n=8            25.0 [7.1, 59.1] n=8            50.0 [15.0, 85.0] n=4",
+            "  raw             25.0 n=8                        25.0 n=8                        50.0 [15.0, 85.0] n=4",
             "  chance          25.0 n=8                        25.0 n=8                        25.0 n=8",
-            "  always False    -                               25.0 [7.1, 59.1] n=8            25.0 [7.1, 59.1] n=8",
+            "  always False    -                               25.0 n=8                        25.0 n=8",
             "",
             "Per cent with 95 % Wilson interval over n questions; chat template applied.",
+            "All cultures: the mean over all questions; its interval is in `caredio results`, as cultures may share"
+            " questions.",
             "chance: an option drawn evenly, each judgement by a coin; no interval.",
             "always False: every statement judged false.",
         ]

@@ -114,6 +114,19 @@ def test_the_interval_of_all_cultures(folder: Folders) -> None:
     assert (cell.low, cell.high) == pytest.approx(wilson(1, 20))
 
 
+def test_equal_scores_are_no_certainty(tmp_path: Path) -> None:
+    for metric, score in (("half", 0.25), ("bits", 2.5), ("rating", 1.0)):
+        for culture in ("china", "japan"):
+            measured(tmp_path / metric, "org/a", f"caredio_quiz_{metric}_{culture}", metric, [score] * 2)
+    half, bits, rating = build([tmp_path / name for name in ("half", "bits", "rating")]).columns
+    for found in (half.cells["org/a"], half.numbers["china"]["org/a"]):
+        assert (found.low, found.high) == wilson(0.25, 2)  # two questions, which the cultures share
+    for column in (bits, rating):
+        assert column.scale == 1
+        for found in (column.cells["org/a"], column.numbers["china"]["org/a"]):
+            assert (found.low, found.high) == (None, None)
+
+
 def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> None:
     raw = folder("a", right_on(4))
     trained = folder("b", right_on(8), cultures=CULTURES[:2])
@@ -186,20 +199,23 @@ def test_a_group_of_lm_eval_is_one_column_of_its_tasks(tmp_path: Path) -> None:
     assert column.marks("trained") == "*"
 
 
+def measured(path: Path, model: str, task: str, metric: str, values: list[float]) -> None:
+    """A folder of lm-eval's, below `path`, of one task's scores on questions that cultures share."""
+    made, place = "2026-01-01T00-00-00", path / task
+    place.mkdir(parents=True)
+    lines = [
+        {"doc": {"id": f"q{n}"}, "doc_hash": "x", "filter": "none", "metrics": [metric], metric: value}
+        for n, value in enumerate(values)
+    ]
+    (place / f"samples_{task}_{made}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    content = {"results": {task: {f"{metric},none": fmean(values)}}, "model_name": model}
+    (place / f"results_{made}.json").write_text(json.dumps(content))
+
+
 def rated(path: Path, model: str, values: list[float]) -> Path:
     """A folder of ratings, as a judge's samples."""
-    made = "2026-01-01T00-00-00"
     for culture in ("china", "japan"):
-        place = path / culture
-        place.mkdir(parents=True)
-        task = f"caredio_prism_generated_judged_{culture}"
-        lines = [
-            {"doc": {"id": f"p{n}"}, "doc_hash": "x", "filter": "none", "metrics": ["rating"], "rating": value}
-            for n, value in enumerate(values)
-        ]
-        (place / f"samples_{task}_{made}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        content = {"results": {task: {"rating,none": fmean(values)}}, "model_name": model}
-        (place / f"results_{made}.json").write_text(json.dumps(content))
+        measured(path, model, f"caredio_prism_generated_judged_{culture}", "rating", values)
     return path
 
 
@@ -226,6 +242,34 @@ def test_the_average_is_the_posters(folder: Folders, tmp_path: Path) -> None:
     assert average["ours"].value == pytest.approx((90 + 60 + 20 * 3.75 + 50 + 80) / 5)
     assert found.shown_average("Average", "ours") == "71.00*"
     assert any(line.startswith("Average: the mean of CulturalBench-Easy") for line in found.legend)
+
+
+def test_a_question_of_two_columns_is_flipped_once_in_the_average(tmp_path: Path) -> None:
+    """Easy and Hard ask the same ten questions; four differ, in both."""
+    right = [float(place < 4) for place in range(10)]
+    for system, scores in (("raw", right), ("ours", [float(place < 8) for place in range(10)])):
+        for benchmark, metric, own in (
+            ("culturalbench_easy", "acc", scores),
+            ("culturalbench_hard", "acc", scores),
+            ("globalopinionqa", "modal_acc", right),
+            ("wvs", "modal_acc", right),
+            ("prism_generated_judged", "rating", [3.0] * 10),
+        ):
+            measured(tmp_path / system, f"org/{system}", f"caredio_{benchmark}_china", metric, own)
+    test = build(named(raw=tmp_path / "raw", ours=tmp_path / "ours")).averages["Average"]["ours"].tests["raw"]
+    assert test.questions == 4 * 10
+    assert test.p == 2 / 2**4  # and not 2 / 2**8
+
+
+def test_equal_systems_improve_on_no_culture(tmp_path: Path) -> None:
+    for system, scores in (("raw", [2 / 3, 2 / 3]), ("trained", [1, 1 / 3]), ("rival", [1 / 3, 1])):
+        for culture in CULTURES:
+            measured(tmp_path / system, f"org/{system}", f"caredio_quiz_{culture}", "acc", scores)
+    (column,) = build(named(**{name: tmp_path / name for name in ("raw", "trained", "rival")})).columns
+    for name in ("trained", "rival"):
+        assert column.cells[name].shown_improved == "0/6"
+        assert [test.difference for test in column.cells[name].tests.values()] == [0, 0]
+        assert column.cells[name].tests["every baseline"].p == 1
 
 
 def test_what_a_declaration_says_stands_below(folder: Folders) -> None:
