@@ -7,6 +7,7 @@ with a tuple `BENCHMARKS` is all that a new one takes; a table of one's own is d
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import pkgutil
 import re
@@ -170,6 +171,20 @@ class Benchmark:
 def named(benchmark: str, variant: str) -> str:
     """What a benchmark's variant is called in tables: blend, blend_generated, blend_cot."""
     return f"{benchmark}_{variant}" if variant else benchmark
+
+
+def finite(likelihoods: Sequence[float]) -> Sequence[float]:
+    """Log-likelihoods as they are, each a number.
+
+    Raises:
+        InputError: one is none, which would be read as an answer.
+    """
+    if not all(map(math.isfinite, likelihoods)):
+        raise InputError(
+            "a log-likelihood is no finite number: the model's numbers may have overflowed, as float16 does; store it"
+            " in bfloat16 or float32 (`dtype` in its config.json), or train it anew if its weights are no numbers."
+        )
+    return likelihoods
 
 
 def final(reply: str, variant: str) -> str:

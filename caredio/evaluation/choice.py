@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from caredio.evaluation import metrics
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, LOGPROBS, Document, Kind, Metric, Scores
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, LOGPROBS, Document, Kind, Metric, Scores, finite
 from caredio.prompts import Prompt
 
 CHANCE, FIXED_LETTER = "chance", "fixed letter"
@@ -63,7 +63,12 @@ def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
 
 
 def by_likelihoods(document: Document, found: list[float]) -> Scores:
-    """acc: the share of orders in which the right option's letter is the likeliest (the first of equal ones)."""
+    """acc: the share of orders in which the right option's letter is the likeliest (the first of equal ones).
+
+    Raises:
+        InputError: a likelihood is no number.
+    """
+    finite(found)
     n = len(letters(document))
     chosen = []
     for turn, order in enumerate(orders(document)):

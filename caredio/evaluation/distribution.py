@@ -22,6 +22,7 @@ from caredio.evaluation.benchmark import (
     Metric,
     Scores,
     Tokens,
+    finite,
 )
 from caredio.prompts import Prompt
 
@@ -37,8 +38,12 @@ def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
 
 
 def by_likelihoods(document: Document, found: list[float]) -> Scores:
-    """js_similarity of the softmax of the letters' log-likelihoods; modal_acc: whether its largest is people's."""
-    top = max(found)
+    """js_similarity of the softmax of the letters' log-likelihoods; modal_acc: whether its largest is people's.
+
+    Raises:
+        InputError: a likelihood is no number.
+    """
+    top = max(finite(found))
     weights = [exp(one - top) for one in found]
     return _score(document, [weight / sum(weights) for weight in weights])
 

@@ -182,10 +182,10 @@ class Judge:
         calls = []
         for place, task in enumerate(self.tasks):
             for number, reply in enumerate(task.replies) if place not in self._standing else ():
-                if task.same(reply):
+                if task.same(reply) or task.lacks(reply):
                     continue
                 orders = (False, True) if task.rival else (False,)
-                texts = range(1 if task.rival else len(reply.texts))
+                texts = [one for one, said in enumerate(reply.texts[: 1 if task.rival else None]) if said]
                 calls += [
                     (Call(place, number, text, swapped), draw)
                     for text in texts

@@ -38,6 +38,10 @@ class Task:
         """Whether the rival's reply is the same text, which needs no judge: it is a tie."""
         return bool(self.rival) and reply.texts[0] == self.rivals[reply.question]
 
+    def lacks(self, reply: Reply) -> bool:
+        """Whether there is nothing to judge: all that was replied, or the rival's reply, is empty."""
+        return not any(reply.texts) or (bool(self.rival) and not (reply.texts[0] and self.rivals[reply.question]))
+
 
 class Call(NamedTuple):
     """What of a task's reply a call is about."""
@@ -59,10 +63,11 @@ def row(task: Task, reply: Reply, answers: Sequence[tuple[Call, Mapping[str, Any
     about: dict[str, Any] = {"rubric": reply.rubric, "category": reply.category, "scope": reply.scope, "answers": said}
     lengths = [len(text) for text in reply.texts]
     if task.rival:
-        numbers, flips = ({WIN: pairwise.TIE, UNPARSED: 0.0}, 0) if task.same(reply) else _won(said)
+        tie = task.same(reply) and not task.lacks(reply)
+        numbers, flips = ({WIN: pairwise.TIE, UNPARSED: 0.0}, 0) if tie else _won(said)
         about |= {"flips": flips, "longer": lengths[0] - len(task.rivals[reply.question])}
     else:
-        numbers = _rated(said)
+        numbers = _rated(said, reply.texts.count(""))
         about |= {"characters": lengths}
     arguments = own.get("arguments")
     if isinstance(arguments, dict):  # as it is read, not as lm-eval has it before it is written
@@ -82,10 +87,10 @@ def _answer(call: Call, found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rated(said: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean of a reply's ratings, where there is one, and the share of the judge's answers that are none."""
+def _rated(said: Sequence[Mapping[str, Any]], empty: int) -> dict[str, float]:
+    """The mean of a reply's ratings, where there is one, and the share of empty replies and of no ratings."""
     values = [one["value"] for one in said if one["value"] is not None]
-    left = {UNPARSED: 1 - len(values) / len(said)}
+    left = {UNPARSED: 1 - len(values) / (len(said) + empty)}
     return {RATING: fmean(values), **left} if values else left
 
 
@@ -94,7 +99,7 @@ def _won(said: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], int]:
     orders = [[one["value"] for one in said if one["swapped"] == swapped] for swapped in (False, True)]
     found = [pairwise.outcome(first, second) for first, second in zip(*orders, strict=True)]
     kept = [one for one in found if one is not None]
-    left = {UNPARSED: 1 - len(kept) / len(found)}
+    left = {UNPARSED: 1 - len(kept) / len(found) if found else 1.0}
     won = {WIN: fmean(one.win for one in kept), **left} if kept else left
     return won, sum(one.flipped for one in kept)
 

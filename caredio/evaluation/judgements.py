@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from caredio.evaluation import metrics
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores, finite
 from caredio.evaluation.choice import CHANCE, PARTS, UNPARSED, read
 from caredio.prompts import Prompt
 
@@ -22,7 +22,12 @@ def turns(document: Document, prompt: Prompt, variant: str) -> list[str]:
 
 
 def by_likelihoods(document: Document, found: list[float]) -> Scores:
-    """acc: 1 if every judgement is right; judgement_acc: the share that is. A tie is False."""
+    """acc: 1 if every judgement is right; judgement_acc: the share that is. A tie is False.
+
+    Raises:
+        InputError: a likelihood is no number.
+    """
+    finite(found)
     return _score(document, [true > false for true, false in zip(found[::2], found[1::2], strict=True)])
 
 

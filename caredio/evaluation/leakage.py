@@ -1,20 +1,20 @@
 """Whether questions of a benchmark stand in the rows that a model was trained on.
 
-Texts are compared without case, punctuation and articles. A question is leaked where a text of a row equals it, holds
-it as sentences of its own, or is near to it: MinHash finds the pairs that may be near, and the exact Jaccard similarity
-of their runs of three words decides. The word in which two questions of one template differ is in three runs, so that
-only long texts are near that differ in one; texts on two cultures never are.
+Texts are compared without case, punctuation, articles and what shows nothing. A question is leaked where a text of a
+row equals it, holds its words in their order (those of fewer than five words stand in many texts), or is near to it:
+MinHash finds the pairs that may be near, and the exact Jaccard similarity of their runs of three words decides. The
+word in which two questions of one template differ is in three runs, so that only long texts are near that differ in
+one; texts on two cultures never are.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,19 +25,24 @@ from caredio import checkpoints, packages
 from caredio.errors import InputError
 from caredio.evaluation.benchmark import VARIED, Document, named
 from caredio.evaluation.benchmarks import held_out
+from caredio.evaluation.majority import MARKS, plain
 from caredio.evaluation.results import Asked
 from caredio.runs import Run
 
 EQUAL, CONTAINED, NEAR = "equal", "contained", "near"
 NEAR_ABOVE = 0.8  # similarity
 _RUN = 3  # words
-_LONG = 8  # words of a text that counts where a longer one holds it
+_LEAST = 5  # words of a question that counts where a longer text holds it
+_LONG = 8  # words of an answer that may not stand in training; letters of a question without spaces that counts
 _NAMED = 3  # leaks in a message
 _BANDS = (16, 4)  # of MinHash: a pair of a similarity of 0.8 is looked at with probability 0.9998
 _SKIPPED = ("a", "an", "the")  # "in the UK" is "in UK"
-_SENTENCE = re.compile(r"[.?!:;\n。？！：；]+")
+_CHATS = ("prompt", "completion", "chosen", "rejected")
+_TEXTS = ("question", "response", "text")
 # a letter of a script that leaves no space between words is a word
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+")
+_UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+_WORD = re.compile(rf"{_UNSPACED}[{MARKS}]*|(?:(?!{_UNSPACED})[^\W_][{MARKS}]*)+")
+_ALONE = re.compile(_UNSPACED)
 _Words = tuple[str, ...]
 _Match = tuple[_Words, _Words, str, float]  # the words of a question and of a text, and how near
 
@@ -75,34 +80,79 @@ class Leak(NamedTuple):
         return f"question {self.id} on {self.culture} in row {self.sample_id} ({how})"
 
 
-def training(run: Run, trained: Path | str | None) -> Training:
-    """The run's ranked rows, and those of which trained models' records say that they learned them."""
+def training(run: Run, trained: Path | str | None, model: Path | str | None = None) -> Training:
+    """The run's ranked rows, and those of which trained models' records say that they learned them.
+
+    Args:
+        trained: what recipes left in a folder.
+        model: that is evaluated; a folder may hold a record too.
+    """
     ranked = list(rows_of(run.table("ranked"))) if "ranked" in run.stages else []
     rows: list[Row] = []
     sources = ["ranked"] if ranked else []
     unread: list[str] = []
-    for file in _records(Path(trained)) if trained else []:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        name, config = str(record.get("dataset_name")), record.get("dataset_config")
-        source, budget = f"{name} ({config})", record.get("budget")
-        if source in sources:
-            continue
-        split, revision = record.get("dataset_split") or "train", record.get("dataset_revision")
+    read: set[str] = set()
+    for file in _records(trained, model):
         try:
-            table = load_dataset(name, config, split=split, revision=revision)
-        except (OSError, ValueError, DatasetsError, *packages.unreachable()) as error:
+            source, found = _learned(file, read)
+        except (OSError, ValueError, TypeError, DatasetsError, *packages.unreachable()) as error:
             why = checkpoints.one_line(error)
-            unread.append(f"leakage: {file} names {source}, which cannot be read ({why}); its rows are not checked.")
+            unread.append(f"leakage: what {file} names cannot be read ({why}), so it could not be checked.")
             continue
-        rows += rows_of(row for row in table if not budget or row["rank"] <= budget)
-        sources.append(source)
+        if silent := sum(not row.texts for row in found):
+            unread.append(
+                f"leakage: {silent} of {len(found)} rows of {source} hold no text in a known column"
+                f" ({', '.join((*_CHATS, 'messages', *_TEXTS))}), so they could not be checked."
+            )
+        rows += found
+        sources += [source] if source not in sources else []
     return Training(list(dict.fromkeys([*ranked, *rows])), sources, unread, list(dict.fromkeys(rows)))
 
 
-def _records(folder: Path) -> list[Path]:
-    """The records that recipes left beside a model, or beside that of each culture."""
-    places = [folder, *sorted(place for place in folder.glob("*") if place.is_dir())]
-    return [place / checkpoints.RECORD for place in places if (place / checkpoints.RECORD).is_file()]
+def _learned(file: Path, read: set[str]) -> tuple[str, list[Row]]:
+    """What a record names, and its rows; none where the same of it was `read`.
+
+    Raises: what keeps them from being read.
+    """
+    record = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(record, dict) or not isinstance(record.get("dataset_name"), str):
+        raise ValueError("it names no data set")
+    name, config, budget = record["dataset_name"], record.get("dataset_config"), record.get("budget")
+    source, split, revision = (
+        f"{name} ({config})",
+        record.get("dataset_split") or "train",
+        record.get("dataset_revision"),
+    )
+    same = json.dumps([name, config, split, revision, budget])
+    if same in read:
+        return source, []
+    read.add(same)
+    table = load_dataset(name, config, split=split, revision=revision)
+    ranked = isinstance(budget, int) and "rank" in table.column_names  # else any row may be one of them
+    return source, list(rows_of(row for row in table if not budget or not ranked or (row["rank"] or 0) <= budget))
+
+
+def _records(trained: Path | str | None, model: Path | str | None) -> list[Path]:
+    """The records that recipes left beside a model, or beside that of each culture, and beside what it was made of."""
+    folder = Path(trained) if trained else None
+    below = sorted(place for place in folder.glob("*") if place.is_dir()) if folder else []
+    places = [*([folder] if folder else []), *below, *([Path(model)] if model else [])]
+    found: dict[Path, None] = {}
+    for place in places:  # which grows by what a model was made of
+        file = place / checkpoints.RECORD
+        if file.is_file() and file not in found:
+            found[file] = None
+            places += [Path(name) for name in _made_of(file)]
+    return list(found)
+
+
+def _made_of(file: Path) -> list[str]:
+    """The models and adapters that a record says its model was trained from."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return [name for name in (record.get("base_model"), record.get("adapter")) if isinstance(name, str) and name]
+    except (OSError, ValueError, AttributeError):
+        return []  # which `_learned` tells
 
 
 def check(asked: Asked, learned: Training, allowed: bool) -> None:
@@ -134,6 +184,7 @@ def check(asked: Asked, learned: Training, allowed: bool) -> None:
     asked.notes += [*learned.unread, *([f"leakage: {_told(documents, leaks)}."] if leaks else [])]
     asked.leakage = {
         "sources": learned.sources,
+        "unchecked": learned.unread,
         "rows": len(learned.rows),
         "questions": {title: len(some) for title, some in documents.items()},
         "leaks": [leak._asdict() for leak in leaks],
@@ -153,14 +204,8 @@ def _told(documents: Mapping[str, Sequence[Document]], leaks: Sequence[Leak]) ->
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text that are compared, without case and punctuation."""
-    found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return tuple(word for word in found if word not in _SKIPPED)
-
-
-def breaks(text: str) -> set[int]:
-    """After how many words of a text a sentence begins or ends."""
-    return {0, *accumulate(len(words(sentence)) for sentence in _SENTENCE.split(text))}
+    """The words of a text that are compared, without case and punctuation, their vowel signs and accents kept."""
+    return tuple(word for word in _WORD.findall(plain(text)) if word not in _SKIPPED)
 
 
 def runs(found: Sequence[str]) -> frozenset[tuple[str, ...]]:
@@ -185,17 +230,23 @@ def texts_of(document: Document) -> list[str]:
 
 
 def rows_of(table: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """The rows of a table that a model is trained on: ranked, of pairs, or of marked answers."""
+    """The rows of a table that a model is trained on: ranked, of pairs, of marked answers, of chats or of texts."""
     for number, row in enumerate(table, 1):
-        turns = [
-            [message["content"] for message in row.get(name) or ()]
-            for name in ("prompt", "completion", "chosen", "rejected")
-        ]
-        prompt, *answers = turns
+        prompt, *answers = [_said(row.get(name)) for name in _CHATS]
+        chat = _said(row.get("messages"))
         texts = [*prompt, *chain(*answers), *(" ".join([*prompt, *answer]) for answer in answers if answer)]
-        texts += [row[name] for name in ("question", "response") if row.get(name)]
+        texts += [*chat, " ".join(chat), *chain(*(_said(row.get(name)) for name in _TEXTS))]
         name = str(row.get("sample_id") or f"number {number}")
-        yield Row(name, str(row.get("culture") or ""), tuple(dict.fromkeys(texts)))
+        yield Row(name, str(row.get("culture") or ""), tuple(filter(str.strip, dict.fromkeys(texts))))
+
+
+def _said(value: Any) -> list[str]:
+    """The texts of a cell: of a text itself, or of a chat's messages and their parts."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return _said(value.get("content") or value.get("text"))
+    return [text for one in value for text in _said(one)] if isinstance(value, (list, tuple)) else []
 
 
 def find(documents: Mapping[str, Sequence[Document]], rows: Iterable[Row]) -> list[Leak]:
@@ -205,12 +256,10 @@ def find(documents: Mapping[str, Sequence[Document]], rows: Iterable[Row]) -> li
         InputError: datasketch is not installed.
     """
     packages.require("the check of leakage", "eval", "datasketch")
-    texts: dict[_Words, str] = {}
     holders: dict[_Words, list[Row]] = {}
     for row in rows:
         for text in row.texts:
             if found := words(text):
-                texts.setdefault(found, text)
                 holders.setdefault(found, []).append(row)
     asked: dict[_Words, list[tuple[str, Document]]] = {}
     for benchmark, some in documents.items():
@@ -218,7 +267,7 @@ def find(documents: Mapping[str, Sequence[Document]], rows: Iterable[Row]) -> li
             for question in filter(None, map(words, texts_of(document))):
                 asked.setdefault(question, []).append((benchmark, document))
     leaks: dict[tuple[str, ...], Leak] = {}
-    for question, found, how, near in chain(_held(asked, texts), _near(asked, texts)):
+    for question, found, how, near in chain(_held(asked, holders), _near(asked, holders)):
         for benchmark, document in asked[question]:
             for row in holders[found]:
                 if how != NEAR or words(document["culture"]) == words(row.culture) or not row.culture:
@@ -227,18 +276,19 @@ def find(documents: Mapping[str, Sequence[Document]], rows: Iterable[Row]) -> li
     return list(leaks.values())
 
 
-def _held(asked: Iterable[_Words], texts: Mapping[_Words, str]) -> Iterator[_Match]:
-    """Questions that equal a text, or stand in one as sentences of their own."""
-    starts: dict[_Words, list[_Words]] = {}
+def _held(asked: Mapping[_Words, Any], texts: Iterable[_Words]) -> Iterator[_Match]:
+    """Questions that equal a text, or whose words stand in one in their order."""
+    starts: dict[_Words, set[int]] = {}  # the first words of questions -> how many words these have
     for question in asked:
-        starts.setdefault(question[:_LONG], []).append(question)
-    for found, text in texts.items():
-        if any(question == found for question in starts.get(found[:_LONG], ())):
+        if len(question) >= (_LONG if _ALONE.match(question[0]) else _LEAST):
+            starts.setdefault(question[:_LEAST], set()).add(len(question))
+    for found in texts:
+        if found in asked:
             yield found, found, EQUAL, 1.0
-        for place in range(len(found) - _LONG + 1):
-            for question in starts.get(found[place : place + _LONG], ()):
-                end = place + len(question)
-                if question != found and found[place:end] == question and {place, end} <= breaks(text):
+        for place in range(len(found) - _LEAST + 1):
+            for length in starts.get(found[place : place + _LEAST], ()):
+                question = found[place : place + length]
+                if question in asked and len(question) == length < len(found):
                     yield question, found, CONTAINED, 1.0
 
 

@@ -45,8 +45,8 @@ def _read(file: Path, place: Path, hashed: str) -> Benchmark:
     entry = _Entry(file, yamlfile.mapping(file))
     entry.check()
     kind = KINDS[entry.text("kind")]
-    declared = Declared(kind.name, entry.columns(), entry.text("culture"), entry.text("keys"))
     labels = entry.labels()
+    declared = Declared(kind.name, entry.columns(), entry.text("culture"), entry.text("keys"), labels)
     return Benchmark(
         name=entry.text("name"),
         title=entry.text("title"),
@@ -57,14 +57,14 @@ def _read(file: Path, place: Path, hashed: str) -> Benchmark:
         file=f"the file that {file} names",
         local=place.parent / entry.text("file"),
         labels=labels,
-        version=_version(declared, labels),
+        version=_version(declared),
         declared_in=place,
     )
 
 
-def _version(declared: Declared, labels: Mapping[str, tuple[str, ...]]) -> str:
+def _version(declared: Declared) -> str:
     """What tells one reading of a table from another."""
-    text = json.dumps([*declared, labels], sort_keys=True)
+    text = json.dumps(declared, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

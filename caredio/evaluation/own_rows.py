@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio import tablefile
+from caredio import cultures, tablefile
 from caredio.errors import InputError
 from caredio.evaluation import choice, distribution, judgements, majority, short_answers
 from caredio.evaluation.benchmark import Document, Kind
+from caredio.llm.marks import is_text
 from caredio.tablefile import shown
 
 _KINDS = (choice.KIND, judgements.KIND, distribution.KIND, short_answers.KIND)
@@ -38,6 +39,7 @@ class Declared(NamedTuple):
     columns: Mapping[str, str | tuple[str, ...]]  # field -> column, or several; where they are called otherwise
     culture: str  # of all rows; empty where a column tells
     keys: str  # one of `KEYS`; empty where the keys themselves tell
+    labels: Mapping[str, tuple[str, ...]]  # slug -> what the table calls the culture besides its name
 
 
 def reader(declared: Declared) -> Callable[[Path], list[Document]]:
@@ -60,6 +62,9 @@ class Rows:
     def __init__(self, table: tablefile.Table, declared: Declared) -> None:
         """Raises: InputError: a column is missing."""
         self.table, self._declared = table, declared
+        called = {one.slug: (one.name,) for one in cultures.load().values()}
+        spelled = [*called.items(), *declared.labels.items()]
+        self._slugs = {one.casefold(): slug for slug, spellings in spelled for one in (slug, *spellings)}
         self.names: dict[str, str | tuple[str, ...]] = {}
         for field in FIELDS[declared.kind]:
             if field in declared.columns or field in table.names or not self._optional(field):
@@ -88,11 +93,16 @@ class Rows:
         """The question's id; without a column of ids the hash of its text."""
         if "id" in self.names:
             return self.text(row, "id")
-        return hashlib.sha256(self.text(row, "question").encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return hashlib.sha256(self.text(row, "question").encode()).hexdigest()[:16]
 
     def culture(self, row: int) -> str:
         """What the table calls the row's culture."""
         return self._declared.culture or self.text(row, "culture")
+
+    def asked_of(self, document: Document) -> tuple[str, str]:
+        """A document's id and culture, equal where two spellings are one culture's."""
+        spelling = document["culture"].casefold()
+        return document["id"], self._slugs.get(spelling, spelling)
 
     def cell(self, row: int, field: str) -> Any:
         """What the one column of a field holds."""
@@ -124,6 +134,8 @@ class Rows:
                 cell = json.loads(cell)
             except ValueError as error:
                 raise InputError(f"{self.where(row, field)}: is no list in JSON ({error}).") from None
+            except RecursionError:
+                raise InputError(f"{self.where(row, field)}: is no list in JSON (it is nested too deep).") from None
         if not isinstance(cell, list) and alone:
             return [cell]
         if not isinstance(cell, list):
@@ -138,7 +150,7 @@ def text(cell: Any, where: str) -> str:
     """A cell as text, numbers as they are written.
 
     Raises:
-        InputError: it is empty, or holds something else.
+        InputError: it is empty, holds something else, or what no file of text holds.
     """
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
@@ -146,6 +158,8 @@ def text(cell: Any, where: str) -> str:
         raise InputError(f"{where}: is empty; fill it, or leave the row out.")
     if not isinstance(cell, (str, int, float)):
         raise InputError(f"{where}: holds {type(cell).__name__}, where text is wanted.")
+    if not is_text(str(cell)):
+        raise InputError(f"{where}: holds a NUL or half of a character; save the text as UTF-8.")
     return str(cell).strip()
 
 
@@ -186,6 +200,8 @@ def _distribution(rows: Rows, row: int) -> Document:
     _check_length(where, shares, options, "options")
     if not sum(shares) > 0:
         raise InputError(f"{where}: nobody chose an option; leave the row out.")
+    if math.isinf(sum(shares)):
+        raise InputError(f"{where}: the sum is no number; give counts or shares that can be added.")
     shares = [share / sum(shares) for share in shares]
     return {"question": rows.text(row, "question"), "options": options, "shares": shares}
 
@@ -246,7 +262,7 @@ def _check_ids(rows: Rows, made: list[Document]) -> None:
     seen: dict[tuple[str, str], int] = {}
     what, mend = ("id", "give each question its own") if "id" in rows.names else ("question", "add a column of ids")
     for row, document in enumerate(made):
-        key = (document["id"], document["culture"].casefold())
+        key = rows.asked_of(document)
         if key in seen:
             first = rows.table.row(seen[key]).removeprefix(f"{rows.table.origin}, ")
             raise InputError(f"{rows.where(row, what)}: that of {first} is the same, and so is the culture; {mend}.")
@@ -262,7 +278,7 @@ def _gathered(rows: Rows, made: list[Document]) -> list[Document]:
     said: dict[str, dict[str, Counter[str]]] = {}  # question -> culture -> answers
     first: dict[tuple[str, str], tuple[int, Document]] = {}
     for row, one in enumerate(made):
-        key = (one["id"], one["culture"].casefold())
+        key = rows.asked_of(one)
         start, document = first.setdefault(key, (row, one))
         if (document["question"], document.get("language")) != (one["question"], one.get("language")):
             other = rows.table.row(start).removeprefix(f"{rows.table.origin}, ")

@@ -29,7 +29,7 @@ class Reply(NamedTuple):
     reference: str | None
     category: str | None
     scope: str | None
-    texts: list[str]  # several where it was asked several times
+    texts: list[str]  # several where it was asked several times; an empty one is no reply, and is not judged
 
 
 def base(benchmark: str) -> str:
@@ -60,7 +60,9 @@ def read(arm: Measured, settings: Settings) -> tuple[list[Reply], str]:
     found: dict[Any, Reply] = {}
     for number, row in enumerate(samples.rows(arm), 1):
         where = f"{arm.path}, line {number}"
-        texts = side_by_side.replies(row)
+        # ours hold what was counted as a reply, which one that was refused or cut off is not, beside what came
+        counted = row.get("filtered_resps") if arm.identity else None
+        texts = side_by_side.replies({"resps": [counted]} if counted else row)
         if not texts:
             return [], "holds likelihoods, and no replies"
         doc = side_by_side.document(row)
@@ -81,7 +83,7 @@ def read(arm: Measured, settings: Settings) -> tuple[list[Reply], str]:
             _reference(doc, settings.reference_field, where),
             category,
             _first(doc, _SCOPES),
-            texts,
+            [text if text.strip() else "" for text in texts],
         )
         # lm-eval has a row for each way it reads an answer
         found.setdefault(row.get("doc_id", number), reply)

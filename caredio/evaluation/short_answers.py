@@ -9,7 +9,7 @@ for a judge to rate.
 from __future__ import annotations
 
 from caredio.evaluation import metrics
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Document, Kind, Metric, Scores, finite
 from caredio.evaluation.choice import PARTS, UNPARSED
 from caredio.prompts import Prompt
 
@@ -39,8 +39,11 @@ def by_likelihoods(document: Document, found: list[float]) -> Scores:
 
     Args:
         found: the log-likelihood of each of the `choices`, in nats.
+
+    Raises:
+        InputError: a likelihood is no number.
     """
-    likelihood = dict(zip(choices(document), found, strict=True))
+    likelihood = dict(zip(choices(document), finite(found), strict=True))
     answers, own = document["answers"], document["own"]
     scores: Scores = {}
     if answers:

@@ -262,7 +262,10 @@ def answered(
         names = [one.task for one in group]
         with _with_adapter(loader.model(model), adapter) as adapted:
             how = (instruction, folder, files, limit, batch_size)
-            results = _measured(group[0].subject.system, adapted, tokenizer, names, *how)
+            try:
+                results = _measured(group[0].subject.system, adapted, tokenizer, names, *how)
+            except InputError as error:
+                raise InputError(f"{group[0].subject.system}, {adapter or model}: {error}") from None
         for one in group:
             found[one] = {
                 name: {one.task: value[one.task]} if isinstance(value, dict) and one.task in value else value

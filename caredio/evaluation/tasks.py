@@ -22,6 +22,7 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
 from caredio.evaluation.benchmark import COT, LIKELIHOOD, LOGPROBS, Benchmark
+from caredio.llm import marks
 from caredio.llm.cache import cache_dir
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def sha256(benchmark: Benchmark) -> str:
     modules = {"caredio.evaluation.choice", benchmark.read.__module__, benchmark.kind.turns.__module__}
     files = {Path(str(sys.modules[module].__file__)) for module in modules}
     shared = {Path(__file__).with_name(name) for name in ("turns.py", "published.py", "majority.py")}
+    shared.add(Path(marks.__file__))
     parts = contents.sha256(files | shared), contents.sha256(_METRICS.glob("*.py"))
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 

@@ -12,6 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from caredio.evaluation import benchmark, tasks
 from caredio.evaluation.benchmark import LIKELIHOOD, Scores
+from caredio.llm import marks
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -55,9 +56,17 @@ class Turns(ConfigurableTask):
         return requests
 
     def scores(self, doc: dict[str, Any], results: list[Any]) -> Scores:
-        """The kind's scores of the document."""
+        """The kind's scores of the document; of a written reply what is meant to be read counts, not the thinking."""
         kind = self._benchmark.kind
         if self._variant == LIKELIHOOD:
             assert kind.by_likelihoods is not None
             return kind.by_likelihoods(doc, [likelihood for likelihood, _ in results])
-        return kind.by_replies(doc, [benchmark.final(reply, self._variant) for reply in results])
+        return kind.by_replies(doc, [benchmark.final(_visible(reply), self._variant) for reply in results])
+
+
+def _visible(reply: str) -> str:
+    """A reply without its thinking; nothing where that does not end."""
+    try:
+        return marks.visible(reply)
+    except marks.OnlyThinking:
+        return ""

@@ -56,7 +56,7 @@ class Evaluating:
             self.known = run.cultures(cultures_file)
             self.slugs, self.notes = ledger.cultures(run, self.known, arguments.listed(cultures, "cultures"))
             self.past = ledger.past(run)
-            self.learned = leakage.training(run, trained)
+            self.learned = leakage.training(run, trained, None if self.behind_api else model)
         yamlfile.pick(self.slugs, self.known, "culture")
 
     def plan(self) -> Plan:

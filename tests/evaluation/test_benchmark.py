@@ -11,8 +11,8 @@ import pytest
 
 from caredio import cultures
 from caredio.errors import InputError
-from caredio.evaluation import benchmark, choice
-from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Benchmark, Document
+from caredio.evaluation import benchmark, choice, distribution, judgements, short_answers
+from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, Benchmark, Document, Kind
 from caredio.evaluation.benchmarks import culturalbench
 
 CHINA = cultures.load()["china"]
@@ -142,6 +142,30 @@ def test_declarations_are_whole_and_apart() -> None:
         assert set(one.labels) <= set(cultures.load())
         assert one.licence
         assert one.file
+
+
+@pytest.mark.parametrize("nothing", [float("nan"), float("-inf"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [
+        (choice.KIND, {"options": ["a", "b"], "key": 0}),
+        (judgements.KIND, {"statements": ["a"], "truth": [True]}),
+        (distribution.KIND, {"options": ["a", "b"], "shares": [0.5, 0.5]}),
+        (short_answers.KIND, {"answers": [{"text": "a", "weight": 1}], "own": "b", "rivals": []}),
+    ],
+)
+def test_a_likelihood_that_is_no_number_is_no_answer(
+    kind: Kind, document: Document, place: int, nothing: float
+) -> None:
+    assert kind.by_likelihoods is not None
+    found = [-1.0, -1.0]
+    assert kind.by_likelihoods(document, found)
+    found[place] = nothing
+    with pytest.raises(
+        InputError, match=r"^a log-likelihood is no finite number: .* float16 .* in bfloat16 or float32"
+    ):
+        kind.by_likelihoods(document, found)
 
 
 # ---------------------------------------------------------------- of the Hub

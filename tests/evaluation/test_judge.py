@@ -352,6 +352,39 @@ def test_what_two_judges_say_does_not_stand_in_one_column(other: str, run: Calla
         assert sum("three short" in body for body in bodies) == 6
 
 
+def without_replies(folder: Path, system: str, questions: set[str]) -> None:
+    """Leave of a system's replies to questions what came, which was not counted, as of one that refuses."""
+    (arm,) = [one for one in samples.find(folder) if one.system == system]
+    kept = [json.loads(text) for text in arm.path.read_text().splitlines()]
+    for row in kept:
+        if row["doc"]["id"] in questions:
+            row.update(resps=[["I cannot help with"]], filtered_resps=[""], unparsed=1.0)
+    arm.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+
+def test_what_was_not_counted_as_a_reply_is_not_judged_and_is_counted(run: Callable[..., Path]) -> None:
+    folder = run("raw", lambda n: 4 + n)
+    run("trained", lambda n: 9)
+    without_replies(folder, "raw", {"q0", "q1"})
+    without_replies(folder, "trained", {"q1", "q2"})
+    with served(honest) as server:
+        found = judge(server, folder)
+        asked = len(server.seen)
+    assert asked == 4 + 4
+    assert (line(found)["n"], line(found)["unparsed"]) == (4, 2)
+    assert line(found)["mean"] == pytest.approx(fmean([6, 7, 8, 9]))  # of q2 to q5
+    assert found.unparsed == {}  # nothing that the judge did
+    rows = {row["doc"]["id"]: row for row in samples.rows(written(folder)["raw"])}
+    assert [("rating" in rows[name], rows[name]["unparsed"]) for name in ("q0", "q2")] == [(False, 1.0), (True, 0.0)]
+    assert "2 left out" in str(found)
+    with served(honest) as server:
+        compared = judge(server, folder, against="raw")
+        asked = len(server.seen)
+    assert asked == 2 * 3  # q3 to q5, in both orders
+    won = line(compared, "trained")
+    assert (won["n"], won["unparsed"], won["win_rate"]) == (3, 3, pytest.approx((1 + 1 + 0.5) / 3))
+
+
 def test_a_judge_that_answers_as_two_versions_is_refused(run: Callable[..., Path]) -> None:
     folder = run("raw", lambda number: number + 1)
 

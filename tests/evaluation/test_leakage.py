@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from caredio import cli
 from caredio.errors import InputError
 from caredio.evaluation import leakage
 from caredio.evaluation.leakage import CONTAINED, EQUAL, NEAR, Leak, Row
+from caredio.evaluation.results import Asked
+from caredio.evaluation.settings import Settings
 
 NOON = "What do people of the river towns usually eat at noon on the day of the harvest?"
 LONG = (
@@ -47,6 +50,13 @@ def found(document: dict[str, Any], *rows: Row) -> list[tuple[str, float]]:
         (NOON.replace("the river", "river").replace("a", "ａ"), EQUAL),  # full-width letters
         (f"You live in China. {NOON} Answer in one word.", CONTAINED),
         (f"Question: {NOON}\nA. rice\nB. ice\nAnswer:", CONTAINED),
+        (f'Please answer this question "{NOON}"', CONTAINED),
+        (f"Q) {NOON}", CONTAINED),
+        (f"Someone (it was a guest: {NOON}) asked", CONTAINED),
+        (f"Noon - {NOON}", CONTAINED),
+        (f"{NOON[:-1]} and explain why", CONTAINED),
+        (f"Hello\r{NOON}", CONTAINED),
+        (NOON.replace("harvest", "\u200fhar\u200bve\u00adst\u2060"), EQUAL),
     ],
 )
 def test_a_question_is_found_however_it_is_written(text: str, how: str) -> None:
@@ -84,10 +94,35 @@ def test_questions_of_one_template_are_others() -> None:
     assert [how for how, _ in found(south, row(text, culture="South Korea"))] == [NEAR]
 
 
-def test_a_question_that_begins_a_longer_one_is_another() -> None:
-    short = "In the towns by the river, how do people greet each other?"
-    assert found(choice(short), row(f"{short[:-1]} when they meet before noon at the market?")) == []
-    assert found(choice("How are you?"), row("How are you? What is it that you want to have from me today?")) == []
+def test_a_question_of_five_words_is_found_within_a_text_and_a_shorter_one_as_a_whole() -> None:
+    five, four = "Who pours tea for guests?", "Who pours the tea first?"  # but for articles
+    assert found(choice(five), row(f"Tell me: {five[:-1]} of yours?")) == [(CONTAINED, 1.0)]
+    assert found(choice(five), row("Who pours tea for your guests?")) == []
+    assert found(choice(four), row(f"Tell me: {four}")) == []
+    assert found(choice(four), row(f"({four})")) == [(EQUAL, 1.0)]
+    assert found(choice("早上吃什么"), row("请问大家早上吃什么呢")) == []
+
+
+def test_a_longer_question_is_found_beside_one_that_begins_like_it() -> None:
+    asked = [choice(NOON, "n"), choice(f"{NOON[:-1]} in the hills?", "h"), choice(NOON[: NOON.index(" at noon")], "s")]
+    text = f"Say: {NOON[:-1]} in the hills, please"
+    leaks = leakage.find({"b": asked}, [row(text)])
+    assert sorted((one.id, one.how) for one in leaks) == [("h", CONTAINED), ("n", CONTAINED), ("s", CONTAINED)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "n"),
+    [
+        ("कि", "की", 1),  # Hindi
+        ("काम करना", "कम करना", 2),
+        ("কি", "কী", 1),  # Assamese
+        ("كِتاب", "كُتاب", 1),  # Arabic, with vowel signs
+        ("กี", "กา", 1),  # Thai, whose letters are words
+    ],
+)
+def test_vowel_signs_are_part_of_words(one: str, other: str, n: int) -> None:
+    assert leakage.words(one) != leakage.words(other)
+    assert len(leakage.words(one)) == n
 
 
 def test_statements_options_and_long_answers_count() -> None:
@@ -108,6 +143,20 @@ def test_rows_of_pairs_and_of_marked_answers_are_read() -> None:
     assert [one.sample_id for one in rows] == ["number 1", "number 2"]
     leaks = leakage.find({"b": [choice(NOON, "n"), choice(LONG, "l")]}, rows)
     assert {(one.id, one.sample_id) for one in leaks} == {("n", "number 1"), ("l", "number 1"), ("l", "number 2")}
+
+
+def test_rows_of_chats_and_of_texts_are_read() -> None:
+    parts = [{"type": "text", "text": NOON}, {"type": "image"}]
+    rows: list[dict[str, Any]] = [
+        {"messages": [{"role": "user", "content": NOON}, {"role": "assistant", "content": "Rice."}]},
+        {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": None}]},
+        {"text": f"### Question\n{NOON}\n### Answer\nRice."},
+        {"prompt": NOON, "chosen": "Rice.", "rejected": "Ice."},
+        {"prompt": [{"role": "user", "content": None}], "completion": []},
+    ]
+    read = list(leakage.rows_of(rows))
+    assert {one.sample_id for one in leakage.find({"b": [choice(NOON)]}, read)} == {f"number {n}" for n in range(1, 5)}
+    assert read[4].texts == ()
 
 
 def test_a_leak_is_told_once_by_its_closest_text() -> None:
@@ -167,7 +216,7 @@ def test_a_clean_run_is_reported_with_what_was_looked_at(questions: Path, tmp_pa
     out = trained_on("What is given to guests at a wedding?", tmp_path / "run")
     with LLMServer(lambda *_: "A") as server:
         cli.main(command(server, questions, out))
-    wanted = {"sources": ["ranked"], "rows": 6, "questions": {"CulturalBench-Easy": 2}, "leaks": []}
+    wanted = {"sources": ["ranked"], "rows": 6, "questions": {"CulturalBench-Easy": 2}, "leaks": [], "unchecked": []}
     assert record(out) == wanted
 
 
@@ -213,7 +262,7 @@ def test_what_a_model_says_it_was_trained_on_is_read(questions: Path, tmp_path: 
     assert [one.how for one in leakage.find({"b": [choice(NOON)]}, learned.rows)] == [EQUAL]
     (unread,) = learned.unread
     assert "mexico/training.json names" in unread
-    assert "its rows are not checked" in unread
+    assert "could not be checked" in unread
 
 
 def test_a_budget_leaves_out_the_rows_below_it(tmp_path: Path) -> None:
@@ -225,6 +274,74 @@ def test_a_budget_leaves_out_the_rows_below_it(tmp_path: Path) -> None:
         (only,) = leakage.training(run, tmp_path / "model").rows
     ranked = caredio.Result({"ranked": None}, {}, out).ranked
     assert [one["sample_id"] for one in ranked if one["culture"] == "china" and one["rank"] == 1] == [only.sample_id]
+
+
+def recorded(folder: Path, rows: list[dict[str, Any]], **more: Any) -> Path:
+    """A folder whose record names a table of these rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "data"
+    table.mkdir()
+    (table / "train.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (folder / "training.json").write_text(json.dumps({"dataset_name": str(table), "dataset_config": None, **more}))
+    return folder
+
+
+def learned(folder: Path, model: Path | None = None, trained: Path | None = None) -> leakage.Training:
+    with caredio.runs.Run(folder / "no run") as run:
+        return leakage.training(run, trained, model)
+
+
+def test_what_a_model_was_trained_from_is_read_too(tmp_path: Path) -> None:
+    first = recorded(tmp_path / "first", [{"text": "One."}], base_model="owner/base")
+    adapter = recorded(tmp_path / "adapter", [{"text": "Two."}], base_model=str(first))
+    last = recorded(tmp_path / "last", [{"text": "Three."}], base_model=str(first), adapter=str(adapter))
+    assert [one.texts for one in learned(tmp_path, last).rows] == [("Three.",), ("One.",), ("Two.",)]
+    assert learned(tmp_path, last).rows[0] == learned(tmp_path, trained=last).rows[0]
+    assert [one.texts for one in learned(tmp_path, first, last).rows] == [("Three.",), ("One.",), ("Two.",)]
+
+
+def test_a_leaked_model_is_refused_without_being_called_trained(questions: Path, tiny: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny, model)
+    recorded(model, [{"messages": [{"role": "user", "content": NOON}]}])
+    given: dict[str, Any] = {"culturalbench": str(questions), "benchmarks": "culturalbench_easy", "device": "cpu"}
+    with pytest.raises(InputError, match=r"1 of 2 questions .* stands in rows of training: question 0 on china in row"):
+        caredio.evaluate(["china"], model=str(model), out=tmp_path / "run", **given)
+
+
+def test_two_budgets_of_one_table_are_both_read(tmp_path: Path) -> None:
+    rows = [{"text": text, "rank": rank} for rank, text in enumerate(["One.", "Two.", "Three."], 1)]
+    small, large = recorded(tmp_path / "small", rows, budget=1), tmp_path / "large"
+    large.mkdir()
+    record = json.loads((small / "training.json").read_text())
+    (large / "training.json").write_text(json.dumps({**record, "budget": 2}))
+    made = learned(tmp_path, large, small)
+    assert [one.texts for one in made.rows] == [("One.",), ("Two.",)]
+    assert len(made.sources) == 1
+
+
+def test_a_budget_without_ranks_takes_every_row(tmp_path: Path) -> None:
+    made = learned(tmp_path, recorded(tmp_path / "model", [{"text": "One."}, {"text": "Two."}], budget=1))
+    assert [one.texts for one in made.rows] == [("One.",), ("Two.",)]
+
+
+@pytest.mark.parametrize("record", ["[1]", "{", '{"steps": 3}', '{"dataset_name": ["a"]}'])
+def test_a_record_that_names_no_data_could_not_be_checked(record: str, tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(record)
+    made = learned(tmp_path, tmp_path)
+    assert made.rows == []
+    (unread,) = made.unread
+    assert unread.endswith("so it could not be checked.")
+
+
+def test_rows_without_a_known_column_are_told(questions: Path, tmp_path: Path) -> None:
+    model = recorded(tmp_path / "model", [{"instruction": NOON}, {"instruction": LONG}])
+    asked = Asked(["china"], Settings(culturalbench=str(questions), benchmarks="culturalbench_easy"), None, [])
+    leakage.check(asked, learned(tmp_path, model), allowed=False)
+    (told,) = asked.leakage["unchecked"]
+    assert told in asked.notes
+    assert f"2 of 2 rows of {model / 'data'} (None) hold no text in a known column (prompt, " in told
+    assert told.endswith("could not be checked.")
 
 
 @pytest.mark.parametrize("name", ["datasketch"])

@@ -41,6 +41,14 @@ def test_an_own_answer_is_a_strict_top_of_three_annotators(answers: dict[str, in
         ("cafe\u0301", "CAF\u00c9", True),  # an accent of its own is the same letter
         ("\u7c73\u996d", "\u7092\u7c73\u996d", True),  # no spaces in Chinese
         ("\u7c73\u996d", "\u997a\u5b50", False),
+        ("कि", "की", False),  # vowel signs are part of words
+        ("काम", "कम", False),
+        ("পানি", "পানী", False),
+        ("كِتاب", "كُتاب", False),
+        ("กา", "กี", False),
+        ("ก", "กี", False),
+        ("पानी", "ठंडा पानी", True),
+        ("ri\u200bce", "fried rice", True),
         ("-", "-", True),
         ("-", "rice", False),
     ],

@@ -232,6 +232,42 @@ def test_equal_ids_of_a_culture_are_refused(tmp_path: Path) -> None:
         documents(declare(tmp_path, jsonl(made)))
 
 
+@pytest.mark.parametrize("spellings", [("ROK", "South Korea"), ("south_korea", "SOUTH KOREA"), ("ROK", "South_Korea")])
+def test_a_culture_has_an_id_once_however_it_is_spelled(spellings: tuple[str, str], tmp_path: Path) -> None:
+    made = [{**ROWS[0], "id": 1, "culture": one, "question": f"On {one}?"} for one in spellings]
+    file = declare(tmp_path, jsonl(made), labels={"south_korea": ["ROK"]})
+    with pytest.raises(InputError, match=r"line 2, column id: that of line 1 is the same, and so is the culture; give"):
+        documents(file)
+
+
+def test_answers_of_a_culture_in_two_spellings_are_of_one_question(tmp_path: Path) -> None:
+    given = [("ROK", "rice"), ("South Korea", "rice"), ("south_korea", "rice"), ("Japan", "bread")]
+    made = [{"culture": culture, "question": "What?", "answers": text} for culture, text in given]
+    korea, japan = documents(declare(tmp_path, jsonl(made), kind="answers", labels={"south_korea": ["ROK"]}))
+    assert (korea["answers"], korea["own"]) == ([{"text": "rice", "weight": 3}], "rice")
+    assert japan["rivals"] == [{"culture": "ROK", "text": "rice"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "made", "message"),
+    [
+        ({}, {"question": "q\ud800"}, "line 1, column question: holds a NUL or half of a character"),
+        ({}, {"options": ["a", "b\ud800"]}, "line 1, column options: holds a NUL or half of a character"),
+        ({}, {"options": "[" * 100_000}, r"line 1, column options: is no list in JSON \(it is nested too deep\)"),
+        (
+            {"kind": "distribution"},
+            {"options": ["a", "b"], "shares": [1e308, 1e308]},
+            "line 1, column shares: the sum is no number",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_said_by_line_and_column(
+    changes: dict[str, Any], made: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        documents(declare(tmp_path, jsonl([{**ROWS[0], **made}]), **changes))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

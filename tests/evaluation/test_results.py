@@ -70,6 +70,19 @@ HEADS = "CulturalBench-Easy              CulturalBench-Hard              Cultura
 MEASURES = [("culturalbench_easy", "acc"), ("culturalbench_hard", "acc"), ("culturalbench_hard", "judgement_acc")]
 
 
+def test_a_model_that_overflows_is_told_and_gets_no_numbers(tiny: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    torch.nn.init.constant_(model.lm_head.weight, float("nan"))
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
+    with pytest.raises(InputError) as caught:
+        evaluate([System("raw", str(tmp_path))], ["china"], SAMPLE)
+    assert str(caught.value).startswith(f"raw, {tmp_path}: a log-likelihood is no finite number: ")
+
+
 def row(system: str, culture: str, measure: tuple[str, str], value: float) -> dict[str, Any]:
     name, metric_name = measure
     (metric,) = (one for one in benchmark.load()[name].metrics(LIKELIHOOD) if one.name == metric_name)

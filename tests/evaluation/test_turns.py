@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from caredio import prompts
-from caredio.evaluation import tasks_path
+from caredio.evaluation import tasks, tasks_path
 from caredio.evaluation.benchmarks import culturalbench
+from caredio.evaluation.turns import Turns
 
 EGYPT = [one for one in culturalbench.hard(culturalbench.SAMPLE) if one["culture"] == "Egypt"]
 
@@ -90,3 +92,25 @@ def test_limit_and_standard_error_count_questions(scripted: Any) -> None:
     error = (0.8 * 0.2 / 4) ** 0.5  # of 0, 1, 1, 1, 1
     assert abs(numbers["acc_stderr,none"] - error) < 1e-12
     assert abs(numbers["judgement_acc_stderr,none"] - 0.25 * error) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("task", "reply", "metric", "value"),
+    [
+        ("culturalbench_hard_generated", "<think>False?</think>\n\nTrue", "unparsed", 0.0),
+        ("culturalbench_hard_generated", "<think>False or", "unparsed", 1.0),
+        ("culturalbench_hard_cot", "<think>Maybe\nAnswer: True\nno, wait", "unparsed", 1.0),
+        ("culturalbench_hard_cot", "<think>Maybe\nAnswer: maybe\n</think>So.\nAnswer: True", "unparsed", 0.0),
+    ],
+)
+def test_thinking_is_no_part_of_an_answer(task: str, reply: str, metric: str, value: float, scripted: Any) -> None:
+    numbers = run(scripted(writes=lambda _: reply), f"caredio_{task}_egypt", limit=2)
+    assert numbers[f"{metric},none"] == value
+
+
+def test_what_is_only_thought_of_is_no_short_answer() -> None:
+    task = Turns.__new__(Turns)  # without the data that lm-eval would load
+    task._benchmark, task._variant = tasks.declared("blend_answers"), "generated"
+    doc = {"answers": [{"text": "kimchi", "weight": 3}], "language": "en"}
+    assert task.scores(doc, ["<think>Is it kimchi? No.</think>\nbread"])["sem_b"] == 0
+    assert task.scores(doc, ["<think>Is it bread? No.</think>\nkimchi"])["sem_b"] == 1

@@ -11,14 +11,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from caredio.errors import InputError
 from caredio.evaluation import distribution, published
 from caredio.evaluation.benchmark import Benchmark, Document
+from caredio.llm.marks import is_text
 
 _FILE = "global_opinions.csv as the Hub has it, or the JSON file of question, options, attribute and gold_distribution"
+_SHOWN = 80  # characters of a cell in a message
 _UPSTREAM = ("question", "selections", "options")
 _DERIVED = ("question", "options", "attribute", "gold_distribution")
 
@@ -37,38 +40,63 @@ def read(path: Path) -> list[Document]:
 
 
 def _upstream(row: dict[str, Any], where: str) -> list[Document]:
-    options = [str(option) for option in _literal(row["options"], list, f"{where}, options")]
+    options = _literal(row["options"], list, f"{where}, options")
     selections = _literal(row["selections"], dict, f"{where}, selections")
     found = []
-    for country, shares in selections.items():
+    for country, given in selections.items():
+        shares = _shares(given, f"{where}, {country!r}")
         # some countries' shares are all zero: nobody was asked there
         if any(shares):
-            found.append(_document(row["question"], options, country, shares, f"{where}, {country}"))
+            found.append(_document(row["question"], options, country, shares, where))
     return found
 
 
 def _derived(row: dict[str, Any], where: str) -> Document:
-    question, _, rest = row["question"].removeprefix("Question: ").rpartition("\nOptions: ")
-    if not question:
-        question = rest
-    return _document(question, row["options"], row["attribute"], row["gold_distribution"], where)
+    text = _text(row["question"], f"{where}, question")
+    question, _, rest = text.removeprefix("Question: ").rpartition("\nOptions: ")
+    options = _literal(row["options"], list, f"{where}, options")
+    shares = _shares(row["gold_distribution"], f"{where}, gold_distribution")
+    return _document(question or rest, options, row["attribute"], shares, where)
 
 
-def _document(question: str, options: list[str], country: str, shares: list[float], where: str) -> Document:
+def _document(question: Any, given: list[Any], culture: Any, shares: list[float], where: str) -> Document:
+    country = _text(culture, f"{where}, country")
+    options = [_text(str(one) if _is_number(one) else one, f"{where}, options") for one in given]
     total = sum(shares)
-    if len(shares) != len(options) or len(options) < 2 or min(shares) < 0 or not total > 0:
+    if len(shares) != len(options) or len(options) < 2 or min(shares) < 0 or not 0 < total < math.inf:
         raise InputError(
-            f"{where}: {len(options)} options and {len(shares)} shares; expected a share of 0 or more for each of at "
-            f"least two options, not all zero."
+            f"{where}, {country}: {len(options)} options and {len(shares)} shares; expected a share of 0 or more for"
+            " each of at least two options, not all zero."
         )
-    text = json.dumps([question.strip(), options])
+    asked = _text(question, f"{where}, question").strip()
+    text = json.dumps([asked, options])
     return {
         "id": hashlib.sha256(text.encode()).hexdigest()[:16],
         "culture": country,
-        "question": question.strip(),
+        "question": asked,
         "options": options,
         "shares": [share / total for share in shares],
     }
+
+
+def _text(cell: Any, where: str) -> str:
+    if not isinstance(cell, str) or not cell.strip() or not is_text(cell):
+        raise InputError(f"{where}: holds {repr(cell)[:_SHOWN]}, where text is wanted; give {_FILE}.")
+    return cell
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def _shares(cells: Any, where: str) -> list[float]:
+    try:
+        found = [float(cell) for cell in cells if _is_number(cell)] if isinstance(cells, list) else []
+    except OverflowError:
+        found = [math.inf]
+    if not isinstance(cells, list) or len(found) != len(cells) or not all(map(math.isfinite, found)):
+        raise InputError(f"{where}: holds {repr(cells)[:_SHOWN]}, where a list of numbers is wanted; give {_FILE}.")
+    return found
 
 
 def _literal(text: Any, kind: type, where: str) -> Any:
@@ -77,7 +105,7 @@ def _literal(text: Any, kind: type, where: str) -> Any:
         inner = text[text.find("{") : text.rfind("}") + 1] if kind is dict else text
         try:
             text = ast.literal_eval(inner.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise InputError(f"{where}: is not the text of a {kind.__name__}; give {_FILE}.") from None
     if not isinstance(text, kind):
         raise InputError(f"{where}: is no {kind.__name__}; give {_FILE}.")

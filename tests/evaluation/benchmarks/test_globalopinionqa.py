@@ -69,6 +69,59 @@ def test_a_changed_cell_is_named_and_nothing_in_it_is_run(
         globalopinionqa.read(upstream(tmp_path, selections, options))
 
 
+@pytest.mark.parametrize(
+    "share",
+    ["'x'", "None", "[1]", "1j", "1e999", "True", "9" * 400, "-1e999"],
+)
+def test_a_share_that_is_no_number_is_named(share: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"csv, row 1, 'China': holds \[.*, where a list of numbers is wanted; give"):
+        globalopinionqa.read(upstream(tmp_path, f"{{'China': [{share}, 1]}}"))
+
+
+@pytest.mark.parametrize(
+    ("selections", "options", "message"),
+    [
+        ("{'China': None}", "['a', 'b']", "row 1, 'China': holds None, where a list"),
+        ("{'China': 3}", "['a', 'b']", "row 1, 'China': holds 3, where a list"),
+        ("{'China': 'ab'}", "['a', 'b']", "row 1, 'China': holds 'ab', where a list"),
+        ("{[]: [1, 2]}", "['a', 'b']", "row 1, selections: is not the text of a dict"),
+        ("{1: [1, 2]}", "['a', 'b']", "row 1, country: holds 1, where text"),
+        ("{'China': [1, 2]}", "['a', None]", "row 1, options: holds None, where text"),
+        ("{'China': [1e308, 1e308]}", "['a', 'b']", "row 1, China: 2 options and 2 shares"),
+    ],
+)
+def test_what_upstream_never_wrote_is_named(selections: str, options: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        globalopinionqa.read(upstream(tmp_path, selections, options))
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "message"),
+    [
+        ("question", 5, "question: holds 5, where text"),
+        ("question", "q\ud800", "question: holds 'q"),
+        ("options", "ab", "options: is not the text of a list"),
+        ("options", 7, "options: is no list"),
+        ("options", ["a", None], "options: holds None"),
+        ("attribute", 1, "country: holds 1, where text"),
+        ("gold_distribution", [None, 1], r"gold_distribution: holds \[None, 1\]"),
+        ("gold_distribution", ["x", 1], r"gold_distribution: holds \['x', 1\]"),
+        ("gold_distribution", "[1, 1]", "gold_distribution: holds '"),
+        ("gold_distribution", [float("nan"), 1], r"gold_distribution: holds \[nan, 1\]"),
+    ],
+)
+def test_a_cell_of_the_derived_file_is_named(field: str, cell: object, message: str, tmp_path: Path) -> None:
+    row = {"question": "Is it?", "options": ["a", "b"], "attribute": "China", "gold_distribution": [1, 1], field: cell}
+    (tmp_path / "small.json").write_text(json.dumps([row]))
+    with pytest.raises(InputError, match=rf"^{tmp_path}/small\.json, row 1, {message}"):
+        globalopinionqa.read(tmp_path / "small.json")
+
+
+def test_options_that_are_numbers_are_their_text(tmp_path: Path) -> None:
+    (found,) = globalopinionqa.read(upstream(tmp_path, "{'China': [1, 3]}", "[1, 2.5]"))
+    assert (found["options"], found["shares"]) == (["1", "2.5"], [0.25, 0.75])
+
+
 def test_the_whole_derived_file_is_read(published) -> None:
     file = published(SMALL)
     rows = json.loads(file.read_text())
