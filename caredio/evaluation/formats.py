@@ -37,6 +37,8 @@ _LATEX = {
     "†": r"$^{\dagger}$",
     "‡": r"$^{\ddagger}$",
     "↓": r"$^{\downarrow}$",
+    "°": r"$^{\circ}$",
+    "≠": r"$\neq$",
 }
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~#$&])")
 
@@ -116,9 +118,10 @@ def _interval(column: Column, found: Any) -> str:
     """A number with its interval, of a cell or of a measurement."""
     if found is None:
         return _NONE
+    sign = column.sign(found)
     if found.low is None or found.high is None:
-        return column.shown(found.value)
-    return f"{column.shown(found.value)} [{column.shown(found.low)}, {column.shown(found.high)}]"
+        return f"{column.shown(found.value)}{sign}"
+    return f"{column.shown(found.value)}{sign} [{column.shown(found.low)}, {column.shown(found.high)}]"
 
 
 def _across(table: Comparison, system: str, benchmark: str, metric: str) -> Grid:

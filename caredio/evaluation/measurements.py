@@ -18,12 +18,11 @@ from typing import Any
 
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
-from caredio.evaluation import ledger, samples
+from caredio.evaluation import comparable, ledger, samples
 from caredio.evaluation.benchmark import VARIED, Benchmark, Metric, named
 from caredio.evaluation.results import MEANINGS
 from caredio.evaluation.samples import Aggregated, Measured
 from caredio.evaluation.tasks import PREFIX
-from caredio.intervals import of_mean, wilson
 from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
@@ -65,6 +64,10 @@ class Number:
     scores: Mapping[str, float] | None = None  # by question
     hashes: Mapping[str, str] = field(default_factory=dict)  # question -> hash of its document
     asked: Mapping[str, Any] = field(default_factory=dict)  # how: equal for all systems
+    settings: str = ""  # the hash of how, as a run's rows have it
+    manner: str = ""  # how, but for which questions: equal for all measurements of one system that are joined
+    left: int = 0  # questions with a score that are not in the value, as another system was not asked them
+    alone: bool = False  # whether no question is shared by all systems, so that it is not comparable
     of: str = ""  # the culture whose model was asked about another one's culture, where that has a model too
 
     @property
@@ -91,13 +94,13 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
     found: list[Number] = []
     notes: list[str] = []
     for name, folder in map(_name_and_folder, folders):
-        measured = samples.find(folder)
-        numbers = [one for sample in measured for one in _of_samples(sample, folder)]
+        measured, settings = samples.find(folder), _settings(folder)
+        numbers = [one for sample in measured for one in _of_samples(sample, folder, settings)]
         alone = list(_without_samples(folder, measured))
         if alone:
             tasks = ", ".join(dict.fromkeys(one.benchmark for one in alone))
             notes.append(f"{folder}: no samples of {tasks} (lm_eval --log_samples), so no paired test is possible.")
-        rows = _of_run(folder, notes)
+        rows = _of_run(folder, settings, notes)
         if not (numbers or alone or rows):
             raise InputError(f"{folder}: holds no results; name a run, or what lm_eval had as --output_path.")
         every = [*numbers, *alone, *rows]
@@ -105,7 +108,7 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
         if len(plain) < len(every):
             notes.append(f"{folder}: what was asked in other ways is left out; evaluate --robustness shows its spread.")
         found += _renamed(plain, name, folder)
-    chosen = _latest(_told_apart(_of_questions(found)), notes)
+    chosen = comparable.chosen(_told_apart(_of_questions(found)), notes)
     _check(chosen)
     return chosen, notes
 
@@ -130,14 +133,21 @@ def _name_and_folder(given: Path | str) -> tuple[str, Path]:
     return "", Path(given).expanduser()
 
 
-def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
+def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -> Iterator[Number]:
     """The numbers of a samples file, one a metric, in the order in which they stand beside it."""
     content, rows = samples.about(measured), samples.rows(measured)
     part, benchmark, cultural = _part(measured.task, measured.benchmark, measured.culture, content)
     identity = measured.identity
+    asked = _asked(content, measured.task) | {JUDGE: identity.get(JUDGE)} | _prompt(settings, identity)
+    questions = samples.questions(rows)
+    hashes = {
+        name: _sha256(row["doc"]) for name, row in zip(questions, rows, strict=True) if isinstance(row.get("doc"), dict)
+    }
     for label, key, value in _metrics(content, measured.task):
         scores = _scores(rows, key, value, measured.path)
-        low, high = _interval(value, list(scores.values())) if scores else _by_error(content, measured.task, key, value)
+        mean = fmean(scores.values()) if scores else value
+        own = list(scores.values()) if scores else []
+        low, high = comparable.interval(mean, own) if own else _by_error(content, measured.task, key, value)
         yield Number(
             measured.system,
             benchmark,
@@ -145,7 +155,7 @@ def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
             part,
             cultural,
             len(scores or rows),
-            fmean(scores.values()) if scores else value,
+            mean,
             low,
             high,
             _higher(content, measured.task, benchmark, label),
@@ -156,8 +166,10 @@ def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
             identity.get("weights_sha256") or (measured.model if identity else _theirs(measured.model, measured.path)),
             identity.get("benchmark_sha256", ""),
             scores,
-            {samples.question(row): _sha256(row["doc"]) for row in rows if isinstance(row.get("doc"), dict)},
-            _asked(content, measured.task) | {"judge": identity.get(JUDGE)},
+            hashes,
+            asked,
+            identity.get("settings_sha256") or "",
+            _manner(settings, identity, content, measured.task),
         )
 
 
@@ -205,37 +217,71 @@ def _theirs(model: str, file: Path) -> str:
     return f"{model} {file.parent}"
 
 
-def _of_run(folder: Path, notes: list[str]) -> list[Number]:
-    """The rows of a run's results table; the notes get what its evaluations left out."""
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run's evaluations by their hash; empty of another folder."""
+    found: dict[str, Any] = {}
+    for record in _records(folder):
+        found |= record.get("settings") or {}
+    return found
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    """How a run's evaluations were made; an earlier release kept the last one alone."""
     if not (folder / "run.json").is_file():
         return []
     with Run(folder, create=False) as run:
-        rows, made = ledger.past(run), run.stages.get(ledger.TABLE, {}).get("measured", [])
-    for record in made if isinstance(made, list) else [made]:  # an earlier release kept the last one alone
+        made = run.stages.get(ledger.TABLE, {}).get("measured", [])
+    return list(made) if isinstance(made, list) else [made]
+
+
+def _of_run(folder: Path, settings: Mapping[str, Any], notes: list[str]) -> list[Number]:
+    """The rows of a run's results table; the notes get what its evaluations left out."""
+    if not (folder / "run.json").is_file():
+        return []
+    for record in _records(folder):
         notes += [note for note in record.get("left_out", ()) if note not in notes]
-    return [
-        Number(
-            row["system"],
-            row["benchmark"],
-            row["metric"],
-            row["culture"],
-            True,
-            row["n"],
-            row["value"],
-            row["low"],
-            row["high"],
-            found.higher_is_better
-            if (found := metric(row["benchmark"], row["metric"]))
-            else row["metric"] != "unparsed",
-            "",
-            folder / ledger.TABLE,
-            folder,
-            row["model"] or "",
-            row["weights_sha256"] or row["model"] or "",
-            row["benchmark_sha256"] or "",
-        )
-        for row in rows
-    ]
+    with Run(folder, create=False) as run:
+        rows = ledger.past(run)
+    return [_of_row(row, folder, settings) for row in rows]
+
+
+def _of_row(row: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]) -> Number:
+    """The number of a row of a results table, which an earlier release wrote with fewer columns."""
+    found = metric(row["benchmark"], row["metric"])
+    return Number(
+        row["system"],
+        row["benchmark"],
+        row["metric"],
+        row["culture"],
+        True,
+        row["n"],
+        row["value"],
+        row.get("low"),
+        row.get("high"),
+        found.higher_is_better if found else row["metric"] != "unparsed",
+        "",
+        folder / ledger.TABLE,
+        folder,
+        row.get("model") or "",
+        row.get("weights_sha256") or row.get("model") or "",
+        row.get("benchmark_sha256") or "",
+        asked=_prompt(settings, row),
+        settings=row.get("settings_sha256") or "",
+    )
+
+
+def _prompt(settings: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt that everybody was asked with, where a run tells it."""
+    known = settings.get(identity.get("settings_sha256") or "", {})
+    return {"prompt": known["prompt"]} if "prompt" in known else {}
+
+
+def _manner(settings: Mapping[str, Any], identity: Mapping[str, Any], content: Mapping[str, Any], task: str) -> str:
+    """How a system was asked, whichever questions."""
+    known = settings.get(identity.get("settings_sha256") or "")
+    if known is None:
+        known = {"description": content.get("configs", {}).get(task, {}).get("description")}
+    return json.dumps({name: value for name, value in known.items() if name != "n"}, sort_keys=True)
 
 
 def _part(task: str, benchmark: str, culture: str | None, content: Mapping[str, Any]) -> tuple[str, str, bool]:
@@ -273,11 +319,6 @@ def _scores(rows: Sequence[Mapping[str, Any]], key: str, value: float, file: Pat
     scores = samples.by_question(rows, key, file)
     numbers = [float(one) for one in own if one == one]
     return scores if scores and isclose(fmean(numbers), value, rel_tol=1e-6, abs_tol=1e-9) else None
-
-
-def _interval(value: float, scores: Sequence[float]) -> tuple[float | None, float | None]:
-    """Wilson's interval of a share, and the bootstrap's of another mean."""
-    return wilson(fmean(scores), len(scores)) if set(scores) <= {0, 1} else of_mean(scores)
 
 
 def _by_error(content: Mapping[str, Any], task: str, key: str, value: float) -> tuple[float | None, float | None]:
@@ -399,26 +440,6 @@ def _weights(number: Number) -> str:
 def _with(system: str, name: str) -> str:
     base = system.removesuffix(WITH_ROLE_PLAY)
     return f"{base} ({name}){system[len(base) :]}" if name else system
-
-
-def _latest(numbers: Sequence[Number], notes: list[str]) -> list[Number]:
-    """One number of each system and place: with samples before without, of most questions, and the newest of these."""
-    found: dict[tuple[Any, ...], Number] = {}
-    left: dict[str, None] = {}
-    for one in reversed(numbers):  # of equal ones the last counts, as rows of a table have no date
-        key = (one.system, one.of, *one.place)
-        kept, *others = sorted((found[key], one) if key in found else (one,), key=_worth, reverse=True)
-        found[key] = kept
-        for less in others:
-            if less.n != kept.n and less.who:
-                what = f"{less.system}: {less.benchmark} of {less.n} questions on {less.part} is left out"
-                left[f"{what}, as one of {kept.n} is there too."] = None
-    notes += left
-    return list(reversed(found.values()))
-
-
-def _worth(number: Number) -> tuple[bool, int, str]:
-    return number.scores is not None, number.n, number.made
 
 
 def _check(numbers: Sequence[Number]) -> None:

@@ -196,6 +196,7 @@ def by_question(rows: Sequence[Mapping[str, Any]], metric: str, file: Path) -> d
         known = {f"{one},{row.get('filter')}" for row in rows for one in row.get("metrics", ())}
         raise InputError(f"{file}: has no {metric!r}; it has {', '.join(sorted(known)) or 'no metric'}.")
     values: dict[str, list[float]] = {}
+    ids = questions(rows)
     for number, row in found:
         value = row[name]
         if str(row.get("filter", "none")) != filtered or value is None:
@@ -203,7 +204,7 @@ def by_question(rows: Sequence[Mapping[str, Any]], metric: str, file: Path) -> d
         if not isinstance(value, (int, float)):
             raise InputError(f"{file}, line {number}: {name} is {value!r}, which is no number.")
         if not math.isnan(value):
-            values.setdefault(question(row), []).append(float(value))
+            values.setdefault(ids[number - 1], []).append(float(value))
     return {one: fmean(of) for one, of in values.items()}
 
 
@@ -211,6 +212,15 @@ def question(row: Mapping[str, Any]) -> str:
     """The id of a row's question, which is one across systems."""
     own = row["doc"].get("id") if isinstance(row.get("doc"), dict) else None
     return str(row["doc_hash"] if own is None else own)
+
+
+def questions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The id of each row's question, as `question`; the hash of its document where an id stands for several."""
+    documents: dict[str, set[str]] = {}
+    for row in rows:
+        documents.setdefault(question(row), set()).add(repr(row.get("doc")))
+    own = [question(row) for row in rows]
+    return [str(row["doc_hash"]) if len(documents[one]) > 1 else one for one, row in zip(own, rows, strict=True)]
 
 
 def parts(task: str, culture: str | None = None) -> tuple[str, str | None, bool]:

@@ -122,7 +122,7 @@ def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> 
     assert column.parts == ("china", "japan")
     assert column.cells["raw"].n == 40
     assert column.cells["trained"].value == 0.8
-    assert "quiz, acc: egypt is not in the mean, as trained was not asked about it." in found.notes
+    assert "quiz, acc: egypt is not in the mean, as trained has no number on it." in found.notes
     assert re.search(r"^egypt +20 +40\.0 \[.*\] +-$", str(found), re.M)
     only = build(named(raw=raw, trained=trained), cultures=["japan"])
     assert only.columns[0].parts == ("japan",)
@@ -155,7 +155,8 @@ def test_fewer_questions_of_one_are_said(folder: Folders) -> None:
     found = build(named(raw=folder("a", right_on(4)), trained=folder("b", right_on(8), n=10)))
     (column,) = found.columns
     assert column.cells["trained"].tests["raw"].n == 60
-    assert "quiz, acc: raw and trained share 60 of 120 questions, which their test is of." in found.notes
+    what = "the mean is over the 60 questions that all systems share; left out: raw 60 of 120."
+    assert f"quiz, acc: {what}" in found.notes
 
 
 def test_seeds_are_points(folder: Folders) -> None:
