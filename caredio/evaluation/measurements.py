@@ -95,7 +95,7 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
     notes: list[str] = []
     for name, folder in map(_name_and_folder, folders):
         measured, settings = samples.find(folder), _settings(folder)
-        numbers = [one for sample in measured for one in _of_samples(sample, folder, settings)]
+        numbers = [one for sample in measured for one in _readable(sample, folder, settings)]
         alone = list(_without_samples(folder, measured))
         if alone:
             tasks = ", ".join(dict.fromkeys(one.benchmark for one in alone))
@@ -131,6 +131,14 @@ def _name_and_folder(given: Path | str) -> tuple[str, Path]:
     if equals and not Path(given).exists():
         return name.strip(), Path(folder).expanduser()
     return "", Path(given).expanduser()
+
+
+def _readable(measured: Measured, folder: Path, settings: Mapping[str, Any]) -> list[Number]:
+    """The numbers of a samples file; raises an InputError where its documents are nested too deep to be compared."""
+    try:
+        return list(_of_samples(measured, folder, settings))
+    except RecursionError:
+        raise InputError(f"{measured.path}: holds JSON nested too deep to be read; take it out.") from None
 
 
 def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -> Iterator[Number]:
@@ -291,8 +299,9 @@ def _part(task: str, benchmark: str, culture: str | None, content: Mapping[str, 
     if task.startswith(f"{PREFIX}_"):
         return "", benchmark, False
     above = {child: group for group, tasks in content.get("group_subtasks", {}).items() for child in tasks}
-    top, group = task, task
-    while (group := above.get(group, "")) and group != top:
+    top, group, seen = task, task, {task}
+    while (group := above.get(group, "")) and group not in seen:
+        seen.add(group)
         top = group if group in content.get("groups", {}) else top
     return task, top, False
 

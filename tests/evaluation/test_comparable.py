@@ -223,3 +223,83 @@ def test_a_run_with_few_questions_after_many_is_shown_on_the_shared_ones(
     notes = [note for note in found.notes if "left out" in note]
     assert len(notes) == len({*notes}) == 6  # raw and role-play of 8 and 1 questions, trained ones of 1
     assert all("its file of questions is not that of what is compared" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"configs": None}, "configs is not as lm-eval writes it"),
+        ({"configs": {"caredio_quiz_china": 3}}, "configs of 'caredio_quiz_china'"),
+        ({"configs": {"x": {"dataset_kwargs": "culture"}}}, "dataset_kwargs of 'x'"),
+        ({"versions": [1]}, "versions is not"),
+        ({"n-shot": None}, "n-shot is not"),
+        ({"higher_is_better": {"caredio_quiz_china": None}}, "higher_is_better of"),
+        ({"higher_is_better": {"caredio_quiz_china": {"acc": "yes"}}}, "higher_is_better of"),
+        ({"group_subtasks": {"g": None}}, "group_subtasks of 'g'"),
+        ({"groups": 5}, "groups is not"),
+        ({"n-samples": {"caredio_quiz_china": 8}}, "n-samples of"),
+        ({"n-samples": {"caredio_quiz_china": {"effective": "8"}}}, "n-samples of"),
+        ({"results": {"caredio_quiz_china": [1]}}, "results of 'caredio_quiz_china'"),
+        ({"results": {"caredio_quiz_china": {"acc,none": float("inf")}}}, "acc,none of"),
+        ({"results": {"caredio_quiz_china": {"acc,none": 10**400}}}, "acc,none of"),
+        ({"results": {"caredio_quiz_china": {"acc,none": 0.5, "sample_len": []}}}, "sample_len of"),
+        ({"caredio": [1]}, "caredio is not"),
+        ({"caredio": {"culture": ["china"]}}, "culture of caredio"),
+    ],
+)
+@pytest.mark.parametrize("samples", [True, False])
+def test_a_results_file_of_another_shape_is_one_sentence(
+    tmp_path: Path, change: dict[str, Any], says: str, samples: bool
+) -> None:
+    folder(tmp_path, right(4, 8))
+    (file,) = tmp_path.glob("results_*")
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    if not samples:
+        next(tmp_path.glob("samples_*")).unlink()
+    with pytest.raises(InputError, match=says) as raised:
+        build([tmp_path])
+    assert str(file) in str(raised.value)
+
+
+def test_json_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    folder(tmp_path, right(4, 8))
+    (file,), (rows,) = tmp_path.glob("results_*"), tmp_path.glob("samples_*")
+    whole, deep = file.read_text(), "[" * 100_000 + "]" * 100_000
+    file.write_text(f'{{"results": {{}}, "x": {deep}}}')
+    with pytest.raises(InputError, match=r"results_.*: is JSON nested too deep"):
+        build([tmp_path])
+    file.write_text(f'{{"results": {{}}, "x": {"9" * 5000}}}')
+    with pytest.raises(InputError, match=r"results_.*: holds a number of too many digits"):
+        build([tmp_path])
+    file.write_text(whole)
+    before = rows.read_text()
+    rows.write_text(before.replace('"id": "q0"', f'"id": "q0", "x": {deep}'))
+    with pytest.raises(InputError, match=r"samples_.*, line 1: is JSON nested too deep"):
+        build([tmp_path])
+    rows.write_text(before.replace('"acc": 1.0', f'"acc": {10**400}', 1))
+    with pytest.raises(InputError, match="line 1: acc is larger than any number"):
+        build([tmp_path])
+
+
+def test_groups_that_hold_each_other_end(tmp_path: Path) -> None:
+    folder(tmp_path, right(4, 8))
+    for file in tmp_path.iterdir():
+        content = file.read_text().replace("caredio_quiz_china", "quiz")
+        file.rename(tmp_path / file.name.replace("caredio_quiz_china", "quiz")).write_text(content)
+    (file,) = tmp_path.glob("results_*")
+    groups = {"a": ["b"], "b": ["a", "quiz"]}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "group_subtasks": groups}))
+    assert build([tmp_path]).columns[0].parts == ("quiz",)
+
+
+def test_an_id_of_several_documents_is_no_question(tmp_path: Path) -> None:
+    folder(tmp_path, right(5, 20))
+    (rows,) = tmp_path.glob("samples_*")
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line["doc"] = {"id": "same", "question": number}
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (column,) = build([tmp_path]).columns
+    ((cell,), (number,)) = column.cells.values(), column.numbers["china"].values()
+    assert (cell.n, cell.value, set(number.scores or ())) == (20, 0.25, {f"q{n}" for n in range(20)})
+    assert len(number.hashes) == 20

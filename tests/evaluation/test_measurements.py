@@ -14,13 +14,16 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
+from datasets import Features
 from llm_server import LLMServer
 from lm_eval_folder import WRITTEN, Folders, asked, named, questions, right_on
 
 import caredio
+from caredio import features
 from caredio.errors import InputError
 from caredio.evaluation import samples, tasks_path
 from caredio.evaluation.table import build
+from caredio.runs import Run
 
 
 @pytest.fixture
@@ -142,6 +145,17 @@ def test_evaluations_of_fewer_and_of_more_questions_are_one(tiny: Path, tmp_path
     found = build([run])
     assert {cell.n for column in found.columns for cell in column.cells.values()} == {3}
     assert not [note for note in found.notes if "left out" in note]
+
+
+@pytest.mark.parametrize("lacking", ["model", "low high", "model weights_sha256 benchmark_sha256 settings_sha256"])
+def test_a_table_of_an_earlier_release_lacks_columns(tmp_path: Path, lacking: str) -> None:
+    row = {"system": "raw", "culture": "china", "benchmark": "culturalbench_easy", "metric": "acc", "n": 10}
+    row = {**dict.fromkeys(features.RESULTS), **row, "value": 0.5, "low": 0.2, "high": 0.8}
+    columns = Features({name: kind for name, kind in features.RESULTS.items() if name not in lacking.split()})
+    with Run(tmp_path / "run") as run:
+        run.stage("results", lambda: (features.table([row], columns), {}), columns=columns, source="x")
+    (column,) = build([tmp_path / "run"]).columns
+    assert (column.cells["raw"].value, column.cells["raw"].n) == (0.5, 10)
 
 
 def test_a_model_of_another_culture_stands_beside_the_own_one(tmp_path: Path) -> None:

@@ -227,6 +227,16 @@ def test_the_average_is_the_posters(folder: Folders, tmp_path: Path) -> None:
     assert average["ours"].value == pytest.approx((90 + 60 + 20 * 3.75 + 50 + 80) / 5)
     assert found.shown_average("Average", "ours") == "71.00*"
     assert any(line.startswith("Average: the mean of CulturalBench-Easy") for line in found.legend)
+    for file in [*(tmp_path / "raw" / "judged").rglob("*_judged_*")]:  # by a second judge, in a column of its own
+        second = tmp_path / "raw" / "second" / file.parent.name
+        second.mkdir(parents=True, exist_ok=True)
+        (second / file.name.replace("_judged_", "_judged_zz_")).write_bytes(file.read_bytes())
+        (results,) = file.parent.glob("results_*")
+        (second / results.name).write_text(results.read_text().replace("_judged_", "_judged_zz_"))
+    found = build(named(raw=tmp_path / "raw", ours=tmp_path / "ours"))
+    assert found.averages == {}
+    both = "prism_generated_judged and prism_generated_judged_zz"
+    assert any(note.startswith("No average is given") and both in note for note in found.notes)
 
 
 def test_what_a_declaration_says_stands_below(folder: Folders) -> None:
