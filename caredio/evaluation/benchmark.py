@@ -27,6 +27,7 @@ LIKELIHOOD, GENERATED, COT, LOGPROBS = "", "generated", "cot", "logprobs"
 # how an answer is had: the likelier one, a written one, one after reasoning, the first token's top_logprobs of an API
 VARIANTS = (LIKELIHOOD, GENERATED, COT, LOGPROBS)
 VARIED = "+"  # in the name of a benchmark that is asked in another way (robustness.py)
+RATING = "rating"  # the metric of a judge
 SAMPLE = "sample"  # in the place of a file: the shipped part of a benchmark
 FINAL = "Answer:"  # begins the last line of an answer after reasoning
 
@@ -249,6 +250,25 @@ def _own(file: Path, variant: str, known: Collection[str]) -> tuple[Benchmark, s
         there = " and ".join(f"{file}:{one}" for one in benchmark.variants if one)
         raise InputError(f"{file}: has no variant {variant!r}; there are {file} and {there}.")
     return benchmark, variant
+
+
+@cache
+def declared() -> dict[str, tuple[Benchmark, str]]:
+    """Column -> the declared benchmark and the variant that it is of."""
+    every = [(one, variant) for one in load().values() for variant in one.variants]
+    return {named(one.name, variant): (one, variant) for one, variant in every}
+
+
+def metric(benchmark: str, name: str) -> Metric | None:
+    """The declared metric of a column; None where it is another's."""
+    one, variant = declared().get(benchmark, (None, ""))
+    return next((metric for metric in one.metrics(variant) if metric.name == name), None) if one else None
+
+
+def is_share(benchmark: str, name: str, scores: Iterable[float]) -> bool:
+    """Whether a metric is a share: as it is declared, else where all of its scores are within 0 and 1."""
+    found = metric(benchmark, name)
+    return found.share if found else name.partition(",")[0] != RATING and all(0 <= score <= 1 for score in scores)
 
 
 def check_sources(named: Iterable[str], asked: Iterable[Benchmark]) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from caredio.evaluation import measurements, tasks
+from caredio.evaluation import benchmark as declarations
+from caredio.evaluation import tasks
 from caredio.evaluation.measurements import BESIDE, ROLE_PLAY
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def entries(rows: Iterable[Mapping[str, Any]]) -> list[EvalResultEntry]:
 
     found = []
     for row in rows:
-        benchmark, variant = measurements.declared().get(row["benchmark"], (None, ""))
+        benchmark, variant = declarations.declared().get(row["benchmark"], (None, ""))
         if benchmark is None or not benchmark.hub or not benchmark.real:
             continue
         metric = benchmark.metrics(variant)[0]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caredio.errors import InputError, did_you_mean
+from caredio.evaluation.side_by_side import plain
 
 if TYPE_CHECKING:
     from caredio.evaluation.table import Cell, Column, Comparison
@@ -37,6 +38,8 @@ _LATEX = {
     "†": r"$^{\dagger}$",
     "‡": r"$^{\ddagger}$",
     "↓": r"$^{\downarrow}$",
+    "°": r"$^{\circ}$",
+    "≠": r"$\neq$",
 }
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~#$&])")
 
@@ -73,7 +76,17 @@ def check(format: str) -> None:
 def grids(table: Comparison) -> list[Grid]:
     """The table of methods, a table by culture for each column, and one for each model asked about other cultures."""
     made = [_methods(table), *(_by_part(table, column) for column in table.columns if column.main)]
-    return made + [_across(table, *key) for key in table.across]
+    made += [_across(table, *key) for key in table.across]
+    return [Grid(line(one.title), [*map(line, one.head)], [[*map(line, row)] for row in one.rows]) for one in made]
+
+
+def line(text: str) -> str:
+    """Text on one line, without what a terminal would obey or what turns writing around."""
+    return " ".join(plain(text).split())
+
+
+def _notes(table: Comparison) -> list[str]:
+    return [line(one) for one in (*table.legend, *table.notes)]
 
 
 def _methods(table: Comparison) -> Grid:
@@ -116,9 +129,10 @@ def _interval(column: Column, found: Any) -> str:
     """A number with its interval, of a cell or of a measurement."""
     if found is None:
         return _NONE
+    sign = column.sign(found)
     if found.low is None or found.high is None:
-        return column.shown(found.value)
-    return f"{column.shown(found.value)} [{column.shown(found.low)}, {column.shown(found.high)}]"
+        return f"{column.shown(found.value)}{sign}"
+    return f"{column.shown(found.value)}{sign} [{column.shown(found.low)}, {column.shown(found.high)}]"
 
 
 def _across(table: Comparison, system: str, benchmark: str, metric: str) -> Grid:
@@ -135,7 +149,7 @@ def _across(table: Comparison, system: str, benchmark: str, metric: str) -> Grid
 
 def _text(table: Comparison) -> str:
     blocks = ["\n".join([grid.title, *_lines(grid)]) for grid in grids(table)]
-    notes = [*table.legend, *table.notes]
+    notes = _notes(table)
     return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])]) + "\n"
 
 
@@ -165,13 +179,13 @@ def _markdown(table: Comparison) -> str:
         rows = [[_escaped(one) for one in row] for row in (grid.head, *grid.rows)]
         lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
         blocks.append("\n".join([f"**{_escaped(grid.title)}**", "", *lines]))
-    notes = [f"- {_escaped(note)}" for note in (*table.legend, *table.notes)]
+    notes = [f"- {_escaped(note)}" for note in _notes(table)]
     return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])]) + "\n"
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """Text that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def _html(table: Comparison) -> str:
@@ -183,7 +197,7 @@ def _html(table: Comparison) -> str:
             cells = "".join(f"<td>{html.escape(one)}</td>" for one in others)
             lines.append(f"<tr><th>{html.escape(first)}</th>{cells}</tr>")
         lines.append("</table>")
-    lines += [f"<p>{html.escape(note)}</p>" for note in (*table.legend, *table.notes)]
+    lines += [f"<p>{html.escape(note)}</p>" for note in _notes(table)]
     return "\n".join([*lines, "</html>"]) + "\n"
 
 
@@ -194,20 +208,28 @@ def _latex(table: Comparison) -> str:
         lines = [rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}", r"\hline", rows[0], r"\hline"]
         lines += [*rows[1:], r"\hline", r"\end{tabular}"]
         blocks.append("\n".join([rf"\par {_in_latex(grid.title)}\par", *lines]))
-    notes = [rf"\par\footnotesize {_in_latex(note)}" for note in (*table.legend, *table.notes)]
+    notes = [rf"\par\footnotesize {_in_latex(note)}" for note in _notes(table)]
     return "\n\n".join([*blocks, *(["{" + "\n".join(notes) + r"\par}"] if notes else [])]) + "\n"
 
 
 def _in_latex(text: str) -> str:
-    return "".join(_LATEX.get(one, one) for one in " ".join(text.split()))
+    return "".join(_LATEX.get(one, one) for one in text)
 
 
 def _csv(table: Comparison) -> str:
     content = io.StringIO()
     writer = csv.DictWriter(content, _CSV, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(table))
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows(table))
     return content.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = line(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def rows(table: Comparison) -> list[dict[str, Any]]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from math import isclose
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from caredio.errors import InputError
-from caredio.evaluation import benchmark as declarations
-from caredio.evaluation import ledger, samples
-from caredio.evaluation.benchmark import VARIED, Benchmark, Metric, named
+from caredio.evaluation import comparable, ledger, samples
+from caredio.evaluation.benchmark import VARIED, is_share, metric
 from caredio.evaluation.results import MEANINGS
 from caredio.evaluation.samples import Aggregated, Measured
 from caredio.evaluation.tasks import PREFIX
@@ -28,7 +26,6 @@ from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
 BESIDE = ("unparsed", "characters")  # metrics that say how replies are, not how good
-RATING = "rating"  # from 1 on, so that it is no share where all are 1
 JUDGE = "judge"  # of an identity: who rated
 WITH_ROLE_PLAY = " + role-play"
 _SHARED = (  # of a task's configuration, what two systems must be asked alike
@@ -66,6 +63,10 @@ class Number:
     scores: Mapping[str, float] | None = None  # by question
     hashes: Mapping[str, str] = field(default_factory=dict)  # question -> hash of its document
     asked: Mapping[str, Any] = field(default_factory=dict)  # how: equal for all systems
+    settings: str = ""  # the hash of how, as a run's rows have it
+    manner: str = ""  # how, but for which questions: equal for all measurements of one system that are joined
+    left: int = 0  # questions with a score that are not in the value, as another system was not asked them
+    alone: bool = False  # whether no question is shared by all systems, so that it is not comparable
     of: str = ""  # the culture whose model was asked about another one's culture, where that has a model too
 
     @property
@@ -92,13 +93,13 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
     found: list[Number] = []
     notes: list[str] = []
     for name, folder in map(_name_and_folder, folders):
-        measured = samples.find(folder)
-        numbers = [one for sample in measured for one in _of_samples(sample, folder)]
+        measured, settings = samples.find(folder), _settings(folder)
+        numbers = [one for sample in measured for one in _readable(sample, folder, settings)]
         alone = list(_without_samples(folder, measured))
         if alone:
             tasks = ", ".join(dict.fromkeys(one.benchmark for one in alone))
             notes.append(f"{folder}: no samples of {tasks} (lm_eval --log_samples), so no paired test is possible.")
-        rows = _of_run(folder, notes)
+        rows = _of_run(folder, settings, notes)
         if not (numbers or alone or rows):
             raise InputError(f"{folder}: holds no results; name a run, or what lm_eval had as --output_path.")
         every = [*numbers, *alone, *rows]
@@ -106,28 +107,9 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
         if len(plain) < len(every):
             notes.append(f"{folder}: what was asked in other ways is left out; evaluate --robustness shows its spread.")
         found += _renamed(plain, name, folder)
-    chosen = _latest(_told_apart(_of_questions(found)), notes)
+    chosen = comparable.chosen(_told_apart(_of_questions(found)), notes)
     _check(chosen)
     return chosen, notes
-
-
-@cache
-def declared() -> dict[str, tuple[Benchmark, str]]:
-    """Column -> the declared benchmark and the variant that it is of."""
-    every = [(one, variant) for one in declarations.load().values() for variant in one.variants]
-    return {named(one.name, variant): (one, variant) for one, variant in every}
-
-
-def metric(benchmark: str, name: str) -> Metric | None:
-    """The declared metric of a column; None where it is another's."""
-    one, variant = declared().get(benchmark, (None, ""))
-    return next((metric for metric in one.metrics(variant) if metric.name == name), None) if one else None
-
-
-def is_share(benchmark: str, name: str, scores: Iterable[float]) -> bool:
-    """Whether a metric is a share: as it is declared, else where all of its scores are within 0 and 1."""
-    found = metric(benchmark, name)
-    return found.share if found else name.partition(",")[0] != RATING and all(0 <= score <= 1 for score in scores)
 
 
 def _name_and_folder(given: Path | str) -> tuple[str, Path]:
@@ -137,17 +119,32 @@ def _name_and_folder(given: Path | str) -> tuple[str, Path]:
     return "", Path(given).expanduser()
 
 
-def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
+def _readable(measured: Measured, folder: Path, settings: Mapping[str, Any]) -> list[Number]:
+    """The numbers of a samples file; raises an InputError where its documents are nested too deep to be compared."""
+    try:
+        return list(_of_samples(measured, folder, settings))
+    except RecursionError:
+        raise InputError(f"{measured.path}: holds JSON nested too deep to be read; take it out.") from None
+
+
+def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -> Iterator[Number]:
     """The numbers of a samples file, one a metric, in the order in which they stand beside it."""
     content, rows = samples.about(measured), samples.rows(measured)
     part, benchmark, cultural = _part(measured.task, measured.benchmark, measured.culture, content)
     identity = measured.identity
+    asked = _asked(content, measured.task) | {JUDGE: identity.get(JUDGE)} | _prompt(settings, identity)
+    questions = samples.questions(rows)
+    hashes = {
+        name: _sha256(row["doc"]) for name, row in zip(questions, rows, strict=True) if isinstance(row.get("doc"), dict)
+    }
     for label, key, value in _metrics(content, measured.task):
         scores = _scores(rows, key, value, measured.path)
         own = list(scores.values()) if scores else []
-        low, high = (
-            of_mean(own, is_share(benchmark, label, own)) if own else _by_error(content, measured.task, key, value)
-        )
+        mean = fmean(own) if own else value
+        if own:
+            low, high = of_mean(own, is_share(benchmark, label, own))
+        else:
+            low, high = _by_error(content, measured.task, key, value)
         yield Number(
             measured.system,
             benchmark,
@@ -155,7 +152,7 @@ def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
             part,
             cultural,
             len(scores or rows),
-            fmean(scores.values()) if scores else value,
+            mean,
             low,
             high,
             _higher(content, measured.task, benchmark, label),
@@ -166,8 +163,10 @@ def _of_samples(measured: Measured, folder: Path) -> Iterator[Number]:
             identity.get("weights_sha256") or (measured.model if identity else _theirs(measured.model, measured.path)),
             identity.get("benchmark_sha256", ""),
             scores,
-            {samples.question(row): _sha256(row["doc"]) for row in rows if isinstance(row.get("doc"), dict)},
-            _asked(content, measured.task) | {"judge": identity.get(JUDGE)},
+            hashes,
+            asked,
+            identity.get("settings_sha256") or "",
+            _manner(settings, identity, content, measured.task),
         )
 
 
@@ -215,37 +214,71 @@ def _theirs(model: str, file: Path) -> str:
     return f"{model} {file.parent}"
 
 
-def _of_run(folder: Path, notes: list[str]) -> list[Number]:
-    """The rows of a run's results table; the notes get what its evaluations left out."""
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run's evaluations by their hash; empty of another folder."""
+    found: dict[str, Any] = {}
+    for record in _records(folder):
+        found |= record.get("settings") or {}
+    return found
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    """How a run's evaluations were made; an earlier release kept the last one alone."""
     if not (folder / "run.json").is_file():
         return []
     with Run(folder, create=False) as run:
-        rows, made = ledger.past(run), run.stages.get(ledger.TABLE, {}).get("measured", [])
-    for record in made if isinstance(made, list) else [made]:  # an earlier release kept the last one alone
+        made = run.stages.get(ledger.TABLE, {}).get("measured", [])
+    return list(made) if isinstance(made, list) else [made]
+
+
+def _of_run(folder: Path, settings: Mapping[str, Any], notes: list[str]) -> list[Number]:
+    """The rows of a run's results table; the notes get what its evaluations left out."""
+    if not (folder / "run.json").is_file():
+        return []
+    for record in _records(folder):
         notes += [note for note in record.get("left_out", ()) if note not in notes]
-    return [
-        Number(
-            row["system"],
-            row["benchmark"],
-            row["metric"],
-            row["culture"],
-            True,
-            row["n"],
-            row["value"],
-            row["low"],
-            row["high"],
-            found.higher_is_better
-            if (found := metric(row["benchmark"], row["metric"]))
-            else row["metric"] != "unparsed",
-            "",
-            folder / ledger.TABLE,
-            folder,
-            row["model"] or "",
-            row["weights_sha256"] or row["model"] or "",
-            row["benchmark_sha256"] or "",
-        )
-        for row in rows
-    ]
+    with Run(folder, create=False) as run:
+        rows = ledger.past(run)
+    return [_of_row(row, folder, settings) for row in rows]
+
+
+def _of_row(row: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]) -> Number:
+    """The number of a row of a results table, which an earlier release wrote with fewer columns."""
+    found = metric(row["benchmark"], row["metric"])
+    return Number(
+        row["system"],
+        row["benchmark"],
+        row["metric"],
+        row["culture"],
+        True,
+        row["n"],
+        row["value"],
+        row.get("low"),
+        row.get("high"),
+        found.higher_is_better if found else row["metric"] != "unparsed",
+        "",
+        folder / ledger.TABLE,
+        folder,
+        row.get("model") or "",
+        row.get("weights_sha256") or row.get("model") or "",
+        row.get("benchmark_sha256") or "",
+        asked=_prompt(settings, row),
+        settings=row.get("settings_sha256") or "",
+    )
+
+
+def _prompt(settings: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt that everybody was asked with, where a run tells it."""
+    known = settings.get(identity.get("settings_sha256") or "", {})
+    return {"prompt": known["prompt"]} if "prompt" in known else {}
+
+
+def _manner(settings: Mapping[str, Any], identity: Mapping[str, Any], content: Mapping[str, Any], task: str) -> str:
+    """How a system was asked, whichever questions."""
+    known = settings.get(identity.get("settings_sha256") or "")
+    if known is None:
+        known = {"description": content.get("configs", {}).get(task, {}).get("description")}
+    return json.dumps({name: value for name, value in known.items() if name != "n"}, sort_keys=True)
 
 
 def _part(task: str, benchmark: str, culture: str | None, content: Mapping[str, Any]) -> tuple[str, str, bool]:
@@ -255,8 +288,9 @@ def _part(task: str, benchmark: str, culture: str | None, content: Mapping[str, 
     if task.startswith(f"{PREFIX}_"):
         return "", benchmark, False
     above = {child: group for group, tasks in content.get("group_subtasks", {}).items() for child in tasks}
-    top, group = task, task
-    while (group := above.get(group, "")) and group != top:
+    top, group, seen = task, task, {task}
+    while (group := above.get(group, "")) and group not in seen:
+        seen.add(group)
         top = group if group in content.get("groups", {}) else top
     return task, top, False
 
@@ -404,26 +438,6 @@ def _weights(number: Number) -> str:
 def _with(system: str, name: str) -> str:
     base = system.removesuffix(WITH_ROLE_PLAY)
     return f"{base} ({name}){system[len(base) :]}" if name else system
-
-
-def _latest(numbers: Sequence[Number], notes: list[str]) -> list[Number]:
-    """One number of each system and place: with samples before without, of most questions, and the newest of these."""
-    found: dict[tuple[Any, ...], Number] = {}
-    left: dict[str, None] = {}
-    for one in reversed(numbers):  # of equal ones the last counts, as rows of a table have no date
-        key = (one.system, one.of, *one.place)
-        kept, *others = sorted((found[key], one) if key in found else (one,), key=_worth, reverse=True)
-        found[key] = kept
-        for less in others:
-            if less.n != kept.n and less.who:
-                what = f"{less.system}: {less.benchmark} of {less.n} questions on {less.part} is left out"
-                left[f"{what}, as one of {kept.n} is there too."] = None
-    notes += left
-    return list(reversed(found.values()))
-
-
-def _worth(number: Number) -> tuple[bool, int, str]:
-    return number.scores is not None, number.n, number.made
 
 
 def _check(numbers: Sequence[Number]) -> None:

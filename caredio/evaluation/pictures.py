@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from caredio import plots
+from caredio.evaluation.formats import line
 from caredio.evaluation.paired import of_seeds
 from caredio.evaluation.table import Column, Comparison
 
@@ -62,9 +63,9 @@ def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: 
             (row + offset, points[name]) for row, points in enumerate(rows.values()) for name in names if name in points
         ]
         _scatter(axis, found, label, f"C{place % 10}", bars=label in systems)
-    axis.set_yticks(range(len(rows)), list(rows), fontsize="x-small")
+    axis.set_yticks(range(len(rows)), [*map(line, rows)], fontsize="x-small")
     axis.invert_yaxis()
-    axis.set_title(title, fontsize="small")
+    axis.set_title(line(title), fontsize="small")
     axis.tick_params(axis="x", labelsize="x-small")
     figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
     return plots.save(figure, file)
@@ -92,7 +93,7 @@ def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, ti
     axis.set_yticks(range(len(models)), models, fontsize="x-small")
     axis.set_xlabel("asked about", fontsize="small")
     axis.set_ylabel("model of", fontsize="small")
-    axis.set_title(title, fontsize="small")
+    axis.set_title(line(title), fontsize="small")
     return plots.save(figure, file)
 
 
@@ -110,7 +111,7 @@ def _points(column: Column, found: Mapping[str, Any]) -> dict[str, Point]:
 
 def _scatter(axis: Any, found: Sequence[tuple[float, Point]], label: str, color: str, bars: bool) -> None:
     heights, points = [height for height, _ in found], [point for _, point in found]
-    axis.plot([point.value for point in points], heights, "o", markersize=3, color=color, label=label)
+    axis.plot([point.value for point in points], heights, "o", markersize=3, color=color, label=line(label))
     for height, point in found:
         if bars and point.low is not None and point.high is not None:
             axis.plot([point.low, point.high], [height, height], linewidth=1, color=color)

@@ -59,7 +59,7 @@ class Aggregated(NamedTuple):
     @property
     def identity(self) -> dict[str, Any]:
         """What `write` was given; {} of another's file."""
-        return dict(self.content.get(IDENTITY) or {})
+        return dict(self.content.get(IDENTITY, {}))
 
     @property
     def model(self) -> str:
@@ -68,7 +68,7 @@ class Aggregated(NamedTuple):
 
     def place(self, task: str) -> tuple[str, str, str | None]:
         """The system, the benchmark and the culture that a task's numbers belong to."""
-        asked = (self.content.get("configs") or {}).get(task, {}).get("dataset_kwargs") or {}
+        asked = self.content.get("configs", {}).get(task, {}).get("dataset_kwargs") or {}
         benchmark, culture, role_play = parts(task, self.identity.get("culture") or asked.get("culture"))
         system = self.identity.get("system")
         return str(system or (f"{self.model} + role-play" if role_play else self.model)), benchmark, culture
@@ -193,17 +193,20 @@ def by_question(rows: Sequence[Mapping[str, Any]], metric: str, file: Path) -> d
     if not filtered and len(filters) == 1:
         filtered = filters[0]
     if not found or filtered not in filters:
-        known = {f"{one},{row.get('filter')}" for row in rows for one in row.get("metrics", ())}
+        known = {f"{one},{row.get('filter')}" for row in rows for one in row.get("metrics") or ()}
         raise InputError(f"{file}: has no {metric!r}; it has {', '.join(sorted(known)) or 'no metric'}.")
     values: dict[str, list[float]] = {}
+    ids = questions(rows)
     for number, row in found:
         value = row[name]
         if str(row.get("filter", "none")) != filtered or value is None:
             continue
         if not isinstance(value, (int, float)):
             raise InputError(f"{file}, line {number}: {name} is {value!r}, which is no number.")
+        if _is_infinite(value):
+            raise InputError(f"{file}, line {number}: {name} is larger than any number that can be averaged.")
         if not math.isnan(value):
-            values.setdefault(question(row), []).append(float(value))
+            values.setdefault(ids[number - 1], []).append(float(value))
     return {one: fmean(of) for one, of in values.items()}
 
 
@@ -211,6 +214,15 @@ def question(row: Mapping[str, Any]) -> str:
     """The id of a row's question, which is one across systems."""
     own = row["doc"].get("id") if isinstance(row.get("doc"), dict) else None
     return str(row["doc_hash"] if own is None else own)
+
+
+def questions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The id of each row's question, as `question`; the hash of its document where an id stands for several."""
+    documents: dict[str, set[str]] = {}
+    for row in rows:
+        documents.setdefault(question(row), set()).add(repr(row.get("doc")))
+    own = [question(row) for row in rows]
+    return [str(row["doc_hash"]) if len(documents[one]) > 1 else one for one, row in zip(own, rows, strict=True)]
 
 
 def parts(task: str, culture: str | None = None) -> tuple[str, str | None, bool]:
@@ -265,9 +277,76 @@ def _aggregated(file: Path, made: str) -> Aggregated:
         raise InputError(f"{file}, line {error.lineno}: is no JSON ({error.msg}); evaluate again.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: is no JSON in UTF-8 ({error.reason}); evaluate again.") from None
+    except ValueError:
+        raise InputError(f"{file}: holds a number of too many digits; evaluate again.") from None
+    except RecursionError:
+        raise InputError(f"{file}: is JSON nested too deep to be read; take it out of the folder.") from None
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise InputError(f"{file}: has no results by task, as lm-eval writes them; take it out of the folder.")
+    if wrong := next(_wrong(content), None):
+        raise InputError(f"{file}: {wrong} is not as lm-eval writes it; take the file out of the folder.")
     return Aggregated(file, made, content)
+
+
+def _wrong(content: Mapping[str, Any]) -> Iterator[str]:
+    """The names of what is read of a results file and has another shape than lm-eval's."""
+    for name in (
+        "configs",
+        "versions",
+        "n-shot",
+        "higher_is_better",
+        "group_subtasks",
+        "groups",
+        "n-samples",
+        IDENTITY,
+    ):
+        if not isinstance(content.get(name, {}), dict):
+            yield name
+            return
+    for name in ("results", "configs", "higher_is_better", "n-samples"):
+        yield from (f"{name} of {task!r}" for task, one in content.get(name, {}).items() if not isinstance(one, dict))
+    for group, tasks in content.get("group_subtasks", {}).items():
+        if not isinstance(tasks, list) or not all(isinstance(one, str) for one in tasks):
+            yield f"group_subtasks of {group!r}"
+    yield from _wrong_values(content)
+
+
+def _wrong_values(content: Mapping[str, Any]) -> Iterator[str]:
+    """As `_wrong`, of the values in it, where all objects are there."""
+    for task, found in content["results"].items():
+        yield from (f"{key} of {task!r}" for key, value in found.items() if "," in key and _is_infinite(value))
+        if not _is_count(found.get("sample_len", 0)):
+            yield f"sample_len of {task!r}"
+    for task, found in content.get("n-samples", {}).items():
+        if not _is_count(found.get("effective", 0)):
+            yield f"n-samples of {task!r}"
+    for task, found in content.get("higher_is_better", {}).items():
+        if not all(one is None or isinstance(one, (bool, int, float)) for one in found.values()):
+            yield f"higher_is_better of {task!r}"
+    for task, found in content.get("configs", {}).items():
+        given = found.get("dataset_kwargs")
+        if given is not None and not (isinstance(given, dict) and _is_text(given.get("culture"))):
+            yield f"dataset_kwargs of {task!r}"
+    identity = content.get(IDENTITY, {})
+    for name in ("system", "culture", "model", "weights_sha256", "benchmark_sha256", "settings_sha256"):
+        if not _is_text(identity.get(name)):
+            yield f"{name} of {IDENTITY}"
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_infinite(value: object) -> bool:
+    """Whether a number is beyond those that can be computed with; what is no number at all is none of these."""
+    try:
+        return isinstance(value, (int, float)) and math.isinf(float(value))
+    except OverflowError:
+        return True
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -282,6 +361,8 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 def _row(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
+    except RecursionError:
+        raise InputError(f"{where}: is JSON nested too deep to be read; take the line out.") from None
     except ValueError as error:
         torn = "" if line.endswith(b"\n") else ", as its writer was stopped"
         raise InputError(f"{where}: is no JSON ({error}){torn}; evaluate again, or take the line out.") from None

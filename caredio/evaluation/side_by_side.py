@@ -20,7 +20,7 @@ _WIDTH = 100
 _FIRST = ("raw", "role-play", "trained", "trained + role-play")  # then rivals, by name
 # colours and cursor moves of a terminal; then what shows nothing or turns the direction of writing
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]P^_X].*?(?:\x07|\x1b\\|$)|.)?|\x9b[0-?]*[ -/]*[@-~]", re.DOTALL)
-_HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def names(arms: Sequence[Measured]) -> list[str]:

@@ -1,7 +1,8 @@
 """Methods and benchmarks in one table: means over the same questions, cultures that improve, and marks of tests.
 
-A column is one metric of one variant of a benchmark. Its mean is over all questions of the cultures that every system
-was asked about; the others are named. Tests are paired (paired.py), and Holm's within a column.
+A column is one metric of one variant of a benchmark. Its mean is over the questions that all systems were asked
+(comparable.py), of the cultures that every system was asked about; the others are named. Tests are paired (paired.py),
+and Holm's within a column.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -17,9 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from caredio.errors import InputError
+from caredio.evaluation import benchmark as declarations
 from caredio.evaluation import formats, measurements, paired
-from caredio.evaluation.benchmark import VARIANTS, named
-from caredio.evaluation.measurements import BESIDE, RATING, RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
+from caredio.evaluation.benchmark import LIKELIHOOD, RATING, VARIANTS, is_share, named
+from caredio.evaluation.benchmark import metric as declared_metric
+from caredio.evaluation.measurements import BESIDE, RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
 from caredio.evaluation.results import MEANINGS
 from caredio.intervals import ALIKE, wilson
@@ -27,6 +30,8 @@ from caredio.intervals import ALIKE, wilson
 BASELINES = "every baseline"
 MARKS = {RAW: "*", ROLE_PLAY: "†", BASELINES: "‡"}  # better than these
 WORSE = "↓"  # than raw
+OWN = "°"  # over a system's own questions, whose scores are not there
+ALONE = "≠"  # not comparable, as no question is shared
 _POINTS = 20.0  # of the average, for a point of PRISM's rating
 _OF_AVERAGE = (  # benchmark and metric, of the poster's average, with what a unit of it counts there
     ("culturalbench_easy", "acc", 100.0),
@@ -50,6 +55,7 @@ class Cell(NamedTuple):
     high: float | None = None
     tests: Mapping[str, Test] = {}  # against raw, role-play and every baseline
     improved: SignTest | None = None  # cultures, against raw
+    own: bool = False  # whether it is over the system's own questions, as samples lack
 
     @property
     def shown_improved(self) -> str:
@@ -79,7 +85,20 @@ class Column:
 
     def marks(self, system: str) -> str:
         """What a system's number is marked with."""
-        return marks(self.cells[system].tests, self.higher) if system in self.cells else ""
+        if system not in self.cells:
+            return ""
+        return marks(self.cells[system].tests, self.higher) + OWN * self.cells[system].own
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the scores of a system's questions are there."""
+        return any(one.scores is not None for own in self.numbers.values() for one in own.values())
+
+    def sign(self, found: Cell | Number | None) -> str:
+        """What a number is marked with that is not over the questions which the systems share."""
+        if isinstance(found, Number):
+            return ALONE if found.alone else OWN if found.scores is None and self.sampled else ""
+        return OWN if found and found.own else ""
 
     def shown(self, value: float | None) -> str:
         """A number of the column as text."""
@@ -138,7 +157,11 @@ def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, 
     ]
     columns = _with_main(columns)
     averages = {name: found for name, among in _averages(columns) if (found := _average(among, systems, seed))}
-    notes += [note for column in columns for note in column.notes]
+    notes += list(
+        {
+            (column.benchmark, note): f"{column.title}: {note}" for column in reversed(columns) for note in column.notes
+        }.values()
+    )[::-1]
     notes += [*_seeds(systems, columns), *_beside(columns, systems)]
     if not averages:
         notes += _no_average(columns)
@@ -153,6 +176,11 @@ def _legend(table: Comparison) -> list[str]:
     found += [f"{WORSE} worse than {RAW}"] * (WORSE in shown)
     tested = f"p < {LEVEL} in paired tests on the same questions, Holm's within a column"
     lines = [f"{', '.join(found)}: {tested}."] if found else []
+    signs = {column.sign(one) for column in table.columns for own in column.numbers.values() for one in own.values()}
+    if OWN in signs:
+        lines.append(f"{OWN}: over the system's own questions, as it has no samples that tell which others share.")
+    if ALONE in signs:
+        lines.append(f"{ALONE}: not comparable, as no question was asked of all.")
     if any(cell.improved for column in table.columns for cell in column.cells.values()):
         lines.append(
             f"% Imp. C.: cultures with a better number than {RAW} of all; {MARKS[RAW]} p < {LEVEL} by the sign test"
@@ -161,13 +189,13 @@ def _legend(table: Comparison) -> list[str]:
     for column in table.columns:
         kind = "cultures" if column.cultural else "tasks"
         if column.main and len(column.parts) > 1:
-            lines.append(f"{column.title}: the mean over all questions of {len(column.parts)} {kind}.")
+            lines.append(f"{column.title}: the mean over the questions that all share, of {len(column.parts)} {kind}.")
     lines += [f"{column.title}: lower is better." for column in table.columns if column.main and not column.higher]
     lines += [f"{name}: {AVERAGE}." for name in table.averages]
     declared = dict.fromkeys(
-        measurements.declared()[one.benchmark][0]
+        declarations.declared()[one.benchmark][0]
         for one in table.columns
-        if one.main and one.benchmark in measurements.declared()
+        if one.main and one.benchmark in declarations.declared()
     )
     lines += [f"{one.title}: {one.notes}" for one in declared if one.notes]
     lines += [
@@ -208,7 +236,11 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
         if (one.benchmark, one.metric) == (benchmark, metric):
             numbers.setdefault(one.part, {})[one.system] = one
     asked = [name for name in systems if any(name in own and not own[name].constant for own in numbers.values())]
-    parts = tuple(part for part in sorted(numbers) if all(name in numbers[part] for name in asked))
+    parts = tuple(
+        part
+        for part in sorted(numbers)
+        if all(name in numbers[part] and not numbers[part][name].alone for name in asked)
+    )
     first = next(iter(next(iter(numbers.values())).values()))
     title, scale = _title(benchmark, metric, [one for own in numbers.values() for one in own.values()])
     scores = {name: _scores(numbers, parts, name) for name in asked}
@@ -225,7 +257,7 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
         for name, improved in _improved(numbers, parts, first.higher).items():
             cells[name] = cells[name]._replace(improved=improved)
     power = _power(known, title, scale)
-    notes = _column_notes(title, numbers, parts, asked, known)
+    notes = _column_notes(numbers, parts, asked)
     return Column(
         benchmark, metric, title, first.higher, scale, first.cultural, parts, numbers, cells, True, power, notes
     )
@@ -233,10 +265,10 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
 
 def _title(benchmark: str, metric: str, numbers: Sequence[Number]) -> tuple[str, float]:
     """The heading of a column, and what a number is shown times."""
-    one, variant = measurements.declared().get(benchmark, (None, ""))
-    found = measurements.metric(benchmark, metric)
+    one, variant = declarations.declared().get(benchmark, (None, ""))
+    found = declared_metric(benchmark, metric)
     scores = [score for number in numbers for score in (number.scores or {"": number.value}).values()]
-    scale = 100.0 if measurements.is_share(benchmark, metric, scores) else 1.0
+    scale = 100.0 if is_share(benchmark, metric, scores) else 1.0
     title = f"{one.title}{variant and f', {variant}'}" if one else benchmark
     first = one is None or metric != one.metrics(variant)[0].name
     return f"{title}, {found.title if found else metric}" if first else title, scale
@@ -261,7 +293,8 @@ def _cell(
     n = sum(one.n for one in own)
     value = sum(one.n * one.value for one in own) / n if n else fmean(one.value for one in own)
     low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, share, seed)
-    return Cell(value, n, low, high)
+    beside = any(one.scores is not None for part in parts for one in numbers[part].values())
+    return Cell(value, n, low, high, own=beside and any(one.scores is None for one in own))
 
 
 def _interval(scores: Scores | None, value: float, share: bool, seed: int) -> tuple[float | None, float | None]:
@@ -355,24 +388,39 @@ def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:
 
 
 def _column_notes(
-    title: str,
-    numbers: Mapping[str, Mapping[str, Number]],
-    parts: Sequence[str],
-    asked: Sequence[str],
-    scores: Mapping[str, Scores],
+    numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], asked: Sequence[str]
 ) -> tuple[str, ...]:
-    """Sentences on what a column leaves out."""
+    """Sentences on what a column leaves out, without its title."""
     notes = []
     for part in sorted(set(numbers) - set(parts)):
-        lacking = ", ".join(name for name in asked if name not in numbers[part])
-        if lacking:
-            notes.append(f"{title}: {part} is not in the mean, as {lacking} was not asked about it.")
-    for one, other in pairwise(scores):
-        n = sum(map(len, paired.differences(scores[one], scores[other]).values()))
-        most = max(sum(map(len, scores[name].values())) for name in (one, other))
-        if n < most:
-            notes.append(f"{title}: {one} and {other} share {n} of {most} questions, which their test is of.")
+        own = numbers[part]
+        if lacking := ", ".join(name for name in asked if name not in own):
+            notes.append(f"{part} is not in the mean, as {lacking} has no number on it.")
+        if alone := [name for name in asked if name in own and own[name].alone]:
+            one, other = next(
+                (
+                    pair
+                    for pair in combinations(alone, 2)
+                    if not {*_questions(own[pair[0]])} & {*_questions(own[pair[1]])}
+                ),
+                ("all", "systems"),
+            )
+            who = f"{one} and {other}" if other in own else "all systems"
+            of = ", ".join(f"{name} {own[name].n}" for name in alone)
+            notes.append(f"{part} is not in the mean, as {who} share no question of it ({of}); not comparable.")
+    every = [numbers[part] for part in parts]
+    left = {name: sum(own[name].left for own in every) for name in asked}
+    if any(left.values()):
+        n = max(sum(own[name].n for own in every) for name in asked if left[name])
+        of = ", ".join(
+            f"{name} {count} of {count + sum(own[name].n for own in every)}" for name, count in left.items() if count
+        )
+        notes.append(f"the mean is over the {n} question{'s' * (n != 1)} that all systems share; left out: {of}.")
     return tuple(notes)
+
+
+def _questions(number: Number) -> Mapping[str, float]:
+    return number.scores or {}
 
 
 def _with_main(columns: Sequence[Column]) -> list[Column]:
@@ -382,7 +430,7 @@ def _with_main(columns: Sequence[Column]) -> list[Column]:
     for column in columns:
         if column.metric not in BESIDE:
             first.setdefault(column.benchmark, column.metric)
-        declared = measurements.metric(column.benchmark, column.metric)
+        declared = declared_metric(column.benchmark, column.metric)
         main = first.get(column.benchmark) == column.metric or bool(declared and not declared.share)
         main |= any(_is(column, *wanted[:2], variant) for wanted in _OF_AVERAGE for variant in VARIANTS)
         found.append(replace(column, main=main and column.metric not in BESIDE))
@@ -407,9 +455,10 @@ def _averages(columns: Sequence[Column]) -> list[tuple[str, list[tuple[Column, f
         among = [
             (column, unit)
             for benchmark, metric, unit in _OF_AVERAGE
-            for column in [one for one in columns if _is(one, benchmark, metric, variant)][:1]
+            for column in columns
+            if _is(column, benchmark, metric, variant)
         ]
-        if len(among) == len(_OF_AVERAGE):
+        if [column.metric for column, _ in among] == [metric for _, metric, _ in _OF_AVERAGE]:
             found.append((f"Average{variant and f', {variant}'}", among))
     return found
 
@@ -446,7 +495,7 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
 
 def _source(benchmark: str) -> str:
     """The data that a column's questions are of: CulturalBench-Easy and -Hard ask the same ones."""
-    return measurements.declared()[benchmark][0].source if benchmark in measurements.declared() else benchmark
+    return declarations.declared()[benchmark][0].source if benchmark in measurements.declared() else benchmark
 
 
 def _no_average(columns: Sequence[Column]) -> list[str]:
@@ -455,7 +504,10 @@ def _no_average(columns: Sequence[Column]) -> list[str]:
     if not there:
         return []
     lacking = [base for base, _, _ in _OF_AVERAGE if base not in there]
+    rated = [one.benchmark for one in columns if _is(one, "prism", RATING, LIKELIHOOD)]
     why = f"missing: {', '.join(lacking)}" if lacking else "they are not here in one variant"
+    if len(rated) > 1 and not lacking:
+        why = f"PRISM is rated in {' and '.join(rated)}, and none of these is the one to take; keep one"
     return [f"No average is given: it is {AVERAGE}; {why}."]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,37 @@ def test_special_characters_are_escaped(folder: Folders) -> None:
     assert line["system"] == NASTY
     with pytest.raises(InputError, match="'latx' is no format of results; did you mean latex"):
         found.to("latx")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("-2+3", "'-2+3"),
+        ("+1", "'+1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'=1"),
+        ("\r=1", "'=1"),
+        ("a\x1b[31mb\x1b]0;c\x07\nd\u202ee\ud800", "ab de"),
+    ],
+)
+def test_names_are_no_commands(folder: Folders, name: str, shown: str) -> None:
+    path = folder("a", lambda doc: "A" if doc["question"] == "0" else "B", cultures=("china",), n=4)
+    for file in path.rglob("results_*"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "model_name": name}))
+    found = build([path])
+    for form in formats.FORMATS:
+        text = found.to(form)
+        text.encode()
+        assert not re.search("[\0-\x09\x0b-\x1f\x7f\u202e]", text), form
+    (row, _) = csv.DictReader(io.StringIO(found.to("csv")))
+    assert (row["system"], row["value"]) == (shown, "0.75")
+    assert [line for line in str(found).splitlines() if line.startswith(f"{shown.removeprefix(chr(39))} ")]
+
+
+def test_a_number_below_zero_is_no_text(folder: Folders) -> None:
+    rows = csv.DictReader(io.StringIO(build(named(raw=folder("a", right_on(8)), b=folder("b", right_on(4)))).to("csv")))
+    assert [float(row["difference_to_raw"]) for row in rows if row["difference_to_raw"]] == [pytest.approx(-0.4)]
 
 
 def test_tables_of_each_format_hold_the_same_numbers(folder: Folders) -> None:

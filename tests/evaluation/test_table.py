@@ -135,7 +135,7 @@ def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> 
     assert column.parts == ("china", "japan")
     assert column.cells["raw"].n == 40
     assert column.cells["trained"].value == 0.8
-    assert "quiz, acc: egypt is not in the mean, as trained was not asked about it." in found.notes
+    assert "quiz, acc: egypt is not in the mean, as trained has no number on it." in found.notes
     assert re.search(r"^egypt +20 +40\.0 \[.*\] +-$", str(found), re.M)
     only = build(named(raw=raw, trained=trained), cultures=["japan"])
     assert only.columns[0].parts == ("japan",)
@@ -168,7 +168,8 @@ def test_fewer_questions_of_one_are_said(folder: Folders) -> None:
     found = build(named(raw=folder("a", right_on(4)), trained=folder("b", right_on(8), n=10)))
     (column,) = found.columns
     assert column.cells["trained"].tests["raw"].n == 60
-    assert "quiz, acc: raw and trained share 60 of 120 questions, which their test is of." in found.notes
+    what = "the mean is over the 60 questions that all systems share; left out: raw 60 of 120."
+    assert f"quiz, acc: {what}" in found.notes
 
 
 def test_seeds_are_points(folder: Folders) -> None:
@@ -242,6 +243,16 @@ def test_the_average_is_the_posters(folder: Folders, tmp_path: Path) -> None:
     assert average["ours"].value == pytest.approx((90 + 60 + 20 * 3.75 + 50 + 80) / 5)
     assert found.shown_average("Average", "ours") == "71.00*"
     assert any(line.startswith("Average: the mean of CulturalBench-Easy") for line in found.legend)
+    for file in [*(tmp_path / "raw" / "judged").rglob("*_judged_*")]:  # by a second judge, in a column of its own
+        second = tmp_path / "raw" / "second" / file.parent.name
+        second.mkdir(parents=True, exist_ok=True)
+        (second / file.name.replace("_judged_", "_judged_zz_")).write_bytes(file.read_bytes())
+        (results,) = file.parent.glob("results_*")
+        (second / results.name).write_text(results.read_text().replace("_judged_", "_judged_zz_"))
+    found = build(named(raw=tmp_path / "raw", ours=tmp_path / "ours"))
+    assert found.averages == {}
+    both = "prism_generated_judged and prism_generated_judged_zz"
+    assert any(note.startswith("No average is given") and both in note for note in found.notes)
 
 
 def test_a_question_of_two_columns_is_flipped_once_in_the_average(tmp_path: Path) -> None:
