@@ -495,7 +495,7 @@ def _average(among: Sequence[tuple[Column, float]], systems: Sequence[str], seed
 
 def _source(benchmark: str) -> str:
     """The data that a column's questions are of: CulturalBench-Easy and -Hard ask the same ones."""
-    return declarations.declared()[benchmark][0].source if benchmark in measurements.declared() else benchmark
+    return declarations.declared()[benchmark][0].source if benchmark in declarations.declared() else benchmark
 
 
 def _no_average(columns: Sequence[Column]) -> list[str]:
