@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import fsum, sqrt
+from math import fsum, inf, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -178,16 +178,19 @@ def detectable(n: int, differing: float = DIFFERING, power: float = POWER) -> fl
     return _normal(power) * sqrt(differing / n)
 
 
-def power_sentence(n: int, deviation: float | None = None) -> str:
+def power_sentence(n: int, deviation: float | None = None, most: float = inf) -> str:
     """What n questions can show, with what that takes for granted.
 
     Args:
         deviation: of the differences between two systems, where a score is more than one bit.
+        most: the largest difference that scores can have, in what the deviation is in.
     """
+    points = 100 * detectable(n) if deviation is None else _normal(POWER) * deviation / sqrt(n)
+    if 2.0 ** (1 - n) >= LEVEL or points > (100 if deviation is None else most):  # the smallest p-value of any n signs
+        return f"n = {n}: no difference can be shown with so few questions."
     found = f"found at {100 * POWER:.0f} % if"
     if deviation is None:
-        return f"n = {n}: {100 * detectable(n):.1f} points are {found} {100 * DIFFERING:.0f} % of pairs differ."
-    points = _normal(POWER) * deviation / sqrt(n)
+        return f"n = {n}: {points:.1f} points are {found} {100 * DIFFERING:.0f} % of pairs differ."
     return f"n = {n}: {points:.3g} is {found} differences of pairs deviate by {deviation:.3g}, as here."
 
 

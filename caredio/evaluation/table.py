@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -384,7 +385,9 @@ def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:
     if set(values) <= {0, 1}:
         return f"{title}: {paired.power_sentence(n)}"
     deviation = float(np.std(paired.clusters(common) * n))
-    return f"{title}: {paired.power_sentence(n, scale * deviation)}" if deviation else ""
+    return (
+        f"{title}: {paired.power_sentence(n, scale * deviation, scale if scale == 100 else inf)}" if deviation else ""
+    )
 
 
 def _column_notes(

@@ -239,6 +239,18 @@ def test_power_by_formula() -> None:
     )
 
 
+def test_too_few_questions_show_no_difference() -> None:
+    few = "no difference can be shown with so few questions."
+    assert paired.power_sentence(1) == f"n = 1: {few}"
+    # five signs that agree: p is 2 / 2^5 = 0.06; six: 0.03
+    assert paired.mcnemar(5, 0) > paired.LEVEL > paired.mcnemar(6, 0)
+    assert paired.power_sentence(5) == f"n = 5: {few}"
+    assert paired.power_sentence(6) == "n = 6: 44.3 points are found at 80 % if 15 % of pairs differ."
+    assert paired.power_sentence(4, 0.1) == f"n = 4: {few}"
+    assert paired.power_sentence(6, 100, most=100) == f"n = 6: {few}"  # 114 points
+    assert paired.power_sentence(6, 100).startswith("n = 6: 114 is found")  # of a metric without an end
+
+
 def test_power_by_simulation() -> None:
     """That many pairs, with that share of them differing, reject four times in five."""
     rng = np.random.default_rng(5)
