@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from caredio.errors import InputError
 from caredio.evaluation import tasks
 from caredio.evaluation.benchmark import Benchmark, named
 from caredio.prompts import Prompt
+
+log = logging.getLogger("caredio")
 
 BASELINES = ("chance", "fixed letter", "always False", "uniform")  # of kinds of documents
 _PROMPT = {"role": "user", "content": "?"}
@@ -330,6 +333,16 @@ class _Answers(NamedTuple):
         self.answered()
 
 
+def _is_cut(model: Any, asked: tuple[Any, ...]) -> bool:
+    """Whether an lm-eval model drops the beginning of a prompt, to have room for it and for what is to follow it."""
+    prompt, after = asked
+    text, room = prompt + str(after), model.max_length + 1  # the last token is not read
+    if isinstance(after, dict):
+        text, room = prompt, model.max_length - after["max_gen_toks"]
+    # a token is a byte or more, but for one that begins
+    return len(text.encode()) >= room and len(model.tok_encode(text)) > room
+
+
 @contextmanager
 def _one_bar(model: Any, name: str) -> Iterator[None]:
     """Until the block ends, the questions that an lm-eval model answers count in this package's bar, not in lm-eval's.
@@ -343,6 +356,11 @@ def _one_bar(model: Any, name: str) -> Iterator[None]:
     def counted(ask: Callable[..., Any]) -> Callable[[list[Any]], Any]:
         def asking(requests: list[Any]) -> Any:
             questions = {(one.task_name, one.doc_id) for one in requests}
+            if cut := {(one.task_name, one.doc_id) for one in requests if _is_cut(model, one.args)}:
+                log.warning(
+                    "%s: %d of %d questions are longer than the model's context of %d tokens and lose their beginning.",
+                    *(name, len(cut), len(questions), model.max_length),
+                )
             with progress.asking(name, len(requests), len(questions), "questions") as answered:
                 model.set_cache_hook(_Answers(answered))
                 return ask(requests, disable_tqdm=True)

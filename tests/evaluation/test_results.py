@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,21 @@ def test_a_model_that_overflows_is_told_and_gets_no_numbers(tiny: Path, tmp_path
     with pytest.raises(InputError) as caught:
         evaluate([System("raw", str(tmp_path))], ["china"], SAMPLE)
     assert str(caught.value).startswith(f"raw, {tmp_path}: a log-likelihood is no finite number: ")
+
+
+@pytest.mark.parametrize("benchmark", ["culturalbench_easy", "culturalbench_easy_generated"])
+def test_questions_that_lose_their_beginning_are_told(
+    benchmark: str, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = Settings(culturalbench="sample", limit=2, device="cpu", benchmarks=benchmark)
+    evaluate([System("raw", str(tiny))], ["china"], asked)
+    assert "longer than" not in caplog.text
+    shutil.copytree(tiny, tmp_path / "short")
+    config = tmp_path / "short" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 100}))
+    evaluate([System("raw", str(tmp_path / "short"))], ["china"], asked)
+    told = "raw: 2 of 2 questions are longer than the model's context of 100 tokens and lose their beginning."
+    assert told in caplog.text
 
 
 def row(system: str, culture: str, measure: tuple[str, str], value: float) -> dict[str, Any]:
