@@ -26,12 +26,23 @@ class _Left:
 
     def __init__(self) -> None:
         self._n: dict[tuple[str, str, str, int, str], None] = {}
+        self._replaced: dict[tuple[str, str, str], int] = {}
 
     def out(self, one: Number, why: str) -> None:
         self._n[one.system, one.benchmark, one.part, one.n, why] = None
 
+    def replaced(self, one: Number, n: int) -> None:
+        key = one.system, one.benchmark, one.part
+        self._replaced[key] = max(n, self._replaced.get(key, 0))
+
     def notes(self) -> list[str]:
-        return [
+        newer = [
+            f"{system}: {benchmark} on {part} was asked more than once, and the newer answers count:"
+            f" {n} scored otherwise before."
+            for (system, benchmark, part), n in self._replaced.items()
+            if n
+        ]
+        return newer + [
             f"{system}: {benchmark} of {n} question{'s' * (n != 1)} on {part} is left out, as {why}."
             for system, benchmark, part, n, why in self._n
         ]
@@ -132,12 +143,16 @@ def _joined(numbers: Sequence[Number], left: _Left) -> Number | None:
         return None
     own = max(manners.values(), key=lambda some: (len({q for one in some for q in one.scores or ()}), some[-1].made))
     *older, found = own
+    otherwise = set()
     for one in reversed(older):
         if any(found.hashes.get(name, sha) != sha for name, sha in one.hashes.items()):
             left.out(one, "a question of it reads otherwise in a newer one")
             continue
-        scores = {**(one.scores or {}), **(found.scores or {})}
+        before, now = one.scores or {}, found.scores or {}
+        otherwise |= {name for name in before.keys() & now.keys() if before[name] != now[name]}
+        scores = {**before, **now}
         found = replace(found, scores=scores, hashes={**one.hashes, **found.hashes})
+    left.replaced(found, len(otherwise))
     for one in numbers:
         if one.scores is None:
             left.out(one, f"its samples are not there, and those of {len(found.scores or ())} are")

@@ -145,7 +145,9 @@ def test_measurements_of_a_system_are_joined_and_the_newest_answer_counts(tmp_pa
     (column,) = found.columns
     assert column.numbers["china"]["raw"].scores == {"q0": 1, "q1": 0, "q2": 1, "q3": 1, "q4": 0}
     assert column.cells["raw"].value == 3 / 5
-    assert found.notes == ()
+    assert found.notes == (
+        "raw: quiz on china was asked more than once, and the newer answers count: 2 scored otherwise before.",
+    )
 
 
 def test_the_measurement_that_most_systems_share_counts(tmp_path: Path) -> None:
