@@ -243,7 +243,8 @@ def test_the_average_is_the_posters(folder: Folders, tmp_path: Path) -> None:
     assert average["ours"].value == pytest.approx((90 + 60 + 20 * 3.75 + 50 + 80) / 5)
     assert found.shown_average("Average", "ours") == "71.00*"
     assert any(line.startswith("Average: the mean of CulturalBench-Easy") for line in found.legend)
-    for file in [*(tmp_path / "raw" / "judged").rglob("samples_*_judged_*")]:  # by a second judge, in a column of its own
+    # by a second judge, in a column of its own
+    for file in [*(tmp_path / "raw" / "judged").rglob("samples_*_judged_*")]:
         second = tmp_path / "raw" / "second" / file.parent.name
         second.mkdir(parents=True, exist_ok=True)
         (second / file.name.replace("_judged_", "_judged_zz_")).write_bytes(file.read_bytes())
