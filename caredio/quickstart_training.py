@@ -133,7 +133,8 @@ class Trial:
         Raises:
             InputError: a package is missing, or the model cannot be used.
         """
-        packages.require("quickstart --train", "train", *pipeline.PACKAGES, "snowballstemmer")
+        packages.require("quickstart --train", "train", *pipeline.PACKAGES)
+        packages.require("quickstart --train", "eval", "snowballstemmer")
         self.people, self.out, self.region, self.ranking, self.size = people, out, region, ranking, size
         regions = list(dict.fromkeys(people.answers["culture"]))
         self.other = regions[(regions.index(region) + 1) % len(regions)]
