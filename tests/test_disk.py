@@ -71,7 +71,9 @@ def calls_without_encoding(tree):
         texts = name in ("read_text", "write_text", "fdopen", "NamedTemporaryFile", "TextIOWrapper") or (
             name == "open" and (isinstance(node.func, ast.Name) or not ast.unparse(node.func).endswith("access.open"))
         )
-        if (texts and not binary and "encoding" not in given) or (given.get("text") is True and "encoding" not in given):
+        if (texts and not binary and "encoding" not in given) or (
+            given.get("text") is True and "encoding" not in given
+        ):
             yield node.lineno, ast.unparse(node)
 
 

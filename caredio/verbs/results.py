@@ -11,7 +11,7 @@ from caredio.evaluation import formats, pictures
 from caredio.evaluation.table import Comparison, build
 from caredio.verbs.arguments import Place
 
-_ENDINGS = {".md": "markdown", ".csv": "csv", ".html": "html", ".tex": "latex"}  # else text
+_ENDINGS = {".txt": "text", ".md": "markdown", ".csv": "csv", ".html": "html", ".tex": "latex"}
 
 
 class Comparing:

@@ -179,5 +179,22 @@ def test_a_hub_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"Hub \(FileNotFoundError\); give a copy .* CAREDIO_CULTURALBENCH\.$"):
         EASY.path()
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(InputError, match=r"give a copy of toy\.csv as .* send it in the environment variable"):
+    with pytest.raises(
+        InputError,
+        match=r"give a copy of toy\.csv as .* send it with --benchmark-data toy_data=FILE or in the environment",
+    ):
         toy(hub="a/b", files=("data/*",)).path()
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("blend_choice", "'blend_choice', which is no source of data; did you mean blend_choices?"),
+        ("blend", "'blend', which blend_answers, blend_answers_native reads, and no benchmark that is asked; "),
+    ],
+)
+def test_data_that_no_benchmark_reads_is_told(named: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        benchmark.check_sources([named], [benchmark.load()["blend"]])
+    assert said in str(caught.value)
+    benchmark.check_sources(["blend_choices"], [benchmark.load()["blend"]])

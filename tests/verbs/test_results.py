@@ -116,3 +116,8 @@ def test_the_command_takes_what_the_function_takes() -> None:
     choices: Any = commands.choices
     flags = {action.dest for action in choices["results"]._actions} - {"help"}
     assert flags == set(inspect.signature(caredio.results).parameters)
+
+
+def test_an_ending_without_a_format_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"t\.docx: no format is known by this ending; end it in \.txt, "):
+        caredio.results(tmp_path / "nothing", to=tmp_path / "t.docx")

@@ -129,8 +129,8 @@ def test_gated_data_names_the_terms_and_the_file(tmp_path: Path) -> None:
         declared = KNOWN[name]
         assert said == (
             f"{declared.title} asks for consent: accept its terms at huggingface.co/datasets/{declared.hub} and set "
-            f"HF_TOKEN, or name your copy of {declared.file} in the environment variable "
-            f"CAREDIO_{declared.source.upper()}."
+            f"HF_TOKEN, or name your copy of {declared.file} with --benchmark-data {declared.source}=FILE or in the "
+            f"environment variable CAREDIO_{declared.source.upper()}."
         )
 
 
