@@ -51,3 +51,10 @@ def test_the_wheel_holds_the_modules_that_evaluate_loads(wheel):
 def test_the_wheel_holds_nothing_else(wheel):
     assert {name.split("/")[0] for name in wheel if ".dist-info/" not in name} == {"caredio"}
     assert not any(name.startswith("caredio/tests") for name in wheel)
+
+
+def test_the_files_that_are_tested_at_the_floors_are_there():
+    _, _, command = (ROOT / ".ci" / "floors").read_text(encoding="utf-8").partition("env/bin/pytest")
+    names = re.findall(r"tests/[^\s\\]+", command)
+    assert len(names) > 4
+    subprocess.run(["bash", "-c", f"ls {' '.join(names)}"], cwd=ROOT, check=True, capture_output=True)
