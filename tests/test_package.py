@@ -1,5 +1,6 @@
 """The wheel: what a user installs holds every file that the package reads."""
 
+import re
 import shutil
 import subprocess
 import sys
