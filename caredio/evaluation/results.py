@@ -184,7 +184,7 @@ class Asked:
         used = [role_play, *self._prompts.values()]
         return {
             "benchmarks": [
-                {"name": named(one.name, variant), "version": one.version, "licence": one.licence}
+                {"name": named(one.name, variant), "title": one.title, "version": one.version, "licence": one.licence}
                 | {"file": self.files[one.source].name, "sha256": self._hashes[one.source], "real": one.real}
                 for one, variant in self.asked
             ],
@@ -342,7 +342,9 @@ def format_table(table: Dataset) -> str:
     Variants of benchmarks, such as what was generated and what was found by likelihood, stand in blocks of their own.
     """
     rows, lines = [row for row in table if VARIED not in row["benchmark"]], []
-    for variant, columns in _variants(rows).items():
+    made = record(table)
+    titles = {one["name"]: one["title"] for one in made.get("benchmarks", ()) if "title" in one}
+    for variant, columns in _variants(rows, titles).items():
         for start in range(0, len(columns), _COLUMNS):
             some = columns[start : start + _COLUMNS]
             part = [row for row in rows if any(_is(row, column) for column in some)]
@@ -355,7 +357,6 @@ def format_table(table: Dataset) -> str:
             " questions."
         )
     lines += [f"{name}: {meaning}." for name, meaning in MEANINGS.items() if name in table["system"]]
-    made = record(table)
     for name in made.get("own_prompts", ()):
         lines.append(f"{'role-play: ' if name == 'systems' else ''}{name}.txt is not the shipped prompt.")
     return "\n".join(line.rstrip() for line in [*lines, *made.get("left_out", [])])
@@ -364,8 +365,8 @@ def format_table(table: Dataset) -> str:
 _Column = tuple[str, Metric, str]  # a benchmark with its variant, a metric, and the heading
 
 
-def _variants(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[_Column]]:
-    """Variant -> the columns that stand in the rows; of a table of one's own, headed by the names alone."""
+def _variants(rows: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[_Column]]:
+    """Variant -> the columns that stand in the rows; `titles` are those of tables of one's own, by name."""
     every = [(one, variant) for one in declarations.load().values() for variant in one.variants]
     known = {named(one.name, variant): (variant, one) for one, variant in every}
     shares = {metric.name: metric.share for one, variant in every for metric in one.metrics(variant)}
@@ -375,7 +376,7 @@ def _variants(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[_Column]]:
         variant, one = known.get(name, (ending, None))
         metrics = {metric.name: metric for metric in one.metrics(variant)} if one else {}
         metric = metrics.get(metric_name) or Metric(metric_name, metric_name, share=shares.get(metric_name, False))
-        title = one.title if one else name
+        title = one.title if one else titles.get(name, name)
         heading = title if metric.name in [*metrics][:1] else f"{title}, {metric.title}"
         found.setdefault(variant, []).append((name, metric, heading))
     return found
