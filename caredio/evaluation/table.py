@@ -154,7 +154,7 @@ def build(folders: Sequence[Path | str], cultures: Sequence[str] | None = None, 
     systems = _ordered(numbers)
     columns = [
         _column(benchmark, metric, numbers, systems, seed)
-        for benchmark, metric in dict.fromkeys((one.benchmark, one.metric) for one in numbers)
+        for benchmark, metric in sorted(dict.fromkeys((one.benchmark, one.metric) for one in numbers), key=_declared)
     ]
     columns = _with_main(columns)
     averages = {name: found for name, among in _averages(columns) if (found := _average(among, systems, seed))}
@@ -219,16 +219,27 @@ def marks(tests: Mapping[str, Test], higher: bool = True) -> str:
 
 
 def _ordered(numbers: Sequence[Number]) -> list[str]:
-    """The systems: raw and role-play first, then folder by folder, those who know nothing last."""
-    constants = {one.system for one in numbers if one.constant}
+    """The systems: raw and role-play first, then folder by folder, those who know nothing last and as they are told."""
+    constants, told = {one.system for one in numbers if one.constant}, list(MEANINGS)
     first, folders = {RAW: 0, ROLE_PLAY: 1}, list(dict.fromkeys(one.folder for one in numbers))
     place: dict[str, int] = {}
     for one in numbers:
         place[one.system] = min(folders.index(one.folder), place.get(one.system, len(folders)))
     return sorted(
         place,
-        key=lambda name: (name in constants, first.get(name, 2), place[name], "" if name in constants else name),
+        key=lambda name: (
+            name in constants,
+            told.index(name) if name in told else first.get(name, 2),
+            place[name],
+            "" if name in constants else name,
+        ),
     )
+
+
+def _declared(column: tuple[str, str]) -> int:
+    """The place of a benchmark among those that are declared; others stand behind them, as they were found."""
+    known = list(declarations.declared())
+    return known.index(column[0]) if column[0] in known else len(known)
 
 
 def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Sequence[str], seed: int) -> Column:
