@@ -117,8 +117,8 @@ class FinetuneOptions(FinetuningOptions, total=False):
     test_share: float
 
 
-class EvaluateOptions(EvaluationOptions, total=False):
-    """What `evaluate` takes besides."""
+class _Answering(TypedDict, total=False):
+    """What a model behind an API takes whose answers are measured, or measure."""
 
     provider: str | None
     model_revision: str | None
@@ -137,24 +137,12 @@ class EvaluateOptions(EvaluationOptions, total=False):
     max_total_tokens: int | None
 
 
-class JudgeOptions(JudgingOptions, total=False):
-    """What `judge` takes besides."""
+class EvaluateOptions(EvaluationOptions, _Answering, total=False):
+    """What `evaluate` takes."""
 
-    provider: str | None
-    model_revision: str | None
-    max_tokens: int
-    base_url: str | None
-    api_key_variable: str | None
-    system_role: str
-    token_limit: str
-    concurrency: int
-    requests_per_minute: int | None
-    tokens_per_minute: int | None
-    timeout: float
-    retries: int
-    batch: bool
-    max_cost: float | None
-    max_total_tokens: int | None
+
+class JudgeOptions(JudgingOptions, _Answering, total=False):
+    """What `judge` takes."""
 
 
 _WRITING = frozenset(("isolated", "contrasted", "optimized"))
