@@ -46,8 +46,8 @@ class Size:
     """How much is trained and measured."""
 
     rows: int = 80
-    steps: int = 30
-    written: int = 60  # of a region's held-out questions, those to which answers are written
+    steps: int = 20
+    written: int = 40  # of a region's held-out questions, those to which answers are written
 
 
 @dataclass(frozen=True)
