@@ -1,4 +1,5 @@
-"""What a person can mend: every error here is one sentence, and the command line exits with 2.
+"""What a person can mend: every error here is one sentence, which lines of detail may follow, and the command
+line exits with 2.
 
 CaredioError
 ├── InputError      a file, row, column, flag or name that is not what was wanted

@@ -1,7 +1,7 @@
 """The bar of a command: how many planned calls have their answer, the time that is left, and what they cost so far.
 
 A verb opens it with its plan, a stage says which part of the plan it is, and each answer is counted when it ends. There
-is one bar at a time. It shows in a terminal and in a notebook, and not where stderr is a file or a pipe.
+is one bar at a time. It shows in a terminal and in a notebook; where stderr is a file, a line a minute counts instead.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from caredio import messages
 _FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
 _SMOOTHING = 0.1  # weight of the last tenth of a second in the rate that the time left is computed by
 _TICK = 1.0  # seconds
+_EVERY = 60.0  # seconds between two lines, where no bar shows
 _LOCK = threading.Lock()
 _current: ContextVar[Progress | None] = ContextVar("progress", default=None)
 _blocks, _datasets_show = 0, False  # of `only_own_bars`: how many are open, and whether `datasets` showed bars before
@@ -62,6 +63,12 @@ class Progress:
             self._bar.last_print_t = time.time()  # the time since the last answer was no waiting for the next
             self._bar.set_description(self._title(desc))
             return self._stage or desc
+
+    def detail(self, text: str) -> None:
+        """Let the bar say how far an answer is, until the next one has ended."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.set_postfix_str(", ".join(filter(None, (self._spent(), text))), refresh=False)
 
     def answered(self, stage: str, calls: float) -> None:
         """Count calls of a stage, up to what is planned for it."""
@@ -160,7 +167,8 @@ def stage(name: str) -> Iterator[None]:
 def asking(desc: str, total: int, calls: int, unit: str = "calls") -> Iterator[Callable[[], None]]:
     """Until the block ends, what is yielded is called when one of `total` answers has ended.
 
-    They count in the bar of the command; where none is open, in one of their own.
+    They count in the bar of the command; where none is open, in one of their own; where bars do not show, in a line a
+    minute.
 
     Args:
         desc: what the bar says.
@@ -173,7 +181,8 @@ def asking(desc: str, total: int, calls: int, unit: str = "calls") -> Iterator[C
         progress = Progress({desc: calls}, unit=unit)
     with only_own_bars():
         if progress is None:
-            yield lambda: None
+            with _lines(desc, total, unit) as answered:
+                yield answered
             return
         weight, stage = calls / total, progress.asks(desc)
         try:
@@ -182,6 +191,40 @@ def asking(desc: str, total: int, calls: int, unit: str = "calls") -> Iterator[C
         finally:
             if own:
                 progress.close()
+
+
+@contextlib.contextmanager
+def _lines(desc: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Until the block ends, a line each minute tells how many answers have ended; what is yielded counts one."""
+    ended, done = threading.Event(), 0
+
+    def answered() -> None:
+        nonlocal done
+        done += 1
+
+    def tell() -> None:
+        while not ended.wait(_EVERY):
+            messages.log.info("%s: %d of %d %s", desc, done, total, unit)
+
+    teller = threading.Thread(target=tell, name="caredio progress", daemon=True)
+    teller.start()
+    try:
+        yield answered
+    finally:
+        ended.set()
+        teller.join()
+
+
+def tell(title: str) -> None:
+    """A line about what begins, where no bar names it."""
+    if not shown():
+        messages.log.info("%s", title)
+
+
+def detail(text: str) -> None:
+    """Let the bar of the command, where one shows, say how far an answer is that is being written."""
+    if progress := _current.get():
+        progress.detail(text)
 
 
 def shown() -> bool:

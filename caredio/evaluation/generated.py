@@ -19,7 +19,7 @@ from typing import Any
 
 from datasets import Features, Value
 
-from caredio import features, prompts
+from caredio import features, progress, prompts
 from caredio.cultures import Culture
 from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, LOGPROBS, final, named
 from caredio.evaluation.results import Asked
@@ -33,6 +33,7 @@ from caredio.llm.rows import ask, first_tokens
 from caredio.llm.spec import Messages, Spec
 
 SYSTEMS = ("raw", "role-play")
+_NAMED = 3  # cultures in a line of progress
 _REASONING = 256  # tokens that an answer after reasoning is planned with
 _ASKED = Features({name: Value("string") for name in ("system", "user")} | {"draw": Value("int64")})
 _READ = Features({"reply": Value("string")})
@@ -103,11 +104,21 @@ class Generated(Asked):
         return self._spent()
 
     def questions(self, parts: Iterable[Sequence[Measurement]]) -> dict[str, int]:
-        """System -> calls: one for each turn of a document."""
+        """Title -> calls: one for each turn of a document."""
         found: dict[str, int] = {}
         for part in parts:
             for one in part:
-                found[one.subject.system] = found.get(one.subject.system, 0) + len(self._calls(one))
+                found[self.titles[one]] = found.get(self.titles[one], 0) + len(self._calls(one))
+        return found
+
+    def _titles(self, parts: Sequence[Sequence[Measurement]]) -> dict[Measurement, str]:
+        """What the measurements of a part, which are made at once, are called."""
+        found: dict[Measurement, str] = {}
+        for place, part in enumerate(parts, 1):
+            slugs = [one.subject.culture.slug for one in part]
+            about = ", ".join(slugs) if len(slugs) <= _NAMED else f"{len(slugs)} cultures"
+            title = f"{part[0].subject.system}: {part[0].column}, {about} ({place} of {len(parts)})"
+            found |= dict.fromkeys(part, title)
         return found
 
     def plan(self, past: Sequence[Mapping[str, Any]], batch: bool = False) -> Plan:
@@ -155,7 +166,8 @@ class Generated(Asked):
 
         A question without an answer would be neither right nor wrong, so each one is to be answered.
         """
-        model, desc = self._models[self._sampling(part[0])], part[0].subject.system
+        model, desc = self._models[self._sampling(part[0])], self.titles[part[0]]
+        progress.tell(desc)
         calls = [row for one in part for row in self._calls(one)]
         if part[0].variant == LOGPROBS:
             return iter(first_tokens([_messages(row) for row in calls], model, desc))

@@ -107,15 +107,16 @@ class Judge:
 
     def _readable(self, found: Sequence[Measured]) -> Arms:
         """The samples of the benchmark that hold replies; notes the others."""
-        arms, left = [], {}
+        arms: list[tuple[Measured, list[Reply]]] = []
+        left: dict[str, list[Path]] = {}
         for one in replies.wanted(found, self._settings.benchmark):
             read, why = replies.read(one, self._settings)
             if read:
                 arms.append((one, read))
             else:
-                left[f"{one.benchmark} {why}"] = one.path
+                left.setdefault(f"{one.benchmark} {why}", []).append(one.path)
         if not arms:
-            raise InputError(f"nothing to judge: {'; '.join(f'{path}: {why}' for why, path in left.items())}.")
+            raise InputError(_nothing(left))
         self.notes += [f"left out: {why}." for why in left]
         return arms
 
@@ -241,6 +242,17 @@ class Judge:
                 " compared; name one of them as the model, with a --column of its own where some are judged already."
             )
         return several[0] if several else self._spec.model
+
+
+def _nothing(left: Mapping[str, Sequence[Path]]) -> str:
+    """The sentence where nothing can be judged, and below it a line for each reason, with its files."""
+    n = sum(map(len, left.values()))
+    files = "the one samples file holds" if n == 1 else f"none of {n} samples files holds"
+    what = f"{files} {'no ' if n == 1 else ''}replies with a rubric; evaluate a benchmark whose answers are written"
+    lines = [
+        f"  {why}: {paths[0]}{f', and {len(paths) - 1} more' if len(paths) > 1 else ''}" for why, paths in left.items()
+    ]
+    return "\n".join([f"nothing to judge: {what}, or name a --rubric.", *lines])
 
 
 def _whose(arm: Measured) -> dict[str, Any]:

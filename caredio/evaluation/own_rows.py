@@ -132,8 +132,11 @@ class Rows:
         if isinstance(cell, str) and cell.lstrip().startswith("["):
             try:
                 cell = json.loads(cell)
-            except ValueError as error:
-                raise InputError(f"{self.where(row, field)}: is no list in JSON ({error}).") from None
+            except json.JSONDecodeError as error:
+                place = f"{error.msg} at character {error.pos + 1}"
+                raise InputError(f"{self.where(row, field)}: is no list in JSON ({place}).") from None
+            except ValueError:
+                raise InputError(f"{self.where(row, field)}: holds a number of too many digits.") from None
             except RecursionError:
                 raise InputError(f"{self.where(row, field)}: is no list in JSON (it is nested too deep).") from None
         if not isinstance(cell, list) and alone:

@@ -13,6 +13,7 @@ from caredio.evaluation.paired import of_seeds
 from caredio.evaluation.table import Column, Comparison
 
 _ROW, _WIDTH, _SQUARE = 0.32, 6.4, 0.55  # inches of a row, of a picture, of a square
+_MARGIN = 0.05  # of the width, that is left beside the outermost points
 _SPREAD = 0.6  # of a row, over which systems lie
 
 
@@ -34,11 +35,14 @@ def draw(compared: Comparison, folder: Path) -> list[Path]:
     for column in compared.columns:
         if column.main and column.cultural:
             rows = {part: _points(column, own) for part, own in sorted(column.numbers.items())}
-            files += dots(rows, compared.systems, folder / _name(column.benchmark, column.metric), column.title)
+            file = folder / _name(column.benchmark, column.metric)
+            files += dots(rows, compared.systems, file, column.title, _unit(column))
     general = [column for column in compared.columns if column.main and not column.cultural]
     if general:
         rows = {column.title: _points(column, column.cells) for column in general}
-        files += dots(rows, compared.systems, folder / "general", "general benchmarks: what training cost")
+        units = {_unit(column) for column in general}
+        title, x = "general benchmarks: what training cost", units.pop() if len(units) == 1 else "score"
+        files += dots(rows, compared.systems, folder / "general", title, x)
     for (system, benchmark, metric), numbers in compared.across.items():
         column = next(one for one in compared.columns if (one.benchmark, one.metric) == (benchmark, metric))
         shown = {key: (column.scale * one.value, column.shown(one.value)) for key, one in numbers.items()}
@@ -46,25 +50,36 @@ def draw(compared: Comparison, folder: Path) -> list[Path]:
     return files
 
 
-def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: Path, title: str) -> list[Path]:
+def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: Path, title: str, x: str) -> list[Path]:
     """The files of a picture with a row for each culture or benchmark, and in it each system with its interval.
 
-    Seeds of a method are points of one colour without intervals, as so few are no sample.
+    Seeds of a method are points of one colour without intervals, as so few are no sample. A system without a point has
+    no place in the rows and in the legend.
+
+    Args:
+        rows: name -> system -> its number.
+        systems: in the order in which they are shown.
+        file: its path, without the ending.
+        title: above it.
+        x: what the numbers are.
     """
     if (figure := plots.figure(_WIDTH, _ROW * len(rows) + 1.2, file)) is None:
         return []
     methods = {name: method for method, names in of_seeds(systems).items() for name in names}
-    labels = list(dict.fromkeys(methods.get(name, name) for name in systems))
+    drawn = [name for name in systems if any(name in points for points in rows.values())]
+    labels = list(dict.fromkeys(methods.get(name, name) for name in drawn))
     axis = figure.subplots()
     for place, label in enumerate(labels):
         offset = _SPREAD * ((place + 0.5) / len(labels) - 0.5)
-        names = [name for name in systems if methods.get(name, name) == label]
+        names = [name for name in drawn if methods.get(name, name) == label]
         found = [
             (row + offset, points[name]) for row, points in enumerate(rows.values()) for name in names if name in points
         ]
         _scatter(axis, found, label, f"C{place % 10}", bars=label in systems)
     axis.set_yticks(range(len(rows)), [*map(line, rows)], fontsize="x-small")
-    axis.invert_yaxis()
+    axis.set_ylim(len(rows) - 0.5, -0.5)  # the first row is at the top
+    axis.margins(x=_MARGIN)
+    axis.set_xlabel(line(x), fontsize="small")
     axis.set_title(line(title), fontsize="small")
     axis.tick_params(axis="x", labelsize="x-small")
     figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
@@ -98,6 +113,11 @@ def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, ti
 
 
 _OUTLINE = {"bbox": {"facecolor": "black", "alpha": 0.4, "linewidth": 0, "pad": 1}}  # behind a number on a colour
+
+
+def _unit(column: Column) -> str:
+    """What the numbers of a column are."""
+    return "per cent" if column.scale == 100 else column.title
 
 
 def _points(column: Column, found: Mapping[str, Any]) -> dict[str, Point]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,30 @@ def rows(file: Path, columns: Sequence[str], wanted: str) -> list[dict[str, Any]
         if empty := [name for name in columns if row[name] is None]:
             raise InputError(f"{table.row(number)}: lacks {', '.join(empty)}; give {wanted}.")
     return found
+
+
+def read_json(file: Path, wanted: str) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        wanted: what the file should be, for messages.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}); give {wanted}.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}, line {error.lineno}: is no JSON from there on; give {wanted}.") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{file}: is no JSON in UTF-8; give {wanted}.") from None
+
+
+def difference(error: Exception) -> str:
+    """What a file lacks or holds otherwise, by the error that reading it raised."""
+    return f"it lacks {error}" if isinstance(error, KeyError) else "a value is of another kind"
 
 
 def within(path: Path, patterns: Iterable[str], wanted: str) -> list[Path]:

@@ -50,6 +50,7 @@ _HAD = {  # variant -> how its answers are had
     LIKELIHOOD: "chat template applied",
     LOGPROBS: "shares by the first token's probabilities, not comparable with answers that were drawn",
 }
+_LEFT_OUT = "left out: "  # begins a note
 _COLUMNS = 4  # numbers beside each other in a printed table
 
 
@@ -108,13 +109,19 @@ class Asked:
         self.documents: dict[tuple[str, str], list[Document]] = {}  # by benchmark with variant, and culture
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash
         self.measurements: list[Measurement] = []
+        self.titles: dict[Measurement, str] = {}  # of what is missing, as progress names it
         self.identities: dict[Measurement, dict[str, Any]] = {}
         self.constants: list[dict[str, Any]] = []
         self.leakage: dict[str, Any] = {}  # what of it stands in rows of training, where that was looked at
         for benchmark, variant in self.asked:
             self._read(benchmark, variant)
         if not any(self.documents.values()):
-            raise InputError(f"nothing can be asked: {' '.join(self.notes)}")
+            raise InputError(f"nothing can be asked: {self._why_nothing()}.")
+
+    def _why_nothing(self) -> str:
+        """What keeps every question from being asked."""
+        said = [note.removeprefix(_LEFT_OUT).rstrip(".") for note in self.notes if note.startswith(_LEFT_OUT)]
+        return "; ".join(said)
 
     @property
     def prompt_names(self) -> tuple[str, ...]:
@@ -145,7 +152,7 @@ class Asked:
             if (caveat := benchmark.caveat(found)) and caveat not in self.notes:
                 self.notes.append(caveat)
         if lacking:
-            self.notes.append(f"left out: {benchmark.title} has no question on {', '.join(lacking)}.")
+            self.notes.append(f"{_LEFT_OUT}{benchmark.title} has no question on {', '.join(lacking)}.")
 
     def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Measurement]]:
         """What `past` has no rows of: a list for each system and benchmark, those of the same model in turn."""
@@ -156,14 +163,23 @@ class Asked:
                 if one.subject.model == model and key(self.identities[one]) not in there:
                     there.add(key(self.identities[one]))
                     parts.setdefault((model, one.subject.system, one.column), []).append(one)
+        self.titles = self._titles(list(parts.values()))
         return list(parts.values())
 
+    def _titles(self, parts: Sequence[Sequence[Measurement]]) -> dict[Measurement, str]:
+        """What each measurement is called while it is made, one after the other."""
+        every = [one for part in parts for one in part]
+        return {
+            one: f"{one.subject.system}: {one.column}, {one.subject.culture.slug} ({place} of {len(every)})"
+            for place, one in enumerate(every, 1)
+        }
+
     def questions(self, parts: Iterable[Sequence[Measurement]]) -> dict[str, int]:
-        """System -> how many questions, or calls, are asked in `parts`."""
+        """Title -> how many questions, or calls, are asked in `parts`."""
         asked: Counter[str] = Counter()
         for part in parts:
             for one in part:
-                asked[one.subject.system] += len(self.of(one))
+                asked[self.titles[one]] += len(self.of(one))
         return asked
 
     def of(self, one: Measurement) -> list[Document]:
@@ -286,7 +302,8 @@ class Evaluation(Asked):
         """
         files = {source: str(path.absolute()) for source, path in self.files.items()}
         place = tasks.folder(self.asked, self._cultures, self.prompts)
-        found = systems.answered(part, self._loader, place, files, self._chosen.limit or 0, self._chosen.batch_size)
+        how = (files, self._chosen.limit or 0, self._chosen.batch_size)
+        found = systems.answered({one: self.titles[one] for one in part}, self._loader, place, *how)
         made = []
         for one in part:
             (task_samples,) = found[one]["samples"].values()

@@ -363,9 +363,9 @@ def _row(line: bytes, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except RecursionError:
         raise InputError(f"{where}: is JSON nested too deep to be read; take the line out.") from None
-    except ValueError as error:
+    except ValueError:
         torn = "" if line.endswith(b"\n") else ", as its writer was stopped"
-        raise InputError(f"{where}: is no JSON ({error}){torn}; evaluate again, or take the line out.") from None
+        raise InputError(f"{where}: is no JSON{torn}; evaluate again, or take the line out.") from None
     if not isinstance(row, dict) or "doc_hash" not in row:
         raise InputError(f"{where}: is no sample of lm-eval, which has a doc_hash; evaluate again.")
     return row

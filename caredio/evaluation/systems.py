@@ -242,11 +242,17 @@ class Loader:
 
 
 def answered(
-    asked: Sequence[Measurement], loader: Loader, folder: Path, files: Mapping[str, str], limit: int, batch_size: int
+    asked: Mapping[Measurement, str],
+    loader: Loader,
+    folder: Path,
+    files: Mapping[str, str],
+    limit: int,
+    batch_size: int,
 ) -> dict[Measurement, dict[str, Any]]:
     """What lm-eval tells of each measurement, its samples included, as if it had been asked alone.
 
     Args:
+        asked: the measurements, and what each is called while it is made.
         folder: of the tasks.
         files: source -> where its data lies.
         limit: questions of each task, 0 for all.
@@ -262,11 +268,11 @@ def answered(
     found = {}
     for (model, adapter, source, instruction), group in groups.items():
         tokenizer = checkpoints.load_tokenizer(source)
-        names = [one.task for one in group]
+        titles = {one.task: asked[one] for one in group}
         with _with_adapter(loader.model(model), adapter) as adapted:
             how = (instruction, folder, files, limit, batch_size)
             try:
-                results = _measured(group[0].subject.system, adapted, tokenizer, names, *how)
+                results = _measured(titles, adapted, tokenizer, *how)
             except InputError as error:
                 raise InputError(f"{group[0].subject.system}, {adapter or model}: {error}") from None
         for one in group:
@@ -278,17 +284,16 @@ def answered(
 
 
 def _measured(
-    name: str,
+    titles: Mapping[str, str],
     model: Any,
     tokenizer: Any,
-    names: list[str],
     instruction: str,
     folder: Path,
     files: Mapping[str, str],
     limit: int,
     batch_size: int,
 ) -> dict[str, Any]:
-    """What lm-eval tells of tasks; `name` is the system's."""
+    """What lm-eval tells of tasks, each with what it is called while it is asked."""
     import torch
     from lm_eval import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -302,15 +307,14 @@ def _measured(
     manager = TaskManager(include_path=[folder], include_defaults=False, metadata=dict(files))
     marked = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     prefix = None if marked else 0  # lm-eval decodes it, to see whether a prompt begins with it
-    torch.manual_seed(0)  # of answers that are drawn
     kind = InUserTurn if instruction and not checkpoints.takes_system(tokenizer) else HFLM
     asked = kind(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=prefix)
     try:
         # without what simple_evaluate adds: it asks git, whose "fatal" a user would read, and lists the machine
-        with _one_bar(asked, name):
+        with _one_bar(asked, titles):
             results: Any = evaluate(
                 lm=asked,
-                task_dict=manager.load(names),
+                task_dict=manager.load(list(titles)),
                 limit=limit or None,
                 bootstrap_iters=0,
                 log_samples=True,
@@ -333,46 +337,124 @@ class _Answers(NamedTuple):
         self.answered()
 
 
-def _is_cut(model: Any, asked: tuple[Any, ...]) -> bool:
-    """Whether an lm-eval model drops the beginning of a prompt, to have room for it and for what is to follow it."""
+class _Lengths(NamedTuple):
+    """The tokens of a request, as an lm-eval model counts them, and what of it has no room."""
+
+    prompt: int
+    after: int  # what is to be found likely, or how much may be written
+    context: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the beginning of the prompt is dropped."""
+        return self.prompt + self.after > self.context
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing of the prompt is read, or not all of what is to follow it."""
+        return self.after >= self.context
+
+
+def _lengths(model: Any, asked: tuple[Any, ...]) -> _Lengths:
     prompt, after = asked
-    text, room = prompt + str(after), model.max_length + 1  # the last token is not read
     if isinstance(after, dict):
-        text, room = prompt, model.max_length - after["max_gen_toks"]
-    # a token is a byte or more, but for one that begins
-    return len(text.encode()) >= room and len(model.tok_encode(text)) > room
+        tokens, room = after["max_gen_toks"], model.max_length
+    else:
+        tokens, room = len(after.encode()), model.max_length + 1  # the last token is not read
+    if len(prompt.encode()) + tokens < room:  # a token is a byte or more, but for one that begins
+        return _Lengths(len(prompt.encode()), tokens, room)
+    if isinstance(after, dict):
+        return _Lengths(len(model.tok_encode(prompt)), tokens, room)
+    first, second = model._encode_pair(prompt, after)
+    return _Lengths(len(first), len(second), room)
+
+
+def _check_lengths(model: Any, requests: Sequence[Any], title: str) -> None:
+    """See that a model's context holds what lm-eval asks of a task; warns of prompts that lose their beginning.
+
+    lm-eval drops the beginning of a prompt that is too long, and stops where nothing of it would be left.
+
+    Raises:
+        InputError: nothing would be left of a prompt.
+    """
+    lengths = [(one, _lengths(model, one.args)) for one in requests]
+    for one, length in lengths:
+        if length.lost:
+            what = "reply may be" if isinstance(one.args[1], dict) else "answer is"
+            raise InputError(
+                f"{one.task_name}, question {one.doc.get('id', one.doc_id)!r}: the {what} {length.after} tokens long,"
+                f" which leaves no room for the question in the model's context of {model.max_length} tokens; leave"
+                " the benchmark out, or give a model with a longer context."
+            )
+    cut = [(one, length) for one, length in lengths if length.cut]
+    if cut:
+        longest, length = max(cut, key=lambda found: found[1].prompt + found[1].after)
+        log.warning(
+            "%s: %d of %d questions are longer than the model's context of %d tokens and lose their beginning"
+            " (%r has %d).",
+            title,
+            len({one.doc_id for one, _ in cut}),
+            len({one.doc_id for one in requests}),
+            model.max_length,
+            longest.doc.get("id", longest.doc_id),
+            length.prompt + length.after,
+        )
 
 
 @contextmanager
-def _one_bar(model: Any, name: str) -> Iterator[None]:
-    """Until the block ends, the questions that an lm-eval model answers count in this package's bar, not in lm-eval's.
+def _one_bar(model: Any, titles: Mapping[str, str]) -> Iterator[None]:
+    """Until the block ends, the questions that an lm-eval model answers count in this package's bar, not in lm-eval's,
+    and tasks are asked one after the other.
 
-    Its bar of the prompts that it makes has no switch.
+    lm-eval's bar of the prompts that it makes has no switch.
     """
+    import torch
     from lm_eval.api import task as prompting
 
     bar = prompting.tqdm
 
-    def counted(ask: Callable[..., Any]) -> Callable[[list[Any]], Any]:
-        def asking(requests: list[Any]) -> Any:
-            questions = {(one.task_name, one.doc_id) for one in requests}
-            if cut := {(one.task_name, one.doc_id) for one in requests if _is_cut(model, one.args)}:
-                log.warning(
-                    "%s: %d of %d questions are longer than the model's context of %d tokens and lose their beginning.",
-                    *(name, len(cut), len(questions), model.max_length),
-                )
-            with progress.asking(name, len(requests), len(questions), "questions") as answered:
-                model.set_cache_hook(_Answers(answered))
-                return ask(requests, disable_tqdm=True)
+    def counted(ask: Callable[..., list[Any]]) -> Callable[[list[Any]], list[Any]]:
+        def asking(requests: list[Any]) -> list[Any]:
+            places: dict[str, list[int]] = {}
+            for place, one in enumerate(requests):
+                places.setdefault(one.task_name, []).append(place)
+            tasks = {task: [requests[place] for place in own] for task, own in places.items()}
+            for task, own in tasks.items():
+                _check_lengths(model, own, titles[task])
+            answers: dict[int, Any] = {}
+            for task, own in tasks.items():
+                progress.tell(titles[task])
+                torch.manual_seed(0)  # of answers that are drawn
+                questions = len({one.doc_id for one in own})
+                with progress.asking(titles[task], len(own), questions, "questions") as answered:
+                    model.set_cache_hook(_Answers(answered))
+                    answers |= zip(places[task], ask(own, disable_tqdm=True), strict=True)
+            return [answers[place] for place in range(len(requests))]
 
         return asking
 
     model.loglikelihood, model.generate_until = counted(model.loglikelihood), counted(model.generate_until)
+    model._model_generate = _counting_tokens(model._model_generate)
     prompting.tqdm = lambda docs, **_: docs
     try:
         yield
     finally:
         prompting.tqdm = bar
+
+
+def _counting_tokens(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """`generate` of an lm-eval model, whose bar says how far the replies are that are being written."""
+
+    def counting(context: Any, max_length: int, **how: Any) -> Any:
+        room = max_length - context.shape[1]
+
+        def count(tokens: Any, scores: Any) -> Any:
+            progress.detail(f"token {tokens.shape[1] - context.shape[1] + 1} of {room}")
+            return scores
+
+        return generate(context=context, max_length=max_length, logits_processor=[count], **how)
+
+    return counting
 
 
 @contextmanager

@@ -594,7 +594,8 @@ def test_out_takes_what_is_written(run: Callable[..., Path], tmp_path: Path) -> 
         ({"benchmark": "blend"}, "there are no samples of blend; the folders hold care_generated, culturalbench_easy."),
         (
             {"benchmark": "culturalbench_easy"},
-            "culturalbench_easy holds likelihoods, and no replies.",
+            "nothing to judge: the one samples file holds no replies with a rubric; evaluate a benchmark whose answers"
+            " are written, or name a --rubric.\n  culturalbench_easy holds likelihoods, and no replies: ",
         ),
         ({"question_field": "prompt"}, "the document has no text in 'prompt'; name the field of its question with"),
         (
@@ -639,6 +640,23 @@ def test_what_is_no_folder(folders: Any, said: str) -> None:
     with pytest.raises(InputError) as error:
         caredio.judge(folders, model="judge")
     assert said in str(error.value)
+
+
+def test_nothing_to_judge_is_a_short_sentence_with_a_line_for_each_reason(tmp_path: Path) -> None:
+    for culture in ("china", "japan"):
+        documents = [{**one, "category": None} for one in care(culture, 2)]
+        for benchmark, how in (("culturalbench_easy", LIKELIHOOD), ("blend_generated", WRITTEN)):
+            task = f"caredio_{benchmark}_{culture}"
+            made = asked(tmp_path / task, {task: documents}, lambda _: "A", **how)
+            samples.write(tmp_path / "run" / "samples", {"system": "raw", "culture": culture, "model": "m"}, made)
+    with pytest.raises(InputError) as error:
+        caredio.judge(tmp_path / "run", model="judge", base_url="http://127.0.0.1:9/v1")
+    sentence, *lines = str(error.value).splitlines()
+    assert sentence.startswith("nothing to judge: none of 4 samples files holds replies with a rubric; ")
+    assert len(sentence) < 200
+    assert len(lines) == 2
+    assert {line.split()[0] for line in lines} == {"blend_generated", "culturalbench_easy"}
+    assert all(line.endswith(".jsonl, and 1 more") for line in lines)
 
 
 def test_by_default_what_has_a_rubric_is_judged_and_the_rest_is_named(run: Callable[..., Path], tmp_path: Path) -> None:

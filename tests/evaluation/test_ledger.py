@@ -79,15 +79,33 @@ def test_one_bar_counts_the_questions_of_an_evaluation(tiny: Path, tmp_path: Pat
     assert drawn[-1][:3] == ("evaluate", 100, total)
     assert [one[2] for one in drawn] == sorted(one[2] for one in drawn)
     titles = [one[0] for one in drawn]
-    assert list(dict.fromkeys(titles)) == ["evaluate, raw", "evaluate, role-play", "evaluate"]
-    assert max(one[2] for one in drawn if one[0] == "evaluate, raw") == total / 2
+    parts = [
+        f"{system}: culturalbench_{part}, {culture}"
+        for system in ("raw", "role-play")
+        for part in ("easy", "hard")
+        for culture in ("china", "japan")
+    ]
+    places = [f"evaluate, {part} ({place} of 8)" for place, part in enumerate(parts, 1)]
+    assert list(dict.fromkeys(titles)) == [*places, "evaluate"]
+    assert max(one[2] for one in drawn if one[0] == places[3]) == total / 2
     assert len(re.findall(r"it/s\]", written)) == 0  # no bar of another library
     done = subprocess.run(
         caredio_command("evaluate", *asked, "--out", tmp_path / "b"), env=env, capture_output=True, text=True
     )
     assert done.returncode == 0
     assert "%|" not in done.stderr
-    assert "results" in done.stderr
+    assert [line for line in done.stderr.splitlines() if " of 8)" in line] == [one[10:] for one in places]
+
+
+def test_the_bar_says_how_far_replies_are(tiny: Path, tmp_path: Path) -> None:
+    asked = ("--cultures", "china", "--model", tiny, "--culturalbench", "sample", "--limit", 1, "--device", "cpu")
+    command = caredio_command("evaluate", *asked, "--benchmarks", "culturalbench_easy_cot", "--out", tmp_path / "run")
+    env = {name: value for name, value in os.environ.items() if name != "HF_DATASETS_DISABLE_PROGRESS_BARS"}
+    code, written = on_a_terminal(command, env | {"COLUMNS": "200"})
+    assert code == 0, written
+    tokens = [tuple(map(int, one)) for one in re.findall(r"token (\d+) of (\d+)", written)]
+    assert tokens
+    assert {room for _, room in tokens} == {512}
 
 
 def test_a_second_evaluation_adds_to_the_first(tiny: Path, adapter: Path, tmp_path: Path, loads: list[str]) -> None:

@@ -192,7 +192,7 @@ def test_peoples_answers_stand_in_a_row_each_or_in_lists(tmp_path: Path) -> None
         ({"people": [1, 2]}, "line 2, column people: holds 2 of 1 answers; give one for each."),
         ({"answer": ""}, "line 2, column answer: is empty"),
         ({"answer": []}, "line 2, column answer: lists no answer"),
-        ({"answer": '["a"'}, "line 2, column answer: is no list in JSON ("),
+        ({"answer": '["a"'}, "line 2, column answer: is no list in JSON (Expecting ',' delimiter at character 5)."),
     ],
 )
 def test_what_is_wrong_with_an_answer_is_said_by_line_and_column(change: Any, message: str, tmp_path: Path) -> None:

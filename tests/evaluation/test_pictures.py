@@ -37,6 +37,36 @@ def test_each_culture_is_drawn_with_its_intervals(tmp_path: Path) -> None:
     assert len([one for one in lines(svg) if one.count("L") == 1]) == 2 * 6  # an interval of each on six cultures
 
 
+def points(file: Path) -> list[tuple[float, float]]:
+    """Where the dots of an SVG lie."""
+    every = [one for one in ElementTree.parse(file).iter() if one.get("id", "").startswith("line2d_")]
+    dots = [use for one in every for group in one.findall("{*}g[@clip-path]") for use in group.findall("{*}use")]
+    return [(float(one.get("x", "nan")), float(one.get("y", "nan"))) for one in dots]
+
+
+def frame(file: Path) -> tuple[list[float], list[float]]:
+    """The left and right, and the upper and lower, ends of an SVG's axes."""
+    (group,) = (one for one in ElementTree.parse(file).iter() if one.get("id") == "axes_1")
+    path = next(one for one in group.iter() if one.tag.endswith("path"))
+    numbers = [float(one) for one in path.get("d", "").replace("M", " ").replace("L", " ").replace("z", " ").split()]
+    return sorted(set(numbers[0::2])), sorted(set(numbers[1::2]))
+
+
+def test_points_lie_within_the_frame_and_the_legend_names_what_is_drawn(tmp_path: Path) -> None:
+    folder = Folders(tmp_path)
+    given = named(raw=folder("a", right_on(0)), ours=folder("b", right_on(10)))
+    given += named(elsewhere=folder("c", right_on(5), benchmark="other"))
+    made = pictures.draw(build(given), tmp_path)
+    svg = next(one for one in made if one.name == "quiz-acc.svg")
+    assert {"raw", "ours", "per cent"} <= texts(svg)
+    assert "elsewhere" not in texts(svg)
+    (left, right), (top, bottom) = frame(svg)
+    assert len(points(svg)) == 2 * 6
+    for x, y in points(svg):  # 0 and 100 per cent, in the first and the last row too
+        assert left + 5 < x < right - 5
+        assert top + 5 < y < bottom - 5
+
+
 def test_seeds_are_points_without_intervals(tmp_path: Path) -> None:
     folder = Folders(tmp_path)
     seeds = [f"ours (seed {n})={folder(f's{n}', right_on(6 + n))}" for n in range(2)]
@@ -68,5 +98,7 @@ def test_models_asked_about_other_cultures_are_squares(tmp_path: Path) -> None:
 
 def test_equal_pictures_are_equal_files(tmp_path: Path) -> None:
     rows = {"china": {"raw": pictures.Point(40.0, 30.0, 50.0), "ours": pictures.Point(60.0)}}
-    one, other = (pictures.dots(rows, ("raw", "ours"), tmp_path / name, "t")[1].read_bytes() for name in ("a", "b"))
+    one, other = (
+        pictures.dots(rows, ("raw", "ours"), tmp_path / name, "t", "x")[1].read_bytes() for name in ("a", "b")
+    )
     assert one == other

@@ -96,8 +96,41 @@ def test_questions_that_lose_their_beginning_are_told(
     config = tmp_path / "short" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 100}))
     evaluate([System("raw", str(tmp_path / "short"))], ["china"], asked)
-    told = "raw: 2 of 2 questions are longer than the model's context of 100 tokens and lose their beginning."
+    told = (
+        f"raw: {benchmark}, china (1 of 1): 2 of 2 questions are longer than the model's context of 100 tokens and lose"
+        " their beginning ("
+    )
     assert told in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "told"),
+    [
+        ("own", "caredio_own_china, question 'q1': the answer is 150 tokens long, which leaves no room"),
+        (
+            "own:generated",
+            "caredio_own_generated_china, question 'q1': the reply may be 32 tokens long, which leaves no",
+        ),
+    ],
+)
+def test_what_leaves_no_room_for_the_question_is_one_sentence(
+    benchmark: str, told: str, tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny, tmp_path / "short")
+    config = tmp_path / "short" / "config.json"
+    tokens = 149 if benchmark == "own" else 32
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": tokens}))
+    # a token of the tiny model is a byte
+    answers = {"q1": "a" * 150, "q2": "rice"} if benchmark == "own" else {"q1": "rice", "q2": "maize"}
+    table = [{"culture": "China", "id": name, "question": f"{name}?", "answers": [a]} for name, a in answers.items()]
+    (tmp_path / "own.json").write_text(json.dumps(table))
+    (tmp_path / "own.yaml").write_text("name: own\ntitle: Own\nkind: answers\nfile: own.json\nlicence: none\n")
+    given = f"{tmp_path / 'own.yaml'}{benchmark.removeprefix('own')}"
+    with pytest.raises(InputError) as caught:
+        evaluate([System("raw", str(tmp_path / "short"))], ["china"], Settings(device="cpu", benchmarks=given))
+    assert told in str(caught.value)
+    assert f"context of {tokens} tokens" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def row(system: str, culture: str, measure: tuple[str, str], value: float) -> dict[str, Any]:
@@ -187,10 +220,10 @@ def test_a_culture_without_questions_is_listed_and_no_zero(tiny: Path, tmp_path:
         f"left out: CulturalBench-{kind} has no question on wales." for kind in ("Easy", "Hard")
     ]
     assert format_table(both).splitlines()[-2:] == results.record(both)["left_out"]
-    with pytest.raises(
-        InputError, match=r"^nothing can be asked: left out: CulturalBench-Easy has no question on wales"
-    ):
+    with pytest.raises(InputError) as caught:
         caredio.evaluate(["wales"], cultures_file=file, **given)
+    why = "CulturalBench-Easy has no question on wales; CulturalBench-Hard has no question on wales"
+    assert str(caught.value) == f"nothing can be asked: {why}."
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def test_what_is_damaged_is_named_with_its_line(theirs: Path) -> None:
     (quiz, _) = sorted(samples.find(theirs), key=lambda one: one.task)
     whole = file.read_bytes()
     file.write_bytes(whole[:-20])
-    with pytest.raises(InputError, match=r"\.jsonl, line 4: is no JSON \(.*\), as its writer was stopped; evaluate"):
+    with pytest.raises(InputError, match=r"\.jsonl, line 4: is no JSON, as its writer was stopped; evaluate"):
         samples.rows(quiz)
     file.write_bytes(b"[1]\n" + whole)
     with pytest.raises(InputError, match=r"\.jsonl, line 1: is no sample of lm-eval"):

@@ -8,7 +8,6 @@ times, or nobody answered.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -115,14 +114,14 @@ def _regions(path: Path, native: bool) -> dict[str, dict[str, Asked]]:
 
 
 def _region(file: Path, native: bool) -> dict[str, Asked]:
+    found = published.read_json(file, _FOLDER)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
         items = found.items() if isinstance(found, dict) else [(row["ID"], row) for row in found]  # the Hub's are rows
         asked = {question_id: _asked(item, native) for question_id, item in items if not _dropped(item)}
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); give {_FOLDER}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: is not as BLEnD publishes it ({error!r}); give {_FOLDER}.") from None
+        raise InputError(
+            f"{file}: is not as BLEnD publishes it ({published.difference(error)}); give {_FOLDER}."
+        ) from None
     return {question_id: one for question_id, one in asked.items() if one.answers}
 
 

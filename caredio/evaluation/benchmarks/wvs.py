@@ -12,7 +12,6 @@ in CultureSPA; W_WEIGHT is not read.
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -109,7 +108,11 @@ def culturespa(path: Path) -> list[Document]:
     Raises:
         InputError: a file is missing or cannot be read, or is otherwise than it was.
     """
-    shares, questions = (_json(path, name) for name in ("proportions_group_by_country.json", "wvs_questions.json"))
+    files = (
+        published.within(path, [name], _CLONE)[0]
+        for name in ("proportions_group_by_country.json", "wvs_questions.json")
+    )
+    shares, questions = (published.read_json(file, _CLONE) for file in files)
     try:
         coded = {name for answers in shares.values() for name, codes in answers.items() if "0" in codes}
         asked = {
@@ -125,15 +128,9 @@ def culturespa(path: Path) -> list[Document]:
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: is not as CultureSPA published it ({error!r}); give {_CLONE}.") from None
-
-
-def _json(path: Path, name: str) -> Any:
-    (file,) = published.within(path, [name], _CLONE)[:1]
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); give {_CLONE}.") from None
+        raise InputError(
+            f"{path}: is not as CultureSPA published it ({published.difference(error)}); give {_CLONE}."
+        ) from None
 
 
 def _documents(asked: Mapping[str, Item], answered: Mapping[str, Mapping[str, Mapping[int, float]]]) -> list[Document]:

@@ -99,9 +99,15 @@ def test_the_same_questions_in_the_regions_language(tmp_path: Path) -> None:
 def test_changed_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no \*_data\.json; give BLEnD's folder data/annotations"):
         ENGLISH.documents(tmp_path)
-    for content in ("{", '{"Q-1": {"question": "?"}}', '[{"question": "?"}]', '{"Q-1": 3}'):
-        (tmp_path / "US_data.json").write_text(content)
-        with pytest.raises(InputError, match=r"US_data\.json: is not as BLEnD publishes it"):
+    for content, said in (
+        ("{\n", r", line 2: is no JSON from there on; give BLEnD's folder"),
+        ('"\xe9"'.encode("latin-1"), ": is no JSON in UTF-8; give BLEnD's folder"),
+        ('{"Q-1": {"question": "?"}}', r": is not as BLEnD publishes it \(it lacks 'idks'\); give BLEnD's folder"),
+        ('[{"question": "?"}]', r": is not as BLEnD publishes it \(it lacks 'ID'\); give"),
+        ('{"Q-1": 3}', r": is not as BLEnD publishes it \(a value is of another kind\); give"),
+    ):
+        (tmp_path / "US_data.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(InputError, match=rf"US_data\.json{said}"):
             ENGLISH.read(tmp_path)
 
 
