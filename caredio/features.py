@@ -94,12 +94,13 @@ COLUMNS: dict[str, Column] = {
     "generator": Column(_TEXT, "model that was asked", "contrast"),
     "model_revision": Column(_TEXT, "model that says it answered", "contrast"),
     "prompt_sha": Column(_TEXT, "hash of the prompt file", "contrast"),
+    "weight": Column(Value("float64"), "how many people, or draws, gave the row; null is 1", "contrast, candidates"),
     # vectors, of the embedder's length
     "sample_embedding": Column(List(Value("float32")), "of question and response; null for other answers", "embed"),
     "response_embedding": Column(List(Value("float32")), "of the response alone", "embed"),
     # scores
     "cluster": Column(Value("int32"), "cluster within the culture, 0 = largest", "cluster"),
-    "cluster_size": Column(Value("int32"), "samples in it", "cluster"),
+    "cluster_size": Column(Value("float64"), "the sum of the weights of the samples in it", "cluster"),
     "is_center": Column(Value("bool"), "most similar to the rest of its cluster", "cluster"),
     "representativeness": Column(Value("float64"), "r; null where not a centre", "represent"),
     "distinctiveness": Column(Value("float64"), "d; null where no other culture answered", "distinct"),
@@ -160,8 +161,10 @@ ADAPTED = columns("question_id culture language topic_id level question_type uni
 CANDIDATES = columns(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
     " isolated_response others panel traits round history generator model_revision prompt_sha"
+    " weight"
 )
 CONTRASTED_OTHERS = columns("sample_id culture response")  # of a candidate: what another culture says in contrast
+LATER = columns("weight")  # of these, what runs of older versions lack
 REJECTS = columns("drop_reason unusable")  # what the rows given up hold besides
 OWN = columns("question_id question response culture")  # the least a table of one's own holds
 # what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it
@@ -201,6 +204,22 @@ def require(dataset: Dataset, columns: Iterable[str], what: str) -> Dataset:
     if not len(left):
         raise reasons.nothing_left(what, Counter(rejected(dataset)["drop_reason"]) if len(dataset) else {})
     return left
+
+
+def current(dataset: Dataset) -> Dataset:
+    """A run's table with the columns that candidates have had since it was written, as nulls."""
+    missing = [name for name in LATER if name not in dataset.column_names]
+    if not missing or "prompt_sha" not in dataset.column_names:  # not made of candidates
+        return dataset
+    rows = {name: [None] * len(dataset) for name in missing}
+    return beside(dataset, Dataset.from_dict(rows, features=columns(" ".join(missing))))
+
+
+def weights(dataset: Dataset) -> list[float]:
+    """How many people gave each row: 1 where that is not known."""
+    if "weight" not in dataset.column_names:
+        return [1.0] * len(dataset)
+    return [1.0 if weight is None else weight for weight in dataset["weight"]]
 
 
 def kept(dataset: Dataset) -> Dataset:

@@ -46,6 +46,7 @@ ADVICE = (  # the first pattern that a reason matches
     (r"one_response|tie$", "give questions two responses or more whose ratings differ"),
     (r"rating_", "ratings are numbers from 1 to 10"),
     (r"redundant", "every row is like another: raise theta"),
+    (r"no_weight", "every weight is 0: check the table's column"),
 )
 _TABLE = "the table"  # what no model wrote
 _OF_A_TABLE = ((r"empty", "the text is empty: check the table's column"),)

@@ -185,7 +185,7 @@ class Run:
             InputError: there is none, or what it was made from is no longer what stands there, all the way down.
         """
         self.check(stage)
-        return read(self._files(stage))
+        return features.current(read(self._files(stage)))
 
     def check(self, stage: str) -> None:
         """See that a table can be read. Raises as `table` does."""

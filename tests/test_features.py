@@ -52,7 +52,7 @@ def test_every_declared_column_is_in_a_table_and_explained():
         "QUESTIONS": "question_id topic_id level question_type language question",
         "ANSWERS": "question_id culture persona condition draw response",
         "CANDIDATES": "sample_id question_id culture language topic_id level question_type universal_question question"
-        " response isolated_response others panel traits round history generator model_revision prompt_sha",
+        " response isolated_response others panel traits round history generator model_revision prompt_sha weight",
         "PREFERENCE": "sample_id question_id culture rank prompt chosen rejected rejected_culture",
     }.items(),
 )

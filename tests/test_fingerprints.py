@@ -105,7 +105,7 @@ SYNTHESIS = (
     | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
 )
 OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
-COLUMNS = ("question_column", "response_column", "culture_column", "id_column")
+COLUMNS = ("question_column", "response_column", "culture_column", "id_column", "weight_column")
 SELECTION = (
     dict.fromkeys(["compared", "seed", *OF_A_TABLE, *COLUMNS], "candidates")
     | {"embedder": "vectors"}

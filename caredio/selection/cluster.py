@@ -28,25 +28,33 @@ MOST_SINGLETONS, LARGEST = 0.8, 0.05  # shares above which theta is too high, an
 WITHOUT_EFFECT = ("ENOUGH", "MOST_SINGLETONS", "LARGEST")
 
 
-def centers(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Row of each label's centre: the member with the highest mean similarity to the other members, first on ties."""
+def centers(unit: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Row of each label's centre: the member with the highest mean similarity to the rest, first on ties.
+
+    A row of weight k counts as k equal rows, of which it is one itself.
+    """
     unit = unit.astype(np.float64)  # in float32, rounding would decide which of a pair is the centre
     count = labels.max() + 1
     sums = np.zeros((count, unit.shape[1]))
-    np.add.at(sums, labels, unit)
+    np.add.at(sums, labels, weights[:, None] * unit)
     to_rest = (unit * sums[labels]).sum(axis=1) - (unit * unit).sum(axis=1)
     order = np.lexsort((np.arange(len(labels)), -to_rest.round(9), labels))
     return order[np.unique(labels[order], return_index=True)[1]]
 
 
-def clusters(unit: np.ndarray, theta: float, link: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A culture's float[n, d] unit vectors -> each one's cluster (0 = largest), its size; the rows of the centres."""
+def clusters(
+    unit: np.ndarray, theta: float, link: str, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A culture's float[n, d] unit vectors -> each one's cluster (0 = largest), its size; the rows of the centres.
+
+    A cluster's size is the sum of its rows' weights; which rows it holds does not depend on them.
+    """
     labels = LINKAGES[link](unit, theta)
-    sizes = np.bincount(labels)
+    sizes = np.bincount(labels, weights=weights)
     largest = np.argsort(-sizes, kind="stable")
     number = np.empty_like(largest)
     number[largest] = np.arange(len(largest))
-    return number[labels], sizes[labels], centers(unit, labels)
+    return number[labels], sizes[labels], centers(unit, labels, weights)
 
 
 def run(
@@ -66,16 +74,17 @@ def run(
     """
     candidates = features.require(candidates, features.columns("sample_id culture"), "candidates")
     ids = np.array(candidates["sample_id"])
-    cultures = np.array(candidates["culture"])
+    cultures, weights = np.array(candidates["culture"]), np.array(features.weights(candidates))
     found: dict[str, np.ndarray] = {
         "cluster": np.zeros(len(ids), np.int32),
-        "cluster_size": np.zeros(len(ids), np.int32),
+        "cluster_size": np.zeros(len(ids)),
         "is_center": np.zeros(len(ids), bool),
     }
     of_culture = [np.flatnonzero(cultures == culture) for culture in sorted(set(cultures))]
     of_culture = [rows[np.argsort(ids[rows])] for rows in of_culture]
     matrices = (
-        (matrix(vectors, "sample_embedding", ids[rows].tolist()), theta, settings.linkage) for rows in of_culture
+        (matrix(vectors, "sample_embedding", ids[rows].tolist()), theta, settings.linkage, weights[rows])
+        for rows in of_culture
     )
     for rows, (number, size, center) in zip(of_culture, (engine or Local()).tasks(clusters, matrices), strict=True):
         found["cluster"][rows] = number

@@ -1,13 +1,14 @@
 """Table stage (a join of equal questions): rows of a user's table become candidates, beside what others answered.
 
 own rows -> candidates. The others are drawn by seed: up to `compared` cultures and their answers (seed 001, Eq. 1). The
-panel is what the row's own culture answered besides.
+panel is what the row's own culture answered besides. Rows that are equal become one, whose weight is the sum of theirs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import random
 import unicodedata
 from collections import Counter, defaultdict
@@ -46,14 +47,16 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
     Args:
         table: rows of text; equal `question_id`s are the same question asked in several cultures. Without that column
             the same question is the same text. Columns of `features.TAKEN` are kept where they hold text, and a
-            row with a `drop_reason` is dropped for it; the rest is left.
+            row with a `drop_reason` is dropped for it, and `weight` says how many people gave the row (1 where it is
+            null or no column); the rest is left.
         warn: log what is merged and what is left out.
 
     A table that is `features.CANDIDATES` already, as `synthesize` returns it, stays as it is.
 
     Returns:
-        `features.CANDIDATES` and `drop_reason` (empty, duplicate, or the table's own). Rows of a question that no other
-        culture answered have no others: `report` counts them, distinct.py gives them no score.
+        `features.CANDIDATES` and `drop_reason` (empty, no_weight, or the table's own). Equal rows are one, which has
+        the sum of their weights. Rows of a question that no other culture answered have no others: `report` counts
+        them, distinct.py gives them no score.
 
     Raises:
         InputError: a column is missing, culture names cannot be used, or there is no row.
@@ -73,12 +76,16 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
     cultures.check_names(spelled)
     if warn:
         cultures.warn_of_spellings(spelled)
-    names = sample_ids(cells)
-    reasons = _reasons(cells, names, kept.pop("drop_reason", [None] * len(table)))
+    weights = _weights(table)
+    reasons = _reasons(cells, weights, kept.pop("drop_reason", [None] * len(table)))
+    made: dict[str, list[Any]] = {**kept, **cells, "sample_id": sample_ids(cells), "drop_reason": reasons}
+    made = _merged({**made, "weight": weights})
+    if warn and (merged := len(table) - len(made["sample_id"])):
+        log.info("rows that say what another says: %s; their weights are added to its weight", f"{merged:,}")
+    made["others"], made["panel"] = _beside(made, settings)
     columns = Features({**features.CANDIDATES, "drop_reason": Value("string")})
-    beside, panels = _beside(cells, names, reasons, settings)
-    made = {**kept, **cells, "sample_id": names, "others": beside, "panel": panels, "drop_reason": reasons}
-    arrays = [pa.array(made.get(kind.name, [None] * len(table)), kind.type) for kind in columns.arrow_schema]
+    nothing = [None] * len(made["sample_id"])
+    arrays = [pa.array(made.get(kind.name, nothing), kind.type) for kind in columns.arrow_schema]
     return features.in_memory(pa.table(arrays, schema=columns.arrow_schema))
 
 
@@ -180,39 +187,57 @@ def sample_ids(cells: dict[str, list[str]]) -> list[str]:
     return list(map(features.sample_id, cells["culture"], cells["question"], cells["response"]))
 
 
-def _reasons(cells: dict[str, list[str]], names: list[str], dropped: list[str | None]) -> list[str | None]:
-    """Why rows are dropped: the table says so, a cell is empty, or an equal row is kept.
+def _weights(table: Dataset) -> list[float]:
+    """How many people gave each row.
 
-    Of equal rows the one of the least question_id is kept, then the first.
+    Raises:
+        InputError: a cell holds no number from 0 on; names the row.
     """
-    reasons = [
-        reason or (None if all(row) else "empty")
-        for reason, row in zip(dropped, zip(*cells.values(), strict=True), strict=True)
+    if "weight" not in table.column_names:
+        return [1.0] * len(table)
+    read = source.weights(tablefile.of(table, "the table"), "weight").to_pylist()
+    return [1.0 if weight is None else weight for weight in read]
+
+
+def _reasons(cells: dict[str, list[str]], weights: list[float], dropped: list[str | None]) -> list[str | None]:
+    """Why rows are dropped: the table says so, a cell is empty, or nobody gave the row."""
+    return [
+        reason or ("empty" if not all(row) else None if weight else "no_weight")
+        for reason, weight, row in zip(dropped, weights, zip(*cells.values(), strict=True), strict=True)
     ]
-    first: dict[str, tuple[str, int]] = {}
-    for place, (name, question_id) in enumerate(zip(names, cells["question_id"], strict=True)):
-        if reasons[place] is None:
-            first[name] = min(first.get(name, (question_id, place)), (question_id, place))
-    for place, name in enumerate(names):
-        if reasons[place] is None and first[name][1] != place:
-            reasons[place] = "duplicate"
-    return reasons
+
+
+def _merged(made: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns with equal rows as one, of the sum of their weights: that of the least question_id, then the first."""
+    copies: dict[str, list[int]] = defaultdict(list)
+    left = []
+    for place, (name, reason) in enumerate(zip(made["sample_id"], made["drop_reason"], strict=True)):
+        if reason is None:
+            copies[name].append(place)
+        else:
+            left.append(place)
+    weights = list(made["weight"])
+    for places in copies.values():
+        first = min(places, key=lambda place: (made["question_id"][place], place))
+        weights[first] = math.fsum(made["weight"][place] for place in places)
+        left.append(first)
+    left.sort()
+    return {name: [column[place] for place in left] for name, column in {**made, "weight": weights}.items()}
 
 
 def _beside(
-    cells: dict[str, list[str]], names: list[str], reasons: list[str | None], settings: Settings
+    made: dict[str, list[Any]], settings: Settings
 ) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
     """The `others` and the `panel` of every row; empty where it is dropped."""
     given: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    for reason, name, question_id, culture, response in zip(
-        reasons, names, cells["question_id"], cells["culture"], cells["response"], strict=True
-    ):
+    columns = (made[name] for name in ("drop_reason", "sample_id", "question_id", "culture", "response"))
+    for reason, name, question_id, culture, response in zip(*columns, strict=True):
         if reason is None:
             given[question_id][culture].append((name, response))
     for answers in given.values():
         for several in answers.values():
             several.sort()
-    rows = list(zip(reasons, names, cells["question_id"], cells["culture"], strict=True))
+    rows = list(zip(*(made[name] for name in ("drop_reason", "sample_id", "question_id", "culture")), strict=True))
     beside = [
         others(given[asked], name, culture, settings) if not reason else [] for reason, name, asked, culture in rows
     ]

@@ -141,7 +141,8 @@ def candidates_and_vectors(
 
     def matched() -> tuple[Dataset, dict[str, Any]]:
         candidates = match.run(table, view("candidates", settings))
-        return candidates, {"alone": match.report(candidates), **left}
+        merged = {"merged": len(table) - len(candidates)} if table is not None else {}
+        return candidates, {"alone": match.report(candidates), **merged, **left}
 
     def vectors() -> tuple[Dataset, dict[str, Any]]:
         if given and table is not None:

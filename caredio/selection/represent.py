@@ -36,26 +36,37 @@ WITHOUT_EFFECT = ("_BLOCK",)
 
 
 def size(rows: list[dict[str, Any]]) -> list[float]:
-    """r = the size of the centre's cluster (seed 001, 3.3 'Cluster size')."""
+    """r = the size of the centre's cluster, in weights (seed 001, 3.3 'Cluster size')."""
     return [float(row["cluster_size"]) for row in rows]
 
 
-def typicality(responses: np.ndarray, among: np.ndarray, own: np.ndarray, kappa: float = KAPPA) -> np.ndarray:
+def typicality(
+    responses: np.ndarray,
+    among: np.ndarray,
+    own: np.ndarray,
+    kappa: float = KAPPA,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """r = log2 of the kernel density of responses among the other answers of their culture.
 
-    Unit float[n, d], unit float[m, d], and int[n], the row of `among` that is the response itself and does not count
-    -> float64[n], log2 mean over j of exp(kappa (cos(e, e_j) - 1)): 0 where all say the same. nan for fewer than two
-    others.
+    Unit float[n, d], unit float[m, d], int[n], the row of `among` that is the response itself, and float[m], how many
+    people gave each (default: 1) -> float64[n], log2 of the weighted mean over j of exp(kappa (cos(e, e_j) - 1)): 0
+    where all say the same. One person of the response does not count (all of a weight below 1): a row of weight k is
+    read as k equal rows, of which each is read among the others. nan for fewer than two other rows.
     """
     if len(among) - 1 < _FEWEST:
         return np.full(len(responses), np.nan)
+    weights = np.ones(len(among)) if weights is None else weights
+    rest = np.maximum(weights - 1.0, 0.0)
+    with np.errstate(divide="ignore"):  # the logarithm of none is -inf: it does not count
+        log_weights, log_rest = np.log(weights), np.log(rest)
     found = np.empty(len(responses))
     for start in range(0, len(responses), _BLOCK):
         part = slice(start, start + _BLOCK)
-        exponents = kappa * (responses[part] @ among.T - 1.0).astype(np.float64)
-        exponents[np.arange(len(exponents)), own[part]] = -np.inf
+        exponents = kappa * (responses[part] @ among.T - 1.0).astype(np.float64) + log_weights
+        exponents[np.arange(len(exponents)), own[part]] = log_rest[own[part]]  # at similarity 1
         found[part] = np.logaddexp.reduce(exponents, axis=1)
-    return (found - np.log(len(among) - 1)) / np.log(2)
+    return (found - np.log(weights.sum() - weights[own] + rest[own])) / np.log(2)
 
 
 def informed(after_sample: np.ndarray, after_placebo: np.ndarray, lengths: np.ndarray) -> float | None:
@@ -108,8 +119,8 @@ def describe(settings: Mapping[str, Any], model: str) -> str:
     """A sentence for the card on what r was: settings as run.json holds them, and who was asked."""
     measure = settings["representativeness"]
     how = {
-        "size": "how many samples a centre's cluster holds",
-        "typicality": "the density of a response among all that its culture says here (kernel concentration"
+        "size": "the sum of the weights of the samples that a centre's cluster holds",
+        "typicality": "the density of a response among all that its culture says here, by weight (kernel concentration"
         f" {KAPPA:g})",
         "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
         " the culture to be shown the sample",
@@ -144,6 +155,7 @@ class CultureIndex:
                 slot = culture, self.samples[name]["question_id"]
                 self.places[name] = place
                 self.spans[slot] = self.spans.get(slot, (place, place))[0], place + 1
+        self.weights = dict(zip(self.samples, features.weights(clustered), strict=True))
         self.panels: dict[str, set[str]] = defaultdict(set)
         for culture, panel in zip(clustered["culture"][:], clustered["panel"][:], strict=True):
             self.panels[culture].update(one["sample_id"] for one in panel)
@@ -198,7 +210,8 @@ def _typical(rows: list[dict[str, Any]], index: CultureIndex, vectors: Dataset) 
         place = {name: number for number, name in enumerate(answers)}
         among = matrix(vectors, "response_embedding", answers)
         places = np.array([place[name] for name in own])
-        density = typicality(among[places], among, places)
+        weights = np.array([index.weights.get(name, 1.0) for name in answers])
+        density = typicality(among[places], among, places, weights=weights)
         scores |= {name: None if np.isnan(value) else float(value) for name, value in zip(own, density, strict=True)}
     return [scores[row["sample_id"]] for row in rows]
 

@@ -78,6 +78,9 @@ class Settings(settings.Settings):
     )
     culture_column: str | None = setting(None, "default: culture", _TABLE)
     id_column: str | None = setting(None, "question ids; default: question_id", _TABLE)
+    weight_column: str | None = setting(
+        None, "how many people gave a row; default: weight, where there is one, else each row counts once", _TABLE
+    )
     match_by: str | None = setting(
         None,
         "what makes two questions the same: their id or their text; default: the id where there is one",
@@ -244,6 +247,7 @@ class Reading(TypedDict, total=False):
     response_column: str | None
     culture_column: str | None
     id_column: str | None
+    weight_column: str | None
     match_by: str | None
 
 

@@ -1,8 +1,8 @@
 """Table stage (columns are read whole): a user's table, from a file or the Hub, with the names of selection's columns.
 
-file or Hub dataset -> question_id, question, response, culture, and of `features.TAKEN`, the vectors and drop_reason
-what it has. No other column is read. Text may stand in chat messages, as TRL's datasets have it: the last user turn is
-the question, the assistant's answer to it the response.
+file or Hub dataset -> question_id, question, response, culture, and of weight, `features.TAKEN`, the vectors and
+drop_reason what it has. No other column is read. Text may stand in chat messages, as TRL's datasets have it: the last
+user turn is the question, the assistant's answer to it the response.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import decimal
 import hashlib
 import logging
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,7 @@ _USUAL = {
     "response": ("response", "completion", "messages", "conversations"),
     "culture": ("culture",),
     "id": ("question_id",),
+    "weight": ("weight",),
 }
 _SPEAKER = {"question": "user", "response": "assistant"}
 # who is who in chats, by the names that datasets give them
@@ -148,11 +150,12 @@ def renamed(table: tablefile.Table, settings: Settings) -> tuple[Dataset, dict[s
     """`table` with question, response, culture and question_id out of the columns that the settings, or custom, name.
 
     Returns:
-        These columns as text, question_id only where questions do not match by their text; those of `features.TAKEN`
-        that hold text, the vectors, and drop_reason. Then name -> why it was left, of every other column.
+        These columns as text, question_id only where questions do not match by their text; weight as a number, where
+        there is one; those of `features.TAKEN` that hold text, the vectors, and drop_reason. Then name -> why it was
+        left, of every other column.
 
     Raises:
-        InputError: a column is not there, or holds neither text nor chat messages.
+        InputError: a column is not there, or holds neither text nor chat messages, or of weight no number from 0 on.
     """
     whats = {"question": "question", "response": "response", "culture": "culture"}
     if settings.match_by == "id" or settings.id_column or (not settings.match_by and _USUAL["id"][0] in table.names):
@@ -160,6 +163,9 @@ def renamed(table: tablefile.Table, settings: Settings) -> tuple[Dataset, dict[s
     names = {own: _column(table, what, settings) for own, what in whats.items()}
     columns = texts(table, settings)
     columns |= {own: text(table, names[own]) for own in names if own not in columns}
+    if settings.weight_column or _USUAL["weight"][0] in table.names:
+        names["weight"] = _column(table, "weight", settings)
+        columns["weight"] = weights(table, names["weight"])
     left = {}
     for name in dict.fromkeys(table.names):
         if name in names.values():
@@ -287,6 +293,29 @@ def text(table: tablefile.Table, name: str, role: str = "", chats: bool = False)
             f" {', '.join(map(tablefile.shown, roles[:_SHOWN]))}."
         )
     return pa.array(found, pa.string())
+
+
+def weights(table: tablefile.Table, name: str) -> pa.Array:
+    """A column of counts as numbers, null where a cell is empty.
+
+    Raises:
+        InputError: a cell holds no number from 0 on; names the row.
+    """
+    found: list[float | None] = []
+    for row, cell in enumerate(table.cells(name)):
+        try:
+            written = (_plain(cell, chats=False) or "").strip()
+            found.append(float(written) if written else None)
+            if found[-1] is not None and not 0 <= found[-1] < math.inf:
+                raise ValueError
+        except (TypeError, ValueError):
+            held = tablefile.shown(cell[:_SHOWN]) if isinstance(cell, str) else cell
+            held = held if isinstance(held, (str, int, float)) else _kind(cell)
+            raise InputError(
+                f"{table.row(row)}: column {tablefile.shown(name)} holds {held}, where a number from 0 on was wanted,"
+                " how many people gave the row; rename the column if it says something else."
+            ) from None
+    return pa.array(found, pa.float64())
 
 
 def _plain(cell: Any, chats: bool) -> str | None:

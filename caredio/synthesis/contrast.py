@@ -151,6 +151,7 @@ def run(
             "history": [],
             "generator": model.spec.model,
             "prompt_sha": template.sha,
+            "weight": 1.0,
         }
 
     asked = fan_out(adapted, with_answers, Features({**columns, **features.columns("drop_reason")}), "other answers")

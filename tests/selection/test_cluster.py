@@ -33,7 +33,7 @@ def test_a_centre_is_most_similar_to_the_rest():
         labels = linkage.average(vectors, 0.5)
         similar = cosine_similarity(vectors)
         np.fill_diagonal(similar, 0)
-        found = cluster.centers(vectors.astype(np.float32), labels)
+        found = cluster.centers(vectors.astype(np.float32), labels, np.ones(len(labels)))
         assert labels[found].tolist() == list(range(labels.max() + 1))
         for label, center in enumerate(found):
             rows = np.flatnonzero(labels == label)
@@ -44,14 +44,14 @@ def test_a_centre_is_most_similar_to_the_rest():
 def test_the_middle_of_three_is_the_centre():
     angles = np.radians([0, 40, 20, 90, 95, 97])
     fan = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert cluster.centers(fan, np.array([0, 0, 0, 1, 1, 1])).tolist() == [2, 4]
+    assert cluster.centers(fan, np.array([0, 0, 0, 1, 1, 1]), np.ones(6)).tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_of_a_pair_the_first_is_the_centre(dtype):
     rng = np.random.default_rng(13)
     pairs = [unit(rng.normal(size=(2, 384))).astype(dtype) for _ in range(50)]
-    assert [int(cluster.centers(pair, np.zeros(2, int))[0]) for pair in pairs] == [0] * 50
+    assert [int(cluster.centers(pair, np.zeros(2, int), np.ones(2))[0]) for pair in pairs] == [0] * 50
 
 
 def tables(rows, vectors, cultures=None):
@@ -92,6 +92,22 @@ def test_run_numbers_clusters_from_the_largest():
         name: features.SCORED[name] for name in ("cluster", "cluster_size", "is_center")
     }
     assert clustered.remove_columns(["cluster", "cluster_size", "is_center"]).to_list() == candidates.to_list()
+
+
+def test_a_weight_counts_as_so_many_equal_rows():
+    weights = [1.0, 1.0, 4.0, 1.0, 9.0, 2.0]
+    candidates, vectors = tables(list("abcdef"), FAN)
+    weighted = candidates.remove_columns("weight").add_column("weight", weights)
+    clustered = found(cluster.run(weighted, vectors, Settings(), 0.9))
+    assert {name: value[:2] for name, value in clustered.items()} == {
+        **{"e": (0, 9.0), "b": (1, 6.0), "c": (1, 6.0), "d": (1, 6.0), "a": (2, 3.0), "f": (2, 3.0)}
+    }
+    assert {name for name, value in clustered.items() if value[2]} == {"e", "c", "f"}  # c stands at the edge
+    copies = [name for name, weight in zip(range(6), weights, strict=True) for _ in range(int(weight))]
+    labels = np.array([0, 1, 1, 1, 2, 0])
+    fan = np.array(FAN)
+    of_copies = cluster.centers(fan[copies], labels[copies], np.ones(len(copies)))
+    assert [copies[row] for row in of_copies] == cluster.centers(fan, labels, np.array(weights)).tolist() == [5, 2, 4]
 
 
 def test_of_a_pair_run_takes_the_lower_sample_id():

@@ -76,13 +76,12 @@ def test_the_panel_is_what_the_own_culture_said_besides_to_the_same_question():
     assert said == [
         {(None, "soup"), (None, "fish")},
         {(None, "rice"), (None, "fish")},
-        set(),  # a duplicate
         set(),
         set(),
         {(None, "rice"), (None, "soup")},
     ]
     ids = candidates["sample_id"][:]
-    assert {one["sample_id"] for one in candidates[0]["panel"]} == {ids[1], ids[5]}
+    assert {one["sample_id"] for one in candidates[0]["panel"]} == {ids[1], ids[4]}
 
 
 def test_a_panel_is_bounded_and_does_not_depend_on_the_row_order():
@@ -164,11 +163,31 @@ def test_an_empty_row_hides_no_full_one(order):
     assert reasons == {0: "empty", 1: None, 2: None}
 
 
-def test_the_second_of_equal_rows_is_dropped():
+def test_equal_rows_are_one_that_counts_as_all_of_them(caplog):
     rows = table("q1 japan rice", "q1 china noodles", "q1 japan rice ", "q1 japan Rice", "q1 india rice")
-    candidates = match.run(rows, Settings())
-    assert candidates["drop_reason"][:] == [None, None, "duplicate", None, None]
-    assert candidates["others"][2] == []
+    with caplog.at_level("INFO", "caredio"):
+        candidates = match.run(rows, Settings())
+    assert candidates["response"][:] == ["rice", "noodles", "Rice", "rice"]
+    assert candidates["weight"][:] == [2.0, 1.0, 1.0, 1.0]
+    assert candidates["drop_reason"][:] == [None] * 4
+    assert caplog.messages[-1] == "rows that say what another says: 1; their weights are added to its weight"
+    counted = match.run(rows.add_column("weight", [3, 1, 0.5, None, 2]), Settings(), warn=False)
+    assert counted["weight"][:] == [3.5, 1.0, 1.0, 2.0]
+
+
+def test_a_row_that_nobody_gave_is_dropped_and_nobody_meets_it():
+    rows = table("q1 japan rice", "q1 china noodles", "q1 india bread", "q1 india bread", weight=["2", "1", "0", ""])
+    candidates = match.run(rows.select([0, 1, 2]), Settings())
+    assert candidates["drop_reason"][:] == [None, None, "no_weight"]
+    assert others_of(candidates[0]) == [("china", "noodles")]
+    assert match.run(rows, Settings())["weight"][:] == [2.0, 1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("wrong", ["heavy", "-1", "nan", "inf", -2, True, ["3"]])
+def test_a_weight_that_is_no_count_is_named_with_its_row(wrong):
+    rows = table("q1 japan rice", "q1 china noodles").to_dict() | {"weight": [wrong, wrong]}
+    with pytest.raises(InputError, match=r"the table, row 1: column weight holds .*, where a number from 0 on was"):
+        match.run(Dataset.from_dict(rows), Settings())
 
 
 def test_the_copy_that_is_kept_does_not_depend_on_the_row_order():

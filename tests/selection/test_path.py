@@ -1,6 +1,7 @@
 """match, embed, cluster, represent, distinct and rank after one another: what holds of every table."""
 
 import functools
+import hashlib
 import json
 import random
 import zlib
@@ -51,11 +52,11 @@ def synthetic(seed):
     return Dataset.from_list(rows)
 
 
-def selected(table, budget=BUDGET, seed=0, encode=encode):
-    settings = Settings(budget=budget, seed=seed)
+def selected(table, budget=BUDGET, seed=0, encode=encode, settings=None, theta=THETA):
+    settings = settings or Settings(budget=budget, seed=seed)
     candidates = match.run(table, settings)
     vectors = embed.run(candidates, settings, encode)
-    pool = cluster.run(candidates, vectors, settings, THETA)
+    pool = cluster.run(candidates, vectors, settings, theta)
     pool = distinct.run(represent.run(pool, vectors, settings), vectors, settings)
     pool = rank.score(pool, vectors, settings)
     return candidates, pool, rank.run(pool)
@@ -84,10 +85,10 @@ def test_row_order_changes_no_rank(seed):
 def test_every_row_is_ranked_or_says_why_not(seed):
     table = synthetic(seed)
     candidates, pool, ranked = of_seed(seed)
-    assert len(candidates) == len(table)
+    assert sum(candidates["weight"]) == len(table)
     rejects = features.rejected(candidates)
-    assert set(rejects["drop_reason"]) == {"empty", "duplicate"}
-    assert len(rejects) + len(pool) == len(table)
+    assert set(rejects["drop_reason"]) == {"empty"}
+    assert len(rejects) + sum(pool["weight"]) == len(table)
     dropped = features.rejected(pool)
     assert set(dropped["drop_reason"]) <= {"redundant", "no_other_culture", "over_budget"}
     assert len(dropped) + len(ranked) == len(pool)
@@ -115,11 +116,12 @@ def test_scores_are_what_another_reading_of_the_paper_gives(seed):
         assert row["compared"] == len(d)
         assert row["distinctiveness"] == (pytest.approx(np.mean(d), abs=1e-5) if d else None)
         mates = [one for one in rows if (one["culture"], one["cluster"]) == (row["culture"], row["cluster"])]
-        assert row["cluster_size"] == len(mates)
+        size = sum(one["weight"] for one in mates)
+        assert row["cluster_size"] == size
         assert sum(one["is_center"] for one in mates) == 1
         if row["is_center"]:
-            assert row["representativeness"] == len(mates)
-            assert row["score"] == (pytest.approx(len(mates) * np.mean(d), abs=1e-4) if d else None)
+            assert row["representativeness"] == size
+            assert row["score"] == (pytest.approx(size * np.mean(d), abs=1e-4) if d else None)
     for culture in set(ranked["culture"]):
         of = [row for row in ranked if row["culture"] == culture]
         left = [row["score"] for row in rows if row["culture"] == culture and row["drop_reason"] == "over_budget"]
@@ -188,3 +190,67 @@ def test_blend_is_ranked_in_every_region():
         sizes = Counter(labels)
         assert [sizes[label] for label in labels] == [row["cluster_size"] for row in of]
         assert ranked["culture"][:].count(region) == min(10, len(sizes))
+
+
+def people(repeats=1):
+    """Without equal rows; each is there `repeats` times."""
+    draw = random.Random(5)
+    rows = {
+        (question, culture, f"{draw.choice('abcdefgh')}{draw.randrange(4)}"): None
+        for question in range(25)
+        for culture in ("china", "egypt", "india", "japan", "kenya", "mexico")
+        for _ in range(draw.randint(1, 5))
+    }
+    return Dataset.from_list(
+        [
+            {"question_id": f"q{question}", "question": f"What is eaten on day {question}?"}
+            | {"culture": culture, "response": response}
+            for question, culture, response in rows
+            for _ in range(repeats)
+        ]
+    )
+
+
+def scattered(texts):
+    """Vectors that a text's last letters draw, with noise of all of it."""
+    drawn = [np.random.default_rng(list(text.split("\n")[0][-3:].encode())).normal(size=24) * 1.2 for text in texts]
+    return np.array(drawn) + [np.random.default_rng(list(text.encode())).normal(size=24) for text in texts]
+
+
+def digest(rows, columns):
+    cells = [[round(row[name], 9) if isinstance(row[name], float) else row[name] for name in columns] for row in rows]
+    return hashlib.sha256(repr(cells).encode()).hexdigest()[:16]
+
+
+SCORES = ("sample_id", "cluster", "is_center", "representativeness", "distinctiveness", "compared", "score")
+
+
+@pytest.mark.parametrize(
+    ("measure", "weight", "of_pool", "of_ranks"),
+    [
+        ("size", None, "9950d772e181ecb1", "a27060afc55d35a0"),
+        ("size", 1.0, "9950d772e181ecb1", "a27060afc55d35a0"),
+        ("typicality", None, "9d58d94271c6eca0", "7871a7c9038981b1"),
+        ("typicality", "1", "9d58d94271c6eca0", "7871a7c9038981b1"),
+    ],
+)
+def test_rows_that_weigh_the_same_have_the_scores_they_had_before_there_were_weights(
+    measure, weight, of_pool, of_ranks
+):
+    table = people()
+    if weight is not None:
+        table = table.add_column("weight", [weight] * len(table))
+    settings = Settings(compared=4, budget=20, representativeness=measure)
+    _, pool, ranked = selected(table, settings=settings, encode=scattered, theta=0.6)
+    assert digest(sorted(pool, key=lambda row: row["sample_id"]), (*SCORES, "drop_reason")) == of_pool
+    assert digest(sorted(ranked, key=lambda row: row["sample_id"]), ["sample_id", "rank"]) == of_ranks
+
+
+def test_a_weight_of_three_is_three_equal_rows():
+    counted = people().add_column("weight", [3] * len(people()))
+    found = [
+        {row["sample_id"]: row for row in selected(table, encode=scattered, theta=0.6)[1]}
+        for table in (counted, people(3))
+    ]
+    assert found[0] == found[1]
+    assert {row["weight"] for row in found[0].values()} == {3.0}

@@ -96,6 +96,18 @@ def test_typicality_against_scipy(monkeypatch):
         assert value == pytest.approx((logsumexp(-represent.KAPPA * distance / 2) - math.log(29)) / math.log(2))
 
 
+def test_a_weight_counts_as_so_many_equal_rows_of_which_one_is_read_among_the_others():
+    weights = np.array([3, 1, 2, 1])
+    copies = np.repeat(np.arange(4), weights)
+    first = np.array([0, 3, 4, 6])
+    of_copies = represent.typicality(UNIT[:4], UNIT[copies], first)
+    found = represent.typicality(UNIT[:4], UNIT[:4], np.arange(4), weights=weights.astype(float))
+    assert found == pytest.approx(of_copies, abs=1e-12)
+    # cosines 0 and .6 at kappa 5, by two people and by a half; a share of a person is left out as a whole
+    shares = represent.typicality(UNIT[:1], UNIT[:3], np.array([0]), 5.0, np.array([0.25, 2.0, 0.5]))
+    assert shares == pytest.approx(math.log2((2 * math.exp(-5) + 0.5 * math.exp(-2)) / 2.5))
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_density_needs_two_others(count):
     assert np.isnan(density(UNIT[0], UNIT[1 : 1 + count]))

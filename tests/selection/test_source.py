@@ -7,6 +7,7 @@ import textwrap
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,6 +48,29 @@ def test_columns_that_bear_our_names_stay():
     assert rows.to_list() == [
         {"question": "Why?", "response": "So.", "culture": "japan", "question_id": "q1", "language": "ja"}
     ]
+
+
+@pytest.mark.parametrize("cells", [["3", " 0.5 ", ""], [3, 0.5, None], [Decimal(3), np.float32(0.5), float("nan")]])
+@pytest.mark.parametrize("name", ["weight", "annotators"])
+def test_weights_are_numbers_of_whatever_kind_and_an_empty_cell_is_null(cells, name):
+    table = {column: values * 3 for column, values in PLAIN.items()} | {name: cells}
+    settings = {} if name == "weight" else {"weight_column": name}
+    rows, left = listed(table, **settings)
+    assert rows["weight"][:] == [3.0, 0.5, None]
+    assert not left
+
+
+def test_a_table_whose_weights_are_not_named_has_none():
+    assert "weight" not in renamed({**PLAIN, "annotators": [3]}).column_names
+    with pytest.raises(InputError, match=r"t\.csv: no column people; found"):
+        renamed(PLAIN, weight_column="people")
+    with pytest.raises(InputError, match=r"t\.csv, row 1: column weight holds heavy, where a number from 0"):
+        renamed({**PLAIN, "weight": ["heavy"]})
+
+
+def test_the_weights_of_a_frame_are_read_by_the_column_s_name():
+    frame = pd.DataFrame({**PLAIN, "people": [3]})
+    assert source.run(frame, Settings(weight_column="people"))[0]["weight"][:] == [3.0]
 
 
 def test_a_column_that_selection_does_not_read_stops_nothing_and_is_counted():
