@@ -169,6 +169,11 @@ class Benchmark:
         return self.kind.metrics[variant]
 
 
+def heading(title: str, metric: Metric) -> str:
+    """What a column is headed by: the benchmark's title with the measure, as accuracy alone goes without saying."""
+    return title if metric.name == "acc" else f"{title}, {metric.title}"
+
+
 def named(benchmark: str, variant: str) -> str:
     """What a benchmark's variant is called in tables: blend, blend_generated, blend_cot."""
     return f"{benchmark}_{variant}" if variant else benchmark

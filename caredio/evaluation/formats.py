@@ -1,7 +1,8 @@
 """A table of results as text, Markdown, CSV, HTML and LaTeX.
 
-CSV has one row for each system, column and culture with unrounded numbers; the others show the table of methods, then
-a table for each column by culture, and the sentences that belong to them.
+CSV has one row for each system, column and culture with unrounded numbers, and what the marks of the others are made
+of; the others show the table of methods, then a table for each column by culture, and the sentences that belong to
+them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from caredio.errors import InputError, did_you_mean
 from caredio.evaluation.side_by_side import plain
 
 if TYPE_CHECKING:
+    from caredio.evaluation.measurements import Number
     from caredio.evaluation.table import Cell, Column, Comparison
 
 _WIDE = 110  # characters of a line of text, from which a table goes on below
@@ -25,6 +27,10 @@ _CSV = (
     *("system", "benchmark", "metric", "culture", "n", "value", "low", "high"),
     *("difference_to_raw", "p_raw", "p_role_play", "p_every_baseline"),
     *("cultures_improved", "cultures_compared", "p_improved"),
+    *("higher_is_better", "difference_to_role_play", "difference_to_every_baseline"),
+    "comparable",  # False is marked as not comparable
+    "own_questions",  # True is marked as over the system's own questions
+    "model_of",  # the culture whose model was asked, where it was asked about others too
 )
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -138,13 +144,17 @@ def _interval(column: Column, found: Any) -> str:
 def _across(table: Comparison, system: str, benchmark: str, metric: str) -> Grid:
     """How each culture's model does on each culture."""
     found = table.across[system, benchmark, metric]
-    column = next(one for one in table.columns if (one.benchmark, one.metric) == (benchmark, metric))
+    column = _column(table, benchmark, metric)
     models, asked = sorted({model for model, _ in found}), sorted({culture for _, culture in found})
     rows = [
         [model, *(column.shown(found[model, one].value if (model, one) in found else None) for one in asked)]
         for model in models
     ]
     return Grid(f"{column.title}: {system}, model by culture asked about", ["Model of", *asked], rows)
+
+
+def _column(table: Comparison, benchmark: str, metric: str) -> Column:
+    return next(one for one in table.columns if (one.benchmark, one.metric) == (benchmark, metric))
 
 
 def _text(table: Comparison) -> str:
@@ -239,30 +249,49 @@ def rows(table: Comparison) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for column in table.columns:
-        common = {"benchmark": column.benchmark, "metric": column.metric}
+        common = {"benchmark": column.benchmark, "metric": column.metric, "higher_is_better": column.higher}
         for part, own in sorted(column.numbers.items()):
-            for name in (name for name in table.systems if name in own):
-                one = own[name]
-                numbers = {"n": one.n, "value": one.value, "low": one.low, "high": one.high}
-                found.append({"system": name, **common, "culture": part, **numbers})
+            found += [
+                {"system": name, **common, "culture": part, **_number(column, own[name])}
+                for name in table.systems
+                if name in own
+            ]
         found += [
-            {"system": name, **common, "culture": "all", **_numbers(column.cells[name])}
+            {"system": name, **common, "culture": "all", **_numbers(cell), **_signs(column, cell)}
             for name in table.systems
-            if name in column.cells
+            if (cell := column.cells.get(name))
+        ]
+    for (system, benchmark, metric), across in table.across.items():
+        column = _column(table, benchmark, metric)
+        common = {"system": system, "benchmark": benchmark, "metric": metric, "higher_is_better": column.higher}
+        found += [
+            {**common, "culture": culture, "model_of": model, **_number(column, one)}
+            for (model, culture), one in sorted(across.items())
+            if one.of
         ]
     for title, cells in table.averages.items():
-        common = {"benchmark": title, "metric": "average", "culture": "all"}
+        common = {"benchmark": title, "metric": "average", "culture": "all", "higher_is_better": True}
         found += [{"system": name, **common, **_numbers(cells[name])} for name in table.systems if name in cells]
     return [{name: row.get(name) for name in _CSV} for row in found]
+
+
+def _number(column: Column, one: Number) -> dict[str, Any]:
+    """A part's number under the names of the columns of CSV."""
+    return {"n": one.n, "value": one.value, "low": one.low, "high": one.high, **_signs(column, one)}
+
+
+def _signs(column: Column, found: Cell | Number) -> dict[str, bool]:
+    """Which questions a number is over, as its marks tell."""
+    sign = column.sign(found)
+    return {"comparable": sign != "≠", "own_questions": sign == "°"}
 
 
 def _numbers(cell: Cell) -> dict[str, Any]:
     """A cell's numbers under the names of the columns of CSV."""
     found: dict[str, Any] = {"n": cell.n, "value": cell.value, "low": cell.low, "high": cell.high}
     for name, test in cell.tests.items():
-        found[f"p_{name.replace(' ', '_').replace('-', '_')}"] = test.p
-    if "raw" in cell.tests:
-        found["difference_to_raw"] = cell.tests["raw"].difference
+        reference = name.replace(" ", "_").replace("-", "_")
+        found |= {f"p_{reference}": test.p, f"difference_to_{reference}": test.difference}
     if cell.improved:
         found["cultures_improved"] = cell.improved.better
         found["cultures_compared"] = cell.improved.better + cell.improved.worse + cell.improved.equal

@@ -394,8 +394,7 @@ def _variants(rows: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> d
         metrics = {metric.name: metric for metric in one.metrics(variant)} if one else {}
         metric = metrics.get(metric_name) or Metric(metric_name, metric_name, share=shares.get(metric_name, False))
         title = one.title if one else titles.get(name, name)
-        heading = title if metric.name in [*metrics][:1] else f"{title}, {metric.title}"
-        found.setdefault(variant, []).append((name, metric, heading))
+        found.setdefault(variant, []).append((name, metric, declarations.heading(title, metric)))
     return found
 
 

@@ -7,7 +7,7 @@ and Holm's within a column.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
@@ -21,7 +21,7 @@ import numpy as np
 from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
 from caredio.evaluation import formats, measurements, paired
-from caredio.evaluation.benchmark import LIKELIHOOD, RATING, VARIANTS, is_share, named
+from caredio.evaluation.benchmark import LIKELIHOOD, RATING, VARIANTS, Metric, is_share, named
 from caredio.evaluation.benchmark import metric as declared_metric
 from caredio.evaluation.measurements import BESIDE, RAW, ROLE_PLAY, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import LEVEL, Scores, SignTest, Test
@@ -184,8 +184,8 @@ def _legend(table: Comparison) -> list[str]:
         lines.append(f"{ALONE}: not comparable, as no question was asked of all.")
     if any(cell.improved for column in table.columns for cell in column.cells.values()):
         lines.append(
-            f"% Imp. C.: cultures with a better number than {RAW} of all; {MARKS[RAW]} p < {LEVEL} by the sign test"
-            " over cultures, Holm's within a column."
+            f"% Imp. C.: cultures with a better number than {RAW}, of those that both have; {MARKS[RAW]} p < {LEVEL} by"
+            " the sign test over these, Holm's within a column."
         )
     for column in table.columns:
         kind = "cultures" if column.cultural else "tasks"
@@ -266,10 +266,12 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
         for name, tests in _tested(known, first.higher, seed).items():
             cells[name] = cells[name]._replace(tests=tests)
     if first.cultural and metric not in BESIDE:
-        for name, improved in _improved(numbers, parts, first.higher).items():
+        for name, improved in _improved(numbers, cells.keys() & {*asked}, first.higher).items():
             cells[name] = cells[name]._replace(improved=improved)
     power = _power(known, title, scale)
     notes = _column_notes(numbers, parts, asked)
+    if any(cell.improved for cell in cells.values()):
+        notes += _unsampled_notes(numbers, [name for name in asked if name != RAW])
     return Column(
         benchmark, metric, title, first.higher, scale, first.cultural, parts, numbers, cells, True, power, notes
     )
@@ -281,9 +283,10 @@ def _title(benchmark: str, metric: str, numbers: Sequence[Number]) -> tuple[str,
     found = declared_metric(benchmark, metric)
     scores = [score for number in numbers for score in (number.scores or {"": number.value}).values()]
     scale = 100.0 if is_share(benchmark, metric, scores) else 1.0
-    title = f"{one.title}{variant and f', {variant}'}" if one else benchmark
-    first = one is None or metric != one.metrics(variant)[0].name
-    return f"{title}, {found.title if found else metric}" if first else title, scale
+    if one is None:
+        return f"{benchmark}, {found.title if found else metric}", scale
+    title = f"{one.title}{variant and f', {variant}'}"
+    return declarations.heading(title, found or Metric(metric, metric)), scale
 
 
 def _scores(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], system: str) -> Scores | None:
@@ -362,25 +365,52 @@ def _rivals(system: str, systems: Iterable[str]) -> list[str]:
     return [name for name in systems if name not in (RAW, ROLE_PLAY) and method(name) != method(system)]
 
 
-def _improved(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], higher: bool) -> dict[str, SignTest]:
-    """System -> how many cultures it is better on than raw, with Holm's p-values over the systems."""
-    if len(parts) < 2 or RAW not in numbers[parts[0]]:
-        return {}
-    sign = 1 if higher else -1
-    found = {
-        name: paired.sign_test(sign * _difference(numbers[part][name], numbers[part][RAW]) for part in parts)
-        for name, one in numbers[parts[0]].items()
-        if name != RAW and not one.constant
-    }
+def _improved(
+    numbers: Mapping[str, Mapping[str, Number]], systems: Set[str], higher: bool
+) -> dict[str, SignTest]:
+    """System -> how many cultures it is better on than raw, with Holm's p-values over the systems.
+
+    Each system is tested over the cultures that it and raw have, whatever others have.
+    """
+    sign, found = 1 if higher else -1, {}
+    for name in sorted(systems - {RAW}):
+        every = [_difference(own[name], own[RAW]) for own in numbers.values() if name in own and RAW in own]
+        known = [sign * one for one in every if one is not None]
+        if len(known) > 1:
+            found[name] = paired.sign_test(known)
     adjusted = paired.holm([one.p for one in found.values()])
     return {name: one._replace(p=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
 
 
-def _difference(one: Number, other: Number) -> float:
-    """Of two numbers of a part, on the questions that both answered where these are known."""
+def _difference(one: Number, other: Number) -> float | None:
+    """Of two numbers of a part, on the questions that both answered; None where there are none.
+
+    Where a number has no samples, the questions count as the same if they are as many.
+    """
     if one.scores and other.scores:
-        return paired.mean(paired.differences({"": one.scores}, {"": other.scores}))
-    return paired.mean({"": {"": one.value - other.value}})
+        common = paired.differences({"": one.scores}, {"": other.scores})
+        return paired.mean(common) if common else None
+    return paired.mean({"": {"": one.value - other.value}}) if one.n == other.n else None
+
+
+def _unsampled_notes(numbers: Mapping[str, Mapping[str, Number]], systems: Sequence[str]) -> tuple[str, ...]:
+    """Sentences on the cultures whose numbers have no samples, in the sign test, without the column's title."""
+    notes = []
+    for name in systems:
+        pairs = {part: (own[name], own[RAW]) for part, own in sorted(numbers.items()) if name in own and RAW in own}
+        alone = {part: pair for part, pair in pairs.items() if not all(one.scores for one in pair)}
+        counted = [part for part, (one, other) in alone.items() if one.n == other.n]
+        if counted:
+            notes.append(
+                f"% Imp. C. of {name} takes {len(counted)} of {len(pairs)} cultures from numbers without samples: as"
+                f" many questions as {RAW}'s, not known to be the same."
+            )
+        notes += [
+            f"% Imp. C. of {name} leaves out {part}, as without samples {one.n} questions are not {RAW}'s {other.n}."
+            for part, (one, other) in alone.items()
+            if one.n != other.n
+        ]
+    return tuple(notes)
 
 
 def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:

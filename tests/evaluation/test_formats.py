@@ -11,10 +11,10 @@ from scipy import stats
 
 pytest.importorskip("lm_eval")
 
-from lm_eval_folder import CULTURES, Folders, named, right_on
+from lm_eval_folder import CULTURES, Folders, asked, named, questions, right_on
 
 from caredio.errors import InputError
-from caredio.evaluation import formats
+from caredio.evaluation import formats, samples
 from caredio.evaluation.table import build
 
 NASTY = r"a|b & <i>x</i> 100% $_{2}$ #\~^*"
@@ -34,6 +34,56 @@ def test_csv_holds_every_number(folder: Folders) -> None:
     assert float(every["p_raw"]) == pytest.approx(stats.binomtest(48, 48).pvalue)
     assert (every["cultures_improved"], every["cultures_compared"]) == ("6", "6")
     assert next(row for row in rows if row["culture"] == "all")["p_raw"] == ""
+
+
+def marks(row: dict[str, str]) -> str:
+    """The marks of a row of CSV, by the rules that docs/evaluation.md gives."""
+    found, sign = "", 1 if row["higher_is_better"] == "True" else -1
+    for reference, mark in (("raw", "*"), ("role_play", "†"), ("every_baseline", "‡")):
+        if row[f"p_{reference}"] and float(row[f"p_{reference}"]) < 0.05:
+            better = sign * float(row[f"difference_to_{reference}"]) > 0
+            found += mark if better else "↓" * (reference == "raw")
+    return found + "≠" * (row["comparable"] == "False") + "°" * (row["own_questions"] == "True")
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_csv_tells_every_mark_of_the_text(folder: Folders, higher: bool) -> None:
+    metric = {"metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": higher}]}
+    systems = {"raw": 5, "role-play": 6, "trained": 9, "poor": 1, "unknown": 7}
+    given = []
+    for name, share in systems.items():
+        for culture in ("china", "japan"):
+            own = f"{name}-" if culture == "japan" else "q"  # so that no question on Japan is shared
+            kept = name != "unknown"
+            folder(name, right_on(share), 40, (culture,), prefix=own, log_samples=kept, **metric)
+        given.append(f"{name}={folder.path / name}")
+    found = build(given)
+    rows = list(csv.DictReader(io.StringIO(found.to("csv"))))
+    (main, by_culture, *_) = str(found).split("\n\n")
+    told = {row["system"]: marks(row) for row in rows if row["culture"] == "all"}
+    shown = {name: re.search(rf"^{name} +[\d.]+(\S*)", main, re.M) for name in systems}
+    assert told == {name: one[1] for name, one in shown.items() if one}
+    assert told == {
+        **{"raw": "", "role-play": "", "unknown": "°"},
+        **({"trained": "*†‡", "poor": "↓"} if higher else {"trained": "↓", "poor": "*†‡"}),
+    }
+    for culture in ("china", "japan"):
+        (line,) = re.findall(rf"^{culture} .*$", by_culture, re.M)
+        cells = re.findall(r"\d\.\d([≠°]?)(?= |$)", line)
+        assert cells == [marks(row) for row in rows if row["culture"] == culture]
+    assert set(re.findall("[≠°]", by_culture)) == {"≠", "°"}
+
+
+def test_csv_holds_models_asked_about_other_cultures(tmp_path: Path) -> None:
+    says = {("china", "china"): 9, ("china", "japan"): 4, ("japan", "china"): 5, ("japan", "japan"): 8}
+    for (model, culture), share in says.items():
+        made = asked(tmp_path / "tasks", {f"caredio_quiz_{culture}": questions(10, culture)}, right_on(share))
+        identity = {"system": "trained", "culture": culture, "model": f"models/{model}", "weights_sha256": model}
+        samples.write(tmp_path / "run" / "samples", identity, made)
+    rows = list(csv.DictReader(io.StringIO(build([tmp_path / "run"]).to("csv"))))
+    told = {(row["model_of"] or row["culture"], row["culture"]): float(row["value"]) for row in rows[:2] + rows[3:]}
+    assert (rows[2]["culture"], len(rows)) == ("all", 5)
+    assert told == {key: share / 10 for key, share in says.items()}
 
 
 def test_special_characters_are_escaped(folder: Folders) -> None:

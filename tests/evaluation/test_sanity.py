@@ -27,8 +27,9 @@ from lm_eval_folder import saved
 
 from caredio import cultures
 from caredio.evaluation import benchmark, tasks
-from caredio.evaluation.benchmarks import culturalbench
+from caredio.evaluation.benchmarks import blend, culturalbench
 
+BLEND = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
 VARIANTS = ["", "_generated", "_cot"]
 TABLES: dict[str, list[dict[str, Any]]] = {
     "choice": [
@@ -129,9 +130,10 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
     own = [one for one, _ in benchmark.chosen(sorted(map(str, folder.glob("*.yaml"))))]
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CAREDIO_HOME", str(folder / "home"))
-        asked = [(one, variant) for one in (*culturalbench.BENCHMARKS, *own) for variant in one.variants]
+        asked = [(one, variant) for one in (*culturalbench.BENCHMARKS, *blend.BENCHMARKS, *own) for variant in one.variants]
         place = tasks.folder(asked, list(cultures.load().values()))
-    return TaskManager(include_path=[place], include_defaults=False, metadata={"culturalbench": "sample"})
+    files = {"culturalbench": "sample", "blend_choices": str(BLEND)}
+    return TaskManager(include_path=[place], include_defaults=False, metadata=files)
 
 
 def run(
@@ -209,6 +211,25 @@ def test_sanity_models_on_culturalbench(known: TaskManager, scripted: Any, tmp_p
         assert easy["uniform"]["acc"] == hard["uniform"]["judgement_acc"] == 0
         assert easy["always False"]["unparsed"] == hard["first letter"]["unparsed"] == 1
         assert easy["first letter"]["unparsed"] == hard["always False"]["unparsed"] == 0
+
+
+def test_sanity_models_on_blend_where_a_preferred_letter_gains_nothing(
+    known: TaskManager, scripted: Any, tmp_path: Path
+) -> None:
+    """Against the keys as the file has them."""
+    with BLEND.open(newline="", encoding="utf-8") as lines:
+        keys = [row["answer_idx"] for row in csv.DictReader(lines) if row["country"] == "China"]
+    names = ["caredio_blend_china", "caredio_blend_generated_china"]
+    found = {name: run(known, PLAYERS[name], scripted, tmp_path / name, *names) for name in ("first letter", "oracle")}
+    made, folder = found["first letter"]
+    assert of(made, "blend_china")["acc"] == 0.25
+    assert of(made, "blend_generated_china")["acc"] == pytest.approx(keys.count("A") / len(keys)) != 0.25
+    assert of(found["oracle"][0], "blend_china")["acc"] == of(found["oracle"][0], "blend_generated_china")["acc"] == 1
+    (file,) = folder.glob("samples_caredio_blend_china_*.jsonl")
+    for row in arithmetic.rows(file):
+        shown_orders = [[*shown(one["arg_0"]).values()] for one in row["arguments"].values()][::4]
+        options = row["doc"]["options"]
+        assert shown_orders == [options[first:] + options[:first] for first in range(4)]
 
 
 def test_sanity_models_on_tables_by_hand(known: TaskManager, scripted: Any, tmp_path: Path) -> None:

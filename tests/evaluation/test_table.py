@@ -161,7 +161,41 @@ def test_without_samples_there_are_numbers_and_no_test(folder: Folders) -> None:
     assert column.cells["raw"].value == pytest.approx(0.4)
     assert column.cells["trained"].tests == {}
     assert column.cells["trained"].improved is not None
+    what = "% Imp. C. of trained takes 6 of 6 cultures from numbers without samples: as many questions as raw's"
+    assert f"quiz, acc: {what}, not known to be the same." in found.notes
     assert f"{raw}: no samples of quiz (lm_eval --log_samples), so no paired test is possible." in found.notes
+
+
+def test_the_sign_test_is_over_the_cultures_that_a_system_and_raw_have(folder: Folders, tmp_path: Path) -> None:
+    """Wide is better on six of six, narrow on three of its four: 2 / 2^6, Holm twice, and 2 x (1 + 4) / 2^4."""
+    raw, wide = folder("a", right_on(4)), folder("b", right_on(8))
+    says = {"china": 8, "japan": 8, "india": 8, "egypt": 2}
+    for culture, share in says.items():
+        folder("c", right_on(share), cultures=(culture,))
+    (column,) = build(named(raw=raw, wide=wide, narrow=tmp_path / "c")).columns
+    assert column.parts == ("china", "egypt", "india", "japan")  # the mean is of those that all have
+    assert (column.cells["wide"].shown_improved, column.cells["narrow"].shown_improved) == ("6/6", "3/4")
+    ps = {name: column.cells[name].improved.p for name in ("wide", "narrow")}  # type: ignore[union-attr]
+    assert ps == pytest.approx({"wide": 2 * 2 / 2**6, "narrow": 10 / 2**4})
+
+
+def test_a_number_without_samples_counts_among_improved_cultures_if_it_is_of_as_many_questions(
+    folder: Folders, tmp_path: Path
+) -> None:
+    """Raw is right on 40 % of 20 questions a culture."""
+    for culture, share, n in (("china", 5, 20), ("japan", 6, 20), ("india", 3, 20), ("egypt", 9, 30)):
+        folder("b", right_on(share), n=n, cultures=(culture,), log_samples=False)
+    found = build(named(raw=folder("a", right_on(4)), other=tmp_path / "b"))
+    (column,) = found.columns
+    improved = column.cells["other"].improved
+    assert improved is not None
+    assert improved[:3] == (2, 1, 0)
+    assert improved.p == pytest.approx(1.0)  # two of three: 2 x (3 + 1) / 2^3
+    assert {note for note in found.notes if "% Imp. C." in note} == {
+        "quiz, acc: % Imp. C. of other takes 3 of 4 cultures from numbers without samples: as many questions as raw's,"
+        " not known to be the same.",
+        "quiz, acc: % Imp. C. of other leaves out egypt, as without samples 30 questions are not raw's 20.",
+    }
 
 
 def test_fewer_questions_of_one_are_said(folder: Folders) -> None:
@@ -331,6 +365,10 @@ def test_every_quantity_that_is_no_share_has_a_column(tmp_path: Path) -> None:
     ]
     assert [line for line in found.legend if "lower is better" in line] == [
         f"{found.columns[0].title}: lower is better."
+    ]
+    assert [column.title for column in found.columns] == [  # what is measured stands in each heading
+        f"BLEnD short answers, in English, {measure}"
+        for measure in ("bits per byte", "margin, nats", "margin, nats per byte")
     ]
     assert [column.cells["trained"].n for column in found.columns] == [10, 8, 8]  # not every question has rivals
     assert found.columns[0].shown(found.columns[0].cells["trained"].value) == "1.625"

@@ -1,7 +1,8 @@
 """BLEnD's multiple choice: everyday questions on 16 regions (Myung et al., arXiv 2406.09948).
 
 The right option is what people of the region answered, the others are what people of other regions did. A question of a
-region comes with several sets of other regions' answers, so `question_id` says which documents belong together.
+region comes with several sets of other regions' answers, so `question_id` says which documents belong together. By
+likelihood the options are asked in all their rotations, as a small model answers by letters that it prefers.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def _choice(row: dict[str, Any], where: str) -> Document:
         "question": row["prompt"].partition(_INSTRUCTION)[0],
         "options": [str(options[letter]) for letter in letters],
         "key": key,
+        "orders": choice.rotations(len(letters)),
     }
 
 
@@ -70,6 +72,7 @@ BENCHMARKS = (
         labels=LABELS,
         regions=REGIONS,
         chance={"acc": 1 / 4},
+        version="2.0",
         notes=NOTES,
     ),
 )

@@ -43,6 +43,7 @@ def test_a_row_is_a_choice_without_upstreams_instruction(tmp_path: Path) -> None
             "question": "What is a snack in South Korea?",
             "options": ["tea", "rice"],
             "key": 1,
+            "orders": [[0, 1], [1, 0]],
         }
     ]
     assert blend.read(tmp_path) == blend.read(tmp_path / "mc_questions_file-1.csv")
