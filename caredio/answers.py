@@ -24,10 +24,10 @@ from caredio.llm.model import Model
 from caredio.llm.spec import Chat, Messages, Spec
 from caredio.runs import Run
 from caredio.selection.settings import Settings as Selection
-from caredio.synthesis import adapt, contrast, isolated, roleplay
+from caredio.synthesis import adapt, addresses, contrast, isolated, roleplay
 from caredio.synthesis.settings import Settings as Synthesis
 
-_STAGES = ("questions", "answers", "adapted", "isolated", "contrasted", "candidates")
+_STAGES = ("questions", "answers", "adapted", "isolated", "addressed", "contrasted", "candidates")
 
 
 class _Remembering(Model):
@@ -97,12 +97,15 @@ def _stages(
 ) -> list[tuple[str, Callable[[], object]]]:
     """(name, what runs it for the row) of each stage that asks about rows; questions are asked for several at once."""
     target, both = cultures[row["culture"]], (settings, selection, model, cultures)
-    return [
+    judged = "addressed" if "addressed" in of else "isolated"
+    stages: list[tuple[str, Callable[[], object]]] = [
         ("answers", lambda: roleplay.run(of["questions"], settings, model, {target.slug: target})),
         ("adapted", lambda: adapt.run(of["questions"], of["answers"], settings, model, cultures, [target])),
         ("isolated", lambda: isolated.run(of["adapted"], *both)),
-        ("contrasted", lambda: contrast.run(of["adapted"], of["isolated"], *both)),
+        ("addressed", lambda: addresses.run(of["adapted"], of["isolated"], settings, model, cultures)),
+        ("contrasted", lambda: contrast.run(of["adapted"], of[judged], *both)),
     ]
+    return [one for one in stages if one[0] in of or one[0] != "addressed"]
 
 
 def _shown(stage: str, work: Callable[[], object], model: _Remembering) -> str:

@@ -26,7 +26,8 @@ ADVICE = (  # the first pattern that a reason matches
     (r"not_text", "the answers hold broken characters: name another model or endpoint"),
     (r"endpoint: ", "mend the endpoint, then run the same command again"),
     (
-        r"refusal|meta-talk|leaked prompt|wrong language|toxic|personal data|sweeping statement|names another culture",
+        r"refusal|meta-talk|leaked prompt|wrong language|toxic|personal data|sweeping statement|names another culture"
+        r"|names_a_culture",
         "the model's text fails the checks: name a more capable model, or set checks to none",
     ),
     (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l"),
@@ -36,6 +37,7 @@ ADVICE = (  # the first pattern that a reason matches
         r"no_(?:whole_)?rating|no_verdict|off_the_scale",
         "the judge does not end as it is asked to: name a more capable one",
     ),
+    (r"off_question", "answers leave the question: name a more capable model, or set check_others to false"),
     (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
     (r"no question|the rewritten question|no trait", "the model does not answer as asked: name a more capable one"),
     (

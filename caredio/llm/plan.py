@@ -42,7 +42,8 @@ class Step:
 class Expected:
     """The rows that are expected of a table; of a culture, where the table has rows of each.
 
-    `upper_bound`: rows at most. `others`, `panel`: how many other cultures and people answer the question of a row.
+    `upper_bound`: rows at most. `others`, `panel`: how many answers of other cultures and of people there are to the
+    question of a row; `shown`: how many of the others' are shown, and not compared with.
     `measured`: whether the rows' likelihoods as each culture are asked for while they are written.
     """
 
@@ -51,7 +52,13 @@ class Expected:
     culture: str = ""
     others: int = 0
     panel: int = 0
+    shown: int = 0
     measured: bool = False
+
+    @property
+    def compared(self) -> int:
+        """How many others' answers the answer to the question of a row is compared with."""
+        return self.others - self.shown
 
     def times(self, number: int) -> Expected:
         """The rows of a table that has `number` of them for each of these."""

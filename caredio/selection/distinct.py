@@ -50,13 +50,11 @@ def information(own: float, others: np.ndarray, length: int) -> float | None:
 
 
 def compared_to(row: dict[str, Any], compared: int) -> list[list[dict[str, Any]]]:
-    """The answers of up to `compared` other cultures, a list each.
-
-    Cultures not shown in the contrastive prompt come first, then those that were.
-    """
+    """The answers of up to `compared` other cultures, a list each; none that the contrastive prompt showed."""
     of_culture: dict[str, list[dict[str, Any]]] = {}
-    for other in sorted(row["others"], key=lambda other: other["shown"]):
-        of_culture.setdefault(other["culture"], []).append(other)
+    for other in row["others"]:
+        if not other["shown"]:
+            of_culture.setdefault(other["culture"], []).append(other)
     return list(of_culture.values())[:compared]
 
 
@@ -155,7 +153,7 @@ def steps(planning: Planning) -> list[plan.Step]:
     if planning.candidates is not None:
         return [plan.of_calls("other cultures", calls(planning.candidates, settings, conditioning), spec)]
     candidates = [one for one in planning.rows["candidates"] if not one.measured]
-    asked = sum(one.rows * (1 + min(settings.compared, one.others)) for one in candidates)
+    asked = sum(one.rows * (1 + min(settings.compared, one.compared)) for one in candidates)
     chat = plan.tokens(conditioning.chat("", [], plan.SAMPLE["question"]))
     return [plan.likelihoods("other cultures", asked, asked, chat, spec)]
 

@@ -1,7 +1,8 @@
 """Each universal question rewritten for each culture (seed 001, 3.2: cultural question adaptation).
 
-questions, answers -> adapted. The model compares the culture's answer with its neighbours', names the culture's traits,
-then rewrites the question; the comparison comes first, as its chain of thought.
+questions, answers -> adapted. The model compares the culture's answer with those of near and far cultures, names the
+culture's traits, then rewrites the question, so that it touches them and people of any culture can answer it: it names
+none. The comparison comes first, as its chain of thought.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def calls(planning: Planning) -> Planned:
     adapted = [replace(questions, culture=target.slug) for target in planning.targets]
     culture, settings = planning.targets[0], planning.settings
     answer = {"name": culture.name, "response": plan.SAMPLE["response"]}
-    answers = [answer] * (1 + len(panel.neighbours(culture, settings)))
+    answers = [answer] * (1 + len(panel.shown(culture, "", planning.cultures, settings)))
     row = {"universal_question": plan.SAMPLE["question"], "language": "en", "answers": answers}
     messages = prompt(row, culture, prompts.load("adapt", settings.prompts))
     asked = plan.tokens(messages, SCHEMA, planning.spec)
@@ -65,10 +66,9 @@ SCHEMA: dict[str, Any] = {
 def describe(settings: Mapping[str, Any]) -> str:
     """Sentences for the card on the adaptation: settings as run.json holds them."""
     language = {"en": "`en`, English", "own": "`own`, the first one of each culture"}[settings["language"]]
-    count = settings["neighbours"]
     return (
         "Adaptation: each question is rewritten for each culture, after its answer was compared with those of"
-        f" up to {count} neighbouring culture{'s' if count > 1 else ''}. Language of questions and answers: {language}."
+        f" {panel.describe_shown(settings)}. Language of questions and answers: {language}."
     )
 
 
@@ -112,6 +112,7 @@ def parse(
     if checks.on(settings):
         shown_text = checks.shown(answer.messages, row["universal_question"])
         checks.usable("question", question, row["language"], shown_text, culture, cultures)
+        checks.for_all(question, row["language"], cultures)
         found = {trait: _against(trait, row, shown_text, culture, cultures) for trait in traits}
         left_out = [{"trait": trait, "reason": reason} for trait, reason in found.items() if reason]
         traits = [trait for trait, reason in found.items() if not reason]
@@ -142,12 +143,12 @@ def run(
 
     Args:
         questions: `features.QUESTIONS`.
-        answers: `features.ANSWERS` of the targets and their neighbours.
+        answers: `features.ANSWERS` of the targets and of those they are shown.
         cultures: all known, by slug.
         targets: whom data is built for.
 
     Returns:
-        `features.ADAPTED` and `drop_reason` (also: no_answer, where the target or all neighbours gave none). A trait
+        `features.ADAPTED` and `drop_reason` (also: no_answer, where the target or all others gave none). A trait
         that was left out is a dropped row of its own, without a question.
     """
     questions = STAGE.table(questions, "questions")
@@ -158,7 +159,7 @@ def run(
 
     def of_targets(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for target in targets:
-            speakers = [target.slug, *panel.neighbours(target, settings)]
+            speakers = [target.slug, *panel.shown(target, row["question_id"], cultures, settings)]
             answers = {
                 slug: responses[row["question_id"], slug]
                 for slug in speakers

@@ -91,6 +91,13 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?: ?[A-Za-z0-9]){11,30}")
 _IBAN_LENGTHS = range(15, 35)
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 NAMES = "names another culture"
+_RELIGION = re.compile(
+    r"\b(?:Islam(?:ic)?|Muslims?|Quran|Christ(?:ians?|ianity)?|Catholic(?:s|ism)?|Protestant(?:s|ism)?|Bib(?:le|lical)"
+    r"|Hindu(?:s|ism)?|Buddh(?:a|ists?|ism)|Jews?|Jewish|Judaism|Sikh(?:s|ism)?|Jains?|Jainism|Confuci(?:us|ans?|anism)"
+    r"|[TD]ao(?:ists?|ism)|Shinto(?:ists?|ism)?|Ramadan|Eid|Christmas|Easter|Diwali|Passover|Vesak)\b",
+    re.IGNORECASE,
+)
+_SHORT = 4  # letters of a country's name that are no part of another word, in a script without spaces
 _COMMON = {"chile", "china", "guinea", "jersey", "polish", "scot", "swede", "turkey", "us"}  # English words as well
 _NO_SPACES = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts whose words run into each other or into endings
 _LETTER = r"[\w\u0900-\u0dff]"  # Indic vowel signs are no \w
@@ -269,6 +276,33 @@ def names_no_other(text: str, culture: Culture | None, cultures: dict[str, Cultu
     if names_other(text, culture, cultures, language):
         raise Unusable(NAMES)
     return text
+
+
+def for_all(question: str, language: str, cultures: dict[str, Culture]) -> str:
+    """`question`, when it names no culture, not even its own: else only some could answer it.
+
+    No name of a known culture, its people or its places, of a country or continent in the question's language, nor in
+    English of a religion or its feasts.
+
+    Raises:
+        Unusable: names_a_culture.
+    """
+    found = (
+        names_other(question, None, cultures, language)
+        or _RELIGION.search(_folded(question))
+        or _places(tuple(cultures.values()), language).search(_folded(question))
+    )
+    if found:
+        raise Unusable("the question names a culture, a religion or a place", reason="names_a_culture")
+    return question
+
+
+@functools.cache
+def _places(cultures: tuple[Culture, ...], language: str) -> re.Pattern[str]:
+    """What finds the names of places: the cultures' own, and CLDR's of countries and continents."""
+    own = {place.removeprefix("the ") for one in cultures for place in one.places}
+    world = {name for name in languages.territories(language) if not re.search(_NO_SPACES, name) or len(name) >= _SHORT}
+    return _any_of({_folded(name) for name in own | world if name[:1].upper() == name[:1]})
 
 
 def names_other(text: str, culture: Culture | None, cultures: dict[str, Culture], language: str) -> bool:

@@ -1,7 +1,7 @@
 """Each culture's answer to its question, sharpened by the answers of others (seed 001, 3.2: cognitive conflict).
 
-adapted, isolated -> candidates. The target answers again, shown its neighbours' isolated answers. Four cultures that
-were not shown are what distinctiveness compares with.
+adapted, isolated -> candidates. The target answers again, shown the isolated answers of near and far cultures. What
+distinctiveness compares with are others' isolated answers, none of which was shown (panel.py says whose).
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from caredio.synthesis.settings import Settings
 def calls(planning: Planning) -> Planned:
     """A request for each adapted question."""
     both = zip(planning.rows["adapted"], planning.rows["isolated"], strict=True)
-    contrasted = [replace(adapted, others=alone.others, panel=alone.panel) for adapted, alone in both]
+    contrasted = [
+        replace(adapted, others=alone.others, shown=alone.shown, panel=alone.panel) for adapted, alone in both
+    ]
     return Planned([step("contrastive answers", plan.in_all(contrasted), planning)], contrasted)
 
 
@@ -44,7 +46,7 @@ def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
 
 def expected_row(planning: Planning) -> dict[str, Any]:
     """A row of the first target as it is planned with: a question, a response, and what its neighbours answered."""
-    shown = panel.neighbours(planning.targets[0], planning.settings)
+    shown = panel.shown(planning.targets[0], "", planning.cultures, planning.settings)
     others = [{"culture": slug, "response": plan.SAMPLE["response"], "shown": True} for slug in shown]
     return {**plan.SAMPLE, "universal_question": plan.SAMPLE["question"], "language": "en", "others": others}
 
@@ -53,7 +55,7 @@ STAGE = Stage(
     "contrasted",
     {
         "adapted": " ".join(features.ADAPTED),
-        "isolated": "target question_id culture persona response",
+        "isolated": "target question_id culture persona draw response",
     },
     features.CANDIDATES,
     modules=(__name__,),
@@ -65,8 +67,8 @@ STAGE = Stage(
 def describe(settings: Mapping[str, Any]) -> str:
     """A sentence for the card on the contrast: settings as run.json holds them."""
     return (
-        "Contrast: each culture answers its question again, shown the neighbours' answers; up to"
-        f" {settings['compared']} cultures that were not shown answer it too."
+        f"Contrast: each culture answers its question again, shown the answers of {panel.describe_shown(settings)};"
+        f" {panel.describe_compared(settings)}."
     )
 
 
@@ -126,7 +128,7 @@ def run(
     Args:
         adapted: `features.ADAPTED`.
         isolated: `features.ISOLATED`, of these questions.
-        selection: how many cultures, beside those shown, an answer is compared with.
+        selection: how many cultures an answer is compared with.
         cultures: all known, by slug: the others are drawn from them.
 
     Returns:
@@ -176,17 +178,17 @@ def _beside(
 ) -> dict[str, Any]:
     """The isolated answers to an adapted question as a candidate's isolated_response, others, panel and drop_reason."""
     mine = [answer for answer in answers if answer["culture"] == row["culture"]]
-    theirs = {answer["culture"]: answer["response"] for answer in answers if answer["culture"] != row["culture"]}
     asked = panel.others(cultures[row["culture"]], row["question_id"], cultures, settings, selection)
+    others = [(other, said) for other in asked if (said := panel.answer(other, answers)) is not None]
+    shown = {(other.culture, said) for other, said in others if other.shown}
+    others = [(other, said) for other, said in others if other.shown or (other.culture, said) not in shown]
     isolated = next((answer["response"] for answer in mine if answer["persona"] is None), None)
-    no_other = not any(slug in theirs for slug, shown in asked.items() if shown)
     return {
-        "drop_reason": "no_isolated_answer" if isolated is None else "no_other_answer" if no_other else None,
+        "drop_reason": "no_isolated_answer" if isolated is None else None if shown else "no_other_answer",
         "isolated_response": isolated,
         "others": [
-            {**_sample(slug, row["question"], theirs[slug]), "culture": slug, "shown": shown}
-            for slug, shown in asked.items()
-            if slug in theirs
+            {**_sample(other.culture, row["question"], said), "culture": other.culture, "shown": other.shown}
+            for other, said in others
         ],
         "panel": [
             {**_sample(row["culture"], row["question"], answer["response"]), "persona": answer["persona"]}

@@ -28,7 +28,12 @@ def calls(planning: Planning) -> Planned:
     if not planning.settings.contrast_others:
         return Planned([], [])
     candidates = planning.rows["candidates"]
-    asked = [replace(one, rows=one.rows * one.others, upper_bound=one.upper_bound * one.others) for one in candidates]
+    most = len(planning.cultures) - 1  # a culture that is shown and compared is one
+    asked = [
+        replace(one, rows=one.rows * others, upper_bound=one.upper_bound * others)
+        for one in candidates
+        for others in [min(one.others, most)]
+    ]
     return Planned([contrast.step("contrastive of others", plan.in_all(asked), planning)], asked)
 
 
@@ -61,10 +66,13 @@ def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[st
 
     def as_others(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         own = {"culture": row["culture"], "response": row["isolated_response"], "shown": True}
-        for other in row["others"]:
-            rest = ({**one, "shown": True} for one in row["others"] if one["culture"] != other["culture"])
-            beside = list(islice((own, *rest), settings.neighbours))
-            yield {**row, "culture": other["culture"], "others": beside}
+        count = sum(other["shown"] for other in row["others"])
+        first: dict[str, dict[str, Any]] = {}
+        for other in row["others"]:  # of a culture that answered twice, the answer that was shown
+            first.setdefault(other["culture"], {**other, "shown": True})
+        for culture in first:
+            rest = (one for slug, one in first.items() if slug != culture)
+            yield {**row, "culture": culture, "others": list(islice((own, *rest), count))}
 
     def parse(content: str, row: dict[str, Any], answer: Answer) -> dict[str, Any]:
         return {"response": contrast.parse(content, row, answer, cultures, settings)["response"]}

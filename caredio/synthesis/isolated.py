@@ -1,7 +1,7 @@
 """Each adapted question answered in isolation: by its culture, by others, and by a panel of the culture's people.
 
 adapted -> isolated (seed 001, 3.2: "for each culture in isolation"). What contrast.py shows, what distinctiveness
-compares, and what representativeness asks a culture's panel.
+compares, and what representativeness asks a culture's panel. A culture that is shown and compared answers twice.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def calls(planning: Planning) -> Planned:
     rooms = planning.settings, planning.selection
     isolated = []
     for target, adapted in zip(planning.targets, planning.rows["adapted"], strict=True):
-        others = len(panel.others(target, "", planning.cultures, *rooms))
-        people = planning.settings.personas
-        isolated.append(replace(adapted.times(1 + others + people), others=others, panel=people))
+        others = panel.others(target, "", planning.cultures, *rooms)
+        shown, people = sum(one.shown for one in others), planning.settings.personas
+        rows = adapted.times(1 + len(others) + people)
+        isolated.append(replace(rows, others=len(others), shown=shown, panel=people))
     return Planned([roleplay.step("isolated answers", plan.in_all(isolated), planning)], isolated)
 
 
@@ -45,11 +46,15 @@ STAGE = Stage(
 
 def speakers(
     culture: Culture, question_id: str, cultures: Mapping[str, Culture], settings: Settings, selection: Selection
-) -> list[tuple[str, str | None]]:
-    """(culture, persona) of all who answer a question adapted to a culture: it, the others, its people."""
-    alone = (culture.slug, *panel.others(culture, question_id, cultures, settings, selection))
+) -> list[tuple[str, str | None, int]]:
+    """(culture, persona, draw) of all who answer a question adapted to a culture: it, the others, its people."""
+    others = panel.others(culture, question_id, cultures, settings, selection)
     people = personas.draw(culture, question_id, settings)
-    return [*((slug, None) for slug in alone), *((culture.slug, person) for person in people)]
+    return [
+        (culture.slug, None, 0),
+        *((other.culture, None, other.draw) for other in others),
+        *((culture.slug, person, 0) for person in people),
+    ]
 
 
 def run(
@@ -71,8 +76,8 @@ def run(
     def asked(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         target = cultures[row["culture"]]
         question = {**row, **roleplay.ALONE, "target": target.slug}
-        for slug, persona in speakers(target, row["question_id"], cultures, settings, selection):
-            yield {**question, "culture": slug, "persona": persona}
+        for slug, persona, draw in speakers(target, row["question_id"], cultures, settings, selection):
+            yield {**question, "culture": slug, "persona": persona, "draw": draw}
 
     questions = adapted.select_columns(["question_id", "culture", "question", "language"])
     rows = fan_out(questions, asked, roleplay.unanswered(features.ISOLATED), "who answers")

@@ -8,6 +8,8 @@ from babel import Locale, UnknownLocaleError
 
 from caredio.errors import InputError
 
+_NOWHERE = ("001", "ZZ", "XA", "XB", "UN")  # the world, unknown, invented, the United Nations
+
 
 def name(tag: str) -> str:
     """The English name of a BCP-47 tag: ko-KR -> Korean (South Korea), en -> English.
@@ -31,6 +33,12 @@ def country(tag: str, language: str) -> str | None:
     """What the country of a tag is called in `language`: (ja-JP, es) -> Japón; None where CLDR does not say."""
     place, speech = _locale(tag), _locale(language)
     return speech.territories.get(place.territory) if place and speech and place.territory else None
+
+
+def territories(language: str) -> set[str]:
+    """What countries, continents and their parts are called in `language`; none where CLDR does not say."""
+    speech = _locale(language)
+    return {name for code, name in speech.territories.items() if code not in _NOWHERE} if speech else set()
 
 
 @functools.cache

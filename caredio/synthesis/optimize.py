@@ -62,7 +62,7 @@ def calls(planning: Planning) -> Planned:
 
 def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """The texts that are embedded together while a culture is optimised: how many, and their length; see `optimize`."""
-    settings, compared = planning.settings, min(planning.selection.compared, one.others)
+    settings, compared = planning.settings, min(planning.selection.compared, one.compared)
     scored = settings.objective == "embeddings"
     if scored:
         yield one.rows * (1 + one.panel), plan.ANSWER
@@ -79,7 +79,7 @@ def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, in
 
 def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """As `_chosen_by`, of the report: answers given once more, those before and those after."""
-    compared = min(planning.selection.compared, one.others)
+    compared = min(planning.selection.compared, one.compared)
     yield one.rows, plan.ANSWER
     yield one.rows * (1 + compared), plan.ANSWER
     yield one.rows * (1 + compared if planning.settings.other_questions else 1), plan.ANSWER

@@ -1,7 +1,8 @@
 """From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
 
-With rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it. Others'
-contrastive answers (`contrasted_others`) are for preference pairs.
+Where others' isolated answers are judged, candidates are made from what is left of them (`addressed`). With rounds of
+optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it. Others' contrastive
+answers (`contrasted_others`) are for preference pairs.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from caredio.settings import view
 from caredio.stages import Stage
 from caredio.synthesis import (
     adapt,
+    addresses,
     checks,
     contrast,
     contrast_others,
@@ -42,7 +44,8 @@ from caredio.synthesis import (
 )
 from caredio.synthesis.settings import Settings, check_objective
 
-STAGES = tuple(module.STAGE for module in (questions, roleplay, adapt, isolated, contrast, optimize, contrast_others))
+_MODULES = (questions, roleplay, adapt, isolated, addresses, contrast, optimize, contrast_others)
+STAGES = tuple(module.STAGE for module in _MODULES)
 
 
 def describe(stages: Mapping[str, Any]) -> list[str]:
@@ -54,6 +57,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
         roleplay.describe(settings["answers"]),
         adapt.describe(settings["adapted"]),
         personas.describe(settings["isolated"]),
+        addresses.describe(stages.get("addressed")),
         contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]),
         optimize.describe(settings["candidates"], asked),
         checks.describe(settings["questions"]),
@@ -112,7 +116,7 @@ def synthesize(
     """
     _check(run, model, targets, settings, selection, endpoint)
     run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
-    near, known = panel.answering(targets, cultures, settings), list(cultures.values())
+    known = list(cultures.values())
     topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
 
     def of(stage: str) -> tuple[Settings, Selection]:
@@ -127,8 +131,15 @@ def synthesize(
         topics=topics,
         known=known if checks.on(settings) else [],
     )
+
+    def who(question_id: str) -> list[str]:
+        return panel.answering(targets, question_id, cultures, of("answers")[0])
+
     answers = made(
-        roleplay.STAGE, lambda: roleplay.run(asked, of("answers")[0], model, near), cultures=list(near.values())
+        roleplay.STAGE,
+        lambda: roleplay.run(asked, of("answers")[0], model, cultures, who),
+        targets=targets,
+        cultures=known,
     )
     adapted = made(
         adapt.STAGE,
@@ -137,10 +148,16 @@ def synthesize(
         cultures=known,
     )
     alone = made(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures), cultures=known)
+    if judged := addresses.on(settings):
+        said = alone
+        alone = made(
+            addresses.STAGE, lambda: addresses.run(adapted, said, of("addressed")[0], model, cultures), cultures=known
+        )
     candidates = made(
         contrast.STAGE,
         lambda: contrast.run(adapted, alone, *of("contrasted"), model, cultures),
         table="contrasted" if settings.optimize_rounds else "candidates",
+        after=["adapted", "addressed" if judged else "isolated"],
         cultures=known,
     )
     if settings.optimize_rounds:

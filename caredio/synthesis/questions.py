@@ -69,6 +69,16 @@ def quota(per_topic: int) -> dict[str, int]:
     return {kind: per_topic // 3 + (position < per_topic % 3) for position, kind in enumerate(TYPES)}
 
 
+def ids(topic_id: str, per_topic: int) -> list[str]:
+    """The question_ids of a topic's questions, when all of them are written."""
+    return [question_id(topic_id, kind, n) for kind, count in quota(per_topic).items() for n in range(count)]
+
+
+def question_id(topic_id: str, kind: str, number: int) -> str:
+    """The slot of a question: its topic, its type, and which of these it is."""
+    return f"{topic_id}-{kind}-{number:03d}"
+
+
 def asked(missing: int, settings: Settings) -> list[int]:
     """The questions that each call of a round asks for: half of what lacks in all, so that the pool grows between."""
     return [min(settings.per_call, missing)] * -(-missing // (2 * settings.per_call))
@@ -291,9 +301,9 @@ def _calls(
 def _record(
     row: dict[str, Any], text: str, number: int | None = None, drop_reason: str | None = None
 ) -> dict[str, Any]:
-    slot = f"{row['topic_id']}-{row['question_type']}"
+    slot = row["topic_id"], row["question_type"]
     return {
-        "question_id": slot if number is None else f"{slot}-{number:03d}",
+        "question_id": "-".join(slot) if number is None else question_id(*slot, number),
         "topic_id": row["topic_id"],
         "level": row["level"],
         "question_type": row["question_type"],

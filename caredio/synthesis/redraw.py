@@ -22,13 +22,13 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planning
-from caredio.synthesis import checks, contrast, isolated, languages, roleplay
+from caredio.synthesis import addresses, checks, contrast, isolated, languages, panel, roleplay
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
 
 Drawn = list[tuple[int, dict[str, Any]]]  # (which of the candidates, what may take its place)
 
-FRESH = 1  # draw of the answers that are asked for once more; the first were draw 0
+FRESH = 2 * panel.FRESH  # draw of the answers that are asked for once more: none of those before
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"change": {"type": "string"}, "question": QUESTION},
@@ -104,6 +104,7 @@ def parse_question(
         shown_text = checks.shown(answer.messages, prompts.quote(row["question"]))
         shown_text = shown_text.replace(prompts.quote(row["universal_question"]), "\n")
         checks.usable("question", question, row["language"], shown_text, culture, cultures)
+        checks.for_all(question, row["language"], cultures)
     return {"question": question}
 
 
@@ -124,11 +125,12 @@ def steps(planning: Planning) -> list[plan.Step]:
     answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve))
     asking = plan.tokens(question_prompt(row, culture, planning.topics[0].description, rewrite), SCHEMA, spec)
     asked = 2 if questions else 1  # the first question, and the one that takes its place
-    again = [one.times(1 + asked * min(planning.selection.compared, one.others)) for one in contrasted]
+    again = [one.times(1 + asked * min(planning.selection.compared, one.compared)) for one in contrasted]
     return [
         plan.answers("other answers", rows.times(responses), answering, spec),
         plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
         roleplay.step("isolated to them", plan.in_all(isolated).times(questions), planning),
+        *addresses.steps([one.times(questions) for one in contrasted], planning, "to them"),
         contrast.step("contrastive to them", rows.times(questions), planning),
         roleplay.step("held-out answers", plan.in_all(again), planning),
     ]
@@ -230,6 +232,9 @@ class Writer:
         asked = (self.settings, self.selection, self.model, self.cultures)
         alone = isolated.run(adapted, *asked)
         self.dropped.update(features.rejected(alone)["drop_reason"])
+        if len(features.kept(alone)) and addresses.on(self.settings):
+            alone, _ = addresses.run(adapted, alone, self.settings, self.model, self.cultures)
+            self.dropped.update(features.rejected(alone)["drop_reason"])
         if not len(features.kept(alone)):
             self.dropped["no_isolated_answer"] += len(rows)
             return []

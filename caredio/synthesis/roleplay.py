@@ -5,8 +5,10 @@ questions -> answers.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset, Features
@@ -21,14 +23,18 @@ from caredio.llm.spec import Messages
 from caredio.markdown import code
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, languages, panel
+from caredio.synthesis import checks, languages, panel, questions
 from caredio.synthesis.settings import Settings
 
 
 def calls(planning: Planning) -> Planned:
     """A request for each question and each culture that answers it."""
-    (questions,) = planning.rows["questions"]
-    answers = questions.times(len(panel.answering(planning.targets, planning.cultures, planning.settings)))
+    (expected,) = planning.rows["questions"]
+    settings = planning.settings
+    ids = [one for topic in planning.topics for one in questions.ids(topic.topic_id, settings.per_topic)]
+    each = panel.answers(planning.targets, ids, planning.cultures, settings) / len(ids)
+    rows, most = (math.ceil(each * count) for count in (expected.rows, expected.upper_bound))
+    answers = replace(expected, rows=rows, upper_bound=most)
     return Planned([step("answers", answers, planning)], [answers])
 
 
@@ -124,12 +130,19 @@ def describe(settings: Mapping[str, Any]) -> str:
     return f"Answers: {asked_for}, worded as {code(settings['register'])}."
 
 
-def run(questions: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]) -> Dataset:
-    """Answer each question as each culture.
+def run(
+    questions: Dataset,
+    settings: Settings,
+    model: Model,
+    cultures: dict[str, Culture],
+    who: Callable[[str], Iterable[str]] | None = None,
+) -> Dataset:
+    """Answer each question as each culture that is to answer it.
 
     Args:
         questions: `features.QUESTIONS`.
-        cultures: who answers, by slug.
+        cultures: by slug.
+        who: question_id -> slugs of those who answer; by default all of them.
 
     Returns:
         `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture, by nobody in particular.
@@ -137,7 +150,7 @@ def run(questions: Dataset, settings: Settings, model: Model, cultures: dict[str
     questions = STAGE.table(questions, "questions")
     rows = fan_out(
         questions,
-        lambda row: ({**row, **ALONE, "culture": slug} for slug in cultures),
+        lambda row: ({**row, **ALONE, "culture": slug} for slug in (who(row["question_id"]) if who else cultures)),
         unanswered(features.ANSWERS),
         "who answers",
     )

@@ -17,8 +17,9 @@ CHECKS = ("all", "none")
 OBJECTIVES = ("embeddings", "likelihood")
 
 _MOST = 1_000_000  # questions a topic, and what goes with them
-_WRITING = "questions answers adapted isolated contrasted optimized contrasted_others"
-_ANSWERING = "answers isolated contrasted optimized contrasted_others"
+_WRITING = "questions answers adapted isolated addressed contrasted optimized contrasted_others"
+_ANSWERING = "answers isolated addressed contrasted optimized contrasted_others"
+_COMPARING = "answers adapted isolated contrasted optimized contrasted_others"
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,17 @@ class Settings(settings.Settings):
     )
     sentences: str = setting("two or three", "length of an answer, in sentences", _ANSWERING)
     register: str = setting("plain words", "how an answer is worded, such as everyday speech", _ANSWERING)
-    neighbours: int = setting(
-        4,
-        "neighbours whose answers are shown for contrast",
-        "adapted isolated contrasted optimized contrasted_others",
+    near: int = setting(2, "neighbours whose answers are shown for contrast", _COMPARING)
+    far: int = setting(
+        2, "cultures of other regions, drawn for each question, whose answers are shown besides", _COMPARING
+    )
+    neighbours: int | None = setting(
+        None, "of older versions, in place of near and far: neighbours shown, and the rest compared", _COMPARING
+    )
+    check_others: bool = setting(
+        True,
+        "check that others' answers address the question; one that does not is drawn again once, else left out",
+        "addressed optimized",
     )
     contrast_others: bool = setting(
         False,
@@ -80,7 +88,9 @@ class Settings(settings.Settings):
         "optimized",
         counts=identity,
     )
-    seed: int = setting(0, "seed of every draw", "questions isolated contrasted optimized", everyday=True)
+    seed: int = setting(
+        0, "seed of every draw", "questions answers adapted isolated contrasted optimized", everyday=True
+    )
     prompts: str | None = setting(
         None, "folder of prompt files that replace the shipped ones (`caredio prompts`)", _WRITING, counts=False
     )
@@ -98,8 +108,7 @@ class Settings(settings.Settings):
             raise InputError("sentences is empty; say how many, such as 'two or three'.")
         if not self.register.strip():
             raise InputError("register is empty; say how an answer is worded, such as 'plain words'.")
-        if self.neighbours < 1:
-            raise InputError("neighbours must be at least 1: without another culture there is nothing to compare.")
+        self._check_shown()
         if self.personas < 0:
             raise InputError("personas must be 0 (nobody in particular answers) or more.")
         if self.optimize_rounds < 0:
@@ -110,6 +119,14 @@ class Settings(settings.Settings):
             raise InputError("least_gain must be a number from 0 on.")
         if not -1 <= self.relevance <= 1:
             raise InputError(f"relevance is {self.relevance}; it is a cosine, from -1 to 1.")
+
+    def _check_shown(self) -> None:
+        if self.neighbours is not None and (self.near, self.far) != (Settings.near, Settings.far):
+            raise InputError("neighbours stands in place of near and far; give one or the others.")
+        if min(self.near, self.far) < 0 or (1 if self.neighbours is None else self.neighbours) < 1:
+            raise InputError("near and far must be 0 or more, and neighbours at least 1.")
+        if self.neighbours is None and not self.near + self.far:
+            raise InputError("near or far must be at least 1: without another culture there is nothing to compare.")
 
     @property
     def reads_likelihood(self) -> bool:
@@ -140,7 +157,10 @@ class Options(TypedDict, total=False):
     checks: str
     sentences: str
     register: str
-    neighbours: int
+    near: int
+    far: int
+    neighbours: int | None
+    check_others: bool
     contrast_others: bool
     language: str
     personas: int

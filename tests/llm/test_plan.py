@@ -28,7 +28,9 @@ OPTIONS = {
     "topics": (1, 2),
     "per_topic": (3, 4),
     "per_call": (2, 5),
-    "neighbours": (1, 2, 4),
+    "near": (0, 1, 2),
+    "far": (1, 2),
+    "check_others": (True, False),
     "compared": (1, 4),
     "personas": (0, 2),
     "language": ("en", "own"),
@@ -50,7 +52,15 @@ STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     "You compare how people": ("adapted",),
     "Your own answer so far:": ("other answers",),
     "People who live elsewhere answered this question too:": ("contrastive answers", "contrastive to them"),
-    "You are an ordinary person": ("answers", "isolated answers", "isolated to them", "held-out answers"),
+    "You are an ordinary person": (
+        "answers",
+        "isolated answers",
+        "isolated to them",
+        "held-out answers",
+        "drawn again",
+        "drawn again to them",
+    ),
+    "You check the answers": ("answers judged", "judged again", "answers judged to them", "judged again to them"),
     "Answer as people around you would.": ("in context",),
 }
 MEASURED = ("log-probabilities", "information", "other cultures", "likelihoods")
@@ -197,7 +207,7 @@ def test_clusters_make_it_less(server, tmp_path):
     assert 1 < len(server.seen) < plan.total.calls
 
 
-SMALL = {"cultures": ["china", "brazil"], "topics": ["food"], "per_topic": 4, "neighbours": 1, "compared": 1}
+SMALL = {"cultures": ["china", "brazil"], "topics": ["food"], "per_topic": 4, "near": 1, "far": 1, "compared": 1}
 
 
 def test_with_each_answer_asked_for_again_the_upper_bound_is_made(tmp_path):
@@ -289,4 +299,4 @@ def test_a_schema_in_the_prompt_is_counted(tmp_path):
     }
     tokens = {mode: {step.stage: step.prompt_tokens for step in plan.steps} for mode, plan in plans.items()}
     longer = {stage for stage, count in tokens["prompt"].items() if count > tokens["json_schema"][stage]}
-    assert longer == {"questions", "sensitivity", "adapted"}
+    assert longer == {"questions", "sensitivity", "adapted", "answers judged"}

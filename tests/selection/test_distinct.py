@@ -97,12 +97,16 @@ def compared(others, most):
     return ["+".join(other["sample_id"] for other in culture) for culture in found]
 
 
-def test_those_shown_are_compared_last():
+def test_those_shown_are_never_compared():
     others = [{"sample_id": name, "shown": name.isupper(), "culture": name, "response": ""} for name in "AbCde"]
-    assert compared(others, 4) == ["b", "d", "e", "A"]
+    assert compared(others, 4) == compared(others, 9) == ["b", "d", "e"]
     assert compared(others, 2) == ["b", "d"]
-    assert compared(others, 9) == ["b", "d", "e", "A", "C"]
-    assert compared(others[:1], 4) == ["A"]
+    assert compared(others[:1], 4) == []
+
+
+def test_of_a_culture_that_was_shown_another_answer_is_compared():
+    others = [{"sample_id": name, "shown": name == "a1", "culture": name[0], "response": ""} for name in ("a1", "a2")]
+    assert compared(others, 4) == ["a2"]
 
 
 def test_a_culture_s_answers_count_as_one():
@@ -111,9 +115,9 @@ def test_a_culture_s_answers_count_as_one():
     assert compared(others, 4) == ["a1+a2", "b1"]
 
 
-def test_a_shown_answer_counts_only_when_others_are_too_few():
+def test_a_shown_answer_does_not_count():
     assert scores({"a": "OPPOSITE same near"}, PLANE, compared=2)["a"] == (pytest.approx(0.2, abs=1e-6), 2)
-    assert scores({"a": "OPPOSITE same near"}, PLANE, compared=3)["a"] == (pytest.approx(0.8, abs=1e-6), 3)
+    assert scores({"a": "OPPOSITE same near"}, PLANE, compared=3)["a"] == (pytest.approx(0.2, abs=1e-6), 2)
 
 
 def test_a_row_without_others_is_null_beside_rows_that_have_some():
