@@ -29,6 +29,13 @@ class _ToStderr(logging.StreamHandler):
             super().emit(record)
 
 
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    """Whether a line of huggingface_hub is none of those about a server that it does not reach and tries again, after
+    which a sentence of ours says so."""
+    text = record.getMessage()
+    return not (text.startswith("Retrying in ") or (text.startswith("'") and "' thrown while requesting " in text))
+
+
 def show(level: str = "info", quiet: bool = False) -> None:
     """Show this package's lines from `level` on, and of other libraries what is an error.
 
@@ -41,6 +48,9 @@ def show(level: str = "info", quiet: bool = False) -> None:
     log.setLevel(logging.WARNING if quiet else level.upper())
     for library in _OTHERS:
         logging.getLogger(library).setLevel(logging.ERROR)
+    hub = logging.getLogger("huggingface_hub.utils._http")
+    hub.removeFilter(_is_no_retry)
+    hub.addFilter(_is_no_retry)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its lines about cancelled calls say nothing to a user
 
 

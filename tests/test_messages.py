@@ -1,5 +1,6 @@
 """What is said while a verb works, in a process of its own: loggers are of the whole process."""
 
+import os
 import subprocess
 import sys
 
@@ -45,3 +46,27 @@ def test_a_program_s_own_handlers_get_each_line_once():
     assert heard[0] == f"own {WARNING}"
     assert len(heard) == 8  # the warning, six tables, and what tells the sides of pairs apart
     assert [line for line in said(f"{own}\ncaredio.quiet()") if "korea" in line or " rows" in line] == heard[:1]
+
+
+HUB = """
+import logging
+from huggingface_hub.utils import _http
+from caredio import messages
+
+_http.time.sleep = lambda seconds: None
+messages.show()
+try:
+    list(_http.http_backoff("GET", "http://127.0.0.1:9/api"))
+except Exception as error:
+    print(type(error).__name__)
+logging.getLogger("huggingface_hub.utils._http").warning("HTTP Error 503 thrown while requesting GET there")
+"""
+
+
+def test_of_a_hub_that_is_not_reached_no_line_for_each_try_is_shown():
+    online = os.environ | {"HF_HUB_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", HUB], env=online, capture_output=True, text=True)
+    assert done.stdout == "ConnectError\n", done.stderr
+    assert [line for line in done.stderr.splitlines() if "thrown" in line or "Retry" in line] == [
+        "HTTP Error 503 thrown while requesting GET there"
+    ]

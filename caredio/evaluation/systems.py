@@ -470,7 +470,8 @@ def _with_adapter(model: Any, adapter: str) -> Iterator[Any]:
     from peft import PeftModel
 
     try:
-        adapted: Any = PeftModel.from_pretrained(model, adapter)
+        with packages.quiet_peft():
+            adapted: Any = PeftModel.from_pretrained(model, adapter)
     except checkpoints.REFUSED as error:
         raise InputError(f"{adapter}: cannot be put on the model ({checkpoints.one_line(error)}).") from None
     try:

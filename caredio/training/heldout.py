@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset
 
-from caredio import checkpoints
+from caredio import checkpoints, packages
 from caredio.errors import InputError
 
 _AT_ONCE = 2048  # tokens of a batch, the padding included
@@ -125,8 +124,7 @@ class Model:
         from peft import PeftModel
 
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of names in transformers that PEFT still uses
+            with packages.quiet_peft():
                 adapted: Any = PeftModel.from_pretrained(self._model, str(adapter))
         except checkpoints.REFUSED as error:
             raise InputError(f"{adapter}: cannot be put on the model ({checkpoints.one_line(error)}).") from None

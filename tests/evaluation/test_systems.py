@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 import caredio
 from caredio import checkpoints, prompts
 from caredio.errors import InputError
+from caredio.evaluation import systems
 from caredio.evaluation.results import evaluate, format_table
 from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import System
@@ -277,6 +279,15 @@ def test_a_tokenizer_without_pad_or_end_token_answers_as_with_them(tiny: Path, t
     tables = [evaluate([System("raw", str(model))], ["china"], SAMPLE) for model in (tiny, bare)]
     one, other = ([row["value"] for row in table] for table in tables)
     assert one == other
+
+
+def test_putting_an_adapter_on_warns_of_no_name_that_peft_still_uses(tiny: Path, adapter: Path) -> None:
+    model = systems.Loader("cpu").model(str(tiny))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with systems._with_adapter(model, str(adapter)) as adapted:
+            assert adapted.peft_config
+    assert [str(one.message) for one in seen if one.category is FutureWarning] == []
 
 
 def test_answers_that_are_drawn_are_the_same_again(tiny: Path, tmp_path: Path) -> None:
