@@ -9,12 +9,13 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
 from llm_server import LLMServer
 
-from caredio import api
+from caredio import api, progress
 from caredio.selection.pipeline import STAGES as SELECTION
 from caredio.synthesis.pipeline import STAGES as SYNTHESIS
 
@@ -279,3 +280,14 @@ def test_every_step_of_a_plan_counts_for_a_stage_that_runs():
             found |= set(plan.calls)
     assert found - {"log-probabilities"} <= names  # which is asked for before the first stage
     assert len(found) > 6
+
+
+def test_where_no_bar_shows_a_line_counts_the_answers(monkeypatch, caplog):
+    monkeypatch.setattr(progress, "_EVERY", 0.01)
+    with caplog.at_level("INFO", "caredio"), progress.asking("care, china (1 of 4)", 3, 3, "questions") as answered:
+        answered()
+        for _ in range(3000):
+            if "care, china (1 of 4): 1 of 3 questions" in caplog.messages:
+                break
+            time.sleep(0.01)
+    assert "care, china (1 of 4): 1 of 3 questions" in caplog.messages

@@ -219,3 +219,20 @@ def test_weights_of_one_s_own_have_likelihoods_instead(questions: Path, tiny: Pa
         f"{LOGPROBS} is for models behind an API; of weights of your own, ask globalopinionqa, which is by likelihood."
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_ones_own_is_asked_for_the_first_token_too(tmp_path: Path) -> None:
+    rows = [
+        {"culture": "China", "question": question, "options": ["daily", "weekly", "never"][: len(people)]}
+        | {"shares": people}
+        for question, people, _ in QUESTIONS
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps(rows))
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\ntitle: Mine\nkind: distribution\nfile: mine.json\nlicence: none\n")
+    with served(tokens) as server:
+        given: dict[str, Any] = {"model": "tuned", "base_url": server.url, "store": tmp_path / "answers.sqlite"}
+        found = caredio.evaluate(["china"], benchmarks=f"{file}:logprobs", **given).results
+        assert len(server.seen) == 2 * len(QUESTIONS)
+        assert {(body["max_tokens"], body["top_logprobs"]) for body in server.bodies.values()} == {(1, 20)}
+    assert numbers(found, "mine_logprobs") == WANTED

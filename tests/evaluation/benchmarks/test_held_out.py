@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from llm_server import LLMServer
 
 import caredio
 from caredio import cli, runs
@@ -173,3 +174,31 @@ def test_without_its_declaration_such_a_culture_is_left_out(tiny: Path, run: Pat
     result = caredio.evaluate(out=run, model=str(tiny), **given)
     assert set(result.results["culture"]) == {"china", "japan"}
     assert "left out: narnia: no culture is known by that name; --cultures-file takes" in str(result)
+
+
+def says(_: Any, body: dict[str, Any]) -> str:
+    """Told to play the part, a model knows what is eaten; as it is, it does not. A judge finds that reply better."""
+    text, *before = (one["content"] for one in reversed(body["messages"]))
+    if "Reply A" not in text and "Reply: " not in text:
+        return "rice" if before else "nothing"
+    lines = dict(line.split(": ", 1) for line in text.splitlines() if line.startswith("Reply"))
+    if "Reply" in lines:
+        return f"Known.\nRating: [[{5 if json.loads(lines['Reply']) == 'rice' else 2}]]"
+    return f"Compared.\nVerdict: [[{'A' if json.loads(lines['Reply A']) == 'rice' else 'B'}]]"
+
+
+def test_what_is_written_to_held_out_questions_is_rated_and_compared_by_a_judge(released: Path, tmp_path: Path) -> None:
+    out, data = tmp_path / "run", f"held_out={released}"
+    with LLMServer(says) as server:
+        given: dict[str, Any] = {"base_url": server.url, "store": tmp_path / "answers.sqlite"}
+        found = caredio.evaluate(
+            ["china"], benchmarks="held_out_generated", benchmark_data=data, model="m", out=out, **given
+        ).results
+        rated = caredio.judge(out, rubric="quality", model="judge", **given)
+        won = caredio.judge(out, rubric="quality", model="judge", against="raw", **given)
+    n = len([name for name in range(QUESTIONS) if is_test(f"q{name:02d}", SHARE)])
+    assert {row["system"]: row["value"] for row in found if row["metric"] == "sem_b"} == {"raw": 0, "role-play": 0}
+    overall = [line for line in rated.lines if line["by"] == "all" and line["culture"] == ""]
+    assert {line["system"]: (line["mean"], line["n"]) for line in overall} == {"raw": (2, n), "role-play": (5, n)}
+    (line,) = [line for line in won.lines if line["by"] == "all" and line["culture"] == ""]
+    assert (line["system"], line["win_rate"], line["n"]) == ("role-play", 1, n)
