@@ -21,6 +21,7 @@ from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
+from caredio.selection.settings import FEW
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, languages, panel
@@ -66,7 +67,7 @@ def describe(settings: Mapping[str, Any]) -> str:
     """A sentence for the card on the contrast: settings as run.json holds them."""
     return (
         "Contrast: each culture answers its question again, shown the neighbours' answers; up to"
-        f" {settings['compared']} cultures that were not shown answer it too."
+        f" {settings['compared'] or FEW} cultures that were not shown answer it too."
     )
 
 

@@ -30,10 +30,10 @@ def others(
 ) -> dict[str, bool]:
     """Who answers the culture's question besides: slug -> whether the answer is shown, in the order asked.
 
-    The neighbours are shown; `selection.compared` others are drawn by seed, for this question, from the rest.
+    The neighbours are shown; `selection.asked_for` others are drawn by seed, for this question, from the rest.
     """
     shown = neighbours(culture, settings)
     rest = sorted(set(cultures) - {culture.slug, *shown})
     draw = random.Random(f"{settings.seed}/{culture.slug}/{question_id}")
-    compared = draw.sample(rest, min(selection.compared, len(rest)))
+    compared = draw.sample(rest, min(selection.asked_for, len(rest)))
     return dict.fromkeys(shown, True) | dict.fromkeys(compared, False)

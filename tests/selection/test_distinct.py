@@ -102,6 +102,7 @@ def test_those_shown_are_compared_last():
     assert compared(others, 4) == ["b", "d", "e", "A"]
     assert compared(others, 2) == ["b", "d"]
     assert compared(others, 9) == ["b", "d", "e", "A", "C"]
+    assert compared(others, None) == ["b", "d", "e", "A"]  # those not shown, and as many that were as make four
     assert compared(others[:1], 4) == ["A"]
 
 
