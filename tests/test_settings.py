@@ -208,6 +208,15 @@ def test_a_setting_without_an_effect_beside_the_others_counts_as_its_default():
         assert settings.recorded("scored", [selecting.Settings(**chosen, **unread)]).items() >= unread.items()
 
 
+@pytest.mark.parametrize(("measure", "stages"), [("cosine", {"candidates", "scored"}), ("information", {"candidates"})])
+def test_four_are_compared_where_each_is_asked_for_unless_another_number_is_given(measure, stages):
+    default, four, five = (selecting.Settings(distinctiveness=measure, compared=n) for n in (None, 4, 5))
+    for stage in ("isolated", "contrasted", "optimized", "candidates", "scored"):
+        counted = [settings.counted(stage, [chosen])["compared"] for chosen in (default, four, five)]
+        assert counted == [None, 4 if stage in stages else None, 5]
+    assert [chosen.asked_for for chosen in (default, four, five)] == [4, 4, 5]
+
+
 def test_the_fields_of_a_stage_are_those_that_name_it():
     assert [one.name for one in settings.of_stage("boil", Room)] == ["litres", "salt", "lid"]
     assert [one.name for one in settings.of_stage("fry", Next())] == ["salt", "pans"]

@@ -23,7 +23,7 @@ from caredio.selection import match
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
-from caredio.selection.settings import Settings
+from caredio.selection.settings import FEW, Settings
 from caredio.stages import Planning
 
 
@@ -49,8 +49,8 @@ def information(own: float, others: np.ndarray, length: int) -> float | None:
     return float((own - (np.logaddexp2.reduce(known) - np.log2(len(known)))) / length)
 
 
-def compared_to(row: dict[str, Any], compared: int) -> list[list[dict[str, Any]]]:
-    """The answers of up to `compared` other cultures, a list each; none that the contrastive prompt showed."""
+def compared_to(row: dict[str, Any], compared: int | None) -> list[list[dict[str, Any]]]:
+    """The answers of up to `compared` other cultures (None: all), a list each; none that was shown."""
     of_culture: dict[str, list[dict[str, Any]]] = {}
     for other in row["others"]:
         if not other["shown"]:
@@ -58,14 +58,19 @@ def compared_to(row: dict[str, Any], compared: int) -> list[list[dict[str, Any]]
     return list(of_culture.values())[:compared]
 
 
-def describe(settings: Mapping[str, Any], model: str) -> str:
-    """A sentence for the card on what d was: settings as run.json holds them, and who was asked."""
+def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
+    """A sentence for the card on what d was: settings as run.json holds them, who was asked, and who wrote the answers.
+
+    Args:
+        written: whether a model wrote the others' answers for this run, and they are no table's.
+    """
     measure, count = settings["distinctiveness"], settings["compared"]
+    few = f"up to {FEW if count is None else count} other cultures"
+    compared = "all other cultures that answered" if count is None and not written else few
     how = {
-        "cosine": f"the mean distance of a response from the answers of up to {count} other cultures to the same"
-        " question (of several answers of a culture, the nearest)",
-        "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as up to"
-        f" {count} other cultures",
+        "cosine": f"the mean distance of a response from the answers of {compared} to the same question (of several"
+        " answers of a culture, the nearest)",
+        "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
     }[measure]
     return f"Distinctiveness: `{measure}`, {how}."
 
@@ -102,7 +107,8 @@ def run(
     candidates = features.require(
         candidates, features.columns("sample_id question_id culture question response others"), "candidates"
     )
-    against = [compared_to(row, settings.compared) for row in candidates.select_columns(["others"])]
+    compared = settings.compared if settings.distinctiveness == "cosine" else settings.asked_for
+    against = [compared_to(row, compared) for row in candidates.select_columns(["others"])]
     if not any(against):
         some = match.quoted(dict.fromkeys(candidates["question"]))
         raise InputError(
@@ -138,7 +144,7 @@ def calls(
     """For each row, the calls that its `information` is read from: as its own culture, and as those compared with."""
     asked = []
     for row in rows:
-        others = compared_to(row, settings.compared) if row.get("is_center", True) else []
+        others = compared_to(row, settings.asked_for) if row.get("is_center", True) else []
         cultures = [row["culture"], *(culture[0]["culture"] for culture in others)] if others else []
         asked.append([(conditioning.chat(culture, [], row["question"]), row["response"]) for culture in cultures])
     return asked
@@ -153,7 +159,7 @@ def steps(planning: Planning) -> list[plan.Step]:
     if planning.candidates is not None:
         return [plan.of_calls("other cultures", calls(planning.candidates, settings, conditioning), spec)]
     candidates = [one for one in planning.rows["candidates"] if not one.measured]
-    asked = sum(one.rows * (1 + min(settings.compared, one.compared)) for one in candidates)
+    asked = sum(one.rows * (1 + min(settings.asked_for, one.compared)) for one in candidates)
     chat = plan.tokens(conditioning.chat("", [], plan.SAMPLE["question"]))
     return [plan.likelihoods("other cultures", asked, asked, chat, spec)]
 

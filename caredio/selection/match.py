@@ -1,7 +1,7 @@
 """Table stage (a join of equal questions): rows of a user's table become candidates, beside what others answered.
 
-own rows -> candidates. The others are drawn by seed: up to `compared` cultures and their answers (seed 001, Eq. 1). The
-panel is what the row's own culture answered besides. Rows that are equal become one, whose weight is the sum of theirs.
+own rows -> candidates. The others are all, or `compared` cultures drawn by seed, and their answers (seed 001, Eq. 1).
+The panel is what the row's own culture answered besides. Rows that are equal become one, of the sum of their weights.
 """
 
 from __future__ import annotations
@@ -266,14 +266,14 @@ def _kept(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
 def others(
     given: dict[str, list[tuple[str, str]]], name: str, culture: str, settings: Settings
 ) -> list[dict[str, Any]]:
-    """The answers of up to `settings.compared` other cultures, out of culture -> sorted [(sample_id, response)].
+    """The answers of other cultures, up to `settings.compared`, out of culture -> sorted [(sample_id, response)].
 
     The draw depends on the seed and the row (`name` is its sample_id) alone, not on the order of the table.
     """
     draw = random.Random(f"{settings.seed}/{name}")
     rest = sorted(other for other in given if other != culture)
     found = []
-    for other in draw.sample(rest, min(settings.compared, len(rest))):
+    for other in draw.sample(rest, min(settings.compared or len(rest), len(rest))):
         for sample_id, response in draw.sample(given[other], min(_ANSWERS, len(given[other]))):
             found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
     return found

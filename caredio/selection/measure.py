@@ -72,7 +72,7 @@ class ByLikelihood:
         conditioning: Conditioning = Conditioning(),
     ) -> None:
         """`conditioning`: how the model is asked."""
-        self.model, self.compared, self.conditioning = model, settings.compared, conditioning
+        self.model, self.compared, self.conditioning = model, settings.asked_for, conditioning
         start = represent.apart(start)
         index = represent.CultureIndex(start)
         self.references: dict[tuple[str, str], list[dict[str, str]]] = {}
@@ -125,7 +125,7 @@ def measuring(
     for one in candidates:
         near, rest = represent.most_references(one.rows, one.panel, settings)
         without = represent.expected(one, settings)
-        cultures, tried = 1 + min(settings.compared, one.compared), responses + questions
+        cultures, tried = 1 + min(settings.asked_for, one.compared), responses + questions
         texts += without[0] + one.rows * (cultures + tried * (near + rest + cultures))
         chats += without[1] + one.rows * ((1 + questions) * cultures + tried * (min(near, 1) + rest))
     chat = plan.tokens(Conditioning(prompts=settings.prompts).chat("", [plan.SAMPLE], plan.SAMPLE["question"]))

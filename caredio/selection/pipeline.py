@@ -47,7 +47,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
         embed.describe(stages["vectors"]["made_from"]["config"]),
         cluster.describe(settings, stages["scored"]["theta"]),
         represent.describe(settings, asked),
-        distinct.describe(settings, asked),
+        distinct.describe(settings, asked, written=not stages["candidates"]["made_from"]["source"]),
         rank.describe(settings, _combined(settings)),
     ]
 

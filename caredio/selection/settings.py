@@ -17,6 +17,7 @@ DISTINCTIVENESS = ("cosine", "information")
 SCORES = ("auto", "product", "sum")
 RANKINGS = ["score", "random", "longest", "kcenter", "facility_location"]  # as in rank.py
 LINKAGES = ("average", "single")
+FEW = 4  # cultures that answers are compared with where each is asked for (seed 001, Eq. 1)
 THETA = {  # the similarity above which clusters merge, of embedders that it is known of
     "openai:text-embedding-3-small": 0.7,  # seed 001, 4.3
     "openai:text-embedding-3-large": 0.7,
@@ -31,6 +32,11 @@ def _in_context(stage: str, chosen: Settings) -> bool:
 
 def _conditioned(stage: str, chosen: Settings) -> bool:
     return stage != "scored" or chosen.representativeness == "information"
+
+
+def _compares(stage: str, chosen: Settings) -> bool:
+    asked_for = stage not in ("candidates", "scored") or (stage == "scored" and chosen.distinctiveness == "information")
+    return not (asked_for and chosen.compared == FEW)  # which is what none stands for there
 
 
 def _summed(stage: str, chosen: Settings) -> bool:
@@ -87,10 +93,12 @@ class Settings(settings.Settings):
         _TABLE,
         choices=("id", "text"),
     )
-    compared: int = setting(
-        4,
-        "other cultures whose answers distinctiveness compares",
+    compared: int | None = setting(
+        None,
+        f"other cultures whose answers distinctiveness compares; default: all that answered, of a table of one's own;"
+        f" {FEW} where a model is asked for them",
         "isolated contrasted optimized candidates scored",
+        matters=_compares,
     )
     embedding_batch_size: int = setting(64, "texts embedded at once", "vectors optimized", counts=False)
     linkage: str = setting(
@@ -153,8 +161,8 @@ class Settings(settings.Settings):
             "centers",
             "shots",
         ):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1.")
         if self.theta is not None and not -1 <= self.theta <= 1:
             raise InputError(f"theta is {self.theta}; use a cosine similarity up to 1, or leave it to the embedder.")
         if not 0 <= self.weight < math.inf:
@@ -174,6 +182,11 @@ class Settings(settings.Settings):
     def asks(self) -> bool:
         """Whether scoring asks a model."""
         return self.representativeness in ASKING or self.distinctiveness == "information"
+
+    @property
+    def asked_for(self) -> int:
+        """How many other cultures a model is asked about: for their answers, or as whom a response is likely."""
+        return FEW if self.compared is None else self.compared
 
     @property
     def measures_likelihood(self) -> bool:
@@ -215,7 +228,7 @@ class Objective(TypedDict, total=False):
 
     embedder: str
     embedding_batch_size: int
-    compared: int
+    compared: int | None
     references: int
     weight: float
 
@@ -256,7 +269,7 @@ class Calibrating(Reading, total=False):
 
     embedder: str
     embedding_batch_size: int
-    compared: int
+    compared: int | None
     linkage: str
     lowest: float
     highest: float

@@ -62,7 +62,7 @@ def calls(planning: Planning) -> Planned:
 
 def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """The texts that are embedded together while a culture is optimised: how many, and their length; see `optimize`."""
-    settings, compared = planning.settings, min(planning.selection.compared, one.compared)
+    settings, compared = planning.settings, min(planning.selection.asked_for, one.compared)
     scored = settings.objective == "embeddings"
     if scored:
         yield one.rows * (1 + one.panel), plan.ANSWER
@@ -79,7 +79,7 @@ def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, in
 
 def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """As `_chosen_by`, of the report: answers given once more, those before and those after."""
-    compared = min(planning.selection.compared, one.compared)
+    compared = min(planning.selection.asked_for, one.compared)
     yield one.rows, plan.ANSWER
     yield one.rows * (1 + compared), plan.ANSWER
     yield one.rows * (1 + compared if planning.settings.other_questions else 1), plan.ANSWER
@@ -260,7 +260,7 @@ def run(
             names = {slug: culture.name for slug, culture in cultures.items()}
             measure = ByLikelihood(table, model, selection, Conditioning(names, settings.prompts))
         else:
-            measure = ByEmbeddings(_answers(rows), encode, selection.compared)
+            measure = ByEmbeddings(_answers(rows), encode, selection.asked_for)
         paths = optimize(Objective(rows, measure, selection.weight), writer, settings, encode)
         became = [{**path[-1].row, "history": _history(path)} for path in paths]
         made.append(features.table(became, features.CANDIDATES))
@@ -296,19 +296,19 @@ def held_out(
     calls = [
         (row, other[0]["culture"])
         for row in (*before, *after)
-        for other in distinct.compared_to(row, selection.compared)
+        for other in distinct.compared_to(row, selection.asked_for)
     ]
     again = writer.again([*((row, row["culture"]) for row in before), *calls])
     own = ((row, (row["question"], row["culture"])) for row in before)
     answers = {row["question_id"]: again[key] for row, key in own if key in again}
 
     def fresh(row: dict[str, Any]) -> dict[str, Any]:
-        others = (culture[0] for culture in distinct.compared_to(row, selection.compared))
+        others = (culture[0] for culture in distinct.compared_to(row, selection.asked_for))
         asked = [(other, (row["question"], other["culture"])) for other in others]
         return {**row, "others": [{**other, "response": again[key]} for other, key in asked if key in again]}
 
     culture = before[0]["culture"]
-    measure = ByEmbeddings({culture: answers}, encode, selection.compared)
+    measure = ByEmbeddings({culture: answers}, encode, selection.asked_for)
     was, became = (measure([fresh(row) for row in rows]) for rows in (before, after))
     known = np.isfinite(was).all(axis=1) & np.isfinite(became).all(axis=1)
     was, became = was[known], became[known]

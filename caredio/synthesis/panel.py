@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from caredio.cultures import Culture
+from caredio.selection.settings import FEW
 from caredio.selection.settings import Settings as Selection
 from caredio.synthesis.settings import Settings
 
@@ -75,11 +76,11 @@ def answers(
 def others(
     culture: Culture, question_id: str, cultures: Mapping[str, Culture], settings: Settings, selection: Selection
 ) -> list[Other]:
-    """Who answers the culture's question besides: those shown, then `selection.compared` of all others, by seed."""
+    """Who answers the culture's question besides: those shown, then `selection.asked_for` of all others, by seed."""
     seen = shown(culture, question_id, cultures, settings)
     rest = sorted(set(cultures) - {culture.slug, *(seen if settings.neighbours is not None else ())})
     draw = random.Random(f"{settings.seed}/{culture.slug}/{question_id}")
-    compared = draw.sample(rest, min(selection.compared, len(rest)))
+    compared = draw.sample(rest, min(selection.asked_for, len(rest)))
     return [
         *(Other(slug, True, 0) for slug in seen),
         *(Other(slug, False, FRESH if slug in seen else 0) for slug in compared),
@@ -106,8 +107,8 @@ def describe_shown(settings: Mapping[str, Any]) -> str:
 def describe_compared(settings: Mapping[str, Any]) -> str:
     """With whose answers d compares, for the card: settings as run.json holds them."""
     if settings.get("neighbours") is not None:
-        return f"up to {settings['compared']} cultures that were not shown answer it too"
+        return f"up to {settings['compared'] or FEW} cultures that were not shown answer it too"
     return (
-        f"up to {settings['compared']} cultures, drawn by seed from all others, answer it for the comparison, one that"
-        " was shown by an answer of another draw"
+        f"up to {settings['compared'] or FEW} cultures, drawn by seed from all others, answer it for the comparison,"
+        " one that was shown by an answer of another draw"
     )

@@ -125,7 +125,7 @@ def steps(planning: Planning) -> list[plan.Step]:
     answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve))
     asking = plan.tokens(question_prompt(row, culture, planning.topics[0].description, rewrite), SCHEMA, spec)
     asked = 2 if questions else 1  # the first question, and the one that takes its place
-    again = [one.times(1 + asked * min(planning.selection.compared, one.compared)) for one in contrasted]
+    again = [one.times(1 + asked * min(planning.selection.asked_for, one.compared)) for one in contrasted]
     return [
         plan.answers("other answers", rows.times(responses), answering, spec),
         plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),

@@ -130,7 +130,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
     own = [one for one, _ in benchmark.chosen(sorted(map(str, folder.glob("*.yaml"))))]
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CAREDIO_HOME", str(folder / "home"))
-        asked = [(one, variant) for one in (*culturalbench.BENCHMARKS, *blend.BENCHMARKS, *own) for variant in one.variants]
+        asked = [
+            (one, variant) for one in (*culturalbench.BENCHMARKS, *blend.BENCHMARKS, *own) for variant in one.variants
+        ]
         place = tasks.folder(asked, list(cultures.load().values()))
     files = {"culturalbench": "sample", "blend_choices": str(BLEND)}
     return TaskManager(include_path=[place], include_defaults=False, metadata=files)

@@ -101,6 +101,7 @@ def test_those_shown_are_never_compared():
     others = [{"sample_id": name, "shown": name.isupper(), "culture": name, "response": ""} for name in "AbCde"]
     assert compared(others, 4) == compared(others, 9) == ["b", "d", "e"]
     assert compared(others, 2) == ["b", "d"]
+    assert compared(others, None) == ["b", "d", "e"]
     assert compared(others[:1], 4) == []
 
 

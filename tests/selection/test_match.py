@@ -94,11 +94,11 @@ def test_a_panel_is_bounded_and_does_not_depend_on_the_row_order():
     assert {len({one["sample_id"] for one in panel}) for panel in panels[0].values()} == {8}
 
 
-@pytest.mark.parametrize("compared", [1, 2, 4, 9])
+@pytest.mark.parametrize("compared", [1, 2, 4, 9, None])
 def test_as_many_others_as_asked_for_or_as_there_are(compared):
     rows = table("q1 japan a", "q1 china b", "q1 india c", "q2 japan d", "q2 china e", "q3 japan f", "q3 japan g")
     counts = [len(row["others"]) for row in match.run(rows, Settings(compared=compared))]
-    assert counts == [min(compared, there) for there in (2, 2, 2, 1, 1, 0, 0)]
+    assert counts == [min(compared or 9, there) for there in (2, 2, 2, 1, 1, 0, 0)]
 
 
 def test_row_order_changes_no_draw():
@@ -117,8 +117,12 @@ def test_the_seed_changes_the_draw_and_repeats_it():
 
 def test_every_culture_is_drawn_about_equally_often():
     source = table(*(f"q{question} {culture} yes" for question in range(60) for culture in CULTURES))
-    drawn = Counter(one["culture"] for row in match.run(source, Settings()) for one in row["others"])
+    drawn = Counter(one["culture"] for row in match.run(source, Settings(compared=4)) for one in row["others"])
     assert drawn.total() == 4 * len(source)
+    beside = match.run(source, Settings())["others"]
+    assert {len({one["culture"] for one in row}) for row in beside} == {len(CULTURES) - 1}
+    first = Counter(row[0]["culture"] for row in beside)  # what a preference pair rejects
+    assert all(0.6 < first[culture] * len(CULTURES) / len(source) < 1.4 for culture in CULTURES)
     assert all(0.85 * len(source) / 2 < drawn[culture] < 1.15 * len(source) / 2 for culture in CULTURES)
 
 
