@@ -36,7 +36,11 @@ def losses(found: Mapping[str, Sequence[Sequence[float]]], file: Path) -> list[P
         found: culture -> (step, loss).
         file: its path, without the ending.
     """
-    drawn = {name: [Line("", *zip(*points, strict=True))] for name, points in found.items() if points}
+    drawn = {
+        name: [Line("", [one[0] for one in points], [one[1] for one in points])]
+        for name, points in found.items()
+        if points
+    }
     return lines(drawn, file, "step", "loss")
 
 
