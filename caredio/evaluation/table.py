@@ -365,9 +365,7 @@ def _rivals(system: str, systems: Iterable[str]) -> list[str]:
     return [name for name in systems if name not in (RAW, ROLE_PLAY) and method(name) != method(system)]
 
 
-def _improved(
-    numbers: Mapping[str, Mapping[str, Number]], systems: Set[str], higher: bool
-) -> dict[str, SignTest]:
+def _improved(numbers: Mapping[str, Mapping[str, Number]], systems: Set[str], higher: bool) -> dict[str, SignTest]:
     """System -> how many cultures it is better on than raw, with Holm's p-values over the systems.
 
     Each system is tested over the cultures that it and raw have, whatever others have.
