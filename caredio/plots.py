@@ -25,6 +25,8 @@ class Line(NamedTuple):
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    points: Sequence[tuple[float, float]] = ()  # beside the line, such as those of seeds whose mean it shows
+    dashed: bool = False  # without marks, such as a level to compare with
 
 
 def losses(found: Mapping[str, Sequence[Sequence[float]]], file: Path) -> list[Path]:
@@ -34,7 +36,11 @@ def losses(found: Mapping[str, Sequence[Sequence[float]]], file: Path) -> list[P
         found: culture -> (step, loss).
         file: its path, without the ending.
     """
-    drawn = {name: [Line("", *zip(*points, strict=True))] for name, points in found.items() if points}
+    drawn = {
+        name: [Line("", [one[0] for one in points], [one[1] for one in points])]
+        for name, points in found.items()
+        if points
+    }
     return lines(drawn, file, "step", "loss")
 
 
@@ -78,7 +84,10 @@ def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path
 
 def _draw(axis: Any, title: str, drawn: Sequence[Line]) -> None:
     for line in drawn:
-        (shown,) = axis.plot(line.x, line.y, marker="o", markersize=3, linewidth=1, label=line.label)
+        look = {"linestyle": "--", "color": "gray"} if line.dashed else {"marker": "o", "markersize": 3}
+        (shown,) = axis.plot(line.x, line.y, linewidth=1, label=line.label, **look)
+        if line.points:
+            axis.plot(*zip(*line.points, strict=True), "x", markersize=4, color=shown.get_color())
         if line.low:
             axis.fill_between(line.x, line.low, line.high, alpha=0.2, color=shown.get_color(), linewidth=0)
     _finish(axis, title, drawn)

@@ -9,7 +9,6 @@ scoring are those of the lm-eval tasks.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from datasets import Features, Value
+from datasets import Dataset, Features, Value
 
 from caredio import features, progress, prompts
 from caredio.cultures import Culture
@@ -35,6 +34,7 @@ from caredio.llm.spec import Messages, Spec
 SYSTEMS = ("raw", "role-play")
 _NAMED = 3  # cultures in a line of progress
 _REASONING = 256  # tokens that an answer after reasoning is planned with
+_SAMPLED = ("temperature", "top_p", "max_tokens")  # what differs between kinds of questions
 _ASKED = Features({name: Value("string") for name in ("system", "user")} | {"draw": Value("int64")})
 _READ = Features({"reply": Value("string")})
 
@@ -144,16 +144,19 @@ class Generated(Asked):
         found = self._answers(part)
         made = []
         for one in part:
-            samples = [self._sample(one, place, document, found) for place, document in enumerate(self.of(one))]
+            samples = [self._sample(one, place, document, found) for place, document in enumerate(self._documents(one))]
             if folder is not None:
                 write(folder, self.identities[one], _results(one, samples))
             made += self.rows(one, samples)
         return made
 
     def record(self) -> dict[str, Any]:
-        """As `Asked.record`, with the model and the texts that it was asked with."""
+        """As `Asked.record`, with the model, how each column is sampled, and the texts that it was asked with."""
         asked = {name: prompt.parts for name, prompt in self._prompts.items()}
-        return {**super().record(), "model": asdict(self._spec), "asked": asked}
+        specs = {one.column: asdict(self._sampling(one)) for one in self.measurements}
+        sampled = {column: {name: spec[name] for name in _SAMPLED} for column, spec in specs.items()}
+        model = {name: value for name, value in asdict(self._spec).items() if name not in _SAMPLED}
+        return {**super().record(), "model": model, "sampling": sampled, "asked": asked}
 
     def _sampling(self, one: Measurement) -> Spec:
         """The model, and how it is sampled: a survey's shares are those of temperature 1."""
@@ -184,6 +187,11 @@ class Generated(Asked):
         )
         return zip(found["reply"], found["unusable"], strict=True)
 
+    def _documents(self, one: Measurement) -> list[dict[str, Any]]:
+        """The documents with their turns, as lm-eval's task of them has them: as rows of a dataset."""
+        rows = [{**document, "turns": self._turns(one, document)} for document in self.of(one)]
+        return [dict(row) for row in Dataset.from_list(rows)]
+
     def _turns(self, one: Measurement, document: dict[str, Any]) -> list[str]:
         kind = one.benchmark.kind
         return kind.turns(document, self._prompts[kind.prompt], one.variant)
@@ -201,22 +209,25 @@ class Generated(Asked):
         ]
 
     def _sample(self, one: Measurement, place: int, document: dict[str, Any], answers: Iterator[Any]) -> dict[str, Any]:
-        """A document with its answers and scores, as a row of lm-eval's samples."""
-        turns = self._turns(one, document)
-        answered, read, scores = _scored(one, document, [next(answers) for _ in turns])
+        """A document with its answers and scores, as a row of lm-eval's samples, by whose formulas it is hashed."""
+        from lm_eval.utils import handle_non_serializable, hash_string  # an extra
+
+        answered, read, scores = _scored(one, document, [next(answers) for _ in document["turns"]])
         target = str(document.get("key", document.get("truth", "")))
+        told = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
+        asked = [json.dumps(_messages(call), ensure_ascii=False) for call in self._of(one, document)]
         return {
             "doc_id": place,
-            "doc": {**document, "turns": turns},
+            "doc": document,
             "target": target,
-            "arguments": [[json.dumps(_messages(call), ensure_ascii=False), {}] for call in self._of(one, document)],
+            "arguments": [[prompt, {}] for prompt in asked],
             "resps": answered,
             "filtered_resps": read,
             "filter": "none",
             "metrics": list(scores),
-            "doc_hash": _sha256(document),
-            "prompt_hash": _sha256(turns),
-            "target_hash": _sha256(target),
+            "doc_hash": hash_string(told),
+            "prompt_hash": hash_string(asked[0]),
+            "target_hash": hash_string(target),
             **scores,
         }
 
@@ -261,10 +272,6 @@ def _results(one: Measurement, samples: list[dict[str, Any]]) -> dict[str, Any]:
         "n-samples": {one.task: {"original": len(samples), "effective": len(samples)}},
         "samples": {one.task: samples},
     }
-
-
-def _sha256(what: Any) -> str:
-    return hashlib.sha256(json.dumps(what, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def _answer(one: Measurement) -> int:

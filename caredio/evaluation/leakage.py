@@ -115,21 +115,31 @@ def _learned(file: Path, read: set[str]) -> tuple[str, list[Row]]:
     Raises: what keeps them from being read.
     """
     record = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(record, dict) or not isinstance(record.get("dataset_name"), str):
-        raise ValueError("it names no data set")
-    name, config, budget = record["dataset_name"], record.get("dataset_config"), record.get("budget")
-    source, split, revision = (
-        f"{name} ({config})",
-        record.get("dataset_split") or "train",
-        record.get("dataset_revision"),
-    )
-    same = json.dumps([name, config, split, revision, budget])
+    source, rows = learned(record)
+    names = ("dataset_name", "dataset_config", "dataset_split", "dataset_revision", "budget")
+    same = json.dumps([record.get(name) for name in names])
     if same in read:
         return source, []
     read.add(same)
-    table = load_dataset(name, config, split=split, revision=revision)
-    ranked = isinstance(budget, int) and "rank" in table.column_names  # else any row may be one of them
-    return source, list(rows_of(row for row in table if not budget or not ranked or (row["rank"] or 0) <= budget))
+    return source, list(rows_of(rows))
+
+
+def learned(record: Any) -> tuple[str, Iterator[Mapping[str, Any]]]:
+    """What a record of a training names, and the rows of it that were trained on.
+
+    Raises: what keeps them from being read.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("dataset_name"), str):
+        raise ValueError("it names no data set")
+    name, config, budget = record["dataset_name"], record.get("dataset_config"), record.get("budget")
+    split, revision = record.get("dataset_split") or "train", record.get("dataset_revision")
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        table = load_dataset(name, config, split=split, revision=revision)
+        ranked = isinstance(budget, int) and "rank" in table.column_names  # else any row may be one of them
+        yield from (row for row in table if not budget or not ranked or (row["rank"] or 0) <= budget)
+
+    return f"{name} ({config})", rows()
 
 
 def _records(trained: Path | str | None, model: Path | str | None) -> list[Path]:

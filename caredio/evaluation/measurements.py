@@ -67,6 +67,8 @@ class Number:
     manner: str = ""  # how, but for which questions: equal for all measurements of one system that are joined
     left: int = 0  # questions with a score that are not in the value, as another system was not asked them
     alone: bool = False  # whether no question is shared by all systems, so that it is not comparable
+    budget: int | None = None  # rows that it was trained on; None where that is not known
+    ranking: str = ""  # by what these were ranked
     of: str = ""  # the culture whose model was asked about another one's culture, where that has a model too
 
     @property
@@ -167,6 +169,8 @@ def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -
             asked,
             identity.get("settings_sha256") or "",
             _manner(settings, identity, content, measured.task),
+            budget=identity.get("budget"),
+            ranking=identity.get("ranking") or "",
         )
 
 
@@ -264,6 +268,8 @@ def _of_row(row: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]) -
         row.get("benchmark_sha256") or "",
         asked=_prompt(settings, row),
         settings=row.get("settings_sha256") or "",
+        budget=row.get("budget"),
+        ranking=row.get("ranking") or "",
     )
 
 
@@ -334,8 +340,8 @@ def _higher(content: Mapping[str, Any], task: str, benchmark: str, label: str) -
 
 
 def _sha256(document: Mapping[str, Any]) -> str:
-    """The hash of a document, whoever wrote it: a column without a value is none."""
-    filled = {name: value for name, value in document.items() if value is not None}
+    """The hash of a document, whoever wrote it: a column without a value is none, and its topic is not asked."""
+    filled = {name: value for name, value in document.items() if value is not None and name != "topic_id"}
     return hashlib.sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,14 +1,18 @@
-"""Pictures of a comparison: each culture with intervals, models asked about other cultures, and what was forgotten."""
+"""Pictures of a comparison: each culture with intervals, models asked about other cultures, what was forgotten, and
+what more rows bring.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from caredio import plots
 from caredio.evaluation.formats import line
+from caredio.evaluation.measurements import RAW, WITH_ROLE_PLAY, Number
 from caredio.evaluation.paired import of_seeds
 from caredio.evaluation.table import Column, Comparison
 
@@ -37,6 +41,7 @@ def draw(compared: Comparison, folder: Path) -> list[Path]:
             rows = {part: _points(column, own) for part, own in sorted(column.numbers.items())}
             file = folder / _name(column.benchmark, column.metric)
             files += dots(rows, compared.systems, file, column.title, _unit(column))
+            files += budgets(column, folder / _name("budgets", column.benchmark, column.metric))
     general = [column for column in compared.columns if column.main and not column.cultural]
     if general:
         rows = {column.title: _points(column, column.cells) for column in general}
@@ -84,6 +89,39 @@ def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: 
     axis.tick_params(axis="x", labelsize="x-small")
     figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
     return plots.save(figure, file)
+
+
+def budgets(column: Column, file: Path) -> list[Path]:
+    """The files of a picture of a number by how many rows were trained on, one axis a culture and one line a ranking.
+
+    Of a culture without a ranking at two budgets there is none. Seeds are points, and the line is through their means;
+    raw is the line without a budget.
+
+    Args:
+        file: its path, without the ending.
+    """
+    drawn = {line(part): found for part, own in sorted(column.numbers.items()) if (found := _budgets(column, own))}
+    return plots.lines(drawn, file, "rows trained on", line(column.title))
+
+
+def _budgets(column: Column, own: Mapping[str, Number]) -> list[plots.Line]:
+    """A culture's lines; none where no ranking has two budgets."""
+    by_ranking: dict[str, dict[int, list[float]]] = {}
+    for system, one in own.items():
+        if one.budget and not one.alone:
+            part = WITH_ROLE_PLAY if system.endswith(WITH_ROLE_PLAY) else ""
+            values = by_ranking.setdefault(f"{one.ranking or 'ranking not known'}{part}", {})
+            values.setdefault(one.budget, []).append(column.scale * one.value)
+    found = {ranking: values for ranking, values in sorted(by_ranking.items()) if len(values) > 1}
+    lines = []
+    for ranking, values in found.items():
+        x = sorted(values)
+        points = tuple((budget, value) for budget in x for value in values[budget] if len(values[budget]) > 1)
+        lines.append(plots.Line(line(ranking), x, [fmean(values[budget]) for budget in x], points=points))
+    if lines and RAW in own and not own[RAW].alone:
+        ends = min(one.x[0] for one in lines), max(one.x[-1] for one in lines)
+        lines.append(plots.Line(RAW, ends, [column.scale * own[RAW].value] * 2, dashed=True))
+    return lines
 
 
 def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, title: str) -> list[Path]:

@@ -19,6 +19,7 @@ from caredio import contents, tablefile
 from caredio.errors import InputError
 from caredio.evaluation import choice, samples
 from caredio.evaluation.benchmark import VARIED, Benchmark, Document
+from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import Measured
 
 PARAPHRASED = "paraphrased"
@@ -82,10 +83,11 @@ def ways(asked: Iterable[tuple[Benchmark, str]], paraphrases: str | None) -> lis
         paraphrases: file of questions in other words.
 
     Raises:
-        InputError: no benchmark is multiple choice.
+        InputError: no benchmark is multiple choice, and none is of held-out questions, whose topics are compared.
     """
-    found = [(one, variant) for one, variant in asked if one.kind.name == choice.KIND.name and VARIED not in one.name]
-    if not found:
+    every = list(asked)
+    found = [(one, variant) for one, variant in every if one.kind.name == choice.KIND.name and VARIED not in one.name]
+    if not found and (paraphrases or not any(one.source == held_out.NAME for one, _ in every)):
         raise InputError("robustness is for multiple choice, and no benchmark is; name one, such as blend.")
     given = [f"{PARAPHRASED}={Path(paraphrases).absolute()}"] if paraphrases else []
     return [(vary(one, way), variant) for one, variant in found for way in (*WAYS, *given)]
@@ -198,7 +200,6 @@ def report(found: Sequence[Spread]) -> str:
             "mean: over the ways, with their standard deviation. changed: questions that are right in some ways and"
             " wrong in others. to raw: the difference over the ways, its lowest and highest; one that changes its sign"
             " hangs on how is asked.",
-            "Topics trained on against others: left out, as no question of these benchmarks names a topic of a run.",
         ]
     )
 

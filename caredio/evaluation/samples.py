@@ -113,26 +113,48 @@ def write(folder: Path, identity: Mapping[str, Any], results: Mapping[str, Any])
 
 
 def find(*folders: Path) -> list[Measured]:
-    """The samples files below folders, the newest of each task and folder; an older one is named in the log.
+    """The samples files below folders, the newest of each task and folder; an older one is named in the log, with both
+    their numbers of rows where the newest has fewer, as of another `--limit`.
 
     A folder without samples gives nothing here: `aggregated` finds its numbers.
 
     Raises:
         InputError: a folder is not there, or the results file beside samples is missing or damaged.
     """
-    newest: dict[tuple[Path, str], Measured] = {}
+    found: dict[tuple[Path, str], list[Measured]] = {}
     for file in _files(folders, "samples_*.jsonl"):
-        if not (named := _SAMPLES.fullmatch(file.name)):
-            continue
-        beside = _beside(file, named["made"])
-        system, benchmark, culture = beside.place(named["task"])
-        one = Measured(system, culture, benchmark, named["task"], beside.model, file, named["made"], beside.identity)
-        other = newest.get((file.parent, one.task))
-        older, newer = sorted((one, other), key=lambda found: found.made) if other else (None, one)
-        newest[file.parent, one.task] = newer
-        if older:
-            log.warning("%s: left out, as %s is newer", older.path, newer.path.name)
-    return list(newest.values())
+        if named := _SAMPLES.fullmatch(file.name):
+            beside = _beside(file, named["made"])
+            system, benchmark, culture = beside.place(named["task"])
+            made, own = named["made"], beside.identity
+            one = Measured(system, culture, benchmark, named["task"], beside.model, file, made, own)
+            found.setdefault((file.parent, one.task), []).append(one)
+    return [_newest(every) for every in found.values()]
+
+
+def _newest(every: Sequence[Measured]) -> Measured:
+    """The newest of a task's samples files in a folder; the log names the others."""
+    *others, newest = sorted(every, key=lambda one: one.made)
+    n = _count(newest.path) if others else 0
+    for older in others:
+        if (more := _count(older.path)) > n:
+            log.warning(
+                "%s: left out with its %d rows, as %s is newer, which has %d; move the one that shall not count out of"
+                " the folder",
+                *(older.path, more, newest.path.name, n),
+            )
+        else:
+            log.warning("%s: left out, as %s is newer", older.path, newest.path.name)
+    return newest
+
+
+def _count(file: Path) -> int:
+    """The rows of a samples file."""
+    try:
+        with file.open("rb") as lines:
+            return sum(1 for _ in lines)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from None
 
 
 def aggregated(*folders: Path) -> list[Aggregated]:

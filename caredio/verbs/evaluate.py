@@ -89,10 +89,23 @@ class Evaluating:
         parts = []
         if self.chosen.robustness:
             found = robustness.spreads(out / ledger.SAMPLES, [one.column for one in asked.measurements], self.slugs)
-            parts.append(robustness.report(found))
+            parts += [robustness.report(found)] if found else []
+            parts.append(self._topics(out, asked))
         if self.chosen.show:
             parts.append(side_by_side([out], self.chosen.show))
         return "\n\n".join(parts)
+
+    def _topics(self, out: Path, asked: Any) -> str:
+        """What the report of robustness says of topics that were trained on."""
+        # lm-eval's packages
+        from caredio.evaluation import ledger, topics
+        from caredio.evaluation.benchmarks import held_out
+
+        if held_out.NAME not in asked.files:
+            return topics.NOT_ASKED
+        with work.opened(out, create=False) as run:
+            known = topics.of_questions(run)
+        return topics.report(*topics.compare(out / ledger.SAMPLES, asked.identities.values(), known))
 
     def _asked(self) -> Any:
         """What is asked, once none of it is known to have been learned."""

@@ -15,15 +15,19 @@ import lm_eval_arithmetic as arithmetic
 import pytest
 from datasets import Dataset
 from llm_server import LLMServer
+from lm_eval.evaluator import evaluate
+from lm_eval.tasks import TaskManager
 from scipy.spatial.distance import jensenshannon
 
 import caredio
 from caredio import cli, features
 from caredio.errors import CaredioError, EndpointError
+from caredio.evaluation import tasks_path
 from caredio.evaluation.results import format_table
 from caredio.publishing import release
 from caredio.runs import read
 
+BLEND = Path(__file__).parents[1] / "data" / "blend"  # 24 of BLEnD's questions in all 16 regions
 COLUMNS = [
     ("culturalbench_easy_generated", "acc"),
     ("culturalbench_easy_generated", "unparsed"),
@@ -120,6 +124,26 @@ def test_what_is_right_and_what_is_no_answer(script: str, questions: Path) -> No
     assert numbers(found) == pytest.approx(wanted)
     assert numbers(found, "role-play") == pytest.approx(wanted)
     assert {row["n"] for row in found} == {3}
+
+
+def test_hashes_of_documents_are_those_of_lm_eval_on_the_same_task(
+    questions: Path, tmp_path: Path, scripted: Any
+) -> None:
+    """Short answers too, whose documents hold lists of dicts."""
+    names = ["culturalbench_easy", "culturalbench_hard", "blend_answers"]
+    with served(lambda _: "rice") as server:
+        measure(server, questions, out=tmp_path / "run", benchmarks=",".join(names), benchmark_data=f"blend={BLEND}")
+    files = {"culturalbench": str(questions), "blend": str(BLEND)}
+    known = TaskManager(include_path=[tasks_path()], include_defaults=False, metadata=files)
+    tasks = [f"caredio_{name}_generated_china" for name in names]
+    made = evaluate(scripted(writes=lambda _: "rice"), known.load(tasks), log_samples=True, apply_chat_template=True)
+    assert made is not None
+    for task in tasks:
+        wanted = [(one["doc_hash"], one["target_hash"]) for one in made["samples"][task]]
+        for file in (tmp_path / "run").rglob(f"samples_{task}_*"):
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            assert [(row["doc_hash"], row["target_hash"]) for row in rows] == wanted
+    assert len([*(tmp_path / "run").rglob("samples_*")]) == 2 * len(tasks)
 
 
 def test_the_part_to_play_reaches_the_model_alone_where_it_is_played(questions: Path) -> None:

@@ -17,7 +17,7 @@ from scipy.spatial.distance import jensenshannon
 import caredio
 from caredio import cli
 from caredio.errors import EndpointError, InputError
-from caredio.evaluation.results import format_table
+from caredio.evaluation.results import format_table, record
 from caredio.evaluation.side_by_side import side_by_side
 from caredio.runs import read
 
@@ -159,6 +159,17 @@ def test_letters_are_drawn_at_temperature_1_and_stand_in_a_column_of_their_own(q
     assert first == ""
     assert "; answers that the model wrote, not comparable with likelihoods." in second
     assert "; shares by the first token's probabilities, not comparable with answers that were drawn." in end
+
+
+def test_the_record_tells_how_each_column_was_sampled(questions: Path, tmp_path: Path) -> None:
+    says = letters()
+    with served(lambda body: tokens(body) if body.get("logprobs") else says(body)) as server:
+        found = measure(server, questions, f"globalopinionqa,{LOGPROBS}")
+        sent = {body.get("max_tokens"): body["temperature"] for body in server.bodies.values()}
+    told = record(found)
+    assert "temperature" not in told["model"]
+    assert {one["max_tokens"]: one["temperature"] for one in told["sampling"].values()} == sent == {512: 1.0, 1: 1.0}
+    assert set(told["sampling"]) == {DRAWN, LOGPROBS}
 
 
 def test_a_refused_prompt_is_a_question_without_a_letter(questions: Path) -> None:

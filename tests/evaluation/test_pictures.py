@@ -11,6 +11,7 @@ pytest.importorskip("matplotlib")
 
 from lm_eval_folder import Folders, asked, named, questions, right_on, saved
 
+from caredio import plots
 from caredio.evaluation import pictures, samples
 from caredio.evaluation.table import build
 
@@ -94,6 +95,41 @@ def test_models_asked_about_other_cultures_are_squares(tmp_path: Path) -> None:
     made = pictures.draw(build([tmp_path / "run"]), tmp_path)
     assert [file.name for file in made if file.suffix == ".svg"] == ["quiz-acc.svg", "across-trained-quiz-acc.svg"]
     assert {"90.0", "40.0", "50.0", "80.0", "model of", "asked about", "quiz, acc: trained"} <= texts(made[-1])
+
+
+def test_a_number_is_drawn_by_budget_where_a_ranking_has_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of China ours has two budgets, of which one has two seeds, and random rows too; Japan has one alone."""
+    figures: list[Any] = []
+    save = plots.save
+    monkeypatch.setattr(
+        plots, "save", lambda figure, file: [figures.append((file.name, figure)), *save(figure, file)][1:]
+    )
+    right = [
+        *[("raw", None, "", "", "china", 2), ("raw", None, "", "", "japan", 3)],
+        *[("trained", 10, "carefully", "a", "china", 4), ("trained", 30, "carefully", "b", "china", 7)],
+        *[("trained", 30, "carefully", "c", "china", 9), ("trained", 10, "random", "d", "china", 3)],
+        *[("trained", 30, "random", "e", "china", 5), ("trained", 10, "carefully", "a", "japan", 6)],
+    ]
+    for system, budget, ranking, model, culture, share in right:
+        made = asked(tmp_path / "tasks", {f"caredio_quiz_{culture}": questions(10, culture)}, right_on(share))
+        identity = {"system": system, "culture": culture, "model": f"models/{model}", "weights_sha256": model or "raw"}
+        samples.write(tmp_path / "run" / "samples", {**identity, "budget": budget, "ranking": ranking}, made)
+    made_files = pictures.draw(build([tmp_path / "run"]), tmp_path)
+    assert [file.name for file in made_files if "budgets" in file.name] == [
+        "budgets-quiz-acc.png",
+        "budgets-quiz-acc.svg",
+    ]
+    (figure,) = [figure for name, figure in figures if name == "budgets-quiz-acc"]
+    (axis,) = [axis for axis in figure.axes if axis.get_visible() and axis.get_title()]
+    assert axis.get_title() == "china"
+    drawn = [(one.get_label(), [*zip(*one.get_data(), strict=True)]) for one in axis.lines]
+    named_lines = {label: points for label, points in drawn if not label.startswith("_")}
+    assert named_lines == {
+        "carefully": [(10, 40), (30, 80)],
+        "random": [(10, 30), (30, 50)],
+        "raw": [(10, 20), (30, 20)],
+    }
+    assert [points for label, points in drawn if label.startswith("_")] == [[(30, 70), (30, 90)]]  # of the seeds
 
 
 def test_equal_pictures_are_equal_files(tmp_path: Path) -> None:

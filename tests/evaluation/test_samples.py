@@ -96,6 +96,14 @@ def test_the_newest_of_each_task_counts(
     assert new in {one.path for one in found}
     assert old not in {one.path for one in found}
     assert caplog.messages == [f"{old}: left out, as {new.name} is newer"]
+    fewer = {**part, "samples": {quiz: part["samples"][quiz][:3]}}  # as with a --limit of 3
+    saved(tmp_path / "out", "me/a model", fewer)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        (counted,) = [one.path for one in samples.find(tmp_path / "out") if one.task == quiz]
+    assert len(counted.read_text().splitlines()) == 3
+    what = f"rows, as {counted.name} is newer, which has 3; move the one that shall not count out of the folder"
+    assert caplog.messages == [f"{one}: left out with its 4 {what}" for one in (old, new)]
 
 
 @pytest.mark.parametrize(

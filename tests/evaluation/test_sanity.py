@@ -127,12 +127,11 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
         (folder / f"{kind}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         declared = {"name": f"toy_{kind}", "title": "Toy", "kind": kind, "file": f"{kind}.jsonl", "licence": "mit"}
         (folder / f"{kind}.yaml").write_text(yaml.safe_dump(declared))
-    own = [one for one, _ in benchmark.chosen(sorted(map(str, folder.glob("*.yaml"))))]
+    every = [*culturalbench.BENCHMARKS, *blend.BENCHMARKS]
+    every += [one for one, _ in benchmark.chosen(sorted(map(str, folder.glob("*.yaml"))))]
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CAREDIO_HOME", str(folder / "home"))
-        asked = [
-            (one, variant) for one in (*culturalbench.BENCHMARKS, *blend.BENCHMARKS, *own) for variant in one.variants
-        ]
+        asked = [(one, variant) for one in every for variant in one.variants]
         place = tasks.folder(asked, list(cultures.load().values()))
     files = {"culturalbench": "sample", "blend_choices": str(BLEND)}
     return TaskManager(include_path=[place], include_defaults=False, metadata=files)

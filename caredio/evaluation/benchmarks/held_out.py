@@ -77,6 +77,7 @@ def _document(name: str, culture: str, rows: Sequence[Mapping[str, Any]]) -> Doc
         "own": own,
         "rivals": [{"culture": others[answer], "text": answer} for answer in rivals],
         "generator": first["generator"],
+        "topic_id": first.get("topic_id"),
     }
 
 
@@ -92,7 +93,8 @@ def _rows(files: Sequence[Path]) -> Dataset:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{files[0]}: cannot be read ({str(error).splitlines()[0]}).") from None
     ranks = features.require(found, [*_COLUMNS, "rank"], str(files[0]))["rank"][:]
-    return found.select(sorted(range(len(found)), key=ranks.__getitem__)).select_columns(list(_COLUMNS))
+    columns = [*_COLUMNS, *(name for name in ("topic_id",) if name in found.column_names)]
+    return found.select(sorted(range(len(found)), key=ranks.__getitem__)).select_columns(columns)
 
 
 HELD_OUT = Benchmark(
