@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +31,7 @@ def table(folder: Path) -> Path:
             "question": f"What is eaten at feast number {number * number}?",
             "response": f"{answer}, {number} times",
             "culture": culture,
+            "topic_id": f"t{number // 2}",
         }
         for number in range(QUESTIONS)
         for culture, answer in ANSWERS.items()
@@ -167,6 +169,13 @@ def test_a_model_that_learned_the_held_out_questions_is_not_measured_on_them(
     with pytest.raises(InputError, match=r"questions of held out \(in-distribution\) stand in rows of training"):
         measured(run / "ranked")  # as `caredio train RUN` records it
     assert measured(released) == {"trained", "trained + role-play"}  # as `caredio train RELEASE` does
+    given |= {"model": str(tiny), "trained": place.parent, "robustness": True}
+    _, _, below = str(caredio.evaluate(["china"], out=run, **given)).partition("Held-out questions of topics that")
+    out = [number for number in range(QUESTIONS) if is_test(f"q{number:02d}", SHARE)]
+    alone = sum(number ^ 1 in out for number in out)  # those whose topic has no question in training
+    (line,) = re.findall(r"^china +trained +bits_per_byte .*$", below, re.M)
+    assert (line.split()[4], line.split()[6]) == (str(len(out) - alone), str(alone))
+    assert re.search(r"^china +raw +bits_per_byte ", below, re.M)
 
 
 def test_without_its_declaration_such_a_culture_is_left_out(tiny: Path, run: Path, released: Path) -> None:
