@@ -29,8 +29,7 @@ QUESTION = {
 def named(text, language="en"):
     try:
         checks.for_all(text, language, KNOWN)
-    except Unusable as error:
-        assert error.reason == "names_a_culture"
+    except Unusable:
         return True
     return False
 
@@ -135,10 +134,8 @@ def test_traits_may_still_name_whose_they_are():
 
 
 def test_an_example_of_the_prompt_is_no_adaptation():
-    system, user = adapted(lambda number, body: written("What?"))[1][0]["messages"][:2]
-    example = (
-        "When somebody is gravely ill, who should be told first, and who decides what the ill person gets to know?"
-    )
+    _, user = adapted(lambda number, body: written("What?"))[1][0]["messages"][:2]
+    example = "When friends eat out together, who pays, and what do people think of somebody who lets others pay?"
     assert f'ask "{example}"' in user["content"]
     (row,), _ = adapted(lambda number, body: written(example))
     assert row["drop_reason"] == "leaked prompt"

@@ -1,4 +1,4 @@
-"""Others' answers are judged, drawn again once, or left out: row by row against a scripted judge, and counted before."""
+"""Others' answers are judged, drawn again once, or left out: row by row against a scripted judge, and planned."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 from llm_server import LLMServer, reply
 
 import caredio
-from caredio import cultures, features, prompts, runs
+from caredio import cultures, features, runs
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
@@ -107,7 +107,7 @@ def test_an_answer_off_the_question_is_drawn_again_and_the_second_one_stands():
     assert all("the weather" in row["response"] for row in off)
     left = features.kept(table)
     assert report == {"judged": {"answers": 12, "drawn_again": len(off), "left_out": 0}}
-    assert keys(left) == keys([{**row, "draw": row["draw"] + (row in off)} for row in alone])
+    assert keys(left) == keys([{**row, "draw": row["draw"] + panel.AGAIN * (row in off)} for row in alone])
     dropped = features.rejected(table)
     assert keys(dropped) == keys(off)
     assert {row["drop_reason"] for row in dropped} == {"off_question"}
