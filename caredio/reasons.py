@@ -27,7 +27,7 @@ ADVICE = (  # the first pattern that a reason matches
     (r"endpoint: ", "mend the endpoint, then run the same command again"),
     (
         r"refusal|meta-talk|leaked prompt|wrong language|toxic|personal data|sweeping statement|names another culture"
-        r"|names_a_culture",
+        r"|names_a_culture|the question names",
         "the model's text fails the checks: name a more capable model, or set checks to none",
     ),
     (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l"),

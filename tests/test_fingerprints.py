@@ -97,9 +97,10 @@ def value(room, name):
 # the first stage that a setting changes, in a synthesis with a round of optimisation; None for none
 SYNTHESIS = (
     dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l", "checks", "seed"], "questions")
-    | dict.fromkeys(["sentences", "register", "neighbours"], "answers")
+    | dict.fromkeys(["sentences", "register", "near", "far", "neighbours"], "answers")
     | {"language": "adapted"}
     | dict.fromkeys(["compared", "personas"], "isolated")
+    | {"check_others": "addressed"}
     | dict.fromkeys(["optimize_rounds", "other_responses", "other_questions", "objective", "weight"], "candidates")
     | dict.fromkeys(["least_gain", "relevance", "embedder", "held_out", "references"], "candidates")
     | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
@@ -133,6 +134,7 @@ def changed(before, after):
 def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
     before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1})
     other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9, "prompts": str(tmp_path)}
+    other |= {"check_others": False}
     room = Synthesis if name in kinds(Synthesis) else Selection
     after, _ = synthesized(tmp_path / "b", {name: other.get(name, value(room, name))})
     stages = list(before)

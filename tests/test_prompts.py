@@ -49,6 +49,7 @@ def test_every_prompt_may_be_replaced():
     names = [
         *(
             "adapt",
+            "addresses",
             "choice",
             "contrast",
             "improve",

@@ -210,6 +210,7 @@ def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
             "answers",
             "adapted",
             "isolated",
+            "addressed",
             "contrasted",
             "optimized",
             "contrasted_others",

@@ -23,7 +23,7 @@ from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, roleplay
+from caredio.synthesis import checks, panel, roleplay
 from caredio.synthesis.settings import Settings
 
 log = logging.getLogger("caredio")
@@ -34,6 +34,11 @@ OFF = "off_question"
 def on(settings: Settings) -> bool:
     """Whether others' answers are judged."""
     return settings.check_others and checks.on(settings)
+
+
+def left(settings: Settings) -> str:
+    """The table of the isolated answers that candidates are made from."""
+    return STAGE.name if on(settings) else "isolated"
 
 
 def calls(planning: Planning) -> Planned:
@@ -95,7 +100,7 @@ def prompt(row: Mapping[str, Any], template: Prompt) -> Messages:
 def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
     """Nothing, where the answer addresses the question; else `Unusable`, and the verdict stands in `unusable`."""
     if not content["addresses"]:
-        raise Unusable("the answer does not address the question", again=False, reason=OFF)
+        raise Unusable(OFF, again=False)
     return {}
 
 
@@ -111,7 +116,7 @@ def run(
 
     Returns:
         `features.ISOLATED` and `drop_reason`: what the cultures and their panels said, as it was, then the others'
-        answers that address the question, the second attempts (one draw later) last. Of the rows dropped
+        answers that address the question, the second attempts (draws of their own) last. Of the rows dropped
         (off_question, or why there is no verdict or no second answer) a first attempt is one, and the second another.
         The report counts them.
     """
@@ -157,4 +162,4 @@ def _judged(rows: Dataset, settings: Settings, model: Model, desc: str) -> Datas
 def _again(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The request for another answer, where the first goes off the question."""
     if row["drop_reason"] == OFF:
-        yield {**row, "draw": row["draw"] + 1}
+        yield {**row, "draw": row["draw"] + panel.AGAIN}

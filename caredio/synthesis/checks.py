@@ -91,6 +91,7 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?: ?[A-Za-z0-9]){11,30}")
 _IBAN_LENGTHS = range(15, 35)
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 NAMES = "names another culture"
+NAMES_A_CULTURE = "names_a_culture"
 _RELIGION = re.compile(
     r"\b(?:Islam(?:ic)?|Muslims?|Quran|Christ(?:ians?|ianity)?|Catholic(?:s|ism)?|Protestant(?:s|ism)?|Bib(?:le|lical)"
     r"|Hindu(?:s|ism)?|Buddh(?:a|ists?|ism)|Jews?|Jewish|Judaism|Sikh(?:s|ism)?|Jains?|Jainism|Confuci(?:us|ans?|anism)"
@@ -293,7 +294,7 @@ def for_all(question: str, language: str, cultures: dict[str, Culture]) -> str:
         or _places(tuple(cultures.values()), language).search(_folded(question))
     )
     if found:
-        raise Unusable("the question names a culture, a religion or a place", reason="names_a_culture")
+        raise Unusable("the question names a culture, a religion or a place", reason=NAMES_A_CULTURE)
     return question
 
 

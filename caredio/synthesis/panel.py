@@ -19,7 +19,8 @@ from caredio.selection.settings import FEW
 from caredio.selection.settings import Settings as Selection
 from caredio.synthesis.settings import Settings
 
-FRESH = 2  # draw of a culture's answer that is compared, where draw 0 is shown; a second attempt is one draw later
+FRESH = 2  # draw of a culture's answer that is compared, where draw 0 is shown; redraw.py has draw 1
+AGAIN = 3  # by how much the draw of a second attempt is higher
 
 
 class Other(NamedTuple):
@@ -89,7 +90,7 @@ def others(
 
 def answer(other: Other, answers: Iterable[Mapping[str, Any]]) -> str | None:
     """What an other said, among isolated answers to the question: its draw, or the second attempt at it."""
-    draws = (other.draw, other.draw + 1)
+    draws = (other.draw, other.draw + AGAIN)
     found = (one["response"] for one in answers if one["culture"] == other.culture and one["draw"] in draws)
     return next(found, None)
 

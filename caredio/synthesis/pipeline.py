@@ -37,7 +37,6 @@ from caredio.synthesis import (
     isolated,
     languages,
     optimize,
-    panel,
     personas,
     questions,
     roleplay,
@@ -125,39 +124,25 @@ def synthesize(
     def made(stage: Stage, compute: Callable[[], Any], table: str = "", **extra: Any) -> Dataset:
         return stage.run(run, compute, (settings, selection), table=table, model=model, **extra)
 
+    writing, answering, adapting = (of(stage)[0] for stage in ("questions", "answers", "adapted"))
+    whom: dict[str, Any] = {"targets": targets, "cultures": known}
     asked = made(
         questions.STAGE,
-        lambda: questions.run(topic_table, of("questions")[0], model, cultures),
+        lambda: questions.run(topic_table, writing, model, cultures),
         topics=topics,
         known=known if checks.on(settings) else [],
     )
-
-    def who(question_id: str) -> list[str]:
-        return panel.answering(targets, question_id, cultures, of("answers")[0])
-
-    answers = made(
-        roleplay.STAGE,
-        lambda: roleplay.run(asked, of("answers")[0], model, cultures, who),
-        targets=targets,
-        cultures=known,
-    )
-    adapted = made(
-        adapt.STAGE,
-        lambda: adapt.run(asked, answers, of("adapted")[0], model, cultures, targets),
-        targets=targets,
-        cultures=known,
-    )
+    answers = made(roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets), **whom)
+    adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
     alone = made(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures), cultures=known)
-    if judged := addresses.on(settings):
-        said = alone
-        alone = made(
-            addresses.STAGE, lambda: addresses.run(adapted, said, of("addressed")[0], model, cultures), cultures=known
-        )
+    said, judging = alone, of("addressed")[0]
+    if addresses.on(settings):
+        said = made(addresses.STAGE, lambda: addresses.run(adapted, alone, judging, model, cultures), cultures=known)
     candidates = made(
         contrast.STAGE,
-        lambda: contrast.run(adapted, alone, *of("contrasted"), model, cultures),
+        lambda: contrast.run(adapted, said, *of("contrasted"), model, cultures),
         table="contrasted" if settings.optimize_rounds else "candidates",
-        after=["adapted", "addressed" if judged else "isolated"],
+        after=["adapted", addresses.left(settings)],
         cultures=known,
     )
     if settings.optimize_rounds:
@@ -171,9 +156,6 @@ def synthesize(
             topics=sentences,
         )
     if settings.contrast_others:
-        made(
-            contrast_others.STAGE,
-            lambda: contrast_others.run(candidates, of("contrasted_others")[0], model, cultures),
-            cultures=known,
-        )
+        beside = of("contrasted_others")[0]
+        made(contrast_others.STAGE, lambda: contrast_others.run(candidates, beside, model, cultures), cultures=known)
     return candidates

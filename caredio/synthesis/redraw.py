@@ -22,13 +22,13 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planning
-from caredio.synthesis import addresses, checks, contrast, isolated, languages, panel, roleplay
+from caredio.synthesis import addresses, checks, contrast, isolated, languages, roleplay
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
 
 Drawn = list[tuple[int, dict[str, Any]]]  # (which of the candidates, what may take its place)
 
-FRESH = 2 * panel.FRESH  # draw of the answers that are asked for once more: none of those before
+FRESH = 1  # draw of the answers that are asked for once more; no other is (panel.py)
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"change": {"type": "string"}, "question": QUESTION},

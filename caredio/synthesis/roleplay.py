@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -135,22 +135,26 @@ def run(
     settings: Settings,
     model: Model,
     cultures: dict[str, Culture],
-    who: Callable[[str], Iterable[str]] | None = None,
+    targets: Sequence[Culture] | None = None,
 ) -> Dataset:
     """Answer each question as each culture that is to answer it.
 
     Args:
         questions: `features.QUESTIONS`.
         cultures: by slug.
-        who: question_id -> slugs of those who answer; by default all of them.
+        targets: whom data is built for: they answer, and those that they are shown; by default all answer.
 
     Returns:
         `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture, by nobody in particular.
     """
     questions = STAGE.table(questions, "questions")
+
+    def who(question_id: str) -> Iterable[str]:
+        return cultures if targets is None else panel.answering(targets, question_id, cultures, settings)
+
     rows = fan_out(
         questions,
-        lambda row: ({**row, **ALONE, "culture": slug} for slug in (who(row["question_id"]) if who else cultures)),
+        lambda row: ({**row, **ALONE, "culture": slug} for slug in who(row["question_id"])),
         unanswered(features.ANSWERS),
         "who answers",
     )

@@ -2,16 +2,20 @@
 
 import itertools
 import json
+import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 from llm_server import LLMServer
 
-from caredio import cultures, features
+from caredio import cultures, features, prompts
+from caredio.llm.cache import Answer
 from caredio.llm.model import connect
 from caredio.llm.rows import Unusable
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
-from caredio.synthesis import adapt, checks
+from caredio.synthesis import adapt, checks, panel
 from caredio.synthesis.settings import Settings
 
 KNOWN = cultures.load()
@@ -29,8 +33,7 @@ QUESTION = {
 def named(text, language="en"):
     try:
         checks.for_all(text, language, KNOWN)
-    except Unusable as error:
-        assert error.reason == "names_a_culture"
+    except Unusable:
         return True
     return False
 
@@ -135,10 +138,35 @@ def test_traits_may_still_name_whose_they_are():
 
 
 def test_an_example_of_the_prompt_is_no_adaptation():
-    system, user = adapted(lambda number, body: written("What?"))[1][0]["messages"][:2]
-    example = (
-        "When somebody is gravely ill, who should be told first, and who decides what the ill person gets to know?"
-    )
+    _, user = adapted(lambda number, body: written("What?"))[1][0]["messages"][:2]
+    example = "When friends eat out together, who pays, and what do people think of somebody who lets others pay?"
     assert f'ask "{example}"' in user["content"]
     (row,), _ = adapted(lambda number, body: written(example))
     assert row["drop_reason"] == "leaked prompt"
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "prompts" / "adapt.md").read_text()
+EXAMPLES = re.findall(
+    r"^## (\w+), (\w+)\n\nThe question: (.+)\n\n((?:- .+\n)+)\n```json\n(.+)\n```$", PAGE, re.MULTILINE
+)
+
+
+def test_the_page_tries_the_prompt_with_three_cultures_and_two_topics():
+    assert len(EXAMPLES) == PAGE.count("\n## ") == 6
+    assert len({(culture, topic) for culture, topic, *_ in EXAMPLES}) == 6
+    assert len({culture for culture, *_ in EXAMPLES}) == 3
+
+
+@pytest.mark.parametrize(("culture", "topic", "question", "shown", "written"), EXAMPLES)
+def test_an_answer_written_by_hand_is_read_as_a_run_reads_it(culture, topic, question, shown, written):
+    given = dict(re.findall(r'^- ([\w ]+): "(.+)"$', shown, re.MULTILINE))
+    speakers = [KNOWN[slug].name for slug in panel.shown(KNOWN[culture], f"{topic}-open-000", KNOWN, Settings())]
+    assert list(given) == [KNOWN[culture].name, *speakers]
+    row = {"culture": culture, "universal_question": question, "language": "en"}
+    row["answers"] = [{"name": name, "response": text} for name, text in given.items()]
+    messages = adapt.prompt(row, KNOWN[culture], prompts.load("adapt"))
+    assert shown.strip() in messages[1]["content"]
+    content = json.loads(written)
+    jsonschema.validate(content, adapt.SCHEMA)
+    made = adapt.parse(content, row, Answer(written, "stop", "by hand", 0, 0, messages), KNOWN, Settings())
+    assert made == {"question": content["question"], "traits": content["traits"], "left_out": []}

@@ -1,15 +1,19 @@
-"""Others' answers are judged, drawn again once, or left out: row by row against a scripted judge, and counted before."""
+"""Others' answers are judged, drawn again once, or left out: row by row against a scripted judge, and planned."""
 
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
+import jsonschema
 import pytest
 from llm_server import LLMServer, reply
 
 import caredio
 from caredio import cultures, features, prompts, runs
+from caredio.llm.cache import Answer
 from caredio.llm.model import connect
+from caredio.llm.rows import Unusable
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.selection.settings import Settings as Selection
@@ -107,7 +111,7 @@ def test_an_answer_off_the_question_is_drawn_again_and_the_second_one_stands():
     assert all("the weather" in row["response"] for row in off)
     left = features.kept(table)
     assert report == {"judged": {"answers": 12, "drawn_again": len(off), "left_out": 0}}
-    assert keys(left) == keys([{**row, "draw": row["draw"] + (row in off)} for row in alone])
+    assert keys(left) == keys([{**row, "draw": row["draw"] + panel.AGAIN * (row in off)} for row in alone])
     dropped = features.rejected(table)
     assert keys(dropped) == keys(off)
     assert {row["drop_reason"] for row in dropped} == {"off_question"}
@@ -221,3 +225,34 @@ def test_answers_drawn_again_are_paid_for_once_and_found_again(tmp_path):
     entries = [json.loads((tmp_path / name / "run.json").read_text())["stages"] for name in ("one", "two")]
     assert entries[0]["addressed"]["sha256"] == entries[1]["addressed"]["sha256"]
     assert entries[0]["addressed"]["judged"]["drawn_again"] > 0
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "prompts" / "addresses.md").read_text()
+EXAMPLES = re.findall(
+    r"^## (\w+), (\w+)\n\nThe question: (.+)\n\nThe answer \((.+)\): (.+)\n\n```json\n(.+)\n```$", PAGE, re.MULTILINE
+)
+
+
+def test_the_page_tries_the_prompt_with_three_cultures_and_two_topics():
+    assert len(EXAMPLES) == PAGE.count("\n## ") == 6
+    assert len({example[:2] for example in EXAMPLES}) == 6
+    assert len({example[0] for example in EXAMPLES}) == 3
+    assert sum(json.loads(written)["addresses"] for *_, written in EXAMPLES) == 3
+    adapted = (Path(__file__).parents[2] / "docs" / "prompts" / "adapt.md").read_text()
+    assert all(f'"question": "{question}"' in adapted for _, _, question, *_ in EXAMPLES)
+
+
+@pytest.mark.parametrize(("culture", "topic", "question", "speaker", "response", "written"), EXAMPLES)
+def test_a_verdict_written_by_hand_is_read_as_a_run_reads_it(culture, topic, question, speaker, response, written):
+    row = {"question": question, "response": response}
+    messages = addresses.prompt(row, prompts.load("addresses"))
+    assert judged({"messages": messages}) == (question, response)
+    assert not any(speaker in message["content"] for message in messages)
+    content = json.loads(written)
+    jsonschema.validate(content, addresses.SCHEMA)
+    if content["addresses"]:
+        assert addresses.parse(content, row, Answer(written, "stop", "by hand", 0, 0, messages)) == {}
+    else:
+        with pytest.raises(Unusable) as error:
+            addresses.parse(content, row, Answer(written, "stop", "by hand", 0, 0, messages))
+        assert (error.value.reason, error.value.again) == ("off_question", False)

@@ -40,8 +40,7 @@ def model_for(server):
 
 
 def answered(model, settings=Settings()):
-    who = lambda question_id: panel.answering(TARGETS, question_id, KNOWN, settings)  # noqa: E731
-    return roleplay.run(QUESTIONS, settings, model, KNOWN, who)
+    return roleplay.run(QUESTIONS, settings, model, KNOWN, TARGETS)
 
 
 def adapted(model, settings=Settings()):
