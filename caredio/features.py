@@ -109,7 +109,7 @@ COLUMNS: dict[str, Column] = {
     "drop_reason": Column(_TEXT, "why the row is not in the next table; null where it is", "every stage"),
     "unusable": Column(_TEXT, "what the model wrote, in rows dropped for it; among rejects only", "every stage"),
     # what is trained on
-    "rank": Column(Value("int32"), "1 = best within its culture", "rank"),
+    "rank": Column(Value("int32"), "1 = first within its culture; null where dropped", "rank"),
     "prompt": Column(_MESSAGES, "chat messages asked", "rank, preference, unpaired", {"content": TEXT_CHECKS}),
     "completion": Column(_MESSAGES, "chat messages to learn", "rank, unpaired", {"content": TEXT_CHECKS}),
     "chosen": Column(
@@ -170,7 +170,7 @@ OWN = columns("question_id question response culture")  # the least a table of o
 # what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it
 TAKEN = columns("language topic_id level question_type universal_question generator model_revision drop_reason")
 _SCORES = "cluster cluster_size is_center representativeness distinctiveness compared score"
-SCORED = Features({**CANDIDATES, **columns(_SCORES), **columns("drop_reason")})
+SCORED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank drop_reason")})
 RANKED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank prompt completion")})
 RESULTS = columns(
     "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"

@@ -62,7 +62,7 @@ def test_the_columns_that_other_tools_read(table, expected):
 
 def test_a_later_table_holds_the_earlier_one():
     scores = names("cluster cluster_size is_center representativeness distinctiveness compared score")
-    assert list(features.SCORED) == [*features.CANDIDATES, *scores, "drop_reason"]
+    assert list(features.SCORED) == [*features.CANDIDATES, *scores, "rank", "drop_reason"]
     assert list(features.RANKED) == [*features.CANDIDATES, *scores, "rank", "prompt", "completion"]
 
 

@@ -112,11 +112,16 @@ SELECTION = (
     | {"embedder": "vectors"}
     | dict.fromkeys(["theta", "linkage", "representativeness", "references"], "scored")
     | dict.fromkeys(["distinctiveness", "budget", "score", "weight", "ranking"], "scored")
+    | dict.fromkeys(["per_question", "topic_share", "coverage", "coverage_weight"], "scored")
     | dict.fromkeys(["embedding_batch_size", "prompts", "lowest", "highest", "step"])
     | dict.fromkeys(["validation_items", "centers", "shots"])  # of in_context alone
 )
 # with what a setting of a selection has an effect, where it has none beside the defaults
-BESIDE = {"weight": {"score": "sum"}, "references": {"representativeness": "information"}}
+BESIDE = {
+    "weight": {"score": "sum"},
+    "coverage_weight": {"coverage": "mmr"},
+    "references": {"representativeness": "information"},
+}
 
 
 @pytest.fixture(autouse=True)

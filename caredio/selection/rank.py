@@ -1,10 +1,11 @@
 """Table stage (ranking): the ranked split, best first, until the budget is used (seed 001, 3.3 'Selection Strategy').
 
-scored -> scored with score and drop_reason; scored -> ranked.
+scored -> scored with score, rank and drop_reason; scored -> ranked.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections import defaultdict
@@ -15,7 +16,7 @@ import numpy as np
 from datasets import Dataset, Features, Value
 
 from caredio import features
-from caredio.selection import facility
+from caredio.selection import coverage, facility
 from caredio.selection.embed import matrix
 from caredio.selection.settings import Settings
 from caredio.stages import Stage
@@ -86,6 +87,9 @@ BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Settings], list
 }
 
 
+CHOOSING = ("kcenter", "facility_location")  # which take rows by those taken before: no quota holds for them
+
+
 ORDERS = {  # what comes first by each
     "random": "by chance",
     "longest": "the response of most characters first",
@@ -95,13 +99,14 @@ ORDERS = {  # what comes first by each
 
 
 def score(scored: Dataset, vectors: Dataset, settings: Settings) -> Dataset:
-    """Add `score` and `drop_reason`; the pool that a culture's ranked split comes from.
+    """Add `score`, `rank` and `drop_reason`; the pool that a culture's ranked split comes from.
 
     drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (r or d is
     unknown), over_budget. A baseline ranks all rows that another culture's can be compared with, cluster centres or
-    not: the rows that the score could have ranked.
+    not: the rows that the score could have ranked. In which order a budget takes them, coverage.py says; a baseline
+    that is CHOOSING scores the rows of the budget alone, in its own order.
     """
-    columns = "sample_id culture response representativeness distinctiveness compared is_center"
+    columns = "sample_id culture question_id topic_id response representativeness distinctiveness compared is_center"
     needed = Features({name: features.SCORED[name] for name in columns.split()})
     scored = features.require(scored, needed, "scored candidates")
     r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
@@ -115,6 +120,9 @@ def score(scored: Dataset, vectors: Dataset, settings: Settings) -> Dataset:
         elif by_score and (r[row] is None or d[row] is None):
             reasons[row] = "unmeasured"
     scores: list[float | None] = [None] * len(scored)
+    ranks: list[int | None] = [None] * len(scored)
+    questions, topics = scored["question_id"][:], scored["topic_id"][:]
+    subjects = functools.cache(lambda: _subjects(scored, vectors))
     names, responses = scored["sample_id"][:], scored["response"][:]
     for rows in _by_culture(scored["culture"][:], names, reasons):
         if by_score:
@@ -128,29 +136,32 @@ def score(scored: Dataset, vectors: Dataset, settings: Settings) -> Dataset:
             found = BASELINES[settings.ranking](own, [responses[row] for row in rows], unit, settings)
         for row, value in zip(rows, found, strict=True):
             scores[row] = value
-        for row in sorted(rows, key=lambda row: _order(scores[row], names[row]))[settings.budget :]:
             reasons[row] = "over_budget"
-    added = {"score": scores, "drop_reason": reasons}
-    kinds = Features({"score": features.SCORED["score"], "drop_reason": Value("string")})
+        if settings.ranking in CHOOSING:
+            taken = sorted(rows, key=lambda row: _order(scores[row], names[row]))[: settings.budget]
+        else:
+            asked, of = [questions[row] for row in rows], [topics[row] for row in rows]
+            taken = [rows[place] for place in coverage.ordered(np.array(found), asked, of, subjects, settings)]
+        for number, row in enumerate(taken, start=1):
+            ranks[row], reasons[row] = number, None
+    added = {"score": scores, "rank": ranks, "drop_reason": reasons}
+    kinds = Features(
+        {"score": features.SCORED["score"], "rank": features.SCORED["rank"], "drop_reason": Value("string")}
+    )
     return features.beside(scored, Dataset.from_dict(added, features=kinds))
 
 
 def run(pool: Dataset) -> Dataset:
-    """The rows of the pool without a drop_reason, by culture and falling score, with rank, prompt and completion.
+    """The rows of the pool without a drop_reason, by culture and rank, with prompt and completion.
 
     Returns:
-        `features.RANKED`; rank counts from 1 within the culture, ties broken by sample_id.
+        `features.RANKED`; rank counts from 1 within the culture.
     """
     kept = features.require(pool, features.SCORED, "scored candidates")
-    keys = [
-        (culture, *_order(score, sample_id))
-        for culture, score, sample_id in zip(kept["culture"], kept["score"], kept["sample_id"], strict=True)
-    ]
+    keys = list(zip(kept["culture"], kept["rank"], strict=True))
     kept = kept.select(sorted(range(len(kept)), key=keys.__getitem__))
-    ranks = features.count_within(kept["culture"])
-    columns = Features({name: features.RANKED[name] for name in ("rank", "prompt", "completion")})
+    columns = Features({name: features.RANKED[name] for name in ("prompt", "completion")})
     added = {
-        "rank": ranks,
         "prompt": [[{"role": "user", "content": text}] for text in kept["question"]],
         "completion": [[{"role": "assistant", "content": text}] for text in kept["response"]],
     }
@@ -173,13 +184,16 @@ def describe(settings: Mapping[str, Any], combine: str) -> str:
             " rows, but decided nothing. Rows are ranked whether or not they are the centre of a cluster"
         )
     most = f"{budget} row{'s' if budget > 1 else ''}"
-    return f"{rule}, where another culture answered its question. A culture keeps at most {most}."
+    rest = coverage.describe(settings) if ranking not in CHOOSING else ""
+    return f"{rule}, where another culture answered its question. A culture keeps at most {most}.{rest}"
 
 
 def describe_order(settings: Mapping[str, Any]) -> str:
     """In which order ranked rows come, for the card: settings as run.json holds them."""
-    ranking = settings["ranking"]
-    return "**best first**, by their score" if ranking == "score" else f"in the order of the baseline `{ranking}`"
+    ranking, spread = settings["ranking"], settings.get("coverage", "none")
+    if ranking != "score":
+        return f"in the order of the baseline `{ranking}`"
+    return "**best first**, by their score" + (f" and the order `{spread}`" if spread != "none" else "")
 
 
 def describe_limits(settings: Mapping[str, Any], combine: str) -> list[str]:
@@ -187,6 +201,11 @@ def describe_limits(settings: Mapping[str, Any], combine: str) -> list[str]:
     if settings["ranking"] != "score" or (combine == "sum" and not settings["weight"]):
         return []
     return ["Distinctive does not mean typical: rows were preferred for differing from other cultures' answers."]
+
+
+def _subjects(scored: Dataset, vectors: Dataset) -> coverage.Subjects:
+    rows = sorted(zip(scored["sample_id"][:], scored["question_id"][:], strict=True))
+    return coverage.Subjects([of for _, of in rows], matrix(vectors, "sample_embedding", [name for name, _ in rows]))
 
 
 def _by_culture(cultures: list[str], names: list[str], reasons: list[str | None]) -> list[list[int]]:

@@ -16,6 +16,7 @@ ASKING = ("in_context", "information")  # those that ask a model
 DISTINCTIVENESS = ("cosine", "information")
 SCORES = ("auto", "product", "sum")
 RANKINGS = ["score", "random", "longest", "kcenter", "facility_location"]  # as in rank.py
+COVERAGE = ("none", "mmr", "facility", "best_answer")  # as in coverage.py
 LINKAGES = ("average", "single")
 FEW = 4  # cultures that answers are compared with where each is asked for (seed 001, Eq. 1)
 THETA = {  # the similarity above which clusters merge, of embedders that it is known of
@@ -41,6 +42,14 @@ def _compares(stage: str, chosen: Settings) -> bool:
 
 def _summed(stage: str, chosen: Settings) -> bool:
     return stage != "scored" or chosen.combine == "sum"
+
+
+def _by_score(stage: str, chosen: Settings) -> bool:
+    return chosen.ranking == "score"
+
+
+def _relevant(stage: str, chosen: Settings) -> bool:
+    return chosen.coverage == "mmr" and chosen.ranking == "score"
 
 
 _TABLE = "table"  # the stage of what describes a table of one's own; it stands in the table's record
@@ -132,6 +141,22 @@ class Settings(settings.Settings):
         "scored",
         choices=RANKINGS,
     )
+    per_question: int | None = setting(
+        1, "rows of a question that are taken before another question has as many; none: any number", "scored"
+    )
+    topic_share: float | None = setting(
+        2.0, "most of the rows taken a topic has, as a multiple of its share of all rows; none: any", "scored"
+    )
+    coverage: str = setting(
+        "none",
+        "how the order spreads over questions and subjects, besides",
+        "scored",
+        choices=COVERAGE,
+        matters=_by_score,
+    )
+    coverage_weight: float = setting(
+        1.0, "mmr: how much a near question costs, in standard deviations of the score", "scored", matters=_relevant
+    )
     lowest: float = setting(0.5, "lowest theta tried", "calibrated")
     highest: float = setting(0.95, "highest theta tried", "calibrated")
     step: float = setting(0.01, "distance between those tried", "calibrated")
@@ -155,6 +180,7 @@ class Settings(settings.Settings):
         for name in (
             "budget",
             "compared",
+            "per_question",
             "embedding_batch_size",
             "references",
             "validation_items",
@@ -167,6 +193,14 @@ class Settings(settings.Settings):
             raise InputError(f"theta is {self.theta}; use a cosine similarity up to 1, or leave it to the embedder.")
         if not 0 <= self.weight < math.inf:
             raise InputError(f"weight is {self.weight}; use a number from 0 on.")
+        if not 0 <= self.coverage_weight < math.inf:
+            raise InputError(f"coverage_weight is {self.coverage_weight}; use a number from 0 on.")
+        if self.topic_share is not None and self.topic_share < 1:
+            raise InputError(f"topic_share is {self.topic_share}; use a number from 1 on, which is each topic's share.")
+        if self.coverage != "none" and self.ranking != "score":
+            raise InputError(
+                f"coverage {self.coverage} spreads rows by score, and ranking is {self.ranking}; drop one."
+            )
         if not -1 <= self.lowest < self.highest <= 1 or self.step <= 0:
             raise InputError("theta is tried from lowest to highest, -1 to 1, in steps above 0.")
         if self.representativeness == "in_context" and not self.validation:
@@ -247,6 +281,10 @@ class Ranking(Objective, total=False):
     shots: int
     score: str
     ranking: str
+    per_question: int | None
+    topic_share: float | None
+    coverage: str
+    coverage_weight: float
     engine: str
 
 

@@ -224,7 +224,8 @@ def _rising(budgets: Sequence[int]) -> list[int]:
 
 
 def _checked(rankings: Sequence[str], runs: Mapping[str, Path]) -> list[str]:
-    numbers = [name for name, kind in features.SCORED.items() if getattr(kind, "dtype", "") in ("float64", "int32")]
+    columns = {name: kind for name, kind in features.SCORED.items() if name != "rank"}  # which is ours
+    numbers = [name for name, kind in columns.items() if getattr(kind, "dtype", "") in ("float64", "int32")]
     known = [OURS, *BY_CHANCE, *numbers]
     if twice := next((name for name in runs if name in (*known, ALL, UNTRAINED)), None):
         raise InputError(f"{runs[twice]}: a run cannot be called as a ranking is; rename its folder.")

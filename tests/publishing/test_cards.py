@@ -32,6 +32,10 @@ AXES = {
     "embedder": ("given", "openai:scripted-embedder"),
     "test_share": (0.0, 0.05, 0.5),
     "budget": (2, 1000),
+    "coverage": ("none", "mmr", "facility", "best_answer"),
+    "per_question": (None, 1, 3),
+    "topic_share": (None, 2.0),
+    "compared": (None, 2),
     "weight": (0.0, 1.0, 0.25),
     "theta": (0.25, 0.5),
     "generator": (None, "some-model"),
@@ -40,6 +44,8 @@ COLUMNS = ["question_id", "question", "response", "culture"]
 
 
 def possible(one):
+    if one["coverage"] != "none" and one["ranking"] != "score":
+        return False
     return one["score"] != "product" or (
         one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
     )
@@ -140,6 +146,14 @@ def check_method(body, one, combine, model):
     assert f"at most {one['budget']} rows" in rank
     assert ("a baseline" in rank) == (one["ranking"] != "score")
     assert named(body, ("product", "sum")) == ({combine} if one["ranking"] == "score" else set())
+    held = one["ranking"] not in ("kcenter", "facility_location")
+    assert ("No question has a second row" in rank) == (held and one["per_question"] == 1)
+    assert ("No question has more than 3 rows" in rank) == (held and one["per_question"] == 3)
+    assert ("more than 2 times its share" in rank) == (held and one["topic_share"] is not None)
+    assert named(rank, ("mmr", "facility", "best_answer")) == {one["coverage"]} - {"none"}
+    if one["distinctiveness"] == "cosine":
+        other = "all other cultures that answered" if one["compared"] is None else "up to 2 other cultures"
+        assert other in line(body, "Distinctiveness:")
     if one["ranking"] == "score" and combine == "sum":
         assert f"weight {one['weight']:g}." in rank
     by_score = one["ranking"] == "score" and (combine == "product" or one["weight"] > 0)

@@ -53,7 +53,7 @@ def synthetic(seed):
 
 
 def selected(table, budget=BUDGET, seed=0, encode=encode, settings=None, theta=THETA):
-    settings = settings or Settings(budget=budget, seed=seed)
+    settings = settings or Settings(budget=budget, seed=seed, per_question=None)
     candidates = match.run(table, settings)
     vectors = embed.run(candidates, settings, encode)
     pool = cluster.run(candidates, vectors, settings, theta)
@@ -143,7 +143,7 @@ def by_id(pool):
 
 
 def test_the_seed_changes_what_is_compared_and_nothing_else():
-    settings = [Settings(budget=BUDGET, seed=seed, compared=2) for seed in (0, 1)]
+    settings = [Settings(budget=BUDGET, seed=seed, compared=2, per_question=None) for seed in (0, 1)]
     first, second = (by_id(selected(synthetic(2), settings=one)[1]) for one in settings)
     assert {name: row["cluster"] for name, row in first.items()} == {
         name: row["cluster"] for name, row in second.items()
@@ -242,7 +242,7 @@ def test_rows_that_weigh_the_same_have_the_scores_they_had_before_there_were_wei
     table = people()
     if weight is not None:
         table = table.add_column("weight", [weight] * len(table))
-    settings = Settings(compared=4, budget=20, representativeness=measure)
+    settings = Settings(compared=4, budget=20, representativeness=measure, per_question=None)
     _, pool, ranked = selected(table, settings=settings, encode=scattered, theta=0.6)
     assert digest(sorted(pool, key=lambda row: row["sample_id"]), (*SCORES, "drop_reason")) == of_pool
     assert digest(sorted(ranked, key=lambda row: row["sample_id"]), ["sample_id", "rank"]) == of_ranks
