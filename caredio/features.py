@@ -52,11 +52,17 @@ COLUMNS: dict[str, Column] = {
     "level": Column(_TEXT, "values, norms, practices or customs", "topics"),
     "topic": Column(_TEXT, "the topic's name", "topics"),
     "description": Column(_TEXT, "the topic in a sentence", "topics"),
+    "subtopic": Column(_TEXT, "part of the topic; null is the whole of it", "subtopics", TEXT_CHECKS),
     "question_id": Column(
         _TEXT, "slot of a universal question; (culture, question_id) lasts across releases", "questions"
     ),
     "question_type": Column(_TEXT, "scenario, value or open", "questions"),
     "language": Column(_TEXT, "BCP-47 tag of the text", "questions"),
+    "sensitivity": Column(
+        Value("int32"),
+        "how differently cultures would answer, 1 to 5, as a model judged; null where none did",
+        "questions",
+    ),
     # answers
     "target": Column(_TEXT, "culture whose adapted question is answered", "isolated"),
     "culture": Column(_TEXT, "slug of the culture that speaks", "roleplay"),
@@ -154,7 +160,8 @@ def columns(names: str) -> Features:
 
 
 TOPICS = columns("topic_id level topic description")
-QUESTIONS = columns("question_id topic_id level question_type language question")
+SUBTOPICS = columns("topic_id level topic description subtopic")
+QUESTIONS = columns("question_id topic_id level subtopic question_type language question sensitivity")
 ANSWERS = columns("question_id culture persona condition draw response")
 ISOLATED = Features({**columns("target"), **ANSWERS})
 ADAPTED = columns("question_id culture language topic_id level question_type universal_question question traits")

@@ -20,7 +20,7 @@ from caredio.selection.embedders import ENDPOINT, GIVEN
 from caredio.selection.settings import Settings as Selection
 from caredio.selection.settings import threshold
 from caredio.synthesis.settings import Settings as Synthesis
-from caredio.synthesis.settings import check_objective
+from caredio.synthesis.settings import check_objective, check_questions
 
 _FEWEST = 3  # answers of a culture that a density, or an answer foreseen after another, needs
 
@@ -37,6 +37,7 @@ def writing(
     Raises:
         InputError: no model uses the address, or the optimisation would have nothing to choose by.
     """
+    check_questions(settings, selection)
     check_objective(settings, selection)
     embedders = (selection.embedder, settings.held_out or "")
     _addressed(spec, endpoint, embedders)

@@ -96,13 +96,15 @@ def value(room, name):
 
 # the first stage that a setting changes, in a synthesis with a round of optimisation; None for none
 SYNTHESIS = (
-    dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l", "checks", "seed"], "questions")
+    dict.fromkeys(["subtopics", "checks", "seed"], "subtopics")
+    | dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l"], "questions")
+    | dict.fromkeys(["examples", "question_cosine", "least_sensitivity", "embedder"], "questions")
     | dict.fromkeys(["sentences", "register", "near", "far", "neighbours"], "answers")
     | {"language": "adapted"}
     | dict.fromkeys(["compared", "personas"], "isolated")
     | {"check_others": "addressed"}
     | dict.fromkeys(["optimize_rounds", "other_responses", "other_questions", "objective", "weight"], "candidates")
-    | dict.fromkeys(["least_gain", "relevance", "embedder", "held_out", "references"], "candidates")
+    | dict.fromkeys(["least_gain", "relevance", "held_out", "references"], "candidates")
     | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
 )
 OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
@@ -306,8 +308,9 @@ def is_no_setting(value):
     ("module", "name", "value", "first"),
     [
         (questions, "QUESTION", {"type": "string", "pattern": ".*"}, "questions"),
-        (checks, "_TOXIC", 0.5, "questions"),
-        (checks, "_META", re.compile("AI"), "questions"),
+        (questions, "SEEDS", {"open": ()}, "questions"),
+        (checks, "_TOXIC", 0.5, "subtopics"),
+        (checks, "_META", re.compile("AI"), "subtopics"),
         (roleplay, "ALONE", {"condition": "isolated", "draw": 7}, "answers"),
         (adapt, "SCHEMA", {}, "adapted"),
         (personas, "AGES", ("18 to 99",), "isolated"),
@@ -341,6 +344,7 @@ def own(folder, name):
 @pytest.mark.parametrize(
     ("name", "first"),
     [
+        ("subtopics", "subtopics"),
         ("questions", "questions"),
         ("sensitivity", "questions"),
         ("roleplay", "answers"),

@@ -154,7 +154,7 @@ def test_a_stage_maps_its_rows_or_says_why_it_sees_the_whole_table(module):
 @pytest.mark.parametrize(
     ("command", "tables"),
     [
-        ("synthesize", "questions answers adapted isolated contrasted candidates"),
+        ("synthesize", "subtopics questions answers adapted isolated contrasted candidates"),
         ("select", "vectors scored ranked preference"),
         ("evaluate", "results"),
     ],
@@ -206,6 +206,7 @@ def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
     assert list(dict.fromkeys(steps)) == [stage.name for stage in STAGES if stage.calls]
     assert list(dict.fromkeys(steps)) == [
         *(
+            "subtopics",
             "questions",
             "answers",
             "adapted",

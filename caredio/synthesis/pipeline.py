@@ -1,4 +1,4 @@
-"""From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
+"""From topics to candidates: subtopics -> questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
 
 Where others' isolated answers are judged, candidates are made from what is left of them (`addressed`). With rounds of
 optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it. Others' contrastive
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 from dataclasses import asdict
 
 from caredio import features
+from caredio.llm.embeddings import Embeddings
 from caredio.llm.plan import is_local
 from caredio.selection import embed
+from caredio.selection.embedders import identity
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import view
 from caredio.stages import Stage
@@ -40,10 +42,11 @@ from caredio.synthesis import (
     personas,
     questions,
     roleplay,
+    subtopics,
 )
-from caredio.synthesis.settings import Settings, check_objective
+from caredio.synthesis.settings import Settings, check_objective, check_questions, least_cosine
 
-_MODULES = (questions, roleplay, adapt, isolated, addresses, contrast, optimize, contrast_others)
+_MODULES = (subtopics, questions, roleplay, adapt, isolated, addresses, contrast, optimize, contrast_others)
 STAGES = tuple(module.STAGE for module in _MODULES)
 
 
@@ -51,8 +54,9 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
     """Sentences for the card on how a run's candidates were written, from its entries in run.json."""
     settings = {name: entry["made_from"]["config"] for name, entry in stages.items()}
     asked = (stages["candidates"]["made_from"].get("model") or {}).get("model", "")
+    parts = subtopics.describe(settings["subtopics"]) if "subtopics" in settings else ""  # of older runs none
     return [
-        questions.describe(settings["questions"], len(settings["questions"]["topics"])),
+        questions.describe(settings["questions"], len(settings["questions"]["topics"]), parts),
         roleplay.describe(settings["answers"]),
         adapt.describe(settings["adapted"]),
         personas.describe(settings["isolated"]),
@@ -81,10 +85,43 @@ def _check(
     run.claim(None)
     for target in targets:
         languages.name(adapt.language(target, settings))
+    check_questions(settings, selection)
     check_objective(settings, selection)
+    embedders = {selection.embedder} if least_cosine(settings, selection) < 1 else set()
     if settings.optimize_rounds:
-        for embedder in filter(None, (selection.embedder, settings.held_out)):
-            embed.check(embedder, endpoint, load=not is_local(model.spec))
+        embedders |= set(filter(None, (selection.embedder, settings.held_out)))
+    for embedder in sorted(embedders):
+        embed.check(embedder, endpoint, load=not is_local(model.spec))
+
+
+def _asked(
+    made: Callable[..., Dataset],
+    topics: list[Topic],
+    model: Model,
+    cultures: dict[str, Culture],
+    settings: Settings,
+    selection: Selection,
+    endpoint: Endpoint | None,
+) -> Dataset:
+    """The universal questions on each topic.
+
+    Args:
+        made: makes the table of a stage, or reads it.
+    """
+    table = features.table([asdict(topic) for topic in topics], features.TOPICS)
+    counted = {"topics": topics, "known": list(cultures.values()) if checks.on(settings) else []}
+    parts = made(subtopics.STAGE, lambda: subtopics.run(table, view("subtopics", settings), model, cultures), **counted)
+    cosine = least_cosine(settings, selection)
+
+    def written() -> tuple[Dataset, dict[str, Any]]:
+        encode = None
+        if cosine < 1:
+            encode = embed.encoder(selection.embedder, selection.embedding_batch_size, endpoint)
+        found = questions.run(parts, view("questions", settings), model, cultures, cosine, encode)
+        return found, {"embedders": {encode.model: encode.used()}} if isinstance(encode, Embeddings) else {}
+
+    embedder = identity(selection.embedder) if cosine < 1 else ""
+    return made(questions.STAGE, written, **counted, cosine=cosine, embedder=embedder)
 
 
 def synthesize(
@@ -116,7 +153,6 @@ def synthesize(
     _check(run, model, targets, settings, selection, endpoint)
     run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
     known = list(cultures.values())
-    topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
 
     def of(stage: str) -> tuple[Settings, Selection]:
         return view(stage, settings), view(stage, selection)
@@ -124,14 +160,9 @@ def synthesize(
     def made(stage: Stage, compute: Callable[[], Any], table: str = "", **extra: Any) -> Dataset:
         return stage.run(run, compute, (settings, selection), table=table, model=model, **extra)
 
-    writing, answering, adapting = (of(stage)[0] for stage in ("questions", "answers", "adapted"))
+    answering, adapting = (of(stage)[0] for stage in ("answers", "adapted"))
     whom: dict[str, Any] = {"targets": targets, "cultures": known}
-    asked = made(
-        questions.STAGE,
-        lambda: questions.run(topic_table, writing, model, cultures),
-        topics=topics,
-        known=known if checks.on(settings) else [],
-    )
+    asked = _asked(made, topics, model, cultures, settings, selection, endpoint)
     answers = made(roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets), **whom)
     adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
     alone = made(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures), cultures=known)
