@@ -94,7 +94,8 @@ def test_one_bar_counts_the_calls_of_a_build_and_what_they_cost(tmp_path):
     assert len(set(counts)) > 20
     assert drawn[-1][:3] == ("build", 100, total)
     titles = list(dict.fromkeys(one[0] for one in drawn))
-    assert titles[:3] == ["build, subtopics", "build, questions, round 1", "build, sensitivity, round 1"]
+    assert titles[0] == "build, subtopics"
+    assert titles.index("build, questions, round 1") < titles.index("build, sensitivity, round 1")
     assert {"build, answers", "build, isolated answers", "build, contrastive answers"} < set(titles)
     assert any(re.fullmatch(r"\d\d:\d\d", one[4]) and one[4] != "00:00" for one in drawn)  # time left
     (spent,) = json.loads((tmp_path / "run" / "run.json").read_text())["spending"]["models"]
