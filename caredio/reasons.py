@@ -41,6 +41,11 @@ ADVICE = (  # the first pattern that a reason matches
         "the judge does not end as it is asked to: name a more capable one",
     ),
     (r"off_question", "answers leave the question: name a more capable model, or set check_others to false"),
+    (
+        r"untrue|unanswered|stereotype|unrecognised",
+        "the reviewer rates the text low: name a more capable writer, or lower least_truth, least_answering,"
+        " least_fairness or least_recognition",
+    ),
     (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
     (
         r"no question|no[ _]subtopic|the rewritten question|no trait",

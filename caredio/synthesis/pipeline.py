@@ -1,8 +1,8 @@
 """From topics to candidates: subtopics -> questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
 
-Where others' isolated answers are judged, candidates are made from what is left of them (`addressed`). With rounds of
-optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it. Others' contrastive
-answers (`contrasted_others`) are for preference pairs.
+Where others' isolated answers are judged, candidates are made from what is left of them (`addressed`). With a review or
+rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it; with both, what
+the review leaves is `reviewed`. Others' contrastive answers (`contrasted_others`) are for preference pairs.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ from caredio.synthesis import (
     optimize,
     personas,
     questions,
+    review,
     roleplay,
     subtopics,
 )
 from caredio.synthesis.settings import Settings, check_objective, check_questions, least_cosine
 
-_MODULES = (subtopics, questions, roleplay, adapt, isolated, addresses, contrast, optimize, contrast_others)
+_MODULES = (subtopics, questions, roleplay, adapt, isolated, addresses, contrast, review, optimize, contrast_others)
 STAGES = tuple(module.STAGE for module in _MODULES)
 
 
@@ -62,9 +63,20 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
         personas.describe(settings["isolated"]),
         addresses.describe(stages.get("addressed")),
         contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]),
+        _describe_review(stages),
         optimize.describe(settings["candidates"], asked),
         checks.describe(settings["questions"]),
     ]
+
+
+def _describe_review(stages: Mapping[str, Any]) -> str:
+    """A sentence for the card on the review that the candidates passed."""
+    made = stages["candidates"]["made_from"]
+    if "reviewed" in made["inputs"]:
+        made = stages["reviewed"]["made_from"]
+    elif "contrasted" not in made["inputs"] or "optimize_rounds" in made["config"]:
+        return review.describe(None)
+    return review.describe(made["config"], made["model"]["model"], stages["contrasted"]["made_from"]["model"]["model"])
 
 
 def _check(
@@ -124,6 +136,45 @@ def _asked(
     return made(questions.STAGE, written, **counted, cosine=cosine, embedder=embedder)
 
 
+def _improved(
+    made: Callable[..., Dataset],
+    candidates: Dataset,
+    topics: list[Topic],
+    model: Model,
+    reviewer: Model | None,
+    cultures: dict[str, Culture],
+    settings: Settings,
+    selection: Selection,
+    endpoint: Endpoint | None,
+) -> Dataset:
+    """What the review leaves of the candidates, and what optimisation makes of these; `made` as in `_asked`."""
+    known, guard, judged = list(cultures.values()), None, {}
+    if settings.reviews:
+        by, first = reviewer or model, candidates
+        candidates = made(
+            review.STAGE,
+            lambda: review.run(first, view("reviewed", settings), by, cultures),
+            table="reviewed" if settings.optimize_rounds else "candidates",
+            by=by,
+            cultures=known,
+        )
+        guard = review.Guard(view("optimized", settings), by, cultures)
+        judged = {"reviewer": by.spec.as_stored()}
+    if not settings.optimize_rounds:
+        return candidates
+    start, rooms = candidates, (view("optimized", settings), view("optimized", selection))
+    sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
+    return made(
+        optimize.STAGE,
+        lambda: optimize.run(start, *rooms, model, cultures, sentences, endpoint, guard),
+        table="candidates",
+        after=["reviewed" if settings.reviews else "contrasted"],
+        cultures=known,
+        topics=sentences,
+        **judged,
+    )
+
+
 def synthesize(
     run: Run,
     model: Model,
@@ -134,6 +185,7 @@ def synthesize(
     selection: Selection = Selection(),
     endpoint: Endpoint | None = None,
     known_topics: dict[str, Topic] | None = None,
+    reviewer: Model | None = None,
 ) -> Dataset:
     """Write the candidates of `targets` on `topics` into `run`, stage by stage.
 
@@ -142,6 +194,7 @@ def synthesize(
         selection: the objective of the optimisation, and with how many cultures an answer will be compared.
         endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
         known_topics: all known topics by id, which the run keeps for later commands; by default `topics`.
+        reviewer: the model that reviews, where candidates are reviewed; by default the one that writes.
 
     Returns:
         `features.CANDIDATES`.
@@ -157,8 +210,8 @@ def synthesize(
     def of(stage: str) -> tuple[Settings, Selection]:
         return view(stage, settings), view(stage, selection)
 
-    def made(stage: Stage, compute: Callable[[], Any], table: str = "", **extra: Any) -> Dataset:
-        return stage.run(run, compute, (settings, selection), table=table, model=model, **extra)
+    def made(stage: Stage, compute: Callable[[], Any], table: str = "", by: Model = model, **extra: Any) -> Dataset:
+        return stage.run(run, compute, (settings, selection), table=table, model=by, **extra)
 
     answering, adapting = (of(stage)[0] for stage in ("answers", "adapted"))
     whom: dict[str, Any] = {"targets": targets, "cultures": known}
@@ -172,20 +225,11 @@ def synthesize(
     candidates = made(
         contrast.STAGE,
         lambda: contrast.run(adapted, said, *of("contrasted"), model, cultures),
-        table="contrasted" if settings.optimize_rounds else "candidates",
+        table="contrasted" if settings.reviews or settings.optimize_rounds else "candidates",
         after=["adapted", addresses.left(settings)],
         cultures=known,
     )
-    if settings.optimize_rounds:
-        sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
-        first = candidates
-        candidates = made(
-            optimize.STAGE,
-            lambda: optimize.run(first, *of("optimized"), model, cultures, sentences, endpoint),
-            table="candidates",
-            cultures=known,
-            topics=sentences,
-        )
+    candidates = _improved(made, candidates, topics, model, reviewer, cultures, settings, selection, endpoint)
     if settings.contrast_others:
         beside = of("contrasted_others")[0]
         made(contrast_others.STAGE, lambda: contrast_others.run(candidates, beside, model, cultures), cultures=known)

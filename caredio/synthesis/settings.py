@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from caredio import settings
 from caredio.errors import InputError
@@ -17,7 +17,7 @@ CHECKS = ("all", "none")
 OBJECTIVES = ("embeddings", "likelihood")
 
 _MOST = 1_000_000  # questions a topic, and what goes with them
-_WRITING = "subtopics questions answers adapted isolated addressed contrasted optimized contrasted_others"
+_WRITING = "subtopics questions answers adapted isolated addressed contrasted reviewed optimized contrasted_others"
 _ANSWERING = "answers isolated addressed contrasted optimized contrasted_others"
 _COMPARING = "answers adapted isolated contrasted optimized contrasted_others"
 
@@ -25,6 +25,18 @@ _COMPARING = "answers adapted isolated contrasted optimized contrasted_others"
 # of which a ROUGE-L of 0.7 finds none; of 24 that differ by little but what is asked it mistakes 6, and ROUGE-L 4
 # (tests/synthesis/test_near_duplicates.py)
 COSINES = {MINILM: 0.75}
+
+_REVIEWING = "reviewed optimized"
+
+
+def _least(scale: str) -> Any:
+    """The threshold of a score of the review."""
+    return setting(
+        3,
+        f"least score of a review, of 1 to 5: {scale}",
+        _REVIEWING,
+        matters=lambda stage, room: bool(room.reviews),
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,22 @@ class Settings(settings.Settings):
         "optimized",
         counts=identity,
     )
+    review: bool = setting(
+        False,
+        "have candidates reviewed before they join the pool: true, an answer, no stereotype, recognisable",
+        _REVIEWING,
+        everyday=True,
+    )
+    review_model: str | None = setting(
+        None,
+        "model that reviews, best another than the writer's; naming it turns the review on; default: the writer's",
+        _REVIEWING,
+        everyday=True,
+    )
+    least_truth: int = _least("true of most people there today")
+    least_answering: int = _least("answers the question")
+    least_fairness: int = _least("no stereotype or caricature")
+    least_recognition: int = _least("recognised without the culture's name")
     seed: int = setting(
         0, "seed of every draw", "questions answers adapted isolated contrasted optimized", everyday=True
     )
@@ -126,8 +154,11 @@ class Settings(settings.Settings):
             raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
         if self.question_cosine is not None and not 0 < self.question_cosine <= 1:
             raise InputError(f"question_cosine is {self.question_cosine}; use a cosine above 0 up to 1.")
-        if not 1 <= self.least_sensitivity <= 5:
-            raise InputError(f"least_sensitivity is {self.least_sensitivity}; the scale is 1 to 5.")
+        for name in ("sensitivity", "truth", "answering", "fairness", "recognition"):
+            if not 1 <= (least := getattr(self, f"least_{name}")) <= 5:
+                raise InputError(f"least_{name} is {least}; the scale is 1 to 5.")
+        if self.review_model is not None and not self.review_model.strip():
+            raise InputError("review_model is empty; name the endpoint's model, or leave it out.")
         if not self.sentences.strip():
             raise InputError("sentences is empty; say how many, such as 'two or three'.")
         if not self.register.strip():
@@ -151,6 +182,11 @@ class Settings(settings.Settings):
             raise InputError("near and far must be 0 or more, and neighbours at least 1.")
         if self.neighbours is None and not self.near + self.far:
             raise InputError("near or far must be at least 1: without another culture there is nothing to compare.")
+
+    @property
+    def reviews(self) -> bool:
+        """Whether candidates are reviewed."""
+        return self.review or self.review_model is not None
 
     @property
     def reads_likelihood(self) -> bool:
@@ -215,3 +251,9 @@ class Options(TypedDict, total=False):
     least_gain: float
     relevance: float
     held_out: str | None
+    review: bool
+    review_model: str | None
+    least_truth: int
+    least_answering: int
+    least_fairness: int
+    least_recognition: int
