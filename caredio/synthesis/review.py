@@ -245,8 +245,9 @@ class Guard:
         The reason is that of a score below its threshold, less_true, less_answering, or why the reviewer's answer could
         not be used.
         """
-        numbered = features.table(
-            ({**row, "sample_id": str(place)} for place, row in enumerate(after)), features.CANDIDATES
+        rows_after = [{name: row.get(name) for name in features.CANDIDATES} for row in after]
+        numbered = Dataset.from_list(
+            [{**row, "sample_id": str(place)} for place, row in enumerate(rows_after)], features=features.CANDIDATES
         )
         rows: Iterator[dict[str, Any]] = iter(run(numbered, self.settings, self.model, self.cultures))
         reviewed = {int(row["sample_id"]): row for row in rows}
