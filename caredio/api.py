@@ -85,7 +85,16 @@ class EndpointOptions(TypedDict, total=False):
     max_total_tokens: int | None
 
 
-class SynthesizeOptions(SynthesisOptions, Objective, ModelOptions, EndpointOptions, total=False):
+class ReviewerOptions(TypedDict, total=False):
+    """What of `Endpoint` is the reviewer's, as named parameters."""
+
+    review_base_url: str | None
+    review_api_key_variable: str | None
+    review_requests_per_minute: int | None
+    review_tokens_per_minute: int | None
+
+
+class SynthesizeOptions(SynthesisOptions, Objective, ModelOptions, EndpointOptions, ReviewerOptions, total=False):
     """What `synthesize` takes besides."""
 
 
@@ -93,7 +102,9 @@ class SelectOptions(Ranking, Reading, ViewOptions, ModelOptions, EndpointOptions
     """What `select` takes besides."""
 
 
-class BuildOptions(SynthesisOptions, Ranking, ViewOptions, ModelOptions, EndpointOptions, ReleaseOptions, total=False):
+class BuildOptions(
+    SynthesisOptions, Ranking, ViewOptions, ModelOptions, EndpointOptions, ReviewerOptions, ReleaseOptions, total=False
+):
     """What `build` takes besides."""
 
 
@@ -186,6 +197,8 @@ def settings_of(verb: str) -> Iterator[tuple[type, dataclasses.Field[Any]]]:
     for room in rooms:
         for one in dataclasses.fields(room):
             if verb in _PARTS and room is not _PARTS[verb][0] and one.name not in _PARTS[verb][1]:
+                continue
+            if one.name in ReviewerOptions.__annotations__ and Synthesis not in rooms:
                 continue
             if room not in BY_STAGE or stages.intersection(one.metadata.get("stages", ())):
                 yield room, one

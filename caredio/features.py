@@ -52,11 +52,17 @@ COLUMNS: dict[str, Column] = {
     "level": Column(_TEXT, "values, norms, practices or customs", "topics"),
     "topic": Column(_TEXT, "the topic's name", "topics"),
     "description": Column(_TEXT, "the topic in a sentence", "topics"),
+    "subtopic": Column(_TEXT, "part of the topic; null is the whole of it", "subtopics", TEXT_CHECKS),
     "question_id": Column(
         _TEXT, "slot of a universal question; (culture, question_id) lasts across releases", "questions"
     ),
     "question_type": Column(_TEXT, "scenario, value or open", "questions"),
     "language": Column(_TEXT, "BCP-47 tag of the text", "questions"),
+    "sensitivity": Column(
+        Value("int32"),
+        "how differently cultures would answer, 1 to 5, as a model judged; null where none did",
+        "questions",
+    ),
     # answers
     "target": Column(_TEXT, "culture whose adapted question is answered", "isolated"),
     "culture": Column(_TEXT, "slug of the culture that speaks", "roleplay"),
@@ -84,6 +90,13 @@ COLUMNS: dict[str, Column] = {
         {"response": TEXT_CHECKS},
     ),
     "traits": Column(List(_TEXT), "what the comparison says of the culture", "adapt", TEXT_CHECKS),
+    # review
+    "truth": Column(Value("int32"), "true of most people there today, 1 to 5; null where not reviewed", "review"),
+    "answering": Column(Value("int32"), "answers the question, 1 to 5", "review"),
+    "fairness": Column(Value("int32"), "no stereotype or caricature, 1 to 5", "review"),
+    "recognition": Column(Value("int32"), "would be recognised without the culture's name, 1 to 5", "review"),
+    "recognised_as": Column(_TEXT, "culture that the reviewer guessed first", "review"),
+    "review": Column(List({"criterion": _TEXT, "reason": _TEXT}), "the reviewer's reason for each score", "review"),
     "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast, optimize"),
     "history": Column(
         List({"round": Value("int32"), "question": _TEXT, "response": _TEXT, "objective": Value("float64")}),
@@ -154,17 +167,20 @@ def columns(names: str) -> Features:
 
 
 TOPICS = columns("topic_id level topic description")
-QUESTIONS = columns("question_id topic_id level question_type language question")
+SUBTOPICS = columns("topic_id level topic description subtopic")
+QUESTIONS = columns("question_id topic_id level subtopic question_type language question sensitivity")
 ANSWERS = columns("question_id culture persona condition draw response")
 ISOLATED = Features({**columns("target"), **ANSWERS})
 ADAPTED = columns("question_id culture language topic_id level question_type universal_question question traits")
 CANDIDATES = columns(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
     " isolated_response others panel traits round history generator model_revision prompt_sha"
-    " weight"
+    " weight truth answering fairness recognition recognised_as review"
 )
 CONTRASTED_OTHERS = columns("sample_id culture response")  # of a candidate: what another culture says in contrast
-LATER = columns("weight")  # of these, what runs of older versions lack
+LATER = columns(
+    "weight truth answering fairness recognition recognised_as review"
+)  # of these, what runs of older versions lack
 REJECTS = columns("drop_reason unusable")  # what the rows given up hold besides
 OWN = columns("question_id question response culture")  # the least a table of one's own holds
 # what is taken over from it, where it is text; a row with a drop_reason is left out, and counted under it

@@ -14,13 +14,13 @@ from caredio.errors import EndpointError, InputError
 from caredio.llm.access import Access
 from caredio.llm.plan import Expected, is_local
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Spec
+from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.selection import embed, engine, represent, validation
 from caredio.selection.embedders import ENDPOINT, GIVEN
 from caredio.selection.settings import Settings as Selection
 from caredio.selection.settings import threshold
 from caredio.synthesis.settings import Settings as Synthesis
-from caredio.synthesis.settings import check_objective
+from caredio.synthesis.settings import check_objective, check_questions
 
 _FEWEST = 3  # answers of a culture that a density, or an answer foreseen after another, needs
 
@@ -37,9 +37,12 @@ def writing(
     Raises:
         InputError: no model uses the address, or the optimisation would have nothing to choose by.
     """
+    check_questions(settings, selection)
     check_objective(settings, selection)
     embedders = (selection.embedder, settings.held_out or "")
-    _addressed(spec, endpoint, embedders)
+    reviewing(settings, endpoint)
+    if settings.review_model in (None, LOCAL_MODEL) or endpoint.review_base_url:
+        _addressed(spec, endpoint, embedders)
     served(endpoint, embedders)
     if not settings.optimize_rounds:
         return
@@ -53,6 +56,16 @@ def writing(
             f"optimize_rounds needs {_FEWEST} answers of a culture to compare, and {pool[0].rows} are to be written;"
             " raise per_topic, name more topics, or leave the rounds out."
         )
+
+
+def reviewing(settings: Synthesis, endpoint: Endpoint) -> None:
+    """See that the reviewer's endpoint, where there is one, serves a reviewer.
+
+    Raises:
+        InputError: candidates are not reviewed.
+    """
+    if endpoint.for_role("review") is not endpoint and not settings.reviews:
+        raise InputError("the reviewer's endpoint is given, but nothing is reviewed; name its model as review_model.")
 
 
 def served(endpoint: Endpoint, embedders: Sequence[str]) -> None:

@@ -30,16 +30,27 @@ ADVICE = (  # the first pattern that a reason matches
         r"|names_a_culture|the question names",
         "the model's text fails the checks: name a more capable model, or set checks to none",
     ),
-    (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l"),
-    (r"insensitive", "cultures would answer alike: choose other topics or a more capable model"),
+    (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l or question_cosine"),
+    (
+        r"insensitive",
+        "cultures would answer alike: choose other topics or a more capable model, or lower least_sensitivity",
+    ),
     (r"no_other_culture", "nothing to compare with: give two cultures rows of the same question_id"),
     (
         r"no_(?:whole_)?rating|no_verdict|off_the_scale",
         "the judge does not end as it is asked to: name a more capable one",
     ),
     (r"off_question", "answers leave the question: name a more capable model, or set check_others to false"),
+    (
+        r"untrue|unanswered|stereotype|unrecognised",
+        "the reviewer rates the text low: name a more capable writer, or lower least_truth, least_answering,"
+        " least_fairness or least_recognition",
+    ),
     (r"no_(?:answer|isolated_answer|other_answer)", "the answers were dropped before: see the rejects of that stage"),
-    (r"no question|the rewritten question|no trait", "the model does not answer as asked: name a more capable one"),
+    (
+        r"no question|no[ _]subtopic|the rewritten question|no trait",
+        "the model does not answer as asked: name a more capable one",
+    ),
     (
         r"empty",
         "the model's answers are empty: name another model, raise max_tokens, or turn tools and thinking off at the"

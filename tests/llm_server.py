@@ -278,6 +278,8 @@ def _fitting(schema: dict[str, Any], draw: random.Random) -> Any:
         return [_fitting(schema["items"], draw) for _ in range(schema["maxItems"])]
     if schema["type"] == "boolean":
         return True
+    if schema["type"] == "integer":
+        return max(schema["enum"])
     if "enum" in schema:
         return draw.choice(schema["enum"])
     return f"{_sentence(draw)}?" if "pattern" in schema else _sentence(draw)

@@ -49,10 +49,12 @@ def test_every_declared_column_is_in_a_table_and_explained():
     ("table", "expected"),
     {
         "TOPICS": "topic_id level topic description",
-        "QUESTIONS": "question_id topic_id level question_type language question",
+        "SUBTOPICS": "topic_id level topic description subtopic",
+        "QUESTIONS": "question_id topic_id level subtopic question_type language question sensitivity",
         "ANSWERS": "question_id culture persona condition draw response",
         "CANDIDATES": "sample_id question_id culture language topic_id level question_type universal_question question"
-        " response isolated_response others panel traits round history generator model_revision prompt_sha weight",
+        " response isolated_response others panel traits round history generator model_revision prompt_sha weight"
+        " truth answering fairness recognition recognised_as review",
         "PREFERENCE": "sample_id question_id culture rank prompt chosen rejected rejected_culture",
     }.items(),
 )

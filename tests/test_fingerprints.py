@@ -25,7 +25,7 @@ from caredio.selection.embedders import folder as packaged
 from caredio.selection.pipeline import select
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import counted, fill, kinds
-from caredio.synthesis import adapt, checks, personas, questions, redraw, roleplay
+from caredio.synthesis import adapt, checks, personas, questions, redraw, review, roleplay
 from caredio.synthesis.pipeline import synthesize
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
@@ -95,14 +95,19 @@ def value(room, name):
 
 
 # the first stage that a setting changes, in a synthesis with a round of optimisation; None for none
+LEAST = [f"least_{name}" for name in review.CRITERIA]
 SYNTHESIS = (
-    dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l", "checks", "seed"], "questions")
+    dict.fromkeys(["subtopics", "checks", "seed"], "subtopics")
+    | dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l"], "questions")
+    | dict.fromkeys(["examples", "question_cosine", "least_sensitivity", "embedder"], "questions")
     | dict.fromkeys(["sentences", "register", "near", "far", "neighbours"], "answers")
     | {"language": "adapted"}
     | dict.fromkeys(["compared", "personas"], "isolated")
     | {"check_others": "addressed"}
     | dict.fromkeys(["optimize_rounds", "other_responses", "other_questions", "objective", "weight"], "candidates")
-    | dict.fromkeys(["least_gain", "relevance", "embedder", "held_out", "references"], "candidates")
+    | dict.fromkeys(["least_gain", "relevance", "held_out", "references"], "candidates")
+    | {"review": "candidates", "review_model": "candidates"}  # which had no table before them
+    | dict.fromkeys(LEAST, "reviewed")
     | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
 )
 OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
@@ -137,11 +142,15 @@ def changed(before, after):
 
 @pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"representativeness"}))
 def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
-    before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1})
+    reviewing = {"review": True} if name in LEAST else {}
+    if reviewing:
+        unread = synthesized(tmp_path / "c", {}), synthesized(tmp_path / "d", {name: 5})
+        assert unread[0] == unread[1]
+    before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1, **reviewing})
     other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9, "prompts": str(tmp_path)}
     other |= {"check_others": False}
     room = Synthesis if name in kinds(Synthesis) else Selection
-    after, _ = synthesized(tmp_path / "b", {name: other.get(name, value(room, name))})
+    after, _ = synthesized(tmp_path / "b", {**reviewing, name: other.get(name, value(room, name))})
     stages = list(before)
     first = SYNTHESIS[name] if name in kinds(Synthesis) else SYNTHESIS.get(name)  # the others are selection's alone
     assert changed(before, after) == ([] if first is None else stages[stages.index(first) :])
@@ -311,8 +320,9 @@ def is_no_setting(value):
     ("module", "name", "value", "first"),
     [
         (questions, "QUESTION", {"type": "string", "pattern": ".*"}, "questions"),
-        (checks, "_TOXIC", 0.5, "questions"),
-        (checks, "_META", re.compile("AI"), "questions"),
+        (questions, "SEEDS", {"open": ()}, "questions"),
+        (checks, "_TOXIC", 0.5, "subtopics"),
+        (checks, "_META", re.compile("AI"), "subtopics"),
         (roleplay, "ALONE", {"condition": "isolated", "draw": 7}, "answers"),
         (adapt, "SCHEMA", {}, "adapted"),
         (personas, "AGES", ("18 to 99",), "isolated"),
@@ -346,6 +356,7 @@ def own(folder, name):
 @pytest.mark.parametrize(
     ("name", "first"),
     [
+        ("subtopics", "subtopics"),
         ("questions", "questions"),
         ("sensitivity", "questions"),
         ("roleplay", "answers"),

@@ -58,7 +58,7 @@ def on_a_terminal(command, env, lines=None):
     return process.wait(), written.decode()
 
 
-WRITING = ["questions", "answers", "adapted", "isolated", "candidates"]
+WRITING = ["subtopics", "questions", "answers", "adapted", "isolated", "candidates"]
 STAGES = [*WRITING, "vectors", "scored", "ranked", "preference", "unpaired"]
 
 
@@ -94,7 +94,8 @@ def test_one_bar_counts_the_calls_of_a_build_and_what_they_cost(tmp_path):
     assert len(set(counts)) > 20
     assert drawn[-1][:3] == ("build", 100, total)
     titles = list(dict.fromkeys(one[0] for one in drawn))
-    assert titles[:2] == ["build, questions, round 1", "build, sensitivity, round 1"]
+    assert titles[0] == "build, subtopics"
+    assert titles.index("build, questions, round 1") < titles.index("build, sensitivity, round 1")
     assert {"build, answers", "build, isolated answers", "build, contrastive answers"} < set(titles)
     assert any(re.fullmatch(r"\d\d:\d\d", one[4]) and one[4] != "00:00" for one in drawn)  # time left
     (spent,) = json.loads((tmp_path / "run" / "run.json").read_text())["spending"]["models"]
@@ -122,7 +123,7 @@ def test_a_stage_that_ends_early_or_asks_again_keeps_to_the_plan(tmp_path):
     def fault(number, body):
         last = body["messages"][-1]["content"]
         if "differs" in json.dumps(body.get("response_format", "")) and number % 2:
-            return json.dumps({"reason": "none", "differs": False})  # fewer questions than planned
+            return json.dumps({"reason": "none", "sensitivity": 1})  # fewer questions than planned
         if number % 3 == 0 and "cannot be used" not in last and "response_format" not in body:
             return "As an AI language model, I cannot answer."  # is asked for once more
         return None

@@ -23,7 +23,7 @@ PARTS = {  # of the prompts that are more, or less, than a system and a user mes
     "repair": ["user"],
     "schema": ["user"],
     "short_answers": ["likelihood", "generated", "cot", "open"],
-    "questions": ["system", "user", "scenario", "value", "open", "taken"],
+    "questions": ["system", "user", "scenario", "value", "open", "part", "form", "taken"],
     "systems": ["system"],
     "validation": ["user"],
     "views": ["system"],
@@ -58,11 +58,13 @@ def test_every_prompt_may_be_replaced():
             "judgements",
             "likelihood",
             "questions",
+            "recognise",
             "repair",
+            "review",
             "rewrite",
             "roleplay",
         ),
-        *("schema", "sensitivity", "short_answers", "systems", "validation", "views"),
+        *("schema", "sensitivity", "short_answers", "subtopics", "systems", "validation", "views"),
     ]
     assert names == NAMES
     assert prompts.names() == NAMES

@@ -40,7 +40,7 @@ def test_empty_texts_are_the_models_fault_or_the_tables():
         " raise max_tokens, or turn tools and thinking off at the endpoint."
     )
     told = str(reasons.nothing_left("the table", {"empty": 12, "near_duplicate": 20}))
-    assert told.endswith("or raise rouge_l; the text is empty: check the table's column.")
+    assert told.endswith("or raise rouge_l or question_cosine; the text is empty: check the table's column.")
     assert "max_tokens" not in told
 
 

@@ -279,6 +279,10 @@ class SelectionOptions(selecting.Ranking, selecting.Reading, selecting.Calibrati
     """All of selection's settings as named parameters, of which each verb takes some."""
 
 
+class _Reaching(api.EndpointOptions, api.ReviewerOptions, total=False):
+    """What verbs take that write and review."""
+
+
 ROOMS = {
     "synthesis": (synthesizing.Settings, synthesizing.Options),
     "selection": (selecting.Settings, SelectionOptions),
@@ -288,7 +292,7 @@ ROOMS = {
     "publishing": (publishing.Settings, publishing.Options),
     "finetuning": (finetuning.Settings, finetuning.Options),
     "model": (Spec, api.ModelOptions),
-    "endpoint": (Endpoint, api.EndpointOptions),
+    "endpoint": (Endpoint, _Reaching),
 }
 OF_VERBS = {"seed", "prompts"}  # which the verbs take by name
 

@@ -154,7 +154,7 @@ def test_a_stage_maps_its_rows_or_says_why_it_sees_the_whole_table(module):
 @pytest.mark.parametrize(
     ("command", "tables"),
     [
-        ("synthesize", "questions answers adapted isolated contrasted candidates"),
+        ("synthesize", "subtopics questions answers adapted isolated contrasted candidates"),
         ("select", "vectors scored ranked preference"),
         ("evaluate", "results"),
     ],
@@ -199,19 +199,21 @@ def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
     for room in (synthesis, selection):
         monkeypatch.setattr(room, "STAGES", tuple(map(marked, room.STAGES)))
     asked = {"model": "m", "base_url": "http://localhost/v1", "embedder": "openai:e", "theta": 0.9}
-    scores = {"distinctiveness": "information", "optimize_rounds": 1, "contrast_others": True}
+    scores = {"distinctiveness": "information", "optimize_rounds": 1, "contrast_others": True, "review": True}
     plan = caredio.plan(caredio.build, ["mexico"], ["food"], out=tmp_path, **asked, **scores)
     probe, *steps = [step.stage.partition("/")[0] for step in plan.steps]
     assert probe == "log-probabilities"  # which no stage asks, but the verb before them
     assert list(dict.fromkeys(steps)) == [stage.name for stage in STAGES if stage.calls]
     assert list(dict.fromkeys(steps)) == [
         *(
+            "subtopics",
             "questions",
             "answers",
             "adapted",
             "isolated",
             "addressed",
             "contrasted",
+            "reviewed",
             "optimized",
             "contrasted_others",
             "vectors",

@@ -22,7 +22,7 @@ class Step:
     """The requests of a stage; prompt tokens from the prompt files, answers at their usual length.
 
     `upper_bound`: requests at most, where answers that cannot be used are asked for again; `calls` where that is less.
-    `model`: who is asked, where it is not the plan's model; a Batch API does not do these.
+    `model`: who is asked, where it is not the plan's model; of these a Batch API does those that are `chat`.
     `made_by`: the stage that declares them, where that has another name.
     """
 
@@ -32,6 +32,7 @@ class Step:
     completion_tokens: int
     model: str = ""
     upper_bound: int = 0
+    chat: bool = False
     made_by: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -125,10 +126,10 @@ class Plan:
         )
 
     def _cost(self, step: Step) -> float | None:
-        if self.local and not step.model:
+        if step.model == LOCAL_MODEL or (self.local and not step.model):
             return 0.0
         usage = Usage(step.calls, 0, step.prompt_tokens, step.completion_tokens)
-        return cost(step.model or self.model, usage, self.batch and not step.model)
+        return cost(step.model or self.model, usage, self.batch and (step.chat or not step.model))
 
 
 def is_local(spec: Spec) -> bool:

@@ -46,6 +46,18 @@ class Endpoint(Settings):
     embedder_tokens_per_minute: int | None = setting(
         None, "most tokens a minute to the embedder's endpoint; default: no limit", none_as=0
     )
+    review_base_url: str | None = setting(
+        None, "address of the endpoint that serves the reviewer, where it is another", none_as=""
+    )
+    review_api_key_variable: str | None = setting(
+        None, "environment variable that holds the key of the reviewer's endpoint", none_as=""
+    )
+    review_requests_per_minute: int | None = setting(
+        None, "most requests a minute to the reviewer's endpoint; default: no limit", none_as=0
+    )
+    review_tokens_per_minute: int | None = setting(
+        None, "most tokens a minute to the reviewer's endpoint; default: no limit", none_as=0
+    )
     system_role: str = setting(
         AUTO,
         "role of the system text; user puts it into the first user turn, auto does so where it must",

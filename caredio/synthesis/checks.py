@@ -317,6 +317,12 @@ def names_other(text: str, culture: Culture | None, cultures: dict[str, Culture]
     return any(match[match.lastgroup or 0] in others for match in pattern.finditer(_folded(text)))
 
 
+def without_own_names(text: str, culture: Culture, cultures: dict[str, Culture], language: str) -> str:
+    """`text` with [...] for each name of `culture` and of its languages, as `names_other` knows names."""
+    pattern, others = _names(culture, tuple(cultures.values()), language)
+    return pattern.sub(lambda match: match[0] if match[match.lastgroup or 0] in others else "[...]", _folded(text))
+
+
 @functools.cache
 def _names(
     culture: Culture | None, cultures: tuple[Culture, ...], language: str

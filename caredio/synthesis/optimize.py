@@ -33,7 +33,7 @@ from caredio.selection.conditioning import Conditioning
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, measuring, scales, unit, z
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage
-from caredio.synthesis import redraw
+from caredio.synthesis import redraw, review
 from caredio.synthesis.redraw import Drawn, Writer
 from caredio.synthesis.settings import Settings
 
@@ -57,7 +57,8 @@ def calls(planning: Planning) -> Planned:
         ("held-out vectors", settings.held_out or "", _held_out_by),
     ):
         steps += embed.steps(stage, embedder, (group for one in candidates for group in groups(one, planning)))
-    return Planned(steps, candidates)
+    again = plan.in_all(candidates).times(settings.optimize_rounds)
+    return Planned([*steps, *review.steps(again, planning, "again")], candidates)
 
 
 def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
@@ -90,7 +91,7 @@ STAGE = Stage(
     {"contrasted": " ".join(features.CANDIDATES)},
     features.CANDIDATES,
     modules=(__name__,),
-    prompts=("improve", "rewrite", "roleplay", "contrast", "likelihood"),
+    prompts=("review", "recognise", "improve", "rewrite", "roleplay", "contrast", "likelihood"),
     calls=calls,
     writes_to="candidates",
 )
@@ -148,8 +149,18 @@ def relevant(rows: Sequence[dict[str, Any]], asked: list[str], topics: list[str]
     return np.minimum((questions * universal).sum(axis=1), (questions * topic).sum(axis=1))
 
 
-def optimize(objective: Objective, writer: Writer, settings: Settings, encode: embed.Encoder) -> list[list[Sample]]:
-    """The samples that each slot has accepted, the first at the start: their objective only rises."""
+def optimize(
+    objective: Objective,
+    writer: Writer,
+    settings: Settings,
+    encode: embed.Encoder,
+    guard: review.Guard | None = None,
+) -> list[list[Sample]]:
+    """The samples that each slot has accepted, the first at the start: their objective only rises.
+
+    Args:
+        guard: what it refuses does not count, however high its objective.
+    """
     paths = [[sample] for sample in objective.start]
     going = [slot for slot, path in enumerate(paths) if math.isfinite(path[0].objective)]
     for number in range(1, settings.optimize_rounds + 1):
@@ -159,12 +170,30 @@ def optimize(objective: Objective, writer: Writer, settings: Settings, encode: e
             for slot, steps in zip(going, tried, strict=True)
             if steps and steps[-1].objective > paths[slot][-1].objective + settings.least_gain
         }
+        if guard:
+            gained = _guarded(gained, paths, guard, writer)
         for slot, steps in gained.items():
             paths[slot] += [step._replace(row={**step.row, "round": number}) for step in steps]
         going = list(gained)
         if not going:
             break
     return paths
+
+
+def _guarded(
+    gained: dict[int, list[Sample]], paths: list[list[Sample]], guard: review.Guard, writer: Writer
+) -> dict[int, list[Sample]]:
+    """Of what a round gained, what the reviewer finds no less true and no less of an answer, with its scores."""
+    if not gained:
+        return {}
+    found = guard([paths[slot][-1].row for slot in gained], [steps[-1].row for steps in gained.values()])
+    kept = {}
+    for (slot, steps), reviewed in zip(gained.items(), found, strict=True):
+        if isinstance(reviewed, str):
+            writer.dropped[reviewed] += 1
+        else:
+            kept[slot] = [*steps[:-1], steps[-1]._replace(row=reviewed)]
+    return kept
 
 
 def _round(
@@ -223,6 +252,7 @@ def run(
     cultures: dict[str, Culture],
     topics: dict[str, str],
     endpoint: Endpoint | None = None,
+    guard: review.Guard | None = None,
 ) -> tuple[Dataset, dict[str, Any]]:
     """Make each candidate better, in at most `optimize_rounds` rounds.
 
@@ -233,6 +263,7 @@ def run(
         cultures: all known, by slug.
         topics: topic_id -> the topic in a sentence.
         endpoint: how to reach an embedder that an endpoint serves.
+        guard: reviews what a round gained, where candidates are reviewed.
 
     Returns:
         `features.CANDIDATES`, with history and round, and the report (see `held_out`).
@@ -261,7 +292,7 @@ def run(
             measure = ByLikelihood(table, model, selection, Conditioning(names, settings.prompts))
         else:
             measure = ByEmbeddings(_answers(rows), encode, selection.asked_for)
-        paths = optimize(Objective(rows, measure, selection.weight), writer, settings, encode)
+        paths = optimize(Objective(rows, measure, selection.weight), writer, settings, encode, guard)
         became = [{**path[-1].row, "history": _history(path)} for path in paths]
         made.append(features.table(became, features.CANDIDATES))
         changes[culture] = _changes(paths)
@@ -274,7 +305,8 @@ def run(
     dropped = dict(sorted((+writer.dropped).items()))
     report = {"optimized": changes, "held_out": checked, "draws_dropped": dropped}
     asked = {one.model: one.used() for one in (encode, unseen) if isinstance(one, Embeddings)}
-    return concatenate_datasets(made).select(order), report | ({"embedders": asked} if asked else {})
+    report |= ({"embedders": asked} if asked else {}) | ({"reviewer": guard.used()} if guard else {})
+    return concatenate_datasets(made).select(order), report
 
 
 def held_out(

@@ -1,8 +1,8 @@
-"""From topics to candidates: questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
+"""From topics to candidates: subtopics -> questions -> answers -> adapted -> isolated -> candidates (seed 001, 3.2).
 
-Where others' isolated answers are judged, candidates are made from what is left of them (`addressed`). With rounds of
-optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it. Others' contrastive
-answers (`contrasted_others`) are for preference pairs.
+Where others' isolated answers are judged, candidates are made from what is left of them (`addressed`). With a review or
+rounds of optimisation, what contrast.py writes is `contrasted`, and `candidates` are what became of it; with both, what
+the review leaves is `reviewed`. Others' contrastive answers (`contrasted_others`) are for preference pairs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 from dataclasses import asdict
 
 from caredio import features
+from caredio.llm.embeddings import Embeddings
 from caredio.llm.plan import is_local
 from caredio.selection import embed
+from caredio.selection.embedders import identity
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import view
 from caredio.stages import Stage
@@ -39,11 +41,13 @@ from caredio.synthesis import (
     optimize,
     personas,
     questions,
+    review,
     roleplay,
+    subtopics,
 )
-from caredio.synthesis.settings import Settings, check_objective
+from caredio.synthesis.settings import Settings, check_objective, check_questions, least_cosine
 
-_MODULES = (questions, roleplay, adapt, isolated, addresses, contrast, optimize, contrast_others)
+_MODULES = (subtopics, questions, roleplay, adapt, isolated, addresses, contrast, review, optimize, contrast_others)
 STAGES = tuple(module.STAGE for module in _MODULES)
 
 
@@ -51,16 +55,28 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
     """Sentences for the card on how a run's candidates were written, from its entries in run.json."""
     settings = {name: entry["made_from"]["config"] for name, entry in stages.items()}
     asked = (stages["candidates"]["made_from"].get("model") or {}).get("model", "")
+    parts = subtopics.describe(settings["subtopics"]) if "subtopics" in settings else ""  # of older runs none
     return [
-        questions.describe(settings["questions"], len(settings["questions"]["topics"])),
+        questions.describe(settings["questions"], len(settings["questions"]["topics"]), parts),
         roleplay.describe(settings["answers"]),
         adapt.describe(settings["adapted"]),
         personas.describe(settings["isolated"]),
         addresses.describe(stages.get("addressed")),
         contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]),
+        _describe_review(stages),
         optimize.describe(settings["candidates"], asked),
         checks.describe(settings["questions"]),
     ]
+
+
+def _describe_review(stages: Mapping[str, Any]) -> str:
+    """A sentence for the card on the review that the candidates passed."""
+    made = stages["candidates"]["made_from"]
+    if "reviewed" in made["inputs"]:
+        made = stages["reviewed"]["made_from"]
+    elif "contrasted" not in made["inputs"] or "optimize_rounds" in made["config"]:
+        return review.describe(None)
+    return review.describe(made["config"], made["model"]["model"], stages["contrasted"]["made_from"]["model"]["model"])
 
 
 def _check(
@@ -81,10 +97,82 @@ def _check(
     run.claim(None)
     for target in targets:
         languages.name(adapt.language(target, settings))
+    check_questions(settings, selection)
     check_objective(settings, selection)
+    embedders = {selection.embedder} if least_cosine(settings, selection) < 1 else set()
     if settings.optimize_rounds:
-        for embedder in filter(None, (selection.embedder, settings.held_out)):
-            embed.check(embedder, endpoint, load=not is_local(model.spec))
+        embedders |= set(filter(None, (selection.embedder, settings.held_out)))
+    for embedder in sorted(embedders):
+        embed.check(embedder, endpoint, load=not is_local(model.spec))
+
+
+def _asked(
+    made: Callable[..., Dataset],
+    topics: list[Topic],
+    model: Model,
+    cultures: dict[str, Culture],
+    settings: Settings,
+    selection: Selection,
+    endpoint: Endpoint | None,
+) -> Dataset:
+    """The universal questions on each topic.
+
+    Args:
+        made: makes the table of a stage, or reads it.
+    """
+    table = features.table([asdict(topic) for topic in topics], features.TOPICS)
+    counted = {"topics": topics, "known": list(cultures.values()) if checks.on(settings) else []}
+    parts = made(subtopics.STAGE, lambda: subtopics.run(table, view("subtopics", settings), model, cultures), **counted)
+    cosine = least_cosine(settings, selection)
+
+    def written() -> tuple[Dataset, dict[str, Any]]:
+        encode = None
+        if cosine < 1:
+            encode = embed.encoder(selection.embedder, selection.embedding_batch_size, endpoint)
+        found = questions.run(parts, view("questions", settings), model, cultures, cosine, encode)
+        return found, {"embedders": {encode.model: encode.used()}} if isinstance(encode, Embeddings) else {}
+
+    embedder = identity(selection.embedder) if cosine < 1 else ""
+    return made(questions.STAGE, written, **counted, cosine=cosine, embedder=embedder)
+
+
+def _improved(
+    made: Callable[..., Dataset],
+    candidates: Dataset,
+    topics: list[Topic],
+    model: Model,
+    reviewer: Model | None,
+    cultures: dict[str, Culture],
+    settings: Settings,
+    selection: Selection,
+    endpoint: Endpoint | None,
+) -> Dataset:
+    """What the review leaves of the candidates, and what optimisation makes of these; `made` as in `_asked`."""
+    known, guard, judged = list(cultures.values()), None, {}
+    if settings.reviews:
+        by, first = reviewer or model, candidates
+        candidates = made(
+            review.STAGE,
+            lambda: review.run(first, view("reviewed", settings), by, cultures),
+            table="reviewed" if settings.optimize_rounds else "candidates",
+            by=by,
+            cultures=known,
+        )
+        guard = review.Guard(view("optimized", settings), by, cultures)
+        judged = {"reviewer": by.spec.as_stored()}
+    if not settings.optimize_rounds:
+        return candidates
+    start, rooms = candidates, (view("optimized", settings), view("optimized", selection))
+    sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
+    return made(
+        optimize.STAGE,
+        lambda: optimize.run(start, *rooms, model, cultures, sentences, endpoint, guard),
+        table="candidates",
+        after=["reviewed" if settings.reviews else "contrasted"],
+        cultures=known,
+        topics=sentences,
+        **judged,
+    )
 
 
 def synthesize(
@@ -97,6 +185,7 @@ def synthesize(
     selection: Selection = Selection(),
     endpoint: Endpoint | None = None,
     known_topics: dict[str, Topic] | None = None,
+    reviewer: Model | None = None,
 ) -> Dataset:
     """Write the candidates of `targets` on `topics` into `run`, stage by stage.
 
@@ -105,6 +194,7 @@ def synthesize(
         selection: the objective of the optimisation, and with how many cultures an answer will be compared.
         endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
         known_topics: all known topics by id, which the run keeps for later commands; by default `topics`.
+        reviewer: the model that reviews, where candidates are reviewed; by default the one that writes.
 
     Returns:
         `features.CANDIDATES`.
@@ -116,22 +206,16 @@ def synthesize(
     _check(run, model, targets, settings, selection, endpoint)
     run.use(cultures, known_topics or {topic.topic_id: topic for topic in topics})
     known = list(cultures.values())
-    topic_table = features.table([asdict(topic) for topic in topics], features.TOPICS)
 
     def of(stage: str) -> tuple[Settings, Selection]:
         return view(stage, settings), view(stage, selection)
 
-    def made(stage: Stage, compute: Callable[[], Any], table: str = "", **extra: Any) -> Dataset:
-        return stage.run(run, compute, (settings, selection), table=table, model=model, **extra)
+    def made(stage: Stage, compute: Callable[[], Any], table: str = "", by: Model = model, **extra: Any) -> Dataset:
+        return stage.run(run, compute, (settings, selection), table=table, model=by, **extra)
 
-    writing, answering, adapting = (of(stage)[0] for stage in ("questions", "answers", "adapted"))
+    answering, adapting = (of(stage)[0] for stage in ("answers", "adapted"))
     whom: dict[str, Any] = {"targets": targets, "cultures": known}
-    asked = made(
-        questions.STAGE,
-        lambda: questions.run(topic_table, writing, model, cultures),
-        topics=topics,
-        known=known if checks.on(settings) else [],
-    )
+    asked = _asked(made, topics, model, cultures, settings, selection, endpoint)
     answers = made(roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets), **whom)
     adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
     alone = made(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures), cultures=known)
@@ -141,20 +225,11 @@ def synthesize(
     candidates = made(
         contrast.STAGE,
         lambda: contrast.run(adapted, said, *of("contrasted"), model, cultures),
-        table="contrasted" if settings.optimize_rounds else "candidates",
+        table="contrasted" if settings.reviews or settings.optimize_rounds else "candidates",
         after=["adapted", addresses.left(settings)],
         cultures=known,
     )
-    if settings.optimize_rounds:
-        sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
-        first = candidates
-        candidates = made(
-            optimize.STAGE,
-            lambda: optimize.run(first, *of("optimized"), model, cultures, sentences, endpoint),
-            table="candidates",
-            cultures=known,
-            topics=sentences,
-        )
+    candidates = _improved(made, candidates, topics, model, reviewer, cultures, settings, selection, endpoint)
     if settings.contrast_others:
         beside = of("contrasted_others")[0]
         made(contrast_others.STAGE, lambda: contrast_others.run(candidates, beside, model, cultures), cultures=known)

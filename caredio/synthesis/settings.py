@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from caredio import settings
 from caredio.errors import InputError
-from caredio.selection.embedders import GIVEN, identity
+from caredio.selection.embedders import GIVEN, MINILM, identity
 from caredio.selection.settings import Settings as Selection
 from caredio.settings import setting
 
@@ -17,9 +17,26 @@ CHECKS = ("all", "none")
 OBJECTIVES = ("embeddings", "likelihood")
 
 _MOST = 1_000_000  # questions a topic, and what goes with them
-_WRITING = "questions answers adapted isolated addressed contrasted optimized contrasted_others"
+_WRITING = "subtopics questions answers adapted isolated addressed contrasted reviewed optimized contrasted_others"
 _ANSWERING = "answers isolated addressed contrasted optimized contrasted_others"
 _COMPARING = "answers adapted isolated contrasted optimized contrasted_others"
+
+# embedder -> cosine from which two questions ask the same. MiniLM's: of 24 pairs that do, in other words, it finds 13,
+# of which a ROUGE-L of 0.7 finds none; of 24 that differ by little but what is asked it mistakes 6, and ROUGE-L 4
+# (tests/synthesis/test_near_duplicates.py)
+COSINES = {MINILM: 0.75}
+
+_REVIEWING = "reviewed optimized"
+
+
+def _least(scale: str) -> Any:
+    """The threshold of a score of the review."""
+    return setting(
+        3,
+        f"least score of a review, of 1 to 5: {scale}",
+        _REVIEWING,
+        matters=lambda stage, room: bool(room.reviews),
+    )
 
 
 @dataclass(frozen=True)
@@ -27,10 +44,24 @@ class Settings(settings.Settings):
     """The settings of a synthesis, by stage."""
 
     per_topic: int = setting(100, "questions a topic, over the three types", "questions", everyday=True)
+    subtopics: int = setting(
+        10, "parts that a topic is divided into first, for questions on each; 0 asks about the whole", "subtopics"
+    )
     rounds: int = setting(8, "rounds of Self-Instruct at most", "questions")
     per_call: int = setting(5, "questions asked for in one call", "questions")
     demonstrations: int = setting(6, "earlier questions shown in a prompt", "questions")
+    examples: int = setting(3, "example questions of ours shown in a prompt, of the 8 of each type", "questions")
     rouge_l: float = setting(0.7, "ROUGE-L from which a question is a near-duplicate", "questions")
+    question_cosine: float | None = setting(
+        None,
+        "cosine from which a question is a near-duplicate, by the embedder; 1 leaves it to ROUGE-L;"
+        f" default: {COSINES[MINILM]} by {MINILM.rpartition('/')[2]}, 1 by others",
+        "questions",
+        counts=False,  # but what it comes to does, as an argument of the stage
+    )
+    least_sensitivity: int = setting(
+        3, "how differently cultures would answer a question at least, on a judged scale of 1 to 5", "questions"
+    )
     checks: str = setting(
         "all",
         "text that fails a check is dropped; none is for models too small to pass",
@@ -88,6 +119,22 @@ class Settings(settings.Settings):
         "optimized",
         counts=identity,
     )
+    review: bool = setting(
+        False,
+        "have candidates reviewed before they join the pool: true, an answer, no stereotype, recognisable",
+        _REVIEWING,
+        everyday=True,
+    )
+    review_model: str | None = setting(
+        None,
+        "model that reviews, best another than the writer's; naming it turns the review on; default: the writer's",
+        _REVIEWING,
+        everyday=True,
+    )
+    least_truth: int = _least("true of most people there today")
+    least_answering: int = _least("answers the question")
+    least_fairness: int = _least("no stereotype or caricature")
+    least_recognition: int = _least("recognised without the culture's name")
     seed: int = setting(
         0, "seed of every draw", "questions answers adapted isolated contrasted optimized", everyday=True
     )
@@ -97,13 +144,21 @@ class Settings(settings.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("per_topic", 1), ("rounds", 1), ("per_call", 1), ("demonstrations", 0)):
+        counts = {"per_topic": 1, "rounds": 1, "per_call": 1, "demonstrations": 0, "examples": 0, "subtopics": 0}
+        for name, least in counts.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
             if getattr(self, name) > _MOST:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at most {_MOST:,}.")
         if not 0 < self.rouge_l <= 1:
             raise InputError(f"rouge_l is {self.rouge_l}; use a share above 0 up to 1.")
+        if self.question_cosine is not None and not 0 < self.question_cosine <= 1:
+            raise InputError(f"question_cosine is {self.question_cosine}; use a cosine above 0 up to 1.")
+        for name in ("sensitivity", "truth", "answering", "fairness", "recognition"):
+            if not 1 <= (least := getattr(self, f"least_{name}")) <= 5:
+                raise InputError(f"least_{name} is {least}; the scale is 1 to 5.")
+        if self.review_model is not None and not self.review_model.strip():
+            raise InputError("review_model is empty; name the endpoint's model, or leave it out.")
         if not self.sentences.strip():
             raise InputError("sentences is empty; say how many, such as 'two or three'.")
         if not self.register.strip():
@@ -129,9 +184,30 @@ class Settings(settings.Settings):
             raise InputError("near or far must be at least 1: without another culture there is nothing to compare.")
 
     @property
+    def reviews(self) -> bool:
+        """Whether candidates are reviewed."""
+        return self.review or self.review_model is not None
+
+    @property
     def reads_likelihood(self) -> bool:
         """Whether the optimisation reads a model's log-probabilities."""
         return self.optimize_rounds > 0 and self.objective == "likelihood"
+
+
+def least_cosine(settings: Settings, selection: Selection) -> float:
+    """The cosine from which a question is a near-duplicate; 1 where vectors do not decide."""
+    measured = COSINES.get(selection.embedder, 1.0)
+    return measured if settings.question_cosine is None else settings.question_cosine
+
+
+def check_questions(settings: Settings, selection: Selection) -> None:
+    """See that questions can be compared.
+
+    Raises:
+        InputError: vectors are to decide, and no embedder makes them.
+    """
+    if selection.embedder == GIVEN and least_cosine(settings, selection) < 1:
+        raise InputError("question_cosine needs an embedder, and embedder is given; name one that makes vectors.")
 
 
 def check_objective(settings: Settings, selection: Selection) -> None:
@@ -150,10 +226,14 @@ class Options(TypedDict, total=False):
     """`Settings` as named parameters; `seed` and `prompts` are parameters of the verbs."""
 
     per_topic: int
+    subtopics: int
     rounds: int
     per_call: int
     demonstrations: int
+    examples: int
     rouge_l: float
+    question_cosine: float | None
+    least_sensitivity: int
     checks: str
     sentences: str
     register: str
@@ -171,3 +251,9 @@ class Options(TypedDict, total=False):
     least_gain: float
     relevance: float
     held_out: str | None
+    review: bool
+    review_model: str | None
+    least_truth: int
+    least_answering: int
+    least_fairness: int
+    least_recognition: int

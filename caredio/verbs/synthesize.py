@@ -15,7 +15,7 @@ from caredio.result import Result
 from caredio.runs import Run
 from caredio.selection.conditioning import Conditioning, probe, probing
 from caredio.stages import Planning, planned
-from caredio.synthesis import pipeline
+from caredio.synthesis import pipeline, review
 from caredio.verbs import arguments
 from caredio.verbs.arguments import Given, Names, Place
 from caredio.verbs.work import Asking
@@ -69,11 +69,15 @@ class Synthesizing(Asking):
             probed: see first that the model returns log-probabilities, which what follows reads.
         """
         model = connect(self.spec, self.endpoint, self.store, self.settings.seed)
+        reviewer = None
+        if self.settings.reviews:
+            spec, own = review.reviewer(self.settings, self.spec, self.endpoint), self.endpoint.for_role("review")
+            reviewer = connect(spec, own, self.store, self.settings.seed)
         run.charge(self.endpoint.budget)
         if probed or self.settings.reads_likelihood:
             likelihoods([probe(self.conditioning)], model, "log-probabilities")
         asked = (self.targets, self.topics, self.known, self.settings, self.selection, self.endpoint)
-        return pipeline.synthesize(run, model, *asked, self.known_topics)
+        return pipeline.synthesize(run, model, *asked, self.known_topics, reviewer)
 
     def result(self) -> Result:
         return self.tables("synthesize", ("candidates",))

@@ -31,6 +31,8 @@ OPTIONS = {
     "near": (0, 1, 2),
     "far": (1, 2),
     "check_others": (True, False),
+    "subtopics": (0, 3),
+    "question_cosine": (1.0, 0.95),
     "compared": (1, 4),
     "personas": (0, 2),
     "language": ("en", "own"),
@@ -47,6 +49,7 @@ OPTIONS = {
 }
 STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     "Asked everywhere:": ("other questions",),
+    "You plan a study": ("subtopics",),
     "You write interview questions": ("questions",),
     "You help plan a study": ("sensitivity",),
     "You compare how people": ("adapted",),
@@ -64,7 +67,7 @@ STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     "Answer as people around you would.": ("in context",),
 }
 MEASURED = ("log-probabilities", "information", "other cultures", "likelihoods")
-EMBEDDED = ("vectors", "vectors to choose by", "held-out vectors")
+EMBEDDED = ("question vectors", "vectors", "vectors to choose by", "held-out vectors")
 
 
 def covering(options, seed=0):
@@ -208,6 +211,7 @@ def test_clusters_make_it_less(server, tmp_path):
 
 
 SMALL = {"cultures": ["china", "brazil"], "topics": ["food"], "per_topic": 4, "near": 1, "far": 1, "compared": 1}
+SMALL["question_cosine"] = 1.0  # the scripted endpoint's questions are much alike
 
 
 def test_with_each_answer_asked_for_again_the_upper_bound_is_made(tmp_path):
@@ -230,7 +234,7 @@ def test_with_every_question_dropped_the_rounds_stay_within_the_upper_bound(judg
 
     def fault(number, body):
         if "You help plan a study" in body["messages"][0]["content"]:
-            return '{"reason": "all alike", "differs": false}'
+            return '{"reason": "all alike", "sensitivity": 1}'
         return None if judged else '{"questions": ["What do people around you eat in the morning?"]}'
 
     with LLMServer(fault=fault) as server:
@@ -250,7 +254,7 @@ def test_with_every_question_dropped_the_rounds_stay_within_the_upper_bound(judg
 @pytest.mark.parametrize("per_topic", [1, 5, 20])
 def test_questions_are_planned_as_their_rounds_go(tmp_path, rounds, per_call, per_topic):
     chosen = Settings(per_topic=per_topic, rounds=rounds, per_call=per_call, rouge_l=1.0, checks="none")
-    topics = features.table([asdict(topic_files.load()["food"])], features.TOPICS)
+    topics = features.table([asdict(topic_files.load()["food"])], features.SUBTOPICS)
     with LLMServer(fault=Writer()) as server:
         model = connect(Spec(model="scripted"), Endpoint(base_url=server.url), tmp_path / "answers.sqlite")
         made = features.kept(questions.run(topics, chosen, model))
@@ -299,4 +303,4 @@ def test_a_schema_in_the_prompt_is_counted(tmp_path):
     }
     tokens = {mode: {step.stage: step.prompt_tokens for step in plan.steps} for mode, plan in plans.items()}
     longer = {stage for stage, count in tokens["prompt"].items() if count > tokens["json_schema"][stage]}
-    assert longer == {"questions", "sensitivity", "adapted", "answers judged"}
+    assert longer == {"subtopics", "questions", "sensitivity", "adapted", "answers judged"}

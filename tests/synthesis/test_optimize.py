@@ -22,7 +22,7 @@ from caredio.runs import Run
 from caredio.selection.embedders import MINILM
 from caredio.selection.measure import ByEmbeddings, hashed, scales, unit, z
 from caredio.selection.settings import Settings as Selection
-from caredio.synthesis import optimize, redraw
+from caredio.synthesis import optimize, redraw, review
 from caredio.synthesis.settings import Settings, check_objective
 
 KNOWN = cultures.load()
@@ -391,3 +391,32 @@ def test_others_answers_to_another_question_that_fail_are_counted_by_reason(tmp_
     assert [slot for slot, _ in drawn] == [0]
     assert "japan" not in {other["culture"] for other in drawn[0][1]["others"]}
     assert writer.dropped == {"refusal": 1}
+
+
+def test_with_a_review_a_round_counts_only_where_truth_does_not_fall(tmp_path):
+    rows = [{**row, "truth": 4, "answering": 4} for row in near_the_others()]
+    answers = [f"untrue {n} [1 0 0]" for n in range(4)] + [f"true {n} [1 0.1 0]" for n in range(4)]
+
+    def verdict(messages, key):
+        if "guesses" in messages[1]["content"]:
+            return json.dumps({"reason": "r", "guesses": ["China"], "certainty": 5})
+        truth = 3 if 'Answer: "untrue' in messages[1]["content"] else 4
+        return json.dumps({name: {"reason": "r", "score": truth} for name in ("truth", "answering", "fairness")})
+
+    chosen = settings(other_responses=3, other_questions=0, optimize_rounds=1, review=True)
+    guard = review.Guard(chosen, scripted(tmp_path, verdict, "reviewer"), KNOWN)
+    objective = optimize.Objective(rows, ByEmbeddings(optimize._answers(rows), encode, 4), 1.0)
+    model = scripted(tmp_path, only(answers))
+    paths = {}
+    for name, by in (("free", None), ("guarded", guard)):
+        writer = redraw.Writer(chosen, Selection(), model, KNOWN, TOPICS)
+        paths[name] = optimize.optimize(objective, writer, chosen, encode, by), writer.dropped
+    free, guarded = ([path[-1].row["response"] for path in found] for found, _ in paths.values())
+    assert any(text.startswith("untrue") for text in free)
+    refused = [place for place, text in enumerate(free) if text.startswith("untrue")]
+    assert [guarded[place] for place in refused] == [rows[place]["response"] for place in refused]
+    kept = [place for place in range(len(rows)) if place not in refused]
+    assert [guarded[place] for place in kept] == [free[place] for place in kept]
+    assert paths["guarded"][1] == {"off_topic": 0, "no_other_answer": 0, "less_true": len(refused)}
+    changed = [path[-1].row for path in paths["guarded"][0] if len(path) > 1]
+    assert {(row["truth"], row["recognition"]) for row in changed} <= {(4, 5)}
