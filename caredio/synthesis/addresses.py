@@ -7,7 +7,6 @@ nor compared. The judge reads question and answer, not who speaks.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,8 +24,6 @@ from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, panel, roleplay
 from caredio.synthesis.settings import Settings
-
-log = logging.getLogger("caredio")
 
 OFF = "off_question"
 
@@ -138,8 +135,6 @@ def run(
     second = _judged(features.kept(drawn), settings, model, "judged again")
     parts = [own, first, features.rejected(drawn), second]
     left = len(first) - len(features.kept(first)) - len(features.kept(second))
-    if left:
-        log.info("addressed: %d of %d answers of others do not address the question", left, len(first))
     report = {"judged": {"answers": len(first), "drawn_again": len(off), "left_out": left}}
     return concatenate_datasets([features.conform(part, columns) for part in parts]), report
 

@@ -247,7 +247,9 @@ WRITTEN = {
     "personas": (0, 2),
     "register": ("plain words", "everyday speech"),
     "language": ("en", "own"),
-    "neighbours": (1, 2),
+    "near": (1, 2),
+    "far": (0, 2),
+    "check_others": (True, False),
     "sentences": ("two or three", "one", "a haiku's worth of"),
     "checks": ("all", "none"),
     "optimize_rounds": (0, 1),
@@ -277,7 +279,12 @@ def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
         one["sentences"], "length asked for: `a haiku's worth of`"
     )
     assert line(body, "Answers:") == f"- Answers: {length}, worded as `{one['register']}`."
-    assert f"up to {one['neighbours']} neighbouring" in line(body, "Adaptation:")
+    for step in ("Adaptation:", "Contrast:"):
+        assert f"up to {one['near']} near" in line(body, step)
+        assert ("up to 2 far cultures (drawn by seed for each question" in line(body, step)) == bool(one["far"])
+    judged = one["check_others"] and one["checks"] == "all"
+    assert ("the writing model judged that 0 did not" in line(body, "Others' answers:")) == judged
+    assert ("was not judged" in line(body, "Others' answers:")) == (not judged)
     assert named(line(body, "Adaptation:"), ("en", "own")) == {one["language"]}
     assert head["language"] == (["en"] if one["language"] == "en" else ["pt", "zh"])
     assert ("none" in line(body, "Personas:")) == (not one["personas"])
