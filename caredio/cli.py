@@ -22,6 +22,7 @@ from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.publishing.settings import Settings as Release
+from caredio.selection.settings import PAPER
 from caredio.settings import kinds
 from caredio.training.finetuning_settings import Settings as Finetuning
 
@@ -176,6 +177,7 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
         if "flags" not in _keys(parser, name):
             raise InputError(f"caredio {name} takes nothing after --.")
         given["flags"] = shlex.join([*shlex.split(given.get("flags", "")), *further])
+    given = {**(PAPER if given.pop("paper", False) else {}), **given}
     if file:
         given = {**configuration.read(file, name, _keys(parser, name), _optional(name)), **given}
     if given.pop("needs_out", False) and given.get("out") is None and not given.get("dry_run"):
@@ -193,7 +195,7 @@ def _keys(parser: argparse.ArgumentParser, command: str) -> set[str]:
     """The arguments that a configuration file may hold for a command."""
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     flags = {action.dest for action in commands.choices[command]._actions}
-    return flags - {"help", "config", "dry_run", "quiet", "log_level", "yes", "cancel"}
+    return flags - {"help", "config", "dry_run", "quiet", "log_level", "yes", "cancel", "paper"}
 
 
 def _optional(command: str) -> set[str]:
@@ -222,6 +224,7 @@ def _data_commands(commands: Any) -> None:
     """Those that make tables."""
     build = _command(commands, api.build, "synthesize, then select, in one run folder", _BUILD_EXAMPLES)
     _synthesis_flags(build)
+    _paper_flag(build)
     _push_flags(build)
 
     synthesize = _command(commands, api.synthesize, "write candidates with a model", _SYNTHESIZE_EXAMPLES)
@@ -229,6 +232,7 @@ def _data_commands(commands: Any) -> None:
 
     select = _command(commands, api.select, "rank candidates, or a table of your own", _SELECT_EXAMPLES)
     select.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_TABLE)
+    _paper_flag(select)
     _push_flags(select)
     _path_flag(select, "--store", "file of stored answers, for scores that ask a model")
     select.add_argument("--dry-run", action="store_true", help="print the calls of such scores, and spend nothing")
@@ -251,6 +255,12 @@ def _data_commands(commands: Any) -> None:
         help="train on the best rows of a region (default: the first), and measure it on held-out questions",
     )
     quickstart.add_argument("--model", metavar="NAME", help="base model of --train; default: the embedded one")
+
+
+def _paper_flag(command: argparse.ArgumentParser) -> None:
+    """Settings in one flag; other flags stand above it, a `--config` file below."""
+    said = ", ".join(f"--{name.replace('_', '-')} {str(value).lower()}" for name, value in PAPER.items())
+    command.add_argument("--paper", action="store_true", default=argparse.SUPPRESS, help=f"as the paper ranks: {said}")
 
 
 def _model_commands(commands: Any) -> None:

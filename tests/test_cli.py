@@ -564,6 +564,20 @@ def test_a_run_of_an_older_version_is_read_and_stays_fresh(endpoint, tmp_path, c
     assert "[answer of scripted-2026-01-01]" in show(out)
 
 
+def test_the_paper_s_ranking_is_one_flag_below_other_flags_and_above_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("representativeness: typicality\nscore: sum\nbudget: 7\n")
+    given = ["select", str(own_table(tmp_path)), "--out", "run", "--config", "mine.yaml", "--quiet", "--paper"]
+    cli.main([*given, "--coverage", "mmr"])
+    found = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["scored"]["made_from"]["config"]
+    expected = {"representativeness": "size", "distinctiveness": "cosine", "score": "product", "compared": 4}
+    assert found.items() >= {**expected, "per_question": None, "coverage": "mmr", "budget": 7}.items()
+    written = yaml.safe_load((tmp_path / "run" / "select.yaml").read_text())
+    assert "paper" not in written
+    assert written.items() >= expected.items()
+    assert "per_question: null" in (tmp_path / "run" / "select.yaml").read_text()
+
+
 def test_none_on_the_command_line_and_null_in_a_file_are_no_value(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("theta: 0.8\nbudget:\n")

@@ -185,7 +185,7 @@ def describe(settings: Mapping[str, Any], combine: str) -> str:
         )
     most = f"{budget} row{'s' if budget > 1 else ''}"
     rest = coverage.describe(settings) if ranking not in CHOOSING else ""
-    return f"{rule}, where another culture answered its question. A culture keeps at most {most}.{rest}"
+    return f"{rule}, where another culture answered its question.{rest} A culture keeps at most {most}."
 
 
 def describe_order(settings: Mapping[str, Any]) -> str:

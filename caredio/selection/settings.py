@@ -24,7 +24,7 @@ THETA = {  # the similarity above which clusters merge, of embedders that it is 
     "openai:text-embedding-3-large": 0.7,
     MINILM: 0.75,  # what `caredio calibrate` finds on half of the questions of BLEnD
 }
-WITHOUT_EFFECT = ("THETA",)  # theta itself is part of the fingerprint
+WITHOUT_EFFECT = ("THETA", "PAPER")  # theta itself is part of the fingerprint
 
 
 def _in_context(stage: str, chosen: Settings) -> bool:
@@ -313,3 +313,14 @@ class Calibrating(Reading, total=False):
     highest: float
     step: float
     engine: str
+
+
+PAPER: Ranking = {  # 3.3 and Eq. 1 of the paper; theta is the embedder's
+    "representativeness": "size",
+    "distinctiveness": "cosine",
+    "score": "product",
+    "compared": FEW,
+    "per_question": None,
+    "topic_share": None,
+    "coverage": "none",
+}
