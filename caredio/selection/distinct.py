@@ -97,8 +97,8 @@ def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
         "cosine": f"the mean distance of a response from the answers of {compared} to the same question (of several"
         " answers of a culture, the nearest)",
         "hybrid": f"half of the mean distance of a response from the answers of {compared} to the same question (of"
-        " several answers of a culture, the nearest), and half of the share of these cultures in which nobody says it in"
-        " the same words",
+        " several answers of a culture, the nearest), and half of the share of these cultures in which nobody says it"
+        " in the same words",
         "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
     }[measure]
     return f"Distinctiveness: `{measure}`, {how}."

@@ -209,8 +209,8 @@ class Settings(settings.Settings):
             raise InputError("id_column says to match by id and match_by by text; give one of them.")
         if self.score == "product" and not _are_shares(self.representativeness, self.distinctiveness):
             raise InputError(
-                "a product of scores that can be negative ranks nothing; of representativeness size and in_context, and of"
-                " distinctiveness cosine and hybrid, have a product; the others need the score sum."
+                "a product of scores that can be negative ranks nothing; of representativeness size and in_context, and"
+                " of distinctiveness cosine and hybrid, have a product; the others need the score sum."
             )
 
     @property

@@ -1,6 +1,6 @@
-"""Representativeness by counts: an estimate, in bits, of how many of a culture's people would give an answer.
+"""Table stage (read among all of a culture): how many of its people would give an answer, as bits of an estimate.
 
-`support` reads the culture's own answers alone, `prevalence` also what other cultures answer to the same question. The
+responses, weights -> r. `support` reads the culture's own answers alone, `prevalence` also what other cultures answer to the same question. The
 constants were chosen on six regions of BLEnD and half of its questions (docs/validity.md).
 """
 

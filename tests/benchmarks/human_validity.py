@@ -19,7 +19,8 @@ c  Selection: what stands in the best 10 % of a table's rows, by measures that n
    of as many random questions.
 
 Intervals are 95 %, by bootstrap over questions and regions jointly; the second number is the paired difference to the
-line named. Splits are drawn three times and taken together; what is random, 40 times.
+line named. The annotators are split eight times and the regions three times
+(eight in c), all taken together; what is random is drawn 40 times.
 """
 
 from __future__ import annotations
@@ -45,13 +46,12 @@ from caredio.selection import cluster, distinct, embed, match, rank, represent
 from caredio.selection.embedders import MINILM
 from caredio.selection.settings import Settings, threshold
 
-SPLITS, SEEDS, SHARE = 3, 40, 0.1
-ALL = 99  # cultures compared: as many as there are
+HALVES, SPLITS, SEEDS, SHARE = 3, 8, 40, 0.1
 PROPOSED = "support + hybrid, one a question"
 CENTERS = {  # arms that rank the centres of clusters alone
-    "size x cosine (the paper's)": Settings(compared=4),
-    "typicality + 0.5 cosine, of centres": Settings(representativeness="typicality", weight=0.5, compared=ALL),
-    "support + hybrid, of centres": Settings(representativeness="support", distinctiveness="hybrid", compared=ALL),
+    "size x cosine (the paper's)": Settings(compared=4, per_question=None, topic_share=None),
+    "typicality + 0.5 cosine, of centres": Settings(representativeness="typicality", weight=0.5),
+    "support + hybrid, of centres": Settings(representativeness="support", distinctiveness="hybrid"),
 }
 REPRESENTATIVE = ("typicality", "support", "prevalence")
 Rows = list[dict[str, Any]]
@@ -61,7 +61,7 @@ class Pool:
     """Candidates of some rows with their vectors, in the order of the rows; each scored as if it were a centre."""
 
     def __init__(self, rows: Rows, vectors: Dataset) -> None:
-        self.candidates = features.kept(match.run(table(rows), Settings(compared=ALL), warn=False))
+        self.candidates = features.kept(match.run(table(rows), Settings(), warn=False))
         slots = {(row["culture"], row["question_id"], row["response"]): row for row in rows}
         keys = zip(*(self.candidates[name] for name in ("culture", "question_id", "response")), strict=True)
         self.rows, self.vectors = [slots[key] for key in keys], vectors
@@ -80,7 +80,7 @@ class Pool:
         found = represent.run(self._every, self.vectors, settings, *self._asked(measure))
         return np.array(found["representativeness"][:], float)
 
-    def d(self, measure: str, compared: int = ALL) -> np.ndarray:
+    def d(self, measure: str, compared: int | None = None) -> np.ndarray:
         settings = Settings(distinctiveness=measure, compared=compared)
         found = distinct.run(self._every, self.vectors, settings, *self._asked(measure))
         return np.array(found["distinctiveness"][:], float)
@@ -170,7 +170,7 @@ def part_b(rows: Rows, vectors: Dataset, asked: bool) -> None:
     elsewhere, regions = Elsewhere(rows), sorted({row["culture"] for row in rows})
     scores: dict[str, list[np.ndarray]] = defaultdict(list)
     labels, questions, cultures, cells = [], [], [], []
-    for seed in range(SPLITS):
+    for seed in range(HALVES):
         first, second = halves(regions, seed)
         for own, unseen in ((first, second), (second, first)):
             pool = Pool([row | {"weight": 1.0} for row in rows if row["culture"] in own], vectors)
@@ -236,7 +236,7 @@ def within_cultures(pool: Pool, score: np.ndarray) -> np.ndarray:
 def orders(pool: Pool, seed: int) -> dict[str, list[tuple[np.ndarray, bool]]]:
     """Arms: orders of all rows, best first, and whether a question gives one row at most."""
     draw = np.random.default_rng(seed)
-    chance = [draw.permutation(len(pool.rows)) for _ in range(SEEDS)]
+    chance = [draw.permutation(len(pool.rows)) for _ in range(SEEDS // SPLITS)]
     weight = np.array([row["weight"] for row in pool.rows])
     asked: dict[str, float] = defaultdict(float)
     for row in pool.rows:
@@ -269,9 +269,9 @@ def of_centers(pool: Pool) -> dict[str, list[tuple[np.ndarray, bool]]]:
     for name, settings in CENTERS.items():
         scored = represent.run(clustered, pool.vectors, settings)
         scored = rank.score(distinct.run(scored, pool.vectors, settings), pool.vectors, settings)
-        score = np.array([np.nan if s is None else s for s in scored["score"]], float)
-        order = falling(score)
-        found[name] = [(order[np.isfinite(score[order])], False)]
+        ranks = np.array([np.inf if place is None else place for place in scored["rank"]])
+        order = np.argsort(ranks, kind="stable")
+        found[name] = [(order[np.isfinite(ranks[order])], False)]
     return found
 
 
