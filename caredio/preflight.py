@@ -113,10 +113,12 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
     unknown = {
         "information": all(represent.most_references(one.rows, one.panel, settings) == (0, 0) for one in pool),
         "typicality": all(one.rows * (1 + one.panel) < _FEWEST for one in pool),
+        **dict.fromkeys(("support", "prevalence"), all(one.rows < 2 for one in pool)),
     }
     if unknown.get(measure):
+        fewest = 2 if measure in ("support", "prevalence") else _FEWEST
         raise InputError(
-            f"representativeness {measure} needs {_FEWEST} answers of a culture, and no culture has as many; choose"
+            f"representativeness {measure} needs {fewest} answers of a culture, and no culture has as many; choose"
             " another measure, or have more questions answered."
         )
 

@@ -5,6 +5,8 @@ candidates, vectors -> + distinctiveness, compared (seed 001, Eq. 1: among answe
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -26,6 +28,8 @@ from caredio.selection.engine import Engine, Local
 from caredio.selection.settings import FEW, Settings
 from caredio.stages import Planning
 
+_SHORT = 3  # letters of a word that keeps a final s
+
 
 def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
     """d = mean over other cultures i of (1 - cos(e, e_i)), Eq. 1: 0 (same) to 2 (opposite).
@@ -35,6 +39,28 @@ def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
     """
     nearest = [float(np.max(of_culture.astype(np.float64) @ response.astype(np.float64))) for of_culture in others]
     return 1.0 - sum(nearest) / len(nearest)
+
+
+def hybrid(distance: float, response: str, others: Sequence[Sequence[str]]) -> float:
+    """d = half of the cosine distance + half of the share of other cultures in which nobody says it in these words.
+
+    The `cosine` of a response, its text, and for each other culture its answers. Words are the same where all of one
+    answer's stand in the other (`words`): `rice` and `fried rice` are, which embeddings may hold apart.
+    """
+    own = words(response)
+    unsaid = [not any(_holds(own, words(other)) for other in of_culture) for of_culture in others]
+    return (distance + sum(unsaid) / len(unsaid)) / 2.0
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def words(text: str) -> frozenset[str]:
+    """The words of a text in lower case, longer ones without a final s."""
+    found = re.findall(r"\w+", text.casefold())
+    return frozenset(word[:-1] if len(word) > _SHORT and word.endswith("s") else word for word in found)
+
+
+def _holds(one: frozenset[str], other: frozenset[str]) -> bool:
+    return bool(one and other) and (one <= other or other <= one)
 
 
 def information(own: float, others: np.ndarray, length: int) -> float | None:
@@ -70,6 +96,9 @@ def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
     how = {
         "cosine": f"the mean distance of a response from the answers of {compared} to the same question (of several"
         " answers of a culture, the nearest)",
+        "hybrid": f"half of the mean distance of a response from the answers of {compared} to the same question (of"
+        " several answers of a culture, the nearest), and half of the share of these cultures in which nobody says it"
+        " in the same words",
         "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
     }[measure]
     return f"Distinctiveness: `{measure}`, {how}."
@@ -107,7 +136,7 @@ def run(
     candidates = features.require(
         candidates, features.columns("sample_id question_id culture question response others"), "candidates"
     )
-    compared = settings.compared if settings.distinctiveness == "cosine" else settings.asked_for
+    compared = settings.asked_for if settings.distinctiveness == "information" else settings.compared
     against = [compared_to(row, compared) for row in candidates.select_columns(["others"])]
     if not any(against):
         some = match.quoted(dict.fromkeys(candidates["question"]))
@@ -115,8 +144,10 @@ def run(
             f"no question was answered by two cultures (such as {some}): distinctiveness compares answers to the same"
             " question, so give them the same question_id or the same text."
         )
-    if settings.distinctiveness == "cosine":
+    if settings.distinctiveness in ("cosine", "hybrid"):
         scores = _cosines(candidates["sample_id"][:], against, vectors, engine or Local())
+        if settings.distinctiveness == "hybrid":
+            scores = _hybrids(scores, candidates["response"][:], against)
     elif model is None:
         raise InputError("information asks a model, and none was given.")
     else:
@@ -136,6 +167,17 @@ def _cosines(
     places = [[[place[other] for other in culture] for culture in row] for row in others]
     rows = {"own": [place[name] for name in names], "others": pa.array(places, pa.list_(pa.list_(pa.int64())))}
     return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
+
+
+def _hybrids(
+    distances: list[float | None], responses: list[str], against: list[list[list[dict[str, Any]]]]
+) -> list[float | None]:
+    return [
+        None
+        if distance is None
+        else hybrid(distance, response, [[other["response"] for other in culture] for culture in row])
+        for distance, response, row in zip(distances, responses, against, strict=True)
+    ]
 
 
 def calls(

@@ -16,7 +16,7 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.settings import Endpoint
-from caredio.selection import cluster, distinct, embed, engine, match, rank, represent, validation
+from caredio.selection import cluster, distinct, embed, engine, match, rank, represent, support, validation
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embedders import GIVEN
 from caredio.selection.settings import Settings, combined, threshold
@@ -32,7 +32,7 @@ SCORED = Stage(
     "scored",
     {"candidates": " ".join(features.CANDIDATES), "vectors": "sample_id sample_embedding response_embedding"},
     features.SCORED,
-    modules=tuple(module.__name__ for module in (cluster, represent, distinct, rank)),
+    modules=tuple(module.__name__ for module in (cluster, represent, support, distinct, rank)),
     prompts=("likelihood", "validation"),
     calls=_calls,
 )

@@ -6,7 +6,7 @@ clustered, vectors -> + representativeness.
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from caredio.llm.model import Model
 from caredio.llm.rows import FAILED, Call, ask, likelihoods
 from caredio.llm.spec import Messages
 from caredio.markdown import code
-from caredio.selection import validation
+from caredio.selection import support, validation
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.settings import Settings
@@ -105,6 +105,10 @@ def run(
         scores: list[float | None] = list(size(rows))
     elif settings.representativeness == "typicality":
         scores = _typical(rows, CultureIndex(clustered), vectors)
+    elif settings.representativeness in ("support", "prevalence"):
+        scores = _supported(rows, CultureIndex(clustered), vectors)
+        if settings.representativeness == "prevalence":
+            scores = _prevalent(rows, scores, CultureIndex(clustered), vectors)
     else:
         if model is None:
             raise InputError(f"{settings.representativeness} asks a model, and none was given.")
@@ -122,6 +126,12 @@ def describe(settings: Mapping[str, Any], model: str) -> str:
         "size": "the sum of the weights of the samples that a centre's cluster holds",
         "typicality": "the density of a response among all that its culture says here, by weight (kernel concentration"
         f" {KAPPA:g})",
+        "support": "how many people gave a response, and the density of it among what its culture answers to other"
+        f" questions, by weight, in bits (kernel concentration {support.KAPPA:g}; the former counts"
+        f" {support.PEOPLE:g}-fold)",
+        "prevalence": "how many people gave a response, the density of it among what its culture answers to other"
+        " questions, and the share of other cultures' people who say about the same, by weight, in bits (kernel"
+        f" concentrations {support.KAPPA:g} and {support.SHARED:g}; the first counts {support.PEOPLE:g}-fold)",
         "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
         " the culture to be shown the sample",
         "in_context": f"the share of up to {settings['validation_items']} questions a culture"
@@ -157,8 +167,12 @@ class CultureIndex:
                 self.spans[slot] = self.spans.get(slot, (place, place))[0], place + 1
         self.weights = dict(zip(self.samples, features.weights(clustered), strict=True))
         self.panels: dict[str, set[str]] = defaultdict(set)
-        for culture, panel in zip(clustered["culture"][:], clustered["panel"][:], strict=True):
+        self.asked = {name: sample["question_id"] for name, sample in self.samples.items()}  # of panels' answers too
+        columns = (clustered[name][:] for name in ("culture", "question_id", "panel"))
+        for culture, question_id, panel in zip(*columns, strict=True):
             self.panels[culture].update(one["sample_id"] for one in panel)
+            for one in panel:
+                self.asked.setdefault(one["sample_id"], question_id)
 
     def answers(self, culture: str) -> list[str]:
         """sample_ids of all answers of a culture: its samples, and its panels' answers."""
@@ -214,6 +228,47 @@ def _typical(rows: list[dict[str, Any]], index: CultureIndex, vectors: Dataset) 
         density = typicality(among[places], among, places, weights=weights)
         scores |= {name: None if np.isnan(value) else float(value) for name, value in zip(own, density, strict=True)}
     return [scores[row["sample_id"]] for row in rows]
+
+
+def _supported(rows: list[dict[str, Any]], index: CultureIndex, vectors: Dataset) -> list[float | None]:
+    """`support.support` of every row among all that its culture's samples and their panels say."""
+    scores: dict[str, float | None] = {}
+    for culture in sorted({row["culture"] for row in rows}):
+        own = [row for row in rows if row["culture"] == culture]
+        answers = sorted(index.answers(culture), key=lambda name: (index.asked[name], name))
+        asked = [index.asked[name] for name in answers]
+        spans = [(bisect_left(asked, row["question_id"]), bisect_right(asked, row["question_id"])) for row in own]
+        place = {name: number for number, name in enumerate(answers)}
+        among = matrix(vectors, "response_embedding", answers)
+        weights = np.array([index.weights.get(name, 1.0) for name in answers])
+        places = np.array([place[row["sample_id"]] for row in own])
+        found = support.support(among[places], weights[places], among, weights, np.array(spans))
+        names = (row["sample_id"] for row in own)
+        scores |= {name: None if np.isnan(value) else float(value) for name, value in zip(names, found, strict=True)}
+    return [scores[row["sample_id"]] for row in rows]
+
+
+def _prevalent(
+    rows: list[dict[str, Any]], supported: list[float | None], index: CultureIndex, vectors: Dataset
+) -> list[float | None]:
+    """`supported` and the `support.shared` of every row, over the other cultures that it is compared with."""
+    answers: list[dict[str, list[str]]] = []
+    for row in rows:
+        of_culture: dict[str, list[str]] = defaultdict(list)
+        for other in row["others"]:
+            if not other["shown"]:
+                of_culture[other["culture"]].append(other["sample_id"])
+        answers.append(of_culture)
+    own = [row["sample_id"] for row in rows]
+    used = list(dict.fromkeys([*own, *(name for one in answers for names in one.values() for name in names)]))
+    unit, place = matrix(vectors, "response_embedding", used), {name: number for number, name in enumerate(used)}
+    weights = np.array([index.weights.get(name, 1.0) for name in used])
+    found = []
+    for name, score, of_culture in zip(own, supported, answers, strict=True):
+        others = [[place[other] for other in names] for names in of_culture.values()]
+        bits = support.shared(unit[place[name]], [(unit[places], weights[places]) for places in others])
+        found.append(None if score is None else score + bits)
+    return found
 
 
 def references(

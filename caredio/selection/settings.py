@@ -11,9 +11,9 @@ from caredio.errors import InputError
 from caredio.selection.embedders import MINILM, identity
 from caredio.settings import setting
 
-REPRESENTATIVENESS = ("size", "in_context", "information", "typicality")
+REPRESENTATIVENESS = ("size", "in_context", "information", "typicality", "support", "prevalence")
 ASKING = ("in_context", "information")  # those that ask a model
-DISTINCTIVENESS = ("cosine", "information")
+DISTINCTIVENESS = ("cosine", "hybrid", "information")
 SCORES = ("auto", "product", "sum")
 RANKINGS = ["score", "random", "longest", "kcenter", "facility_location"]  # as in rank.py
 COVERAGE = ("none", "mmr", "facility", "best_answer")  # as in coverage.py
@@ -209,7 +209,8 @@ class Settings(settings.Settings):
             raise InputError("id_column says to match by id and match_by by text; give one of them.")
         if self.score == "product" and not _are_shares(self.representativeness, self.distinctiveness):
             raise InputError(
-                "a product of scores that can be negative ranks nothing; typicality and information need the score sum."
+                "a product of scores that can be negative ranks nothing; of representativeness size and in_context, and"
+                " of distinctiveness cosine and hybrid, have a product; the others need the score sum."
             )
 
     @property
@@ -254,7 +255,7 @@ def combined(score: str, representativeness: str, distinctiveness: str) -> str:
 
 
 def _are_shares(representativeness: str, distinctiveness: str) -> bool:
-    return representativeness in ("size", "in_context") and distinctiveness == "cosine"
+    return representativeness in ("size", "in_context") and distinctiveness in ("cosine", "hybrid")
 
 
 class Objective(TypedDict, total=False):

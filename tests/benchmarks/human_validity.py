@@ -1,264 +1,353 @@
 """Do the scores mean what they say? Tested on what people in 16 regions answered (BLEnD, Myung et al., 2024).
 
     python tests/benchmarks/human_validity.py BLEnD/data/annotations --out runs/validity
-    python tests/benchmarks/human_validity.py BLEnD/data/annotations --out runs/validity --half test
-    python tests/benchmarks/human_validity.py BLEnD/data/annotations --out runs/validity --information 6
+    python tests/benchmarks/human_validity.py BLEnD/data/annotations --out runs/validity --half confirm
+
+Estimators were chosen on the tune half: six regions, and the questions whose `half_of` is tune. The confirm half is the
+other ten regions on the other questions; a half never reads the other's answers.
 
 a  Representativeness: Spearman correlation of a score with how many annotators gave the answer, within a region's
-   answers to a question; mean over those with at least three answers and counts that differ. Counts are no input.
-b  Distinctiveness: area under the ROC curve for telling answers that only their own region gives from shared ones.
-   Shared or not is looked up in one half of the regions, by normalised text; the score compares with the other half.
-c  Selection: of the 10 % that a ranking takes, the mean share of annotators who gave the answer, and the share of
-   answers that no other region gave.
+   answers to a question; mean over those with at least three answers and counts that differ. Once with text alone,
+   where the score reads no count, and once with half of the annotators as the table's `weight` and the other half's
+   counts as the label.
+b  Distinctiveness: area under the ROC curve for telling answers that no other region gives. The regions fall in two
+   halves: a score compares with the rest of its region's half, and the label says whether a region of the other half
+   gave the answer, by stems and containment among all spellings. Pooled, and within a region's answers to a question.
+c  Selection: what stands in the best 10 % of a table's rows, by measures that no score saw: `excess`, the share of the
+   other half of the annotators that gave a row less the mean of its region and question; `here - elsewhere`, that
+   share less the mean share of the regions of the other half; `region-only`, as in b. Against one random row of each
+   of as many random questions.
 
-Estimators were chosen on the tune half of the questions (even sha256 of the id). Intervals are 95 %, by bootstrap over
-question ids, drawn jointly for all regions; `against` is the paired difference to the line named.
+Intervals are 95 %, by bootstrap over questions and regions jointly; the second number is the paired difference to the
+line named. The annotators are split eight times and the regions three times
+(eight in c), all taken together; what is random is drawn 40 times.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import hashlib
-import json
-import random
-import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features
-from scipy.stats import rankdata, spearmanr
+from datasets import Dataset
+from validity_people import Elsewhere, annotators, halves, read, stems, table
+from validity_statistics import Clusters, concordant, gain, line, spearman
+from wordfreq import zipf_frequency
 
 from caredio import features
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 from caredio.runs import Run
 from caredio.selection import cluster, distinct, embed, match, rank, represent
+from caredio.selection.embedders import MINILM
 from caredio.selection.settings import Settings, threshold
 
-DRAWS = 2000
-_KEY = ("culture", "question_id", "response")
+HALVES, SPLITS, SEEDS, SHARE = 3, 8, 40, 0.1
+PROPOSED = "support + hybrid, one a question"
+CENTERS = {  # arms that rank the centres of clusters alone
+    "size x cosine (the paper's)": Settings(compared=4, per_question=None, topic_share=None),
+    "typicality + 0.5 cosine, of centres": Settings(representativeness="typicality", weight=0.5),
+    "support + hybrid, of centres": Settings(representativeness="support", distinctiveness="hybrid"),
+}
+REPRESENTATIVE = ("typicality", "support", "prevalence")
+Rows = list[dict[str, Any]]
 
 
-def answers(folder: Path, half: str) -> tuple[Dataset, dict[tuple[str, str, str], float]]:
-    """The first English form of every answer, as a table of one's own, and its share of what the region answered."""
-    rows, share = [], {}
-    for path in sorted(folder.glob("*_data.json")):
-        region = path.stem.removesuffix("_data").lower()
-        for question_id, item in json.loads(path.read_text(encoding="utf-8")).items():
-            if half != "all" and (hashlib.sha256(question_id.encode()).digest()[-1] % 2 == 0) != (half == "tune"):
-                continue
-            given = sum(answer["count"] for answer in item["annotations"])
-            for answer in item["annotations"]:
-                for response in (answer["en_answers"] or answer["answers"])[:1]:
-                    rows.append(
-                        {
-                            "question_id": question_id,
-                            "question": item["en_question"],
-                            "response": response.strip(),
-                            "culture": region,
-                        }
-                    )
-                    share.setdefault((region, question_id, response.strip()), answer["count"] / given)
-    return Dataset.from_list(rows), share
+class Pool:
+    """Candidates of some rows with their vectors, in the order of the rows; each scored as if it were a centre."""
 
-
-def normalised(text: str) -> str:
-    return re.sub(r"\W+", " ", text.lower()).strip()
-
-
-class People:
-    """The candidates with what people did: shares, and which regions gave which answer."""
-
-    def __init__(self, candidates: Dataset, share: dict[tuple[str, str, str], float]) -> None:
-        self.rows = candidates.to_list()
-        self.share = np.array([share[tuple(row[name] for name in _KEY)] for row in self.rows])
-        self.text = [normalised(row["response"]) for row in self.rows]
-        self.said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # question -> region -> texts
-        for row, text in zip(self.rows, self.text, strict=True):
-            self.said[row["question_id"]][row["culture"]].add(text)
+    def __init__(self, rows: Rows, vectors: Dataset) -> None:
+        self.candidates = features.kept(match.run(table(rows), Settings(), warn=False))
+        slots = {(row["culture"], row["question_id"], row["response"]): row for row in rows}
+        keys = zip(*(self.candidates[name] for name in ("culture", "question_id", "response")), strict=True)
+        self.rows, self.vectors = [slots[key] for key in keys], vectors
+        self.cultures = np.array([row["culture"] for row in self.rows])
         self.questions = np.array([row["question_id"] for row in self.rows])
+        self._every = self._scorable()
 
-    def given_in(self, row: int, regions: Sequence[str]) -> int:
-        """How many of the regions gave the row's answer to its question."""
-        said = self.said[self.rows[row]["question_id"]]
-        return sum(self.text[row] in said.get(region, ()) for region in regions)
+    def _scorable(self) -> Dataset:
+        columns = features.columns("cluster cluster_size is_center")
+        number = len(self.candidates)
+        alone = {"cluster": range(number), "cluster_size": [1.0] * number, "is_center": [True] * number}
+        return features.beside(self.candidates, Dataset.from_dict(alone, features=columns))
 
+    def r(self, measure: str, **options: Any) -> np.ndarray:
+        settings = Settings(representativeness=measure, **options)
+        found = represent.run(self._every, self.vectors, settings, *self._asked(measure))
+        return np.array(found["representativeness"][:], float)
 
-def interval(per_question: dict[str, Any], statistic: Callable[[list[Any]], float]) -> tuple[float, float, float]:
-    """(value, low, high) of a statistic over questions, by bootstrap."""
-    names = sorted(per_question)
-    draws = np.random.default_rng(0)
-    drawn = [
-        statistic([per_question[names[place]] for place in draws.integers(len(names), size=len(names))])
-        for _ in range(DRAWS)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return statistic([per_question[name] for name in names]), float(low), float(high)
+    def d(self, measure: str, compared: int | None = None) -> np.ndarray:
+        settings = Settings(distinctiveness=measure, compared=compared)
+        found = distinct.run(self._every, self.vectors, settings, *self._asked(measure))
+        return np.array(found["distinctiveness"][:], float)
 
+    def _asked(self, measure: str) -> tuple[Any, ...]:
+        return (connect(Spec()),) if measure == "information" else ()
 
-def told(label: str, own: tuple[float, float, float], against: tuple[float, float, float] | None) -> str:
-    line = f"  {label:<34}{own[0]:>8.3f} [{own[1]:6.3f}, {own[2]:6.3f}]"
-    return line + (f"   {against[0]:+.3f} [{against[1]:+.3f}, {against[2]:+.3f}]" if against else "")
+    def others_giving(self) -> np.ndarray:
+        """How many other regions of the table give the row's answer, letter by letter but for case."""
+        said = defaultdict(set)
+        for row in self.rows:
+            said[row["question_id"], row["response"].lower()].add(row["culture"])
+        return np.array([len(said[row["question_id"], row["response"].lower()]) - 1.0 for row in self.rows])
 
+    def others_holding(self) -> np.ndarray:
+        """How many other regions of the table give it by stems and containment of the spelling that stands there."""
+        of_question = defaultdict(list)
+        for row in self.rows:
+            of_question[row["question_id"]].append(row)
+        return np.array([len(_holding(row, of_question[row["question_id"]])) for row in self.rows], float)
 
-def mean_of(cells: list[tuple[float, int]]) -> float:
-    """The mean over all values, out of (their sum, their number) a question."""
-    return sum(total for total, _ in cells) / max(1, sum(number for _, number in cells))
-
-
-def difference(cells: list[tuple[tuple[float, int], tuple[float, int]]]) -> float:
-    return mean_of([one for one, _ in cells]) - mean_of([other for _, other in cells])
-
-
-def correlations(people: People, score: np.ndarray) -> dict[str, tuple[float, int]]:
-    """question -> (sum of Spearman correlations, number of eligible regions)."""
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, row in enumerate(people.rows):
-        if not np.isnan(score[place]):
-            groups[row["question_id"], row["culture"]].append(place)
-    found: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for (question, _), places in groups.items():
-        counts = people.share[places]
-        if len(places) < 3 or np.ptp(counts) < 1e-12:
-            continue
-        values = score[places].round(9)
-        rho = spearmanr(values, counts)[0] if np.ptp(values) else 0.0  # a constant score tells nothing
-        total, number = found[question]
-        found[question] = total + float(rho), number + 1
-    return dict(found)
+    def cells(self) -> Iterable[tuple[tuple[str, str], np.ndarray]]:
+        """(question, region) and the places of its rows."""
+        found = defaultdict(list)
+        for place, row in enumerate(self.rows):
+            found[row["question_id"], row["culture"]].append(place)
+        return ((cell, np.array(places)) for cell, places in found.items())
 
 
-def part_a(people: People, scores: dict[str, np.ndarray]) -> None:
-    print("a. Representativeness: Spearman with annotator counts, and against random")
-    found = {name: correlations(people, score) for name, score in scores.items()}
-    for name, cells in found.items():
-        base = found["random"]
-        paired = {question: (cells[question], base[question]) for question in cells}
-        number = sum(count for _, count in cells.values())
-        against = None if name == "random" else interval(paired, difference)
-        print(told(f"{name} (n={number})", interval(cells, mean_of), against))
+def _holding(row: dict[str, Any], answers: Rows) -> set[str]:
+    own = stems(row["response"])
+    return {
+        one["culture"]
+        for one in answers
+        if one["culture"] != row["culture"] and (own <= stems(one["response"]) or stems(one["response"]) <= own)
+    }
 
 
-def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half."""
-    ones, ranks = labels.sum(), rankdata(scores)
-    return float((ranks[labels].sum() - ones * (ones + 1) / 2) / (ones * (len(labels) - ones)))
+def frequency(rows: Rows) -> np.ndarray:
+    return np.array([zipf_frequency(row["response"], "en") for row in rows])
 
 
-def pooled(cells: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    return auc(np.concatenate([labels for labels, _ in cells]), np.concatenate([scores for _, scores in cells]))
+def length(rows: Rows) -> np.ndarray:
+    return np.array([float(len(row["response"])) for row in rows])
 
 
-def halves(people: People) -> tuple[list[str], list[str]]:
-    """The regions in two halves, drawn by seed."""
-    regions = sorted({row["culture"] for row in people.rows})
-    random.Random(0).shuffle(regions)
-    return regions[: len(regions) // 2], regions[len(regions) // 2 :]
-
-
-def part_b(people: People, vectors: Dataset, informed: Callable[[Dataset], np.ndarray] | None) -> None:
-    print("b. Distinctiveness: AUC of region-only answers, and against exact match")
-    first, second = halves(people)
-    scores: dict[str, list[float]] = defaultdict(list)
-    labels: list[bool] = []
-    questions: list[str] = []
-    for own, other in ((first, second), (second, first)):
-        # what a region is compared with: the rest of its half, told apart from the half that says what is shared
-        seen = [place for place, row in enumerate(people.rows) if row["culture"] in own]
-        table = Dataset.from_list([{name: people.rows[place][name] for name in features.OWN} for place in seen])
-        candidates = features.kept(match.run(table, Settings()))
-        scored = distinct.run(candidates, vectors, Settings())
-        cosine, met = scored["distinctiveness"][:], scored["others"][:]
-        information = informed(candidates) if informed else np.full(len(candidates), np.nan)
-        place_of = {row["sample_id"]: place for place, row in enumerate(people.rows)}
-        for row, d, others, bits in zip(candidates, cosine, met, information, strict=True):
-            place = place_of[row["sample_id"]]
-            if d is None or (informed and np.isnan(bits)):
-                continue
-            labels.append(people.given_in(place, other) == 0)
-            questions.append(row["question_id"])
-            compared = list(dict.fromkeys(answer["culture"] for answer in others))
-            scores["answer length"].append(len(people.text[place]))
-            scores["exact match, same regions"].append(-people.given_in(place, compared))
-            scores["cosine, one answer a region"].append(_one_each(row, others, vectors))
-            scores["cosine"].append(d)
-            if informed:
-                scores["information"].append(bits)
-    shared = np.array(labels)
-    print(f"  {len(shared)} answers, {shared.mean():.1%} region-only")
-    by_question: dict[str, list[int]] = defaultdict(list)
-    for place, question in enumerate(questions):
-        by_question[question].append(place)
-    base = np.array(scores["exact match, same regions"])
-    for name, values in scores.items():
-        score = np.array(values)
-        cells = {question: (shared[places], score[places]) for question, places in by_question.items()}
-        paired = {q: (cells[q], (shared[places], base[places])) for q, places in by_question.items()}
-        gain = interval(paired, lambda both: pooled([one for one, _ in both]) - pooled([other for _, other in both]))
-        print(told(name, interval(cells, pooled), None if name.startswith("exact") else gain))
-
-
-@functools.cache
-def _units(vectors: Dataset) -> tuple[dict[str, int], np.ndarray]:
-    names = vectors["sample_id"][:]
-    return {name: place for place, name in enumerate(names)}, embed.matrix(vectors, "response_embedding", names)
-
-
-def _one_each(row: dict[str, Any], others: list[dict[str, Any]], vectors: Dataset) -> float:
-    """Eq. 1 with a single answer of each compared region."""
-    place, unit = _units(vectors)
-    first = {other["culture"]: other["sample_id"] for other in reversed(others)}
-    return distinct.cosine(unit[place[row["sample_id"]]], [unit[place[name]] for name in first.values()])
-
-
-def part_c(people: People, candidates: Dataset, vectors: Dataset) -> None:
-    print("c. The 10 % selected: mean share of annotators, share of region-only answers; each against random")
-    regions = sorted({row["culture"] for row in people.rows})
-    alone = np.array([people.given_in(place, regions) == 1 for place in range(len(people.rows))])
-    budget = round(len(people.rows) / len(regions) / 10)
-    place_of = {row["sample_id"]: place for place, row in enumerate(people.rows)}
-    chosen: dict[str, list[int]] = {}
-    rankings = {name: Settings(budget=budget, ranking=name) for name in rank.BASELINES}
-    rankings["size x cosine"] = Settings(budget=budget)
-    for weight in (0.5, 1.0):
-        rankings[f"typicality + {weight:g} cosine"] = Settings(
-            budget=budget, weight=weight, representativeness="typicality"
-        )
-    clustered = cluster.run(candidates, vectors, Settings(), threshold(Settings()))
-    for name, settings in rankings.items():
-        pool = represent.run(clustered, vectors, settings)
-        pool = distinct.run(pool, vectors, settings)
-        pool = rank.score(pool, vectors, settings)
-        chosen[name] = [place_of[name] for name in features.kept(pool)["sample_id"]]
-    print(f"  budget {budget} a region")
-    for what, values in (("annotator share", people.share), ("region-only share", alone.astype(float))):
-        print(f" {what}")
-        cells = {name: _by_question(people, values, places) for name, places in chosen.items()}
-        for name in chosen:
-            paired = {
-                q: (cells[name].get(q, (0.0, 0)), cells["random"].get(q, (0.0, 0))) for q in set(people.questions)
+def part_a(rows: Rows, vectors: Dataset, asked: bool) -> None:
+    for what in ("text alone", "half of the annotators as weight"):
+        print(f"a. Representativeness, {what}: Spearman, and against the number of other regions giving it")
+        weighted = what != "text alone"
+        found: dict[str, list[float]] = defaultdict(list)
+        of_cells: list[tuple[str, str]] = []
+        for seed in range(SPLITS if weighted else 1):
+            plain = [row | {"weight": 1.0, "label": float(row["count"])} for row in rows]
+            pool = Pool(annotators(rows, seed) if weighted else plain, vectors)
+            scores = {
+                "word frequency": frequency(pool.rows),
+                "other regions giving it": pool.others_giving(),
+                "other regions giving it, by stems": pool.others_holding(),
+                **({"own half's count": np.array([row["weight"] for row in pool.rows])} if weighted else {}),
+                **{measure: pool.r(measure) for measure in REPRESENTATIVE},
+                **({"information": pool.r("information", references=4)} if asked else {}),
             }
-            own = {question: one for question, (one, _) in paired.items()}
-            print(told(name, interval(own, mean_of), None if name == "random" else interval(paired, difference)))
+            labels = np.array([row["label"] for row in pool.rows])
+            for cell, places in pool.cells():
+                if len(places) < 3 or np.ptp(labels[places]) < 1e-12:
+                    continue
+                of_cells.append(cell)
+                for name, score in scores.items():
+                    known = np.nan_to_num(score[places], nan=np.nanmin(score))
+                    found[name].append(spearman(known, labels[places]))
+        clusters = Clusters(*zip(*of_cells, strict=True))
+        means = {name: clusters.means(np.array(values), np.ones(len(values))) for name, values in found.items()}
+        print(f"  {len(of_cells)} regions' answers to a question")
+        base = means["other regions giving it"]
+        for name, values in means.items():
+            print(line(name, values, None if name == "other regions giving it" else base))
+        for name in REPRESENTATIVE[1:]:
+            others = [other for other in means if other not in ("other regions giving it", *REPRESENTATIVE[1:])]
+            print(
+                "".join([f"  {name}, against", *(f"\n{gain(other, means[name] - means[other])}" for other in others)])
+            )
 
 
-def _by_question(people: People, values: np.ndarray, places: list[int]) -> dict[str, tuple[float, int]]:
-    cells: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for place in places:
-        total, number = cells[people.questions[place]]
-        cells[people.questions[place]] = total + float(values[place]), number + 1
-    return dict(cells)
+def part_b(rows: Rows, vectors: Dataset, asked: bool) -> None:
+    print("b. Distinctiveness: AUC of answers that no region of the other half gives, against exact match by length")
+    elsewhere, regions = Elsewhere(rows), sorted({row["culture"] for row in rows})
+    scores: dict[str, list[np.ndarray]] = defaultdict(list)
+    labels, questions, cultures, cells = [], [], [], []
+    for seed in range(HALVES):
+        first, second = halves(regions, seed)
+        for own, unseen in ((first, second), (second, first)):
+            pool = Pool([row | {"weight": 1.0} for row in rows if row["culture"] in own], vectors)
+            found = {
+                "answer length": length(pool.rows),
+                "word frequency": -frequency(pool.rows),
+                "exact match": -pool.others_giving(),
+                "exact match, ties by length": -pool.others_giving() + 1e-4 * length(pool.rows),
+                "match by stems, ties by length": -pool.others_holding() + 1e-4 * length(pool.rows),
+                "cosine, of 4 regions": pool.d("cosine", compared=4),
+                "cosine": pool.d("cosine"),
+                "hybrid": pool.d("hybrid"),
+                **({"information": pool.d("information")} if asked else {}),
+            }
+            known = np.isfinite(found["cosine"])
+            start = sum(map(len, labels))
+            labels.append(np.array([not any(elsewhere.shares(row, unseen)) for row in pool.rows])[known])
+            questions.append(pool.questions[known])
+            cultures.append(pool.cultures[known])
+            place = np.cumsum(known) - 1
+            cells += [(cell, start + place[places[known[places]]]) for cell, places in pool.cells()]
+            for name, values in found.items():
+                scores[name].append(values[known])
+    label = np.concatenate(labels)
+    clusters = Clusters(np.concatenate(questions), np.concatenate(cultures))
+    found_of = {name: np.concatenate(values) for name, values in scores.items()}
+    pooled = {name: clusters.aucs(label, values) for name, values in found_of.items()}
+    cells = [(cell, places) for cell, places in cells if len(places) > 1]
+    inside = Clusters(*zip(*(cell for cell, _ in cells), strict=True))
+    within = {}
+    for name, values in found_of.items():
+        pairs = np.array([concordant(label[places], values[places]) for _, places in cells])
+        within[name] = inside.means(pairs[:, 0], pairs[:, 1])
+    print(f"  {len(label)} answers, {label.mean():.1%} region-only")
+    for what, table_of in (("pooled", pooled), ("within a region's answers to a question", within)):
+        print(f" {what}")
+        base = table_of["exact match, ties by length"]
+        for name, values in table_of.items():
+            print(line(name, values, None if name == "exact match, ties by length" else base))
 
 
-def every_row(clustered: Dataset) -> Dataset:
-    """The candidates as if each were its cluster's centre, so that all of them are scored."""
-    everywhere = {"is_center": [True] * len(clustered)}
-    return features.beside(
-        clustered, Dataset.from_dict(everywhere, features=Features({"is_center": features.SCORED["is_center"]}))
+def one_a_question(order: Iterable[int], questions: np.ndarray) -> list[int]:
+    """The places in their order, of each question the first."""
+    first: dict[str, int] = {}
+    for place in order:
+        first.setdefault(questions[place], int(place))
+    return list(first.values())
+
+
+def falling(score: np.ndarray) -> np.ndarray:
+    return np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")
+
+
+def within_cultures(pool: Pool, score: np.ndarray) -> np.ndarray:
+    """z of a score within each culture; nan where it is unknown."""
+    found = np.full(len(score), np.nan)
+    for culture in np.unique(pool.cultures):
+        known = (pool.cultures == culture) & np.isfinite(score)
+        found[known] = rank.z(score[known])
+    return found
+
+
+def orders(pool: Pool, seed: int) -> dict[str, list[tuple[np.ndarray, bool]]]:
+    """Arms: orders of all rows, best first, and whether a question gives one row at most."""
+    draw = np.random.default_rng(seed)
+    chance = [draw.permutation(len(pool.rows)) for _ in range(SEEDS // SPLITS)]
+    weight = np.array([row["weight"] for row in pool.rows])
+    asked: dict[str, float] = defaultdict(float)
+    for row in pool.rows:
+        asked[row["culture"] + row["question_id"]] += row["weight"]
+    answered = np.array([asked[row["culture"] + row["question_id"]] for row in pool.rows])
+    most = [order[np.argsort(-answered[order], kind="stable")] for order in chance]
+    cosine, hybrid = within_cultures(pool, pool.d("cosine")), within_cultures(pool, pool.d("hybrid"))
+    r = {measure: within_cultures(pool, pool.r(measure)) for measure in REPRESENTATIVE}
+    found: dict[str, list[tuple[np.ndarray, bool]]] = {
+        "one random row a question": [(order, True) for order in chance],
+        "random rows": [(order, False) for order in chance],
+        "most-answered questions, a random row": [(order, True) for order in most],
+        "count of half, one a question": [(order[falling(weight[order])], True) for order in chance],
+        "longest, one a question": [(falling(length(pool.rows)), True)],
+        "typicality + 0.5 cosine": [(falling(r["typicality"] + 0.5 * cosine), False)],
+        "typicality + 0.5 cosine, one a question": [(falling(r["typicality"] + 0.5 * cosine), True)],
+        "support + hybrid": [(falling(r["support"] + hybrid), False)],
+        PROPOSED: [(falling(r["support"] + hybrid), True)],
+        "support, one a question": [(falling(r["support"]), True)],
+        "hybrid, one a question": [(falling(hybrid), True)],
+        "prevalence + 2 hybrid, one a question": [(falling(r["prevalence"] + 2 * hybrid), True)],
+    }
+    return found
+
+
+def of_centers(pool: Pool) -> dict[str, list[tuple[np.ndarray, bool]]]:
+    """Arms that rank the centres of clusters alone."""
+    clustered = cluster.run(pool.candidates, pool.vectors, Settings(), threshold(Settings()))
+    found = {}
+    for name, settings in CENTERS.items():
+        scored = represent.run(clustered, pool.vectors, settings)
+        scored = rank.score(distinct.run(scored, pool.vectors, settings), pool.vectors, settings)
+        ranks = np.array([np.inf if place is None else place for place in scored["rank"]])
+        order = np.argsort(ranks, kind="stable")
+        found[name] = [(order[np.isfinite(ranks[order])], False)]
+    return found
+
+
+def unweighted(rows: Rows, pool: Pool) -> dict[str, list[tuple[np.ndarray, bool]]]:
+    """Arms whose scores read no count."""
+    plain = Pool([row | {"weight": 1.0} for row in pool.rows], pool.vectors)
+    hybrid = within_cultures(plain, plain.d("hybrid"))
+    r = within_cultures(plain, plain.r("support"))
+    typical = within_cultures(plain, plain.r("typicality")) + 0.5 * within_cultures(plain, plain.d("cosine"))
+    return {
+        "no weights: support + hybrid, 1 a question": [(falling(r + hybrid), True)],
+        "no weights: typicality + 0.5 cosine": [(falling(typical), False)],
+    }
+
+
+def outcomes(pool: Pool, elsewhere: Elsewhere, unseen: list[str]) -> dict[str, np.ndarray]:
+    """What the other half of the annotators, and the regions of the other half, say of each row; nan where nothing."""
+    label = np.array([row["label"] for row in pool.rows])
+    share, excess = np.full(len(label), np.nan), np.full(len(label), np.nan)
+    for _, places in pool.cells():
+        if total := label[places].sum():
+            share[places] = label[places] / total
+            excess[places] = share[places] - share[places].mean()
+    there = [elsewhere.shares(row, unseen) for row in pool.rows]
+    mean = np.array([np.mean(shares) if shares else np.nan for shares in there])
+    only = np.array([float(not any(shares)) if shares else np.nan for shares in there])
+    return {"share": share, "excess": excess, "here - elsewhere": share - mean, "region-only": only}
+
+
+def part_c(rows: Rows, vectors: Dataset) -> None:
+    print(f"c. The best {SHARE:.0%} of a region's rows, against one random row a question")
+    elsewhere, regions = Elsewhere(rows), sorted({row["culture"] for row in rows})
+    chosen: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    every: dict[str, set[str]] = {"question": {row["question_id"] for row in rows}, "region": set(regions)}
+    for seed in range(SPLITS):
+        given = annotators(rows, seed)
+        first, second = halves(regions, seed)
+        for own, unseen in ((first, second), (second, first)):
+            pool = Pool([row for row in given if row["culture"] in own], vectors)
+            measured = outcomes(pool, elsewhere, unseen)
+            arms = orders(pool, seed) | of_centers(pool) | unweighted(rows, pool)
+            for name, several in arms.items():
+                for order, one in several:
+                    places = np.concatenate([_best(pool, order, one, region) for region in own])
+                    for what, values in measured.items():
+                        chosen[name][what].append(values[places])
+                    chosen[name]["question"].append(pool.questions[places])
+                    chosen[name]["region"].append(pool.cultures[places])
+    for what in ("share", "excess", "here - elsewhere", "region-only"):
+        print(f" {what}")
+        means = {name: _drawn(arm, what, every) for name, arm in chosen.items()}
+        base = means["one random row a question"]
+        for name, values in means.items():
+            print(line(name, values, None if name == "one random row a question" else base))
+        print(f"  {PROPOSED}, against")
+        for other in ("count of half, one a question", *CENTERS):
+            print(gain(other, means[PROPOSED] - means[other]))
+
+
+def _best(pool: Pool, order: np.ndarray, one: bool, region: str) -> np.ndarray:
+    own = order[pool.cultures[order] == region]
+    budget = round(SHARE * (pool.cultures == region).sum())
+    return np.array((one_a_question(own, pool.questions) if one else own.tolist())[:budget])
+
+
+def _drawn(arm: dict[str, list[np.ndarray]], what: str, every: dict[str, set[str]]) -> np.ndarray:
+    """The mean of an outcome over what an arm chose; the draws take the same questions and regions for all arms."""
+    values = np.concatenate(arm[what])
+    known = np.isfinite(values)
+    of_rows = [np.concatenate(arm[kind]) for kind in ("question", "region")]
+    # a row of each question and region that counts nothing, so that all arms have the same places
+    nothing = [(question, region) for question in sorted(every["question"]) for region in sorted(every["region"])]
+    clusters = Clusters(*(np.concatenate([of, part]) for of, part in zip(of_rows, np.array(nothing).T, strict=True)))
+    none = np.zeros(len(nothing))
+    return clusters.means(
+        np.concatenate([np.where(known, values, 0.0), none]), np.concatenate([known.astype(float), none])
     )
 
 
@@ -266,43 +355,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("annotations", type=Path, help="BLEnD's folder data/annotations")
     parser.add_argument("--out", type=Path, required=True, help="run folder that keeps the embeddings")
-    parser.add_argument("--half", choices=("tune", "test"), default="tune")
-    parser.add_argument("--information", type=int, default=0, metavar="N", help="also by a model, on N questions alone")
-    parser.add_argument("--model", default=Spec().model, help="that model; by default the embedded one")
+    parser.add_argument("--half", choices=("tune", "confirm"), default="tune")
+    parser.add_argument("--embedder", default=MINILM, help="as caredio's")
+    parser.add_argument("--information", type=int, default=0, metavar="N", help="also a model's, on N questions")
     given = parser.parse_args()
-    table, share = answers(given.annotations, given.half)
-    with Run(given.out / given.half) as run:
-        candidates = run.stage("candidates", lambda: match.run(table, Settings()), columns=features.CANDIDATES)
-        vectors = embed.STAGE.run(run, lambda: embed.run(candidates, Settings()), [Settings()])
-    model = None
+    rows = read(given.annotations, given.half)
     if given.information:
-        model = connect(Spec(model=given.model))
-        some = sorted(set(candidates["question_id"]), key=lambda name: hashlib.sha256(name.encode()).digest())
-        kept = set(some[: given.information])
-        candidates = candidates.filter(lambda row: row["question_id"] in kept)
-    people = People(candidates, share)
-    print(f"{given.half} half: {len(people.rows)} answers to {len(set(people.questions))} questions")
-    clustered = every_row(cluster.run(candidates, vectors, Settings(), threshold(Settings())))
-
-    def measured(measure: str) -> np.ndarray:
-        settings = Settings(representativeness=measure, references=4)
-        found = represent.run(clustered, vectors, settings, model)["representativeness"][:]
-        return np.array(found, dtype=np.float64)
-
-    chance = np.array([random.Random(row["sample_id"]).random() for row in people.rows])
-    scores = {"random": chance, "size": measured("size"), "typicality": measured("typicality")}
-    informed = None
-    if model is not None:
-        scores["information"] = measured("information")
-
-        def informed(candidates: Dataset) -> np.ndarray:
-            settings = Settings(distinctiveness="information")
-            return np.array(distinct.run(candidates, vectors, settings, model)["distinctiveness"][:], dtype=np.float64)
-
-    part_a(people, scores)
-    part_b(people, vectors, informed)
-    if model is None:
-        part_c(people, candidates, vectors)
+        ids = sorted({row["question_id"] for row in rows}, key=lambda name: hashlib.sha256(name.encode()).digest())
+        rows = [row for row in rows if row["question_id"] in ids[: given.information]]
+    candidates = match.run(table([row | {"weight": 1.0} for row in rows]), Settings(), warn=False)
+    with Run(given.out / f"{given.half}{given.information or ''}") as run:
+        settings = Settings(embedder=given.embedder)
+        candidates = run.stage("candidates", lambda: candidates, columns=features.CANDIDATES)
+        vectors = embed.STAGE.run(run, lambda: embed.run(candidates, settings), [settings])
+    regions, questions = ({row[name] for row in rows} for name in ("culture", "question_id"))
+    print(f"{given.half} half: {len(rows)} answers of {len(regions)} regions to {len(questions)} questions")
+    part_a(rows, vectors, bool(given.information))
+    part_b(rows, vectors, bool(given.information))
+    if not given.information:
+        part_c(rows, vectors)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from caredio.selection import rank
 from caredio.selection.settings import Settings as Selection
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
-R = ("size", "typicality", "information", "in_context")
-D = ("cosine", "information")
+R = ("size", "typicality", "support", "prevalence", "information", "in_context")
+D = ("cosine", "hybrid", "information")
 RANKINGS = ("score", "random", "longest", "kcenter", "facility_location")
 AXES = {
     "representativeness": R,
@@ -47,7 +47,7 @@ def possible(one):
     if one["coverage"] != "none" and one["ranking"] != "score":
         return False
     return one["score"] != "product" or (
-        one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
+        one["representativeness"] in ("size", "in_context") and one["distinctiveness"] != "information"
     )
 
 
@@ -223,7 +223,7 @@ def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
     caredio.select(table, out=tmp_path / "run", **settings, **shown)
     folder = caredio.publish(tmp_path / "run", test_share=one["test_share"])
     head, body, tables = released(folder)
-    shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] == "cosine"
+    shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] != "information"
     combine = one["score"] if one["score"] != "auto" else "product" if shares else "sum"
     check_method(body, one, combine, "scripted")
     check_rows(body, tables, one["test_share"])
