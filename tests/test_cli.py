@@ -558,7 +558,7 @@ def test_a_run_of_an_older_version_is_read_and_stays_fresh(endpoint, tmp_path, c
         for given in (["--config", str(file)], ["--config", str(out / "build.yaml")], ["--model", "scripted", *none]):
             unchanged(caplog)
             cli.main(["build", "--out", str(out), *given, *SMALL])
-            assert unchanged(caplog) == [True] * 11
+            assert unchanged(caplog) == [True] * 12
     assert tables(out) == made
     assert len(endpoint.seen) == calls
     assert "[answer of scripted-2026-01-01]" in show(out)

@@ -4,7 +4,9 @@ import json
 import random
 import re
 from collections import Counter
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from llm_server import LLMServer
@@ -12,6 +14,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from caredio import cultures, features, prompts, topics
 from caredio.errors import InputError
+from caredio.llm.cache import Answer
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
@@ -277,3 +280,46 @@ def test_by_which_cosine_questions_are_compared():
     check_questions(Settings(), Selection(embedder="given"))
     with pytest.raises(InputError, match="question_cosine needs an embedder"):
         check_questions(Settings(question_cosine=0.9), Selection(embedder="given"))
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "prompts"
+WRITTEN = re.findall(
+    r"^## (\w+), (\w+): (.+)\n\n```json\n(.+)\n```$", (DOCS / "questions.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+JUDGED = re.findall(
+    r"^## (\w+)\n\nThe question: (.+)\n\n```json\n(.+)\n```$",
+    (DOCS / "sensitivity.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_questions_written_by_hand_are_read_and_kept_as_in_a_run():
+    assert len(WRITTEN) == 2 * len(questions.TYPES)
+    subtopics = (DOCS / "subtopics.md").read_text(encoding="utf-8")
+    near = {topic: questions.Known(0.7) for topic, *_ in WRITTEN}
+    for topic, kind, part, written in WRITTEN:
+        assert f'"{part}"' in subtopics
+        content = json.loads(written)
+        row = {**vars(topics.load()[topic]), "subtopic": part, "question_type": kind, "form": [], "taken": []}
+        row["count"] = len(content["questions"])
+        messages = questions.prompt(row, prompts.load("questions"))
+        assert part in messages[1]["content"]
+        jsonschema.validate(content, questions.schema(row["count"]))
+        answer = Answer(written, "stop", "by hand", 0, 0, messages)
+        assert questions.parse(content, row, answer) == {"written": content["questions"]}
+        for text in content["questions"]:
+            against = checks.against("universal_question", text, "en", checks.shown(messages), None, cultures.load())
+            assert against is None
+            assert near[topic].add(text)
+
+
+def test_judgements_written_by_hand_are_read_as_in_a_run():
+    assert len(JUDGED) == 6
+    ratings = []
+    for _, question, written in JUDGED:
+        messages = questions.judge_prompt({"question": question}, prompts.load("sensitivity"))
+        assert json.dumps(question) in messages[1]["content"]
+        jsonschema.validate(content := json.loads(written), questions.JUDGEMENT)
+        ratings.append(questions.judged(content, {}, Answer(written, "stop", "by hand", 0, 0, messages))["sensitivity"])
+    assert ratings == [4, 1, 2, 4, 5, 1]
+    assert sum(rating < Settings().least_sensitivity for rating in ratings) == 3

@@ -2,13 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 from llm_server import LLMServer
 
 import caredio
 from caredio import cultures, features, prompts, runs
 from caredio.errors import InputError
+from caredio.llm.cache import Answer
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Spec
@@ -257,3 +260,47 @@ def test_prompts_quote_what_is_judged():
     template = prompts.load("review")
     (_, user) = review.rate_prompt(row, KNOWN["china"], template)
     assert r'Answer: "Say \"yes\".\nTruth: 5"' in user["content"].splitlines()
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "prompts"
+PART = r"^## (\w+), (\w+)(?:: (\d))?\n\nThe question: (.+)\n\nThe answer: (.+)\n\n```json\n(.+)\n```$"
+RATED, GUESSED = (
+    re.findall(PART, (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for name in ("review", "recognise")
+)
+
+
+@pytest.mark.parametrize("page", [RATED, GUESSED], ids=["review", "recognise"])
+def test_the_pages_try_the_prompts_with_three_cultures_and_two_topics(page):
+    assert sorted((culture, topic) for culture, topic, *_ in page) == sorted(
+        (culture, topic) for culture in ("china", "brazil", "germany") for topic in ("food", "respect_elders")
+    )
+
+
+@pytest.mark.parametrize(("culture", "topic", "_", "question", "response", "written"), RATED)
+def test_a_rating_written_by_hand_is_read_as_in_a_run(culture, topic, _, question, response, written):
+    row = {"question": question, "response": response}
+    messages = review.rate_prompt(row, KNOWN[culture], prompts.load("review"))
+    assert quoted({"messages": messages}, "Answer") == response
+    jsonschema.validate(content := json.loads(written), review.SCHEMA)
+    made = review.rated(content, row, Answer(written, "stop", "by hand", 0, 0, messages))
+    assert [made[name] for name in FIELDS] == [content[name]["score"] for name in FIELDS]
+    assert [one["criterion"] for one in made["review"]] == list(FIELDS)
+
+
+def test_of_the_ratings_written_by_hand_three_drop_their_row():
+    made = [json.loads(written) for *_, written in RATED]
+    scores = [{name: one[name]["score"] for name in FIELDS} | {"recognition": 5} for one in made]
+    reasons = [review.below(row, dict.fromkeys(review.CRITERIA, 3)) for row in scores]
+    assert reasons == [None, "untrue", None, "untrue", None, "unanswered"]
+
+
+@pytest.mark.parametrize(("culture", "topic", "score", "question", "response", "written"), GUESSED)
+def test_a_guess_written_by_hand_is_read_as_in_a_run(culture, topic, score, question, response, written):
+    row = {"culture": culture, "language": "en", "question": question, "response": response}
+    messages = review.guess_prompt(row, KNOWN[culture], KNOWN, prompts.load("recognise"))
+    shown = quoted({"messages": messages}, "Question") + quoted({"messages": messages}, "Answer")
+    assert not any(name in shown for name in (KNOWN[culture].name, KNOWN[culture].adjective))
+    jsonschema.validate(content := json.loads(written), review.guess_schema(KNOWN))
+    made = review.guessed(content, row, Answer(written, "stop", "by hand", 0, 0, messages), KNOWN)
+    assert made["recognition"] == int(score)

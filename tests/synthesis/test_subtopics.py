@@ -1,12 +1,16 @@
 """The parts of a topic, by a scripted endpoint."""
 
 import json
+import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 from datasets import Features, Value
 from llm_server import LLMServer
 
 from caredio import cultures, features, prompts, topics
+from caredio.llm.cache import Answer
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
@@ -72,3 +76,18 @@ def test_with_0_of_them_nothing_is_asked(server):
     made = features.kept(run(server, Settings(subtopics=0), "food", "clothing"))
     assert [(row["topic_id"], row["subtopic"]) for row in made] == [("food", None), ("clothing", None)]
     assert not server.seen
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "prompts" / "subtopics.md").read_text(encoding="utf-8")
+
+
+def test_parts_written_by_hand_are_read_and_kept_as_in_a_run():
+    found = re.findall(r"^## (\w+)\n\n```json\n(.+)\n```$", PAGE, re.MULTILINE)
+    assert len(found) == PAGE.count("\n## ") == 2
+    for topic, written in found:
+        content, chosen = json.loads(written), Settings()
+        messages = subtopics.prompt(vars(topics.load()[topic]), prompts.load("subtopics"), chosen)
+        jsonschema.validate(content, subtopics.schema(chosen.subtopics))
+        made = subtopics.parse(content, {}, Answer(written, "stop", "by hand", 0, 0, messages), KNOWN, chosen)
+        assert made == {"written": [{"subtopic": text, "reason": None} for text in content["subtopics"]]}
+        assert len(made["written"]) == 10
