@@ -26,6 +26,7 @@ from caredio.runs import Run
 from caredio.selection.settings import Settings as Selection
 from caredio.synthesis import adapt, addresses, contrast, isolated, roleplay
 from caredio.synthesis.settings import Settings as Synthesis
+from caredio.synthesis.settings import of_older
 
 _STAGES = ("questions", "answers", "adapted", "isolated", "addressed", "contrasted", "candidates")
 
@@ -75,7 +76,7 @@ def show(out: Path, sample: str | None = None, store: Path | None = None) -> str
     with tempfile.TemporaryDirectory(prefix="caredio-") as folder:
         for name, text in texts.items():  # as they were used, whatever stands in the run's folder now
             Path(folder, f"{name}.txt").write_text(text, encoding="utf-8")
-            prompts.load(name, folder)
+            _fits(name, folder, out)
         settings, selection = _settings(records, folder)
         parts = [_shown(name, work, model) for name, work in _stages(row, of, settings, selection, model, cultures)]
     parts.insert(0, f"sample {row['sample_id']}: {row['culture']}, question {row['question_id']}")
@@ -85,6 +86,21 @@ def show(out: Path, sample: str | None = None, store: Path | None = None) -> str
             f"[question]\n{row['question']}\n\n[response]\n{row['response']}"
         )
     return "\n\n".join(parts)
+
+
+def _fits(name: str, folder: str, out: Path) -> None:
+    """See that a prompt of the run is one that today's stages can fill.
+
+    Raises:
+        InputError: another version wrote the run, with other slots.
+    """
+    try:
+        prompts.load(name, folder)
+    except InputError:
+        raise InputError(
+            f"{out}: was written by another version of caredio, with another {name}.txt, so what was asked cannot be"
+            " rebuilt; show its answers with that version."
+        ) from None
 
 
 def _stages(
@@ -145,4 +161,4 @@ def _settings(records: Mapping[str, Any], prompts_from: str) -> tuple[Synthesis,
     synthesis, selection = (
         {one.name: found[one.name] for one in fields(room) if one.name in found} for room in (Synthesis, Selection)
     )
-    return Synthesis(**synthesis), Selection(**selection)
+    return Synthesis(**of_older(synthesis)), Selection(**selection)

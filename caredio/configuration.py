@@ -10,6 +10,7 @@ import yaml
 
 from caredio import disk, yamlfile
 from caredio.errors import InputError
+from caredio.synthesis.settings import of_older
 
 _NAMES = ("cultures", "topics", "rankings", "folders")
 _PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "human")
@@ -31,8 +32,8 @@ def read(file: Path, command: str, keys: set[str], optional: set[str]) -> dict[s
     for key, line in found.lines.items():
         if key not in keys:
             raise InputError(f"{file}, line {line}: caredio {command} has no setting {key!r}; `--help` lists them.")
-    values: dict[str, Any] = dict(found.values)
-    for key, value in values.items():
+    values: dict[str, Any] = of_older(found.values) if "voice" in keys else dict(found.values)
+    for key, value in found.values.items():
         if wrong := _wrong(key, value):
             raise InputError(f"{file}, line {found.lines[key]}: {key} is {value!r}; {wrong}.")
     if isinstance(folder := values.get("prompts"), str) and (file.parent / folder).is_dir():

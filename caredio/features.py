@@ -35,7 +35,10 @@ TEXT_CHECKS = (
     "personal data",
     "sweeping statement",
     "names another culture",
+    "compares_with_elsewhere",
 )
+# a reflection is on other cultures, and on the answers that the prompt shows
+_REFLECTION_CHECKS = ("refusal", "meta-talk", "wrong language", "toxic", "personal data", "sweeping statement")
 
 
 class Column(NamedTuple):
@@ -77,6 +80,12 @@ COLUMNS: dict[str, Column] = {
         _TEXT, "the answer as the culture; of candidates, the contrastive one", "roleplay, contrast", TEXT_CHECKS
     ),
     "isolated_response": Column(_TEXT, "the answer before seeing the others'", "contrast", TEXT_CHECKS),
+    "reflection": Column(
+        _TEXT,
+        "what the model thought before the response, in English; null where it failed a check; no training text",
+        "contrast, optimize",
+        _REFLECTION_CHECKS,
+    ),
     "others": Column(
         List({"culture": _TEXT, "sample_id": _TEXT, "response": _TEXT, "shown": Value("bool")}),
         "isolated answers of other cultures to this question; shown ones were in the contrastive prompt",
@@ -99,10 +108,18 @@ COLUMNS: dict[str, Column] = {
     "review": Column(List({"criterion": _TEXT, "reason": _TEXT}), "the reviewer's reason for each score", "review"),
     "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast, optimize"),
     "history": Column(
-        List({"round": Value("int32"), "question": _TEXT, "response": _TEXT, "objective": Value("float64")}),
+        List(
+            {
+                "round": Value("int32"),
+                "question": _TEXT,
+                "response": _TEXT,
+                "reflection": _TEXT,
+                "objective": Value("float64"),
+            }
+        ),
         "accepted steps of the optimisation, from round 0 on",
         "optimize",
-        {"question": TEXT_CHECKS, "response": TEXT_CHECKS},
+        {"question": TEXT_CHECKS, "response": TEXT_CHECKS, "reflection": _REFLECTION_CHECKS},
     ),
     "generator": Column(_TEXT, "model that was asked", "contrast"),
     "model_revision": Column(_TEXT, "model that says it answered", "contrast"),
@@ -174,12 +191,12 @@ ISOLATED = Features({**columns("target"), **ANSWERS})
 ADAPTED = columns("question_id culture language topic_id level question_type universal_question question traits")
 CANDIDATES = columns(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
-    " isolated_response others panel traits round history generator model_revision prompt_sha"
+    " isolated_response reflection others panel traits round history generator model_revision prompt_sha"
     " weight truth answering fairness recognition recognised_as review"
 )
 CONTRASTED_OTHERS = columns("sample_id culture response")  # of a candidate: what another culture says in contrast
 LATER = columns(
-    "weight truth answering fairness recognition recognised_as review"
+    "weight truth answering fairness recognition recognised_as review reflection"
 )  # of these, what runs of older versions lack
 REJECTS = columns("drop_reason unusable")  # what the rows given up hold besides
 OWN = columns("question_id question response culture")  # the least a table of one's own holds
@@ -223,10 +240,13 @@ def require(dataset: Dataset, columns: Iterable[str], what: str) -> Dataset:
 
 
 def current(dataset: Dataset) -> Dataset:
-    """A run's table with the columns that candidates have had since it was written, as nulls."""
+    """A run's table with the columns and fields that candidates have had since it was written, as nulls."""
     missing = [name for name in LATER if name not in dataset.column_names]
     if not missing or "prompt_sha" not in dataset.column_names:  # not made of candidates
         return dataset
+    steps = columns("history")  # which have had a field more
+    if dataset.features.get("history", steps["history"]) != steps["history"]:
+        dataset = beside(dataset, conform(dataset, steps))
     rows = {name: [None] * len(dataset) for name in missing}
     return beside(dataset, Dataset.from_dict(rows, features=columns(" ".join(missing))))
 

@@ -27,9 +27,10 @@ ADVICE = (  # the first pattern that a reason matches
     (r"endpoint: ", "mend the endpoint, then run the same command again"),
     (
         r"refusal|meta-talk|leaked prompt|wrong language|toxic|personal data|sweeping statement|names another culture"
-        r"|names_a_culture|the question names",
+        r"|names_a_culture|the question names|compares_with_elsewhere|invented_biography",
         "the model's text fails the checks: name a more capable model, or set checks to none",
     ),
+    (r"too_(?:short|long)", "the model does not keep to the length: widen words, or name a more capable model"),
     (r"near_duplicate", "the model repeats itself: name a more capable model, or raise rouge_l or question_cosine"),
     (
         r"insensitive",

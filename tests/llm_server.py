@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import random
+import re
 import struct
 import threading
 import time
@@ -18,12 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _SUBJECTS = [
-    "my aunt",
+    "an aunt",
     "the neighbours",
-    "our family",
+    "the family",
     "a colleague",
     "the shopkeeper",
-    "my grandmother",
+    "a grandmother",
     "the children",
     "old friends",
 ]
@@ -63,6 +64,8 @@ _TIMES = [
     "when it rains",
     "at the weekend",
 ]
+_ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 Fault = int | str | dict[str, Any] | None
 
@@ -246,7 +249,23 @@ def reply(body: dict[str, Any]) -> str:
     schema = form.get("json_schema", form).get("schema")
     asked = body["messages"][-1]["content"].partition("fitting this JSON schema: ")[2]
     schema = schema or (json.loads(asked) if asked else None)
-    return json.dumps(_fitting(schema, draw)) if schema else f"{_sentence(draw)}. {_sentence(draw)}."
+    fewest = _words_asked(body)
+    return json.dumps(_fitting(schema, draw, fewest)) if schema else _answer(draw, fewest)
+
+
+def _words_asked(body: dict[str, Any]) -> int:
+    """The fewest words that the request asks an answer to have; 0 where it says none."""
+    found = (re.search(r"\bin (\d+) to \d+ words of\b", message["content"]) for message in body["messages"])
+    return next((int(one[1]) for one in found if one), 0)
+
+
+def _answer(draw: random.Random, fewest: int) -> str:
+    """Two sentences, or so many words, of which no stretch stands in another answer by chance."""
+    sentences = [] if fewest else [_sentence(draw), _sentence(draw)]
+    while sum(len(sentence.split()) for sentence in sentences) < fewest:
+        count = f"{draw.choice(_ONES)} hundred and {draw.choice(_TENS)}-{draw.choice(_ONES)}"
+        sentences.append(f"{_sentence(draw)} {count} times")
+    return ". ".join([*sentences, ""]).strip()
 
 
 def prompt_logprobs(body: dict[str, Any]) -> list[dict[str, dict[str, Any]] | None]:
@@ -271,9 +290,12 @@ def logprob(word: str) -> float:
     return -8 * int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) / 2**32
 
 
-def _fitting(schema: dict[str, Any], draw: random.Random) -> Any:
+def _fitting(schema: dict[str, Any], draw: random.Random, fewest: int = 0) -> Any:
     if schema["type"] == "object":
-        return {name: _fitting(kind, draw) for name, kind in schema["properties"].items()}
+        return {
+            name: _answer(draw, fewest) if name == "answer" and fewest else _fitting(kind, draw)
+            for name, kind in schema["properties"].items()
+        }
     if schema["type"] == "array":
         return [_fitting(schema["items"], draw) for _ in range(schema["maxItems"])]
     if schema["type"] == "boolean":

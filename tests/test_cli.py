@@ -614,14 +614,14 @@ def test_a_changed_prompt_asks_again_from_its_stage_on(endpoint, tmp_path, capsy
     cli.main(["build", "--model", "scripted", "--out", str(out), *SMALL])
     mine.mkdir()
     text = prompts.load("contrast").text
-    (mine / "contrast.txt").write_text(text.replace("Be concrete", "Be very concrete"))
+    (mine / "contrast.txt").write_text(text.replace("answered anew", "answered quite anew"))
     before, calls = tables(out), len(endpoint.seen)
     cli.main(["build", "--model", "scripted", "--out", str(out), "--prompts", str(mine), *SMALL])
     assert len(endpoint.seen) - calls == 12  # contrastive answers alone
     after = tables(out)
     assert {name for name in before if before[name] != after[name]} >= {"candidates/candidates.parquet"}
     assert before["isolated/isolated.parquet"] == after["isolated/isolated.parquet"]
-    assert "very concrete" in (out / "prompts" / "contrast.txt").read_text()
+    assert "quite anew" in (out / "prompts" / "contrast.txt").read_text()
     calls = len(endpoint.seen)
     cli.main(["build", "--model", "scripted", "--out", str(out), *SMALL])  # the run's own prompts are used
     assert len(endpoint.seen) == calls

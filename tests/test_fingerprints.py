@@ -91,7 +91,7 @@ def value(room, name):
     if kind in (int, float):
         default = field.default or 0
         return default + 1 if kind is int else default / 2 if default > 0 else 0.5
-    return True if kind is bool else "another"
+    return True if kind is bool else {"words": "5-9"}.get(name, "another")
 
 
 # the first stage that a setting changes, in a synthesis with a round of optimisation; None for none
@@ -100,7 +100,7 @@ SYNTHESIS = (
     dict.fromkeys(["subtopics", "checks", "seed"], "subtopics")
     | dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l"], "questions")
     | dict.fromkeys(["examples", "question_cosine", "least_sensitivity", "embedder"], "questions")
-    | dict.fromkeys(["sentences", "register", "near", "far", "neighbours"], "answers")
+    | dict.fromkeys(["voice", "words", "sentences", "register", "near", "far", "neighbours"], "answers")
     | {"language": "adapted"}
     | dict.fromkeys(["compared", "personas"], "isolated")
     | {"check_others": "addressed"}
@@ -347,9 +347,9 @@ def test_a_constant_of_a_selection_counts_from_its_stage_on(module, name, first,
 
 
 def own(folder, name):
-    """A folder of prompts that holds one, which differs from the shipped one by a space."""
+    """A folder of prompts that holds one, which differs from the shipped one by a line."""
     folder.mkdir()
-    (folder / f"{name}.txt").write_text(prompts.load(name).text.replace(" ", "  ", 1))
+    (folder / f"{name}.txt").write_text(f"{prompts.load(name).text}.\n")
     return str(folder)
 
 
@@ -360,6 +360,7 @@ def own(folder, name):
         ("questions", "questions"),
         ("sensitivity", "questions"),
         ("roleplay", "answers"),
+        ("voice", "answers"),
         ("adapt", "adapted"),
         ("contrast", "contrasted"),
         ("improve", "candidates"),

@@ -27,9 +27,10 @@ PARTS = {  # of the prompts that are more, or less, than a system and a user mes
     "systems": ["system"],
     "validation": ["user"],
     "views": ["system"],
+    "voice": ["assistant", "assistant_answer", "person", "person_answer"],
 }
 SHIPPED = resources.files("caredio.prompts").joinpath("roleplay.txt").read_text(encoding="utf-8")
-SLOTS = "$adjective, $language, $name, $persona, $question, $register, $sentences"
+SLOTS = "$form, $question, $voice"
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_every_prompt_may_be_replaced():
             "rewrite",
             "roleplay",
         ),
-        *("schema", "sensitivity", "short_answers", "subtopics", "systems", "validation", "views"),
+        *("schema", "sensitivity", "short_answers", "subtopics", "systems", "validation", "views", "voice"),
     ]
     assert names == NAMES
     assert prompts.names() == NAMES
@@ -85,13 +86,9 @@ def test_a_prompt_has_its_parts_and_names_a_missing_slot(name):
 
 def test_braces_and_dollars_in_values_survive():
     messages = prompts.load("roleplay").messages(
-        name="Peru",
-        adjective="Peruvian",
-        persona="",
+        voice="You are in Peru.",
         question='Why {"a": 1} at $5?',
-        sentences="two",
-        language="English",
-        register="plain words",
+        form="Answer.",
     )
     assert messages[1]["content"].startswith('Why {"a": 1} at $5?')
 
@@ -109,10 +106,10 @@ def test_quote_is_one_line_of_json():
 
 
 def test_a_folder_s_file_is_used_and_the_rest_is_shipped(own):
-    file = own(SHIPPED.replace("Be concrete.", "Cost: $$5."))
+    file = own(SHIPPED + "Cost: $$5.")
     found, shipped = (prompts.load("roleplay", folders) for folders in (str(file.parent), None))
     filled = dict.fromkeys(SLOTS.replace("$", "").split(", "), "x")
-    assert found.messages(**filled)[1]["content"] == "x\n\nAnswer as yourself, in x sentences of x, in x. Cost: $5."
+    assert found.messages(**filled)[1]["content"] == "x\n\nx\nCost: $5."
     assert found.messages(**filled)[0] == shipped.messages(**filled)[0]
     assert found.text == file.read_text(encoding="utf-8")
     assert found.sha != shipped.sha
@@ -134,8 +131,8 @@ def test_windows_line_ends_change_no_message(own):
 
 
 def test_of_several_folders_the_first_that_has_a_file_holds(own):
-    one = own(SHIPPED.replace("Be concrete.", "One."), folder="one").parent
-    two = own(SHIPPED.replace("Be concrete.", "Two."), folder="two").parent
+    one = own((SHIPPED + "One."), folder="one").parent
+    two = own((SHIPPED + "Two."), folder="two").parent
     adapt = resources.files("caredio.prompts").joinpath("adapt.txt").read_text(encoding="utf-8")
     own(adapt.replace("[user]\n", "[user]\nTwo. "), "adapt", "two")
 
@@ -151,7 +148,7 @@ def test_of_several_folders_the_first_that_has_a_file_holds(own):
 
 
 def test_a_changed_file_is_read_again(own):
-    texts = [SHIPPED.replace("Be concrete.", end) for end in ("Be brief.", "Be vivid.", "Be concrete.")]
+    texts = [SHIPPED + end for end in ("Be brief.", "Be vivid.", "")]
     found = []
     for moment, text in enumerate(texts):
         file = own(text)
@@ -272,7 +269,7 @@ def test_a_text_that_was_shipped_once_gives_way_where_stages_need_other_parts(tm
     assert prompts.load("roleplay", str(folder)).shipped
     older = "[system]\nYou are $name.\n\n[user]\n$question\n"  # as if an older version had shipped it
     (folder / "roleplay.txt").write_text(older)
-    with pytest.raises(InputError, match=r"slot \$adjective is missing"):
+    with pytest.raises(InputError, match=r"slot \$form is missing"):
         prompts.load("roleplay", str(folder))  # a person wrote this
     (folder / ".shipped.json").write_text(json.dumps({"roleplay": hashlib.sha256(older.encode()).hexdigest()[:16]}))
     assert prompts.load("roleplay", str(folder)) == prompts.load("roleplay")

@@ -22,7 +22,7 @@ from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, languages, panel
+from caredio.synthesis import checks, languages, panel, voice
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
 
@@ -32,7 +32,7 @@ def calls(planning: Planning) -> Planned:
     (questions,) = planning.rows["questions"]
     adapted = [replace(questions, culture=target.slug) for target in planning.targets]
     culture, settings = planning.targets[0], planning.settings
-    answer = {"name": culture.name, "response": plan.SAMPLE["response"]}
+    answer = {"name": culture.name, "response": voice.sample(settings)["response"]}
     answers = [answer] * (1 + len(panel.shown(culture, "", planning.cultures, settings)))
     row = {"universal_question": plan.SAMPLE["question"], "language": "en", "answers": answers}
     messages = prompt(row, culture, prompts.load("adapt", settings.prompts))

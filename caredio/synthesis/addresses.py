@@ -22,7 +22,7 @@ from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, panel, roleplay
+from caredio.synthesis import checks, panel, roleplay, voice
 from caredio.synthesis.settings import Settings
 
 OFF = "off_question"
@@ -51,7 +51,7 @@ def steps(asked: Sequence[plan.Expected], planning: Planning, suffix: str = "") 
         return []
     answers = plan.in_all(one.times(one.others) for one in asked)
     again = plan.Expected(0, answers.upper_bound)
-    tokens = plan.tokens(prompt(plan.SAMPLE, prompts.load("addresses", settings.prompts)), SCHEMA, spec)
+    tokens = plan.tokens(prompt(voice.sample(settings), prompts.load("addresses", settings.prompts)), SCHEMA, spec)
     return [
         plan.answers(f"answers judged {suffix}".strip(), answers, tokens, spec, answer=50),
         roleplay.step(f"drawn again {suffix}".strip(), again, planning),
@@ -67,7 +67,7 @@ STAGE = Stage(
     },
     features.ISOLATED,
     modules=(__name__,),
-    prompts=("addresses", "roleplay"),
+    prompts=("addresses", "roleplay", "voice"),
     calls=calls,
 )
 SCHEMA: dict[str, Any] = {

@@ -3,7 +3,8 @@
 `features.COLUMNS` declares which checks the text of a column passes. Stages check text while they parse it, so the
 model gets the reason and is asked once more before the row is dropped. Checks see patterns, not meaning: they keep
 accidents out and do not replace people of the culture who read the data. Refusals and meta-talk are known in English
-and in the first languages of the shipped cultures; toxic words and sweeping statements in English only.
+and in the first languages of the shipped cultures; toxic words and sweeping statements in English only,
+comparisons with elsewhere in English and by their usual words in some of these languages.
 """
 
 from __future__ import annotations
@@ -80,6 +81,36 @@ _SWEEPING = re.compile(
     r"|respects?|believes?|thinks?|prefers?)\b)"
     rf"|\b(?:{_NATION}{_PEOPLE}|(?i:the) {_NATION}|{_GROUP}){_WHERE}"
     r"(?i: (?:are |is )?(?:all|always|never|naturally|inherently|by nature) )"
+)
+_COUNTRIES = (
+    r"(?:(?:the|many|most|some|several|all|any|these|those|certain) )*(?:other|foreign|different|neighbou?ring|western"
+    r"|non-western|european|asian|african|latin american|middle eastern|individualis\w+|collectivis\w+)"
+    r" (?:countries|country|cultures?|nations?|societ(?:y|ies)|peoples|parts of the world|corners of the world)"
+)
+_ELSEWHERE = (
+    rf"(?:elsewhere|(?:any|every)where else|the rest of the world|(?-i:the West(?![ -][A-Z]| of))|{_COUNTRIES})"
+)
+_COMPARING = (
+    r"(?:unlike|than|compared (?:to|with)|in (?:comparison|contrast) (?:to|with)|contrary to|as opposed to"
+    r"|differ(?:s|ently|ent)? (?:from|than|to)|similar to|like|as|whereas|while)"
+)
+_COMPARISON = re.compile(
+    rf"\b{_COMPARING}(?: [\w'’-]+){{0,4}} {_ELSEWHERE}"
+    rf"|\b(?:unlike|than|compared (?:to|with)|from what is \w+)(?: (?:people|those|families))? (?:abroad|overseas)\b"
+    rf"|\b(?:in|of|from|across|to|with) {_COUNTRIES}"
+    r"|\b(?:people|those|families|societies|cultures|countries|others|many|they do(?: it)?|is done|done) elsewhere\b"
+    r"|\belsewhere(?: in the world|,? (?:people|they|others|families|one)\b)"
+    r"|\b(?:any|no)where else (?:in the world|on earth)\b"
+    r"|(?:与|和|跟|不像|相比).{0,6}(?:其他国家|别的国家|外国|国外|西方)|(?:在)?(?:其他国家|别的国家|西方国家)"
+    r"|(?:他の国|他国|外国|海外|欧米)(?:と(?:は|比べ|違)|とは違|より)"
+    r"|다른 나라(?:와|들과|보다|에서는)|외국(?:과|보다|과는)"
+    r"|\banders als (?:in anderen ländern|anderswo|im ausland)"
+    r"|\bim (?:gegensatz|vergleich|unterschied) zu anderen (?:länder|kultur)"
+    r"|\ba diferencia de (?:lo que \w+ en )?otr[oa]s (?:países|culturas)|\ben otros países\b"
+    r"|\bao contrário d(?:e|o que \w+ em) outr[oa]s (?:países|culturas)|\bem outros países\b"
+    r"|\bdiğer ülkeler(?:den|in aksine|le)|(?:على عكس|بخلاف|مقارنة ب).{0,12}(?:الدول|البلدان|الثقافات)"
+    r"|(?:दूसरे|अन्य) देशों (?:से|की तुलना|के विपरीत|में)",
+    re.IGNORECASE,
 )
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w")
 # a card's number as it is printed or in digits that nothing follows; what issuers' numbers begin with (ISO/IEC 7812)
@@ -164,7 +195,8 @@ def reason(
         country: ISO 3166 code, whose telephone numbers are known without their +.
 
     Returns:
-        refusal, meta-talk, leaked prompt, wrong language, toxic, personal data, sweeping statement, or None.
+        refusal, meta-talk, leaked prompt, wrong language, toxic, personal data, sweeping statement,
+        compares_with_elsewhere, or None.
     """
     text = text.encode("utf-8", "replace").decode()  # without half of a surrogate pair, which a model's JSON may hold
     found = {
@@ -175,6 +207,7 @@ def reason(
         "toxic": lambda: is_toxic(_folded(text), language),
         "personal data": lambda: is_personal(text, country),
         "sweeping statement": lambda: _SWEEPING.search(_folded(text)),
+        "compares_with_elsewhere": lambda: _COMPARISON.search(_folded(text)),
     }
     return next((name for name, holds in found.items() if name in among and holds()), None)
 

@@ -1,7 +1,8 @@
 """Each culture's answer to its question, sharpened by the answers of others (seed 001, 3.2: cognitive conflict).
 
-adapted, isolated -> candidates. The target answers again, shown the isolated answers of near and far cultures. What
-distinctiveness compares with are others' isolated answers, none of which was shown (panel.py says whose).
+adapted, isolated -> candidates. The target answers again, shown the isolated answers of near and far cultures, after a
+reflection on what they take for granted. What distinctiveness compares with are others' isolated answers, none of which
+was shown (panel.py says whose).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from caredio.cultures import Culture
 from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
-from caredio.llm.rows import ask
+from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, languages, panel
+from caredio.synthesis import checks, panel, voice
 from caredio.synthesis.settings import Settings
 
 
@@ -41,14 +42,20 @@ def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
     culture, settings = planning.targets[0], planning.settings
     template = prompts.load("contrast", settings.prompts)
     messages = prompt(expected_row(planning), culture, dict(planning.cultures), settings, template)
-    return plan.answers(stage, asked, plan.tokens(messages), planning.spec)
+    return plan.answers(stage, asked, plan.tokens(messages, SCHEMA, planning.spec), planning.spec, written(settings))
+
+
+def written(settings: Settings) -> int:
+    """About how many tokens a reflection and the answer after it have."""
+    return _REFLECTION + voice.tokens(settings)
 
 
 def expected_row(planning: Planning) -> dict[str, Any]:
     """A row of the first target as it is planned with: a question, a response, and what its neighbours answered."""
     shown = panel.shown(planning.targets[0], "", planning.cultures, planning.settings)
-    others = [{"culture": slug, "response": plan.SAMPLE["response"], "shown": True} for slug in shown]
-    return {**plan.SAMPLE, "universal_question": plan.SAMPLE["question"], "language": "en", "others": others}
+    sample = voice.sample(planning.settings)
+    others = [{"culture": slug, "response": sample["response"], "shown": True} for slug in shown]
+    return {**sample, "universal_question": sample["question"], "language": "en", "others": others}
 
 
 STAGE = Stage(
@@ -59,16 +66,26 @@ STAGE = Stage(
     },
     features.CANDIDATES,
     modules=(__name__,),
-    prompts=("contrast",),
+    prompts=("contrast", "voice"),
     calls=calls,
 )
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"reflection": {"type": "string"}, "answer": {"type": "string"}},
+    "required": ["reflection", "answer"],
+    "additionalProperties": False,
+}
+WRITTEN = ("response", "reflection", "model_revision", "sample_id")  # of a candidate's columns, by one answer
+_REFLECTION = 100  # tokens that one usually has
+WITHOUT_EFFECT = ("_REFLECTION",)  # on what the stage makes (fingerprints.py)
 
 
 def describe(settings: Mapping[str, Any]) -> str:
     """A sentence for the card on the contrast: settings as run.json holds them."""
     return (
-        f"Contrast: each culture answers its question again, shown the answers of {panel.describe_shown(settings)};"
-        f" {panel.describe_compared(settings)}."
+        f"Contrast: each culture answers its question again, shown the answers of {panel.describe_shown(settings)},"
+        " after a reflection on what they take for granted, which stands in the column `reflection` and in no text that"
+        f" is trained on; {panel.describe_compared(settings)}."
     )
 
 
@@ -78,12 +95,9 @@ def prompt(
     """Row of question, language and others -> messages that have `culture` answer after reading the shown others."""
     return template.messages(
         name=culture.name,
-        adjective=culture.adjective,
         question=row["question"],
         answers=shown_answers(row, cultures),
-        sentences=settings.sentences,
-        language=languages.name(row["language"]),
-        register=settings.register,
+        **voice.slots(settings, culture, row["language"]),
     )
 
 
@@ -97,22 +111,35 @@ def shown_answers(row: dict[str, Any], cultures: dict[str, Culture]) -> str:
 
 
 def parse(
-    content: str,
+    content: dict[str, Any],
     row: dict[str, Any],
     answer: Answer,
     cultures: dict[str, Culture],
     settings: Settings,
 ) -> dict[str, Any]:
-    """The response, checked, with what is known of its making; `Unusable` says why it is none."""
-    culture = cultures[row["culture"]]
-    if checks.on(settings):
-        seen = checks.shown(answer.messages, row["question"])
-        checks.usable("response", content, row["language"], seen, culture, cultures)
+    """The response, checked, the reflection before it, and what is known of its making; `Unusable` says why it is none.
+
+    It may take up the row's own `response`, where the prompt shows one (redraw.py).
+    """
+    culture, response = cultures[row["culture"]], content["answer"].strip()
+    if not response:
+        raise Unusable("empty")
+    seen = checks.shown(answer.messages, row["question"])
+    if row.get("response"):
+        seen = seen.replace(prompts.quote(row["response"]), "\n")
     return {
-        "response": content,
+        "response": voice.usable(response, row["language"], seen, culture, cultures, settings),
+        "reflection": _reflection(content["reflection"], culture, cultures, settings),
         "model_revision": answer.model,
-        "sample_id": features.sample_id(culture.slug, row["question"], content),
+        "sample_id": features.sample_id(culture.slug, row["question"], response),
     }
+
+
+def _reflection(text: str, culture: Culture, cultures: dict[str, Culture], settings: Settings) -> str | None:
+    """A reflection; None where it fails a check: nobody is trained on it, so the answer is not given up for it."""
+    if checks.on(settings) and checks.against("reflection", text, "en", "", culture, cultures):
+        return None
+    return text.strip() or None
 
 
 def run(
@@ -140,7 +167,7 @@ def run(
     places: dict[tuple[str, str], list[int]] = defaultdict(list)  # rows, not texts: a large set has a million
     for place, slot in enumerate(zip(isolated["target"], isolated["question_id"], strict=True)):
         places[slot].append(place)
-    added = Features({name: features.CANDIDATES[name] for name in ("response", "model_revision", "sample_id")})
+    added = Features({name: features.CANDIDATES[name] for name in WRITTEN})
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})
 
     def with_answers(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -163,6 +190,7 @@ def run(
         prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, settings, template),
         parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
         columns=added,
+        schema=SCHEMA,
         prompts=settings.prompts,
         desc="contrastive answers",
     )

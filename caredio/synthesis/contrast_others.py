@@ -42,7 +42,7 @@ STAGE = Stage(
     {"candidates": "sample_id culture language question isolated_response others"},
     features.CONTRASTED_OTHERS,
     modules=(__name__,),
-    prompts=("contrast",),
+    prompts=("contrast", "voice"),
     calls=calls,
 )
 
@@ -74,7 +74,7 @@ def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[st
             rest = (one for slug, one in first.items() if slug != culture)
             yield {**row, "culture": culture, "others": list(islice((own, *rest), count))}
 
-    def parse(content: str, row: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
         return {"response": contrast.parse(content, row, answer, cultures, settings)["response"]}
 
     return ask(
@@ -83,6 +83,7 @@ def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[st
         prompt=lambda row: contrast.prompt(row, cultures[row["culture"]], cultures, settings, template),
         parse=parse,
         columns=features.columns("response"),
+        schema=contrast.SCHEMA,
         prompts=settings.prompts,
         desc="contrastive answers of others",
     )

@@ -39,7 +39,7 @@ STAGE = Stage(
     {"adapted": "question_id culture language question"},
     features.ISOLATED,
     modules=(__name__,),
-    prompts=("roleplay",),
+    prompts=("roleplay", "voice"),
     calls=calls,
 )
 

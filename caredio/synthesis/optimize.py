@@ -33,7 +33,7 @@ from caredio.selection.conditioning import Conditioning
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, measuring, scales, unit, z
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage
-from caredio.synthesis import redraw, review
+from caredio.synthesis import redraw, review, voice
 from caredio.synthesis.redraw import Drawn, Writer
 from caredio.synthesis.settings import Settings
 
@@ -66,24 +66,24 @@ def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, in
     settings, compared = planning.settings, min(planning.selection.asked_for, one.compared)
     scored = settings.objective == "embeddings"
     if scored:
-        yield one.rows * (1 + one.panel), plan.ANSWER
-        yield one.rows * compared, plan.ANSWER
+        yield one.rows * (1 + one.panel), voice.characters(planning.settings)
+        yield one.rows * compared, voice.characters(planning.settings)
     for number in range(settings.optimize_rounds):
         questions = one.rows * settings.other_questions
         if scored:
-            yield one.rows * settings.other_responses, plan.ANSWER
+            yield one.rows * settings.other_responses, voice.characters(planning.settings)
         if questions:
             yield questions + (0 if number else one.rows + len(planning.topics)), plan.QUESTION
         if scored:
-            yield questions * (1 + compared), plan.ANSWER
+            yield questions * (1 + compared), voice.characters(planning.settings)
 
 
 def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """As `_chosen_by`, of the report: answers given once more, those before and those after."""
     compared = min(planning.selection.asked_for, one.compared)
-    yield one.rows, plan.ANSWER
-    yield one.rows * (1 + compared), plan.ANSWER
-    yield one.rows * (1 + compared if planning.settings.other_questions else 1), plan.ANSWER
+    yield one.rows, voice.characters(planning.settings)
+    yield one.rows * (1 + compared), voice.characters(planning.settings)
+    yield one.rows * (1 + compared if planning.settings.other_questions else 1), voice.characters(planning.settings)
 
 
 STAGE = Stage(
@@ -91,7 +91,7 @@ STAGE = Stage(
     {"contrasted": " ".join(features.CANDIDATES)},
     features.CANDIDATES,
     modules=(__name__,),
-    prompts=("review", "recognise", "improve", "rewrite", "roleplay", "contrast", "likelihood"),
+    prompts=("review", "recognise", "improve", "rewrite", "roleplay", "contrast", "voice", "likelihood"),
     calls=calls,
     writes_to="candidates",
 )
@@ -382,7 +382,7 @@ def _answers(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
 def _history(path: list[Sample]) -> list[dict[str, Any]]:
     return [
         {
-            **{name: step.row[name] for name in ("round", "question", "response")},
+            **{name: step.row[name] for name in ("round", "question", "response", "reflection")},
             "objective": step.objective if math.isfinite(step.objective) else None,
         }
         for step in path

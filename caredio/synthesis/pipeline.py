@@ -44,6 +44,7 @@ from caredio.synthesis import (
     review,
     roleplay,
     subtopics,
+    voice,
 )
 from caredio.synthesis.settings import Settings, check_objective, check_questions, least_cosine
 
@@ -58,7 +59,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
     parts = subtopics.describe(settings["subtopics"]) if "subtopics" in settings else ""  # of older runs none
     return [
         questions.describe(settings["questions"], len(settings["questions"]["topics"]), parts),
-        roleplay.describe(settings["answers"]),
+        voice.describe(settings["answers"]),
         adapt.describe(settings["adapted"]),
         personas.describe(settings["isolated"]),
         addresses.describe(stages.get("addressed")),

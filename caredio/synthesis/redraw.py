@@ -22,7 +22,7 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planning
-from caredio.synthesis import addresses, checks, contrast, isolated, languages, roleplay
+from caredio.synthesis import addresses, checks, contrast, isolated, languages, roleplay, voice
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
 
@@ -43,36 +43,13 @@ def answer_prompt(
     """Candidate with its scores (typical, distinct: in standard deviations) -> messages that ask for another answer."""
     return template.messages(
         name=culture.name,
-        adjective=culture.adjective,
         question=row["question"],
         answers=contrast.shown_answers(row, cultures),
         response=prompts.quote(row["response"]),
         typical=f"{row['typical']:+.1f}",
         distinct=f"{row['distinct']:+.1f}",
-        sentences=settings.sentences,
-        language=languages.name(row["language"]),
-        register=settings.register,
+        **voice.slots(settings, culture, row["language"]),
     )
-
-
-def parse_answer(
-    content: str,
-    row: dict[str, Any],
-    answer: Answer,
-    cultures: dict[str, Culture],
-    settings: Settings,
-) -> dict[str, Any]:
-    """The response, checked as in contrast.py; it may take up the candidate's own. `Unusable` says why it is none."""
-    culture = cultures[row["culture"]]
-    if checks.on(settings):
-        shown_text = checks.shown(answer.messages, row["question"])
-        shown_text = shown_text.replace(prompts.quote(row["response"]), "\n")
-        checks.usable("response", content, row["language"], shown_text, culture, cultures)
-    return {
-        "response": content,
-        "model_revision": answer.model,
-        "sample_id": features.sample_id(culture.slug, row["question"], content),
-    }
 
 
 def question_prompt(row: dict[str, Any], culture: Culture, topic: str, template: Prompt) -> Messages:
@@ -96,14 +73,14 @@ def parse_question(
     cultures: dict[str, Culture],
     settings: Settings,
 ) -> dict[str, Any]:
-    """The question, checked as in adapt.py; it may take up the earlier ones. `Unusable` says what is wrong with it."""
-    culture, question = cultures[row["culture"]], clean(content["question"])
+    """The question, checked; it names no culture and may take up the earlier ones. `Unusable` says what is wrong."""
+    question = clean(content["question"])
     if not question:
         raise Unusable("the rewritten question is no question")
     if checks.on(settings):
         shown_text = checks.shown(answer.messages, prompts.quote(row["question"]))
         shown_text = shown_text.replace(prompts.quote(row["universal_question"]), "\n")
-        checks.usable("question", question, row["language"], shown_text, culture, cultures)
+        checks.usable("question", question, row["language"], shown_text, cultures[row["culture"]], cultures)
         checks.for_all(question, row["language"], cultures)
     return {"question": question}
 
@@ -122,12 +99,12 @@ def steps(planning: Planning) -> list[plan.Step]:
     rows, cultures = plan.in_all(contrasted), dict(planning.cultures)
     row = {**contrast.expected_row(planning), "typical": 0.0, "distinct": 0.0}
     improve, rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
-    answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve))
+    answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve), contrast.SCHEMA, spec)
     asking = plan.tokens(question_prompt(row, culture, planning.topics[0].description, rewrite), SCHEMA, spec)
     asked = 2 if questions else 1  # the first question, and the one that takes its place
     again = [one.times(1 + asked * min(planning.selection.asked_for, one.compared)) for one in contrasted]
     return [
-        plan.answers("other answers", rows.times(responses), answering, spec),
+        plan.answers("other answers", rows.times(responses), answering, spec, contrast.written(settings)),
         plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
         roleplay.step("isolated to them", plan.in_all(isolated).times(questions), planning),
         *addresses.steps([one.times(questions) for one in contrasted], planning, "to them"),
@@ -164,11 +141,12 @@ class Writer:
                 self.settings,
                 self.improve,
             ),
-            parse=lambda content, call, answer: parse_answer(
+            parse=lambda content, call, answer: contrast.parse(
                 content, best[call["slot"]], answer, self.cultures, self.settings
             ),
-            columns=["response", "model_revision", "sample_id"],
+            columns=list(contrast.WRITTEN),
             desc="other answers",
+            schema=contrast.SCHEMA,
         )
         made = {"generator": self.model.spec.model, "prompt_sha": self.improve.sha}
         return [(row["slot"], {**best[row["slot"]], **made, **row}) for row in drawn]

@@ -6,8 +6,7 @@ questions -> answers.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +19,9 @@ from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
-from caredio.markdown import code
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, languages, panel, questions
+from caredio.synthesis import checks, panel, questions, voice
 from caredio.synthesis.settings import Settings
 
 
@@ -43,7 +41,7 @@ def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
     settings = planning.settings
     template = prompts.load("roleplay", settings.prompts)
     messages = prompt({**plan.SAMPLE, "language": "en"}, planning.targets[0], settings, template)
-    return plan.answers(stage, asked, plan.tokens(messages), planning.spec)
+    return plan.answers(stage, asked, plan.tokens(messages), planning.spec, voice.tokens(settings))
 
 
 STAGE = Stage(
@@ -51,25 +49,16 @@ STAGE = Stage(
     {"questions": "question_id language question"},
     features.ANSWERS,
     modules=(__name__,),
-    prompts=("roleplay",),
+    prompts=("roleplay", "voice"),
     calls=calls,
 )
 ALONE = {"condition": "isolated", "draw": 0}
-_NUMBER = r"(\d{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)"
-_COUNT = re.compile(rf"((at most|at least|up to|about) )?{_NUMBER}(( or | to | ?[-\u2013] ?){_NUMBER})?", re.IGNORECASE)
 
 
 def prompt(row: dict[str, Any], culture: Culture, settings: Settings, template: Prompt) -> Messages:
     """Row of question, language and persona -> messages that have `culture` answer it."""
-    return template.messages(
-        name=culture.name,
-        adjective=culture.adjective,
-        persona=f": {row['persona']}" if row.get("persona") else "",
-        question=row["question"],
-        sentences=settings.sentences,
-        language=languages.name(row["language"]),
-        register=settings.register,
-    )
+    spoken = voice.slots(settings, culture, row["language"], row.get("persona"))
+    return template.messages(question=row["question"], **spoken)
 
 
 def parse(
@@ -81,10 +70,8 @@ def parse(
     known: dict[str, Culture],
 ) -> dict[str, Any]:
     """The text of the answer, checked, that names none of the `known` but `culture`; `Unusable` says why it is none."""
-    if checks.on(settings):
-        shown_text = checks.shown(answer.messages, row["question"])
-        checks.usable("response", content, row["language"], shown_text, culture, known)
-    return {"response": content}
+    shown_text = checks.shown(answer.messages, row["question"])
+    return {"response": voice.usable(content, row["language"], shown_text, culture, known, settings)}
 
 
 def unanswered(columns: Features) -> Features:
@@ -118,16 +105,6 @@ def answer(
         prompts=settings.prompts,
         desc=desc,
     )
-
-
-def describe(settings: Mapping[str, Any]) -> str:
-    """A sentence for the card on the answers: settings as run.json holds them."""
-    length = " ".join(settings["sentences"].split())
-    if length.lower() in ("one", "1"):
-        asked_for = f"{length} sentence"
-    else:
-        asked_for = f"{length} sentences" if _COUNT.fullmatch(length) else f"length asked for: {code(length)}"
-    return f"Answers: {asked_for}, worded as {code(settings['register'])}."
 
 
 def run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -13,11 +15,15 @@ from caredio.selection.settings import Settings as Selection
 from caredio.settings import setting
 
 LANGUAGES = ("en", "own")
+VOICES = ("assistant", "person")
+WORDS = {"assistant": "80-200", "person": "30-80"}  # of an answer in a voice, where no other range is given
+OLDER = ("two or three", "plain words")  # sentences and register where an older file names one of them
 CHECKS = ("all", "none")
 OBJECTIVES = ("embeddings", "likelihood")
 
 _MOST = 1_000_000  # questions a topic, and what goes with them
 _WRITING = "subtopics questions answers adapted isolated addressed contrasted reviewed optimized contrasted_others"
+_RANGE = re.compile(r"(\d{1,4})\s*-\s*(\d{1,4})")
 _ANSWERING = "answers isolated addressed contrasted optimized contrasted_others"
 _COMPARING = "answers adapted isolated contrasted optimized contrasted_others"
 
@@ -69,8 +75,22 @@ class Settings(settings.Settings):
         choices=CHECKS,
         everyday=True,
     )
-    sentences: str = setting("two or three", "length of an answer, in sentences", _ANSWERING)
-    register: str = setting("plain words", "how an answer is worded, such as everyday speech", _ANSWERING)
+    voice: str = setting(
+        "assistant",
+        "who speaks in all answers: an assistant to someone of the culture, or a person of it",
+        _ANSWERING,
+        choices=VOICES,
+        everyday=True,
+    )
+    words: str | None = setting(
+        None, "words of an answer, fewest-most; default: 80-200 of an assistant, 30-80 of a person", _ANSWERING
+    )
+    sentences: str | None = setting(
+        None, "length of an answer in sentences, in place of words; as older versions had it", _ANSWERING
+    )
+    register: str | None = setting(
+        None, "how an answer of so many sentences is worded; as older versions had it", _ANSWERING
+    )
     near: int = setting(2, "neighbours whose answers are shown for contrast", _COMPARING)
     far: int = setting(
         2, "cultures of other regions, drawn for each question, whose answers are shown besides", _COMPARING
@@ -159,10 +179,7 @@ class Settings(settings.Settings):
                 raise InputError(f"least_{name} is {least}; the scale is 1 to 5.")
         if self.review_model is not None and not self.review_model.strip():
             raise InputError("review_model is empty; name the endpoint's model, or leave it out.")
-        if not self.sentences.strip():
-            raise InputError("sentences is empty; say how many, such as 'two or three'.")
-        if not self.register.strip():
-            raise InputError("register is empty; say how an answer is worded, such as 'plain words'.")
+        self._check_length()
         self._check_shown()
         if self.personas < 0:
             raise InputError("personas must be 0 (nobody in particular answers) or more.")
@@ -182,6 +199,34 @@ class Settings(settings.Settings):
             raise InputError("near and far must be 0 or more, and neighbours at least 1.")
         if self.neighbours is None and not self.near + self.far:
             raise InputError("near or far must be at least 1: without another culture there is nothing to compare.")
+
+    def _check_length(self) -> None:
+        if self.sentences is not None and not self.sentences.strip():
+            raise InputError("sentences is empty; say how many, such as 'two or three'.")
+        if self.register is not None and not self.register.strip():
+            raise InputError("register is empty; say how an answer is worded, such as 'plain words'.")
+        if self.words is None:
+            return
+        if self.in_sentences:
+            raise InputError(
+                "words and sentences or register say both how long an answer is; leave words out, or the others."
+            )
+        found = _RANGE.fullmatch(self.words.strip())
+        if not found or not 0 < int(found[1]) <= int(found[2]):
+            raise InputError(f"words is {self.words!r}; say fewest and most, such as 80-200.")
+
+    @property
+    def in_sentences(self) -> bool:
+        """Whether the length of an answer is given in sentences, as older versions had it, and not in words."""
+        return self.sentences is not None or self.register is not None
+
+    @property
+    def word_range(self) -> tuple[int, int] | None:
+        """The fewest and most words of an answer; None where its length is given in sentences."""
+        if self.in_sentences:
+            return None
+        fewest, most = (self.words or WORDS[self.voice]).split("-")
+        return int(fewest), int(most)
 
     @property
     def reviews(self) -> bool:
@@ -210,6 +255,12 @@ def check_questions(settings: Settings, selection: Selection) -> None:
         raise InputError("question_cosine needs an embedder, and embedder is given; name one that makes vectors.")
 
 
+def of_older(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file or record holds them, by name: of older versions, which had no voice, a person's."""
+    older = "voice" not in values and any(values.get(name) is not None for name in ("sentences", "register"))
+    return {**values, **({"voice": "person"} if older else {})}
+
+
 def check_objective(settings: Settings, selection: Selection) -> None:
     """See that the optimisation can choose and report.
 
@@ -235,8 +286,10 @@ class Options(TypedDict, total=False):
     question_cosine: float | None
     least_sensitivity: int
     checks: str
-    sentences: str
-    register: str
+    voice: str
+    words: str | None
+    sentences: str | None
+    register: str | None
     near: int
     far: int
     neighbours: int | None

@@ -54,8 +54,8 @@ STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     "You help plan a study": ("sensitivity",),
     "You compare how people": ("adapted",),
     "Your own answer so far:": ("other answers",),
-    "People who live elsewhere answered this question too:": ("contrastive answers", "contrastive to them"),
-    "You are an ordinary person": (
+    "People who live elsewhere have these answers to it:": ("contrastive answers", "contrastive to them"),
+    "You are an assistant to someone": (
         "answers",
         "isolated answers",
         "isolated to them",

@@ -245,12 +245,12 @@ def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
 
 WRITTEN = {
     "personas": (0, 2),
-    "register": ("plain words", "everyday speech"),
+    "voice": ("assistant", "person"),
     "language": ("en", "own"),
     "near": (1, 2),
     "far": (0, 2),
     "check_others": (True, False),
-    "sentences": ("two or three", "one", "a haiku's worth of"),
+    "words": (None, "20-90"),
     "checks": ("all", "none"),
     "optimize_rounds": (0, 1),
     "objective": ("embeddings", "likelihood"),
@@ -275,10 +275,9 @@ def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
     assert "A language model wrote these texts." in body
     assert "selected from" not in body
     assert f"up to {one['per_topic']} on each of 1 topic," in line(body, "Questions:")
-    length = {"one": "one sentence", "two or three": "two or three sentences"}.get(
-        one["sentences"], "length asked for: `a haiku's worth of`"
-    )
-    assert line(body, "Answers:") == f"- Answers: {length}, worded as `{one['register']}`."
+    fewest, most = {"assistant": (80, 200), "person": (30, 80)}[one["voice"]] if one["words"] is None else (20, 90)
+    spoken = {"assistant": "an assistant", "person": "a person"}[one["voice"]]
+    assert line(body, "Answers:") == f"- Answers: in the voice of {spoken}, of {fewest} to {most} words."
     for step in ("Adaptation:", "Contrast:"):
         assert f"up to {one['near']} near" in line(body, step)
         assert ("up to 2 far cultures (drawn by seed for each question" in line(body, step)) == bool(one["far"])

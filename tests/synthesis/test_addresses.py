@@ -61,7 +61,7 @@ class Scripted:
             self.asked.append(about)
             return json.dumps({"reason": "It speaks of what it speaks of.", "addresses": "the weather" not in about[1]})
         system = body["messages"][0]["content"]
-        speaker = next((one.slug for one in KNOWN.values() if f"grew up in {one.name} and" in system), "")
+        speaker = next((one.slug for one in KNOWN.values() if f"someone who lives in {one.name}." in system), "")
         asked = json.dumps(body["messages"])
         self.seen[asked] += 1
         text = reply({**body, "draw": self.seen[asked]})

@@ -2,6 +2,8 @@
 
 import caredio
 from caredio import cultures, features, prompts, runs
+from caredio.synthesis import voice
+from caredio.synthesis.settings import Settings as Synthesis
 from caredio.training import views
 from caredio.training.settings import Settings
 
@@ -33,12 +35,9 @@ def test_each_other_answers_shown_the_candidate_s_isolated_answer_and_others(ser
         assert row["response"] not in {other["response"] for other in candidate["others"]}
         messages = template.messages(
             name=known[row["culture"]].name,
-            adjective=known[row["culture"]].adjective,
             question=candidate["question"],
             answers="\n".join(f"- {known[slug].name}: {prompts.quote(said)}" for slug, said in shown),
-            sentences="two or three",
-            language="English",
-            register="plain words",
+            **voice.slots(Synthesis(), known[row["culture"]], "en"),
         )
         assert sent.count(messages) == 1
 

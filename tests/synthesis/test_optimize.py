@@ -96,15 +96,19 @@ def climbed(rows, model, chosen, measure=None):
     return optimize.optimize(objective, writer, chosen, encode), writer
 
 
+def said(messages, text):
+    """A text as an answer: after a reflection, where the prompt shows other answers."""
+    shown = "People who live elsewhere" in messages[1]["content"]
+    return json.dumps({"reflection": f"thought of {text}", "answer": text}) if shown else text
+
+
 def chatter(seed):
     def says(messages, key):
         draw = random.Random(f"{seed}/{key}")
         text = " ".join(draw.choice(["salt", "rice", "bread", "soup", "tea", "fish", "beans"]) for _ in range(5))
-        return (
-            json.dumps({"change": "c", "question": f"What about {text}?"})
-            if "change" in messages[1]["content"]
-            else text
-        )
+        if "1. change" in messages[1]["content"]:
+            return json.dumps({"change": "c", "question": f"What about {text}?"})
+        return said(messages, text)
 
     return says
 
@@ -139,11 +143,11 @@ def only(answers, question="What about [0 0 1]?"):
 
     def says(messages, key):
         text = messages[1]["content"]
-        if "change" in text:
+        if "1. change" in text:
             return json.dumps({"change": "c", "question": question})
         if "Your own answer so far" in text:
-            return answers[int(key, 16) % len(answers)]
-        return "elsewhere [0.1 -1 0]"
+            return said(messages, answers[int(key, 16) % len(answers)])
+        return said(messages, "elsewhere [0.1 -1 0]")
 
     return says
 
@@ -169,9 +173,9 @@ def test_an_off_topic_question_does_not_compete_however_high_its_answers_score(t
 
     def says(messages, key):
         text = messages[1]["content"]
-        if "change" in text:
+        if "1. change" in text:
             return json.dumps({"change": "c", "question": "What about the stars [0 0 1]?"})
-        return "[1 0 0]" if "grew up in China" in messages[0]["content"] else "[-1 0 0]"
+        return said(messages, "[1 0 0]" if "lives in China" in messages[0]["content"] else "[-1 0 0]")
 
     found = {}
     for floor in (-1.0, 0.5):
@@ -189,7 +193,8 @@ def test_a_score_does_not_depend_on_what_becomes_of_other_rows(tmp_path):
     free, _ = climbed(rows, scripted(tmp_path, chatter(1)), chosen)
 
     def stubborn(messages, key):
-        return "same" if "Question number 0" not in messages[1]["content"] else chatter(1)(messages, key)
+        other = "Question number 0" not in messages[1]["content"]
+        return said(messages, "same") if other else chatter(1)(messages, key)
 
     held, _ = climbed(rows, scripted(tmp_path, stubborn, "held"), chosen)
     assert sum(len(path) > 1 for path in free) > sum(len(path) > 1 for path in held)
@@ -230,6 +235,7 @@ def test_the_row_follows_the_accepted_text(tmp_path, toy_embedder):
         assert (steps[0]["question"], steps[0]["response"]) == (before["question"], before["response"])
         assert (steps[-1]["question"], steps[-1]["response"]) == (row["question"], row["response"])
         assert row["round"] == steps[-1]["round"]
+        assert row["reflection"] == steps[-1]["reflection"] == (f"thought of {row['response']}" if steps[1:] else None)
         assert row["sample_id"] == features.sample_id(row["culture"], row["question"], row["response"])
         assert (row["culture"], row["question_id"]) == (before["culture"], before["question_id"])
         if row["question"] != before["question"]:
@@ -293,7 +299,7 @@ def test_the_held_out_report_by_hand(tmp_path):
     after = [{**rows[0], "response": "new [1 0 0]"}, *rows[1:]]
 
     def says(messages, key):
-        if "grew up in China" not in messages[0]["content"]:
+        if "lives in China" not in messages[0]["content"]:
             return "[0 1 0]"
         return "[0 1 0]" if "number 1" in messages[1]["content"] else "[1 0 0]"
 
@@ -382,11 +388,11 @@ def test_in_a_run_selection_reads_the_optimised(tmp_path):
 
 def test_others_answers_to_another_question_that_fail_are_counted_by_reason(tmp_path):
     def says(messages, key):
-        if "grew up in Japan" in messages[0]["content"]:
+        if "lives in Japan" in messages[0]["content"]:
             return "I'm sorry, but I can't speak about that."
-        return f"We begin with soup number {len(str(messages))}."
+        return said(messages, f"Most people begin with soup number {len(str(messages))}.")
 
-    writer = redraw.Writer(Settings(), Selection(), scripted(tmp_path, says), KNOWN, TOPICS)
+    writer = redraw.Writer(Settings(words="5-20"), Selection(), scripted(tmp_path, says), KNOWN, TOPICS)
     drawn = writer.answered([candidate("china", 1, "Rice.")], [(0, "Who cooks at home on most days?")])
     assert [slot for slot, _ in drawn] == [0]
     assert "japan" not in {other["culture"] for other in drawn[0][1]["others"]}

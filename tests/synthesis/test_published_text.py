@@ -32,9 +32,13 @@ OFFENCES = {
     "personal data": "Mei Lin (mei.lin@example.com, +44 20 7946 0958) helps",
     "sweeping statement": "All Chinese women are obedient",
     "names another culture": "We do not eat as they eat in Mexico and in Egypt",
+    "compares_with_elsewhere": "Unlike families elsewhere, we eat at noon",
 }
+LEARNT = ("prompt", "completion", "chosen", "rejected")
+OF_OTHERS = ("leaked prompt", "names another culture", "compares_with_elsewhere")
 CHECKS = list(OFFENCES)
-ADAPTED = dict.fromkeys(("adapted question", "trait", "traits"), "adapted")  # one reply holds them
+# one reply holds them
+WRITES = dict.fromkeys(("adapted question", "trait", "traits"), "adapted") | {"reflection": "contrastive answer"}
 STAGES = {  # what writes a text -> the stage whose rejects count what it may not write
     "universal question": "questions",
     "adapted question": "adapted",
@@ -64,7 +68,10 @@ def test_every_published_string_declares_its_checks_or_is_no_text(table):
         declared = features.COLUMNS[name].checks
         for leaf in leaves(kind, name):
             found = declared.get(leaf.split(".")[1], ()) if isinstance(declared, dict) else declared
-            assert found == (() if leaf in NO_TEXT else features.TEXT_CHECKS), leaf
+            if leaf in ("reflection", "history.reflection"):  # on the others, whose answers the prompt shows
+                assert found == tuple(one for one in features.TEXT_CHECKS if one not in OF_OTHERS)
+            else:
+                assert found == (() if leaf in NO_TEXT else features.TEXT_CHECKS), leaf
 
 
 def strings(value):
@@ -90,9 +97,9 @@ def writer(body):
             return found
     if not user.startswith("At your home,"):
         return ""  # of the universal question, in a table that is not published
-    if "lives there today: " in system:
+    if "someone who lives in China: " in system:
         return "panel's answer"
-    return "own answer" if "grew up in China" in system else "another culture's answer"
+    return "own answer" if "someone who lives in China." in system else "another culture's answer"
 
 
 class Offender:
@@ -109,14 +116,14 @@ class Offender:
         with self.lock:
             if again:
                 return self.repaired(body, asked)
-            text = self.offence(body) if asked == ADAPTED.get(self.what, self.what) else ""
+            text = self.offence(body) if asked == WRITES.get(self.what, self.what) else ""
         return self.said(body, asked, text)
 
     def offence(self, body):
         kind = CHECKS[len(self.written) % len(CHECKS)]
         if self.what == "universal question" and len(self.written) >= len(CHECKS):
             return ""  # a second one would be a near-duplicate
-        text = OFFENCES[kind] or body["messages"][0]["content"].rstrip(".")[-70:]
+        text = OFFENCES[kind] or body["messages"][0]["content"].rstrip(".")[-70:].strip()
         self.written.append((kind, text))
         if self.what in ("universal question", "trait"):
             self.expected[kind] += 1
@@ -130,6 +137,8 @@ class Offender:
         return self.said(body, asked, text if twice else "")
 
     def said(self, body, asked, offence):
+        if asked in ("contrastive answer", "other answer", "reflection"):
+            return self.reflected(body, offence)
         if asked not in ("adapted", "other question", "universal question"):
             return offence or None
         content = json.loads(reply(body))
@@ -142,6 +151,11 @@ class Offender:
             content["traits"] = [trait] if trait and self.what == "traits" else ["eats early", *filter(None, [trait])]
         content["question"] = question or f"At your home, {content['question']}"
         return json.dumps(content)
+
+    def reflected(self, body, offence):
+        """An answer after a reflection, one of which is the offence."""
+        part = "reflection" if self.what == "reflection" else "answer"
+        return json.dumps(json.loads(reply(body)) | ({part: offence} if offence else {}))
 
 
 def made(tmp_path, what, **settings):
@@ -171,6 +185,20 @@ def test_what_a_check_is_against_is_published_nowhere(tmp_path, what):
     counted = entry["draws_dropped"] if what.startswith("other ") else entry["dropped"]
     assert {kind: counted.get(kind, 0) for kind in CHECKS} == {kind: offender.expected[kind] for kind in CHECKS}
     assert sum(offender.expected.values()) >= 4
+
+
+def test_a_reflection_that_fails_a_check_is_blank_and_its_answer_stays_and_no_reflection_is_trained_on(tmp_path):
+    tables, offender, record = made(tmp_path, "reflection")
+    assert len(tables[0]) == record["candidates"]["rows"] == len(offender.written)
+    reflections = dict(zip(tables[0]["sample_id"], tables[0]["reflection"], strict=True))
+    assert list(reflections.values()).count(None) == sum(kind not in OF_OTHERS for kind, _ in offender.written)
+    for row in tables[2]:
+        assert row["reflection"] == reflections[row["sample_id"]]
+    said = [text for text in reflections.values() if text]
+    for table in tables[2:]:
+        trained = strings([{name: row.get(name) for name in LEARNT} for row in table])
+        assert trained
+        assert not [one for one in said for text in trained if one in text]
 
 
 @pytest.mark.parametrize("what", ["trait", "panel's answer"])
