@@ -1,7 +1,7 @@
 """Table stage (read among all of a culture): how many of its people would give an answer, as bits of an estimate.
 
-responses, weights -> r. `support` reads the culture's own answers alone, `prevalence` also what other cultures answer to the same question. The
-constants were chosen on six regions of BLEnD and half of its questions (docs/validity.md).
+responses, weights -> r. `support` reads the culture's own answers alone, `prevalence` also what other cultures answer
+to the same question. The constants were chosen on six regions of BLEnD and half of its questions (docs/validity.md).
 """
 
 from __future__ import annotations
