@@ -49,10 +49,10 @@ def test_a_build_asks_under_the_keys_it_always_had(server, monkeypatch, tmp_path
     probed = set(probe_keys())  # asked before anything else, since 2026-11: whether likelihoods can be had at all
     assert probed <= set(answers)
     answers = [key for key in answers if key not in probed]
-    assert len(answers) == 219
-    assert hashlib.sha256("".join(answers).encode()).hexdigest().startswith("22ecba7a25cbfd68")
-    assert len(vectors) == 123
-    assert hashlib.sha256("".join(vectors).encode()).hexdigest().startswith("62ec992dfcae6f88")
+    assert len(answers) == 212
+    assert hashlib.sha256("".join(answers).encode()).hexdigest().startswith("924e80503ce5df4c")
+    assert len(vectors) == 121
+    assert hashlib.sha256("".join(vectors).encode()).hexdigest().startswith("b4a6d4310baff40f")
 
 
 def test_an_evaluation_asks_under_the_keys_it_always_had(server, tmp_path):
