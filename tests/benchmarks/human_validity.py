@@ -19,8 +19,8 @@ c  Selection: what stands in the best 10 % of a table's rows, by measures that n
    of as many random questions.
 
 Intervals are 95 %, by bootstrap over questions and regions jointly; the second number is the paired difference to the
-line named. The annotators are split eight times and the regions three times
-(eight in c), all taken together; what is random is drawn 40 times.
+line named. The annotators are split four times and the regions twice
+(four times in c), all taken together; what is random is drawn 40 times.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from caredio.selection import cluster, distinct, embed, match, rank, represent
 from caredio.selection.embedders import MINILM
 from caredio.selection.settings import Settings, threshold
 
-HALVES, SPLITS, SEEDS, SHARE = 3, 8, 40, 0.1
+HALVES, SPLITS, SEEDS, SHARE = 2, 4, 40, 0.1
 PROPOSED = "support + hybrid, one a question"
 CENTERS = {  # arms that rank the centres of clusters alone
     "size x cosine (the paper's)": Settings(compared=4, per_question=None, topic_share=None),
