@@ -390,13 +390,15 @@ def test_others_answers_to_another_question_that_fail_are_counted_by_reason(tmp_
     def says(messages, key):
         if "lives in Japan" in messages[0]["content"]:
             return "I'm sorry, but I can't speak about that."
+        if "You check the answers" in messages[0]["content"]:
+            return json.dumps({"reason": "It does.", "addresses": True})
         return said(messages, f"Most people begin with soup number {len(str(messages))}.")
 
     writer = redraw.Writer(Settings(words="5-20"), Selection(), scripted(tmp_path, says), KNOWN, TOPICS)
     drawn = writer.answered([candidate("china", 1, "Rice.")], [(0, "Who cooks at home on most days?")])
     assert [slot for slot, _ in drawn] == [0]
     assert "japan" not in {other["culture"] for other in drawn[0][1]["others"]}
-    assert writer.dropped == {"refusal": 1}
+    assert writer.dropped == {"refusal": 2}  # shown, and drawn afresh to be compared
 
 
 def test_with_a_review_a_round_counts_only_where_truth_does_not_fall(tmp_path):
