@@ -37,6 +37,7 @@ TEXT_CHECKS = (
     "names another culture",
     "compares_with_elsewhere",
 )
+_REASON_CHECKS = ("toxic", "personal data")  # a reviewer speaks of what it objects to
 # a reflection is on other cultures, and on the answers that the prompt shows
 _REFLECTION_CHECKS = ("refusal", "meta-talk", "wrong language", "toxic", "personal data", "sweeping statement")
 
@@ -105,7 +106,12 @@ COLUMNS: dict[str, Column] = {
     "fairness": Column(Value("int32"), "no stereotype or caricature, 1 to 5", "review"),
     "recognition": Column(Value("int32"), "would be recognised without the culture's name, 1 to 5", "review"),
     "recognised_as": Column(_TEXT, "culture that the reviewer guessed first", "review"),
-    "review": Column(List({"criterion": _TEXT, "reason": _TEXT}), "the reviewer's reason for each score", "review"),
+    "review": Column(
+        List({"criterion": _TEXT, "reason": _TEXT}),
+        "the reviewer's reason for each score; null where it fails a check",
+        "review",
+        {"reason": _REASON_CHECKS},
+    ),
     "round": Column(Value("int32"), "optimisation round that wrote the text, 0 for none", "contrast, optimize"),
     "history": Column(
         List(

@@ -128,7 +128,7 @@ def rate_prompt(row: Mapping[str, Any], culture: Culture, template: Prompt) -> M
 
 def rated(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
     """The scores, and the reason for each."""
-    reasons = [{"criterion": name, "reason": content[name]["reason"]} for name in _RATED]
+    reasons = [{"criterion": name, "reason": _publishable(content[name]["reason"])} for name in _RATED]
     return {name: content[name]["score"] for name in _RATED} | {"review": reasons}
 
 
@@ -163,8 +163,13 @@ def guessed(
     return {
         "recognition": 1 if place is None else max(1, content["certainty"] - place),
         "recognised_as": guesses[0],
-        "why": content["reason"],
+        "why": _publishable(content["reason"]),
     }
+
+
+def _publishable(reason: str) -> str | None:
+    """A reason; None where it insults or holds personal data: the score stands without it."""
+    return None if checks.is_toxic(reason) or checks.is_personal(reason) else reason
 
 
 def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]) -> Dataset:

@@ -19,6 +19,7 @@ PUBLISHED = {name: getattr(features, name) for name in ("CANDIDATES", "SCORED", 
 # strings that the model does not write: ids, hashes, settings, drawn personas, reasons, the endpoint's name for itself
 NO_TEXT = {
     *("sample_id", "question_id", "culture", "language", "topic_id", "level", "question_type", "drop_reason"),
+    *("recognised_as", "review.criterion"),
     *("others.culture", "others.sample_id", "panel.persona", "panel.sample_id", "rejected_culture"),
     *("generator", "model_revision", "prompt_sha"),
     *("prompt.role", "completion.role", "chosen.role", "rejected.role"),
@@ -68,7 +69,9 @@ def test_every_published_string_declares_its_checks_or_is_no_text(table):
         declared = features.COLUMNS[name].checks
         for leaf in leaves(kind, name):
             found = declared.get(leaf.split(".")[1], ()) if isinstance(declared, dict) else declared
-            if leaf in ("reflection", "history.reflection"):  # on the others, whose answers the prompt shows
+            if leaf == "review.reason":  # which speaks of what it objects to
+                assert found == ("toxic", "personal data")
+            elif leaf in ("reflection", "history.reflection"):  # on the others, whose answers the prompt shows
                 assert found == tuple(one for one in features.TEXT_CHECKS if one not in OF_OTHERS)
             else:
                 assert found == (() if leaf in NO_TEXT else features.TEXT_CHECKS), leaf
@@ -87,6 +90,8 @@ def writer(body):
     system, user = (message["content"] for message in body["messages"][:2])
     for sign, found in {
         "You judge which questions": "",
+        "You check the answers": "",
+        "Divide the topic": "",
         "You compare how people": "adapted",
         "1. change:": "other question",
         "Your own answer so far:": "other answer",
