@@ -30,17 +30,13 @@ ATTRIBUTION = (
     " regions, one English wording of each answer, ranked"
 )
 # typicality + cosine puts answers first that more people gave and fewer other regions share (docs/selection.md)
-RANKING: SelectOptions = {
-    "representativeness": "typicality",
-    "distinctiveness": "cosine",
-    "budget": 100,
-    "weight_column": "annotators",
-}
+RANKING: SelectOptions = {"representativeness": "typicality", "distinctiveness": "cosine", "budget": 100}
 _SHOWN = 4  # rows of a region on the screen
 _BESIDE = 3  # answers of each other region beside a row
 _WHY = {
     "one_annotator": "a single person of the region gave the answer",
     "no_letters": "the answer is a number or a time, which embeddings do not compare",
+    "duplicate": "the same answer stands twice",
     "redundant": "another answer stands for its cluster",
     "no_other_culture": "no other region's answer to the question is left",
     "over_budget": f"it ranks below the best {RANKING['budget']} of its region",
@@ -175,7 +171,7 @@ def _opening(sample: Dataset) -> str:
 
 _MEANING = """
 Rank 1 is the highest score of a region: the sum of two measures, in standard deviations.
-  representativeness   how near an answer is to all that its region answered, by people (typicality)
+  representativeness   how near an answer is to all that its region answered (typicality)
   distinctiveness      how far it is from the other regions' answers to the same question (cosine)
 A high rank means typical and distinctive among these answers. It does not mean true, and a region's
 5 annotators a question do not speak for everybody."""
@@ -200,11 +196,11 @@ Where it lies
 
 def _next() -> str:
     """What to type next."""
-    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items() if name != "weight_column")
+    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items())
     return f"""
 What to type next
   caredio select answers.csv --out runs/own {flags}
-      the same on a table of your own with the columns question, response, culture, and weight if it counts people
+      the same on a table of your own with the columns question, response and culture
   caredio build --cultures china,japan --topics food --per-topic 6 --model gpt-4.1-mini --out runs/real --dry-run
       have a model write questions and answers: what it would cost
   caredio --help"""
