@@ -137,8 +137,12 @@ class Offender:
     def repaired(self, body, asked):
         kind = next(kind for kind in CHECKS if f"used: {kind}." in body["messages"][-1]["content"])
         twice = CHECKS.index(kind) % 2 == 0
+        said = body["messages"][-2]["content"]
+        forms = [(one, json.dumps(one)[1:-1]) for of, one in self.written if of == kind]
+        text = next((one for one, escaped in forms if one in said or escaped in said), "")
+        if not text:  # a scripted answer that shares a stretch with the prompt by chance
+            return self.said(body, asked, "")
         self.expected[kind] += twice
-        text = next(text for one, text in self.written if one == kind)
         return self.said(body, asked, text if twice else "")
 
     def said(self, body, asked, offence):
