@@ -19,8 +19,8 @@ c  Selection: what stands in the best 10 % of a table's rows, by measures that n
    of as many random questions.
 
 Intervals are 95 %, by bootstrap over questions and regions jointly; the second number is the paired difference to the
-line named. The annotators are split four times and the regions twice
-(four times in c), all taken together; what is random is drawn 40 times.
+line named. The annotators are split four times, the regions twice (in c four times), all taken together; what is
+random is drawn 40 times.
 """
 
 from __future__ import annotations
@@ -210,6 +210,9 @@ def part_b(rows: Rows, vectors: Dataset, asked: bool) -> None:
         base = table_of["exact match, ties by length"]
         for name, values in table_of.items():
             print(line(name, values, None if name == "exact match, ties by length" else base))
+        print("  hybrid, against")
+        for other in ("match by stems, ties by length", "word frequency", "cosine"):
+            print(gain(other, table_of["hybrid"] - table_of[other]))
 
 
 def one_a_question(order: Iterable[int], questions: np.ndarray) -> list[int]:
