@@ -14,8 +14,8 @@ from math import isclose
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from caredio.evaluation import paired
 from caredio.evaluation.benchmark import is_share
-from caredio.intervals import of_mean
 
 if TYPE_CHECKING:
     from caredio.evaluation.measurements import Number
@@ -170,8 +170,7 @@ def _of(number: Number, questions: set[str]) -> Number:
         return number
     scores = {name: every[name] for name in every if name in questions}
     value, left = fmean(scores.values()), number.left + len(every) - len(scores)
-    own = list(scores.values())
-    low, high = of_mean(own, is_share(number.benchmark, number.metric, own))
+    low, high = paired.of_mean(scores, is_share(number.benchmark, number.metric, scores.values()))
     return replace(number, scores=scores, n=len(scores), value=value, low=low, high=high, left=left)
 
 

@@ -214,12 +214,18 @@ def _html(table: Comparison) -> str:
 def _latex(table: Comparison) -> str:
     blocks = []
     for grid in grids(table):
-        rows = [" & ".join(map(_in_latex, row)) + r" \\" for row in (grid.head, *grid.rows)]
+        rows = [_row_in_latex(row) for row in (grid.head, *grid.rows)]
         lines = [rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}", r"\hline", rows[0], r"\hline"]
         lines += [*rows[1:], r"\hline", r"\end{tabular}"]
         blocks.append("\n".join([rf"\par {_in_latex(grid.title)}\par", *lines]))
     notes = [rf"\par\footnotesize {_in_latex(note)}" for note in _notes(table)]
     return "\n\n".join([*blocks, *(["{" + "\n".join(notes) + r"\par}"] if notes else [])]) + "\n"
+
+
+def _row_in_latex(row: list[str]) -> str:
+    """A row of a table; a bracket that begins one would be read as the room that the row above is to leave."""
+    text = " & ".join(map(_in_latex, row))
+    return f"{'{}' if text.startswith('[') else ''}{text} \\\\"
 
 
 def _in_latex(text: str) -> str:

@@ -16,12 +16,11 @@ from statistics import fmean
 from typing import Any
 
 from caredio.errors import InputError
-from caredio.evaluation import comparable, ledger, samples
+from caredio.evaluation import comparable, ledger, paired, samples
 from caredio.evaluation.benchmark import VARIED, is_share, metric
 from caredio.evaluation.results import MEANINGS
 from caredio.evaluation.samples import Aggregated, Measured
 from caredio.evaluation.tasks import PREFIX
-from caredio.intervals import of_mean
 from caredio.runs import Run
 
 RAW, ROLE_PLAY = "raw", "role-play"
@@ -143,8 +142,8 @@ def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -
         scores = _scores(rows, key, value, measured.path)
         own = list(scores.values()) if scores else []
         mean = fmean(own) if own else value
-        if own:
-            low, high = of_mean(own, is_share(benchmark, label, own))
+        if scores:
+            low, high = paired.of_mean(scores, is_share(benchmark, label, own))
         else:
             low, high = _by_error(content, measured.task, key, value)
         yield Number(
@@ -462,7 +461,7 @@ def _check(numbers: Sequence[Number]) -> None:
             _refuse(other, one, "their questions come from files that differ")
         for question in one.hashes.keys() & other.hashes.keys():
             if one.hashes[question] != other.hashes[question]:
-                _refuse(other, one, f"the question {question!r} is another one")
+                _refuse(other, one, f"the question {question.rpartition(paired.WITHIN)[2]!r} is another one")
 
 
 def _refuse(one: Number, other: Number, why: str) -> None:

@@ -1,9 +1,9 @@
 """Whether two systems differ on the same questions: tests, intervals, and what a number of questions can show.
 
-Answers to one question are not independent: two systems share the question, and cultures that are asked the same one
-share it too. So differences are taken within questions, and a question is one draw for all cultures that it is asked
-about. lm-eval's standard error of a group takes its tasks as independent, and a difference of two such numbers throws
-the pairing away.
+Answers to one question are not independent: two systems share the question, cultures that are asked the same one share
+it too, and so do items that ask it with other options. So differences are taken within questions, and a question is
+one draw for all cultures that it is asked about, and for all its items. lm-eval's standard error of a group takes its
+tasks as independent, and a difference of two such numbers throws the pairing away.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from caredio import intervals
+
 Scores = Mapping[str, Mapping[str, float]]  # culture -> question id -> score
+WITHIN = "\x1f"  # between the id of a question and that of one of its items, in what stands for an id
 
 RESAMPLES = 9999  # of a test; the smallest p-value of drawn sign-flips is 1 / 10,000
 DRAWS = 2000  # of an interval
@@ -102,9 +105,19 @@ def joined(parts: Iterable[tuple[str, Scores, float]]) -> np.ndarray:
         n = sum(len(questions) for questions in scores.values())
         for questions in scores.values():
             for name, score in questions.items():
-                added.setdefault((source, name), []).append(weight * score / n)
+                added.setdefault((source, question(name)), []).append(weight * score / n)
     sums = np.array([fsum(added[key]) for key in sorted(added)])
     return np.where(np.abs(sums) < 10**-_DIGITS, 0.0, sums)  # what rounding leaves is no difference
+
+
+def question(name: str) -> str:
+    """The question of an id, which is that before `WITHIN` where it has several items."""
+    return name.partition(WITHIN)[0]
+
+
+def count(scores: Scores) -> int:
+    """How many questions there are, whatever their items and cultures."""
+    return len({question(name) for questions in scores.values() for name in questions})
 
 
 def sign_flips(values: np.ndarray, seed: int = 0) -> float:
@@ -157,7 +170,7 @@ def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
     asked: dict[str, list[float]] = {}
     for questions in scores.values():
         for name, score in questions.items():
-            asked.setdefault(name, []).append(score)
+            asked.setdefault(question(name), []).append(score)
     answers = [asked[name] for name in sorted(asked)]
     sums, counts = np.array([fsum(own) for own in answers]), np.array([len(own) for own in answers])
     rng, n, means = np.random.default_rng(seed), len(answers), []
@@ -167,6 +180,17 @@ def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
         means.append((drawn @ sums) / (drawn @ counts))
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+def of_mean(scores: Mapping[str, float], share: bool) -> tuple[float | None, float | None]:
+    """As `intervals.of_mean`, of scores by question id, with the items of a question drawn together."""
+    own, n = list(scores.values()), count({"": scores})
+    if n == len(own):
+        return intervals.of_mean(own, share)
+    low, high = interval({"": scores})
+    if high - low < intervals.ALIKE:
+        return intervals.wilson(fsum(own) / len(own), n) if share else (None, None)
+    return low, high
 
 
 def detectable(n: int, differing: float = DIFFERING, power: float = POWER) -> float:

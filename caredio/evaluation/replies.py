@@ -58,7 +58,8 @@ def read(arm: Measured, settings: Settings) -> tuple[list[Reply], str]:
     """
     known = {slug: culture.name for slug, culture in cultures.load().items()}
     found: dict[Any, Reply] = {}
-    for number, row in enumerate(samples.rows(arm), 1):
+    rows = samples.rows(arm)
+    for number, (row, name) in enumerate(zip(rows, samples.ids(rows), strict=True), 1):
         where = f"{arm.path}, line {number}"
         # ours hold what was counted as a reply, which one that was refused or cut off is not, beside what came
         counted = row.get("filtered_resps") if arm.identity else None
@@ -76,7 +77,7 @@ def read(arm: Measured, settings: Settings) -> tuple[list[Reply], str]:
         slug = doc.get("culture") or arm.culture
         reply = Reply(
             row,
-            samples.question(row),
+            name,
             rubric,
             known.get(slug, slug) if isinstance(slug, str) else None,
             _asked(doc, settings.question_field, where),

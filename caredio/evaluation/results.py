@@ -145,7 +145,7 @@ class Asked:
                 identity = {"system": name, "culture": culture.slug}
                 identity |= self._asked(benchmark, self._about(benchmark, variant, len(found)))
                 self.constants += [
-                    _row(identity, benchmark, variant, metric, [values[metric.name]] * len(found))
+                    _row(identity, benchmark, variant, metric, [values[metric.name]] * len(found), _questions(found))
                     for metric in benchmark.metrics(variant)
                     if metric.name in values
                 ]
@@ -225,11 +225,11 @@ class Asked:
 
     def rows(self, one: Measurement, scores: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
         """The rows of a measurement: the mean of each metric over the documents that have it."""
-        found = []
+        found, questions = [], _questions(self.of(one))
         for metric in one.benchmark.metrics(one.variant):
             values = [score[metric.name] for score in scores if score.get(metric.name) is not None]
             if values:
-                found.append(_row(self.identities[one], one.benchmark, one.variant, metric, values))
+                found.append(_row(self.identities[one], one.benchmark, one.variant, metric, values, questions))
         return found
 
     def _about(self, benchmark: Benchmark, variant: str, n: int) -> dict[str, Any]:
@@ -446,11 +446,22 @@ def _is(row: dict[str, Any], column: _Column) -> bool:
     return (row["benchmark"], row["metric"]) == (column[0], column[1].name)
 
 
+def _questions(documents: Sequence[Document]) -> int:
+    """How many questions documents ask, of which some stand in several with other options."""
+    return len({one.get("question_id", one["id"]) for one in documents})
+
+
 def _row(
-    identity: Mapping[str, Any], benchmark: Benchmark, variant: str, metric: Metric, values: Sequence[float]
+    identity: Mapping[str, Any],
+    benchmark: Benchmark,
+    variant: str,
+    metric: Metric,
+    values: Sequence[float],
+    questions: int,
 ) -> dict[str, Any]:
     value, n = mean(values), len(values)
-    low, high = (None, None) if identity["system"] in _EXACT else wilson(value, n) if metric.share else of_mean(values)
+    exact, known = identity["system"] in _EXACT, min(n, questions)
+    low, high = (None, None) if exact else wilson(value, known) if metric.share else of_mean(values)
     numbers = {"benchmark": named(benchmark.name, variant), "metric": metric.name, "n": n, "value": value}
     return {**dict.fromkeys(RESULTS), **identity, **numbers, "low": low, "high": high}
 

@@ -24,6 +24,7 @@ from caredio.evaluation.samples import Measured
 
 PARAPHRASED = "paraphrased"
 _ORDERS = 4
+_ORDER, _DIGITS = "order", "123456789"
 _VERSION = "1"  # of what the ways do
 _COLUMNS = ("id", "question")  # of a file of paraphrases
 _COLUMN = re.compile(rf"(?P<benchmark>.+)\{VARIED}(?P<way>[a-z]+\d?)(?P<variant>(?:_generated|_cot)?)")
@@ -69,8 +70,11 @@ def _plain(document: Document) -> Document:
 
 # what else may be done to a question, and what that is called
 WAYS: dict[str, tuple[str, Change]] = {
-    **{f"order{first + 1}": (f"options from number {first + 1} on", partial(_from, first)) for first in range(_ORDERS)},
-    "digits": ("options called 1, 2, ...", partial(_called, "123456789")),
+    **{
+        f"{_ORDER}{first + 1}": (f"options from number {first + 1} on", partial(_from, first))
+        for first in range(_ORDERS)
+    },
+    "digits": ("options called 1, 2, ...", partial(_called, _DIGITS)),
     "lower": ("options called a, b, ...", partial(_called, "abcdefghijklmnopqrstuvwxyz")),
     "brackets": ("options written as (A)", _bracketed),
 }
@@ -115,7 +119,8 @@ def _varied(benchmark: Benchmark, way: str, hashed: str) -> Benchmark:
     def read(path: Path) -> list[Document]:
         found = list(benchmark.read(path))
         if not file:
-            return [WAYS[name][1](document) for document in found]
+            most = max((len(document["options"]) for document in found), default=0)
+            return [WAYS[name][1](document) for document in found if _has(name, len(document["options"]), most)]
         texts = _paraphrases(Path(file), {str(document["id"]) for document in found})
         return [{**_plain(one), "question": texts[str(one["id"])]} for one in found if str(one["id"]) in texts]
 
@@ -128,6 +133,17 @@ def _varied(benchmark: Benchmark, way: str, hashed: str) -> Benchmark:
         version=f"{benchmark.version}{VARIED}{_VERSION}{hashed[:8]}",
         referred=f"{benchmark.reference}{VARIED}{way}",
     )
+
+
+def _has(way: str, options: int, most: int) -> bool:
+    """Whether a question can be asked in a way: one of ten options has no digit for the last.
+
+    Args:
+        most: options that a question of the benchmark has; of two, the third order is the first again.
+    """
+    if way.startswith(_ORDER):
+        return int(way.removeprefix(_ORDER)) <= most
+    return way != "digits" or options <= len(_DIGITS)
 
 
 def _no_baselines(own: Sequence[Document], others: Sequence[Document]) -> dict[str, dict[str, float]]:

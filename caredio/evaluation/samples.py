@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from caredio import cultures, disk
 from caredio.errors import InputError
+from caredio.evaluation.paired import WITHIN
 from caredio.evaluation.tasks import PREFIX, ROLE_PLAY
 
 log = logging.getLogger("caredio")
@@ -239,6 +240,17 @@ def question(row: Mapping[str, Any]) -> str:
 
 
 def questions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The name of each row's question in tests and intervals: its id, as `ids`, behind that of the question which it
+    asks in one of several ways, where its document names that one as `question_id`."""
+    found = []
+    for row, name in zip(rows, ids(rows), strict=True):
+        doc = row["doc"] if isinstance(row.get("doc"), dict) else {}
+        several = doc.get("id") is not None and doc.get("question_id") is not None
+        found.append(f"{doc['question_id']}{WITHIN}{name}" if several else name)
+    return found
+
+
+def ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The id of each row's question, as `question`; the hash of its document where an id stands for several."""
     documents: dict[str, set[str]] = {}
     for row in rows:

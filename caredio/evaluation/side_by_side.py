@@ -94,10 +94,11 @@ def _asked(places: Sequence[Path]) -> dict[str, dict[str, dict[str, Mapping[str,
     arms = [one for one in samples.find(*places) if JUDGE not in one.identity and VARIED not in one.benchmark]
     asked: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for arm, system in zip(arms, names(arms), strict=True):
-        for row in samples.rows(arm):
+        rows = samples.rows(arm)
+        for row, name in zip(rows, samples.ids(rows), strict=True):
             if shown(row):
                 title = ", ".join(filter(None, (arm.benchmark, arm.culture)))
-                asked.setdefault(title, {}).setdefault(samples.question(row), {}).setdefault(system, row)
+                asked.setdefault(title, {}).setdefault(name, {}).setdefault(system, row)
     return asked
 
 

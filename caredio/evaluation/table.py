@@ -317,7 +317,7 @@ def _interval(scores: Scores | None, value: float, share: bool, seed: int) -> tu
     if not scores:
         return None, None
     n = sum(map(len, scores.values()))
-    questions = len({name for own in scores.values() for name in own})
+    questions = paired.count(scores)
     found = paired.interval(scores, seed)
     bits = {score for own in scores.values() for score in own.values()} <= {0, 1}
     alike = found[1] - found[0] < ALIKE
@@ -418,7 +418,7 @@ def _power(scores: Mapping[str, Scores], title: str, scale: float) -> str:
     one, other = list(scores.values())[:2]
     values = [score for own in scores.values() for questions in own.values() for score in questions.values()]
     common = paired.differences(other, one)
-    n = len({name for questions in common.values() for name in questions})
+    n = paired.count(common)
     if not n:
         return ""
     if set(values) <= {0, 1}:

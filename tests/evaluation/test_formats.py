@@ -153,3 +153,10 @@ def test_a_wide_table_of_text_goes_on_below(folder: Folders) -> None:
     text = str(build([folder("a", right_on(4), cultures=("china",), n=10)]))
     assert max(map(len, text.split("\n\nquiz")[0].splitlines()[:8])) <= formats._WIDE
     assert all(f"benchmark_{number}, acc" in text for number in range(9))
+
+
+def test_a_bracket_that_begins_a_row_is_no_argument_of_latex(folder: Folders) -> None:
+    found = build([f"[2pt] ours={folder('a', right_on(4))}"])
+    rows = [line for line in found.to("latex").splitlines() if "[2pt] ours" in line]
+    assert rows
+    assert not [row for row in rows if row.startswith("[")]

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from caredio.evaluation import paired
+from caredio.intervals import wilson
 
 TRIALS = 200
 
@@ -277,3 +278,17 @@ def test_intervals_of_many_questions_are_drawn_in_parts(monkeypatch: pytest.Monk
     whole = paired.interval(scores)
     monkeypatch.setattr(paired, "_AT_ONCE", 1000)
     assert paired.interval(scores) == whole
+
+
+def test_items_of_a_question_are_one_draw() -> None:
+    """Ten items of each of nine questions, alike within a question, say no more than nine items."""
+    of_questions = {f"q{place}": float(place < 8) for place in range(9)}
+    items = {f"{name}{paired.WITHIN}{item}": one for name, one in of_questions.items() for item in range(10)}
+    one, other = {"china": items}, {"china": dict.fromkeys(items, 0.0)}
+    found = paired.compare(one, other)
+    assert (found.n, found.questions, found.p) == (90, 9, 2 / 2**8)  # of 80 pairs that differ it would be 2 / 2^80
+    assert paired.interval(one) == pytest.approx(paired.interval({"china": of_questions}))
+    assert paired.of_mean(items, share=True) == pytest.approx(paired.interval({"": of_questions}))
+    assert paired.of_mean(dict.fromkeys(items, 1.0), share=True) == pytest.approx(wilson(1, 9))
+    assert paired.of_mean(dict.fromkeys(items, 1.0), share=False) == (None, None)
+    assert paired.of_mean(of_questions, share=True) == wilson(8 / 9, 9)

@@ -108,3 +108,10 @@ def test_a_benchmark_is_named_with_or_without_its_variant(tmp_path: Path) -> Non
         InputError, match=r"^there are no samples of a benchmark; the folders hold no samples at all\.$"
     ):
         replies.wanted([], None)
+
+
+def test_documents_that_share_an_id_are_questions_of_their_own(tmp_path: Path) -> None:
+    docs = [{**DOC, "question": "Who wrote it?"}, {**DOC, "question": "Who drew it?"}]
+    rows = [{"doc_id": n, "doc": doc, "doc_hash": f"h{n}", "resps": [["Lu Xun."]]} for n, doc in enumerate(docs)]
+    found, _ = replies.read(arm(tmp_path, *rows), Settings())
+    assert [reply.question for reply in found] == ["h0", "h1"]  # else the one is compared with a reply to the other

@@ -223,3 +223,23 @@ def test_weights_are_asked_in_other_ways_through_lm_eval(questions: Path, tmp_pa
                 chosen = row["doc"]["options"][likelihoods.index(max(likelihoods))]
                 assert row["acc"] == float(chosen in RIGHT)
                 assert len(set(prompts)) == 1
+
+
+@pytest.mark.parametrize(("number", "asked_in"), [(2, ["order1", "order2", "digits", "lower", "brackets"]), (12, None)])
+def test_a_way_that_a_question_does_not_have_is_not_asked(
+    number: int, asked_in: list[str] | None, tmp_path: Path
+) -> None:
+    """Of two options, the third order is the first again; and a tenth option has no digit of its own."""
+    table = [{"culture": "china", "question": "What?", "options": [f"o{n}" for n in range(number)], "key": "A"}]
+    (tmp_path / "t.json").write_text(json.dumps(table))
+    text = "name: t\ntitle: T\nkind: choice\nfile: t.json\nlicence: none\n"
+    (tmp_path / "t.yaml").write_text(text)
+    ((own, _),) = benchmark.chosen([str(tmp_path / "t.yaml")])
+    prompt = caredio.prompts.load("choice")
+    turns = {}
+    for way in robustness.WAYS:
+        varied = robustness.vary(own, way)
+        for document in varied.about("china", ["china"], tmp_path / "t.json", ""):
+            (turns[way],) = varied.kind.turns(document, prompt, "")
+    assert list(turns) == (asked_in or [way for way in robustness.WAYS if way != "digits"])
+    assert len(set(turns.values())) == len(turns)

@@ -372,3 +372,19 @@ def test_every_quantity_that_is_no_share_has_a_column(tmp_path: Path) -> None:
     ]
     assert [column.cells["trained"].n for column in found.columns] == [10, 8, 8]  # not every question has rivals
     assert found.columns[0].shown(found.columns[0].cells["trained"].value) == "1.625"
+
+
+def test_items_of_a_question_with_other_options_are_drawn_together(tmp_path: Path) -> None:
+    """BLEnD's multiple choice asks a question of a region several times, with other regions' answers."""
+    for name, right in (("raw", 0), ("ours", 6)):
+        place = tmp_path / name
+        measured(place, name, "caredio_blend_china", "acc", [float(n // 10 < right) for n in range(80)])
+        (file,) = place.rglob("samples_*")
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = [{**row, "doc": {**row["doc"], "question_id": f"Q{n // 10}"}} for n, row in enumerate(rows)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (column,) = build(named(raw=tmp_path / "raw", ours=tmp_path / "ours")).columns
+    test, raw = column.cells["ours"].tests["raw"], column.numbers["china"]["raw"]
+    assert (test.n, test.questions, test.p) == (80, 8, 2 / 2**6)
+    assert (raw.n, raw.low, raw.high) == (80, *wilson(0, 8))
+    assert "n = 8:" in column.power

@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from llm_server import LLMServer
 
+import caredio
 from caredio import cultures
 from caredio.errors import InputError
 from caredio.evaluation import benchmark
 from caredio.evaluation.benchmarks import blend
+from caredio.intervals import wilson
 
 (DECLARED,) = blend.BENCHMARKS
 ROW = {
@@ -84,3 +87,25 @@ def test_cultures_find_their_questions(published) -> None:
         "united_kingdom": 44,
         "united_states": 60,
     }
+
+
+def test_an_interval_counts_questions_and_not_the_items_that_ask_them(tmp_path: Path) -> None:
+    file = tmp_path / "mc_questions_file-1.csv"
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, [*ROW])
+        writer.writeheader()
+        for question, item in [("Al-en-01", n) for n in range(9)] + [("Al-en-02", 0)]:
+            options = json.dumps({"A": f"tea {item}", "B": f"rice {item}"})
+            writer.writerow({**ROW, "MCQID": f"{question}_{item}", "ID": question, "choices": options})
+    with LLMServer(lambda _, body: "B") as server:
+        found = caredio.evaluate(
+            ["south_korea"],
+            model="m",
+            base_url=server.url,
+            benchmarks="blend",
+            benchmark_data=f"blend_choices={file}",
+            store=tmp_path / "answers.sqlite",
+        )
+    (raw,) = (row for row in found.results if (row["system"], row["metric"]) == ("raw", "acc"))
+    assert (raw["n"], raw["value"]) == (10, 1)
+    assert (raw["low"], raw["high"]) == wilson(1, 2)  # of ten questions it would begin at 0.72
