@@ -158,9 +158,18 @@ COLUMNS: dict[str, Column] = {
         {"content": TEXT_CHECKS},
     ),
     "rejected_culture": Column(_TEXT, "whose answer that is; null where answers were rated", "preference"),
+    # evidence
+    "evidence_id": Column(_TEXT, "of a piece of evidence within its source; of a survey, its question's", "evidence"),
+    "text": Column(_TEXT, "a piece of evidence as prompts show it", "evidence"),
+    "similarity": Column(Value("float64"), "cosine of the question and the piece", "grounding"),
+    "evidence": Column(
+        List({"source": _TEXT, "evidence_id": _TEXT}),
+        "the pieces that the prompts of the culture's answers showed; null where none was given",
+        "contrast",
+    ),
     "label": Column(Value("bool"), "whether the completion is one that was chosen", "unpaired"),
     # rated responses
-    "source": Column(_TEXT, "who or what wrote the response", "rated"),
+    "source": Column(_TEXT, "who or what wrote the response; of evidence, where it comes from", "rated, evidence"),
     "origin": Column(_TEXT, "of the question: native (on the raters' culture), foreign, or null", "rated"),
     "rating": Column(Value("float64"), "how well the response fits the culture, 1 to 10", "rated"),
     # results
@@ -198,11 +207,13 @@ ADAPTED = columns("question_id culture language topic_id level question_type uni
 CANDIDATES = columns(
     "sample_id question_id culture language topic_id level question_type universal_question question response"
     " isolated_response reflection others panel traits round history generator model_revision prompt_sha"
-    " weight truth answering fairness recognition recognised_as review"
+    " weight truth answering fairness recognition recognised_as review evidence"
 )
+EVIDENCE = columns("evidence_id culture source question text")
+GROUNDING = columns("question_id culture evidence_id source text similarity")
 CONTRASTED_OTHERS = columns("sample_id culture response")  # of a candidate: what another culture says in contrast
 LATER = columns(
-    "weight truth answering fairness recognition recognised_as review reflection"
+    "weight truth answering fairness recognition recognised_as review reflection evidence"
 )  # of these, what runs of older versions lack
 REJECTS = columns("drop_reason unusable")  # what the rows given up hold besides
 OWN = columns("question_id question response culture")  # the least a table of one's own holds

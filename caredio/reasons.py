@@ -60,6 +60,10 @@ ADVICE = (  # the first pattern that a reason matches
     (r"one_response|tie$", "give questions two responses or more whose ratings differ"),
     (r"rating_", "ratings are numbers from 1 to 10"),
     (r"redundant", "every row is like another: raise theta"),
+    (
+        r"unknown_culture|kept_for_test|no_text|piece_too_long|chat_marks|repeated",
+        "no piece of evidence can be shown: give plain texts of at most 1,000 characters on cultures that are known",
+    ),
     (r"no_weight", "every weight is 0: check the table's column"),
 )
 _TABLE = "the table"  # what no model wrote

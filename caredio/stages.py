@@ -35,6 +35,7 @@ class Planning:
     Attributes:
         rows: table -> the rows that are expected of it, one entry a culture where it has rows of each.
         candidates: the table of that name, where it is known already.
+        evidence: the texts of the pieces of evidence.
     """
 
     spec: Spec
@@ -45,6 +46,7 @@ class Planning:
     cultures: Mapping[str, Culture] = field(default_factory=dict)
     rows: Mapping[str, Sequence[Expected]] = field(default_factory=dict)
     candidates: Dataset | None = None
+    evidence: Sequence[str] = ()
 
 
 class Planned(NamedTuple):
@@ -97,6 +99,7 @@ class Stage:
         model: Model | None = None,
         source: str | dict[str, Any] = "",
         after: Sequence[str] | None = None,
+        prompts: Sequence[str] = (),
         **extra: Any,
     ) -> Dataset:
         """Its table in a run: read when nothing that counts has changed, else computed and written.
@@ -108,12 +111,15 @@ class Stage:
             model: the model it asks.
             source: hash of other input, or a description that holds it.
             after: the tables it was made from, where they have other names.
+            prompts: the prompt files it uses beside its own.
             extra: what else counts.
 
         Raises:
             InputError: every row was dropped; says why, and what to change.
         """
         made_from = self._made_from(rooms, model, source, after, extra)
+        if model:
+            made_from["prompt"] = (*made_from["prompt"], *prompts)
         with progress.stage(self.name):
             return run.stage(table or self.name, compute, split_by=self.split_by, **made_from)
 

@@ -54,7 +54,7 @@ def test_every_declared_column_is_in_a_table_and_explained():
         "ANSWERS": "question_id culture persona condition draw response",
         "CANDIDATES": "sample_id question_id culture language topic_id level question_type universal_question question"
         " response isolated_response reflection others panel traits round history generator model_revision prompt_sha"
-        " weight truth answering fairness recognition recognised_as review",
+        " weight truth answering fairness recognition recognised_as review evidence",
         "PREFERENCE": "sample_id question_id culture rank prompt chosen rejected rejected_culture",
     }.items(),
 )

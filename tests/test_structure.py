@@ -200,6 +200,9 @@ def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
         monkeypatch.setattr(room, "STAGES", tuple(map(marked, room.STAGES)))
     asked = {"model": "m", "base_url": "http://localhost/v1", "embedder": "openai:e", "theta": 0.9}
     scores = {"distinctiveness": "information", "optimize_rounds": 1, "contrast_others": True, "review": True}
+    evidence = tmp_path / "said.csv"
+    evidence.write_text("culture,text\nmexico,Most families eat together.\n")
+    scores["evidence"] = str(evidence)
     plan = caredio.plan(caredio.build, ["mexico"], ["food"], out=tmp_path, **asked, **scores)
     probe, *steps = [step.stage.partition("/")[0] for step in plan.steps]
     assert probe == "log-probabilities"  # which no stage asks, but the verb before them
@@ -208,6 +211,7 @@ def test_a_plan_lists_what_stages_declare_in_their_order(monkeypatch, tmp_path):
         *(
             "subtopics",
             "questions",
+            "grounding",
             "answers",
             "adapted",
             "isolated",

@@ -21,7 +21,7 @@ from datasets import Dataset, Features, Value
 from caredio import features, progress, prompts
 from caredio.cultures import Culture
 from caredio.evaluation.benchmark import COT, GENERATED, LIKELIHOOD, LOGPROBS, final, named
-from caredio.evaluation.results import Asked
+from caredio.evaluation.results import Asked, LeaveOut
 from caredio.evaluation.samples import write
 from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import Measurement, Subject
@@ -53,6 +53,7 @@ class Generated(Asked):
         notes: Sequence[str] = (),
         run: Path | None = None,
         spent: Callable[[], str] = str,
+        leave_out: LeaveOut | None = None,
     ) -> None:
         """Read the questions; nothing is asked.
 
@@ -62,13 +63,13 @@ class Generated(Asked):
             settings: of the evaluation.
             known: the cultures that the slugs are of; the shipped ones when None.
             notes: what was left out before this.
-            run: as `Asked` takes it.
+            run, leave_out: as `Asked` takes them.
             spent: what the command spent so far, in words.
 
         Raises:
             InputError: a culture, a prompt or the file of questions is not what was wanted.
         """
-        super().__init__(cultures, settings, known, [*notes], run, {LIKELIHOOD: GENERATED})
+        super().__init__(cultures, settings, known, [*notes], run, {LIKELIHOOD: GENERATED}, leave_out)
         self._spec, self._spent = spec, spent
         self._models: dict[Spec, Model] = {}
         role_play = prompts.load("systems", settings.prompts)
@@ -234,7 +235,7 @@ class Generated(Asked):
     def _identified(self, one: Measurement) -> dict[str, Any]:
         """Whose rows they are: no weights are known, so the model's name and sampling stand in the settings."""
         settings = {
-            **self._about(one.benchmark, one.variant, len(self.of(one))),
+            **self._about(one.benchmark, one.variant, len(self.of(one)), one.subject.culture.slug),
             "system_message": one.subject.instruction,
             "model": {name: value for name, value in asdict(self._sampling(one)).items() if name != "json_mode"},
         }

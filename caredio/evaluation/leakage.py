@@ -53,6 +53,7 @@ class Row(NamedTuple):
     sample_id: str
     culture: str
     texts: tuple[str, ...]
+    evidence: tuple[tuple[str, str], ...] = ()  # (source, id) of what grounded it
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,8 @@ def rows_of(table: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
         texts = [*prompt, *chain(*answers), *(" ".join([*prompt, *answer]) for answer in answers if answer)]
         texts += [*chat, " ".join(chat), *chain(*(_said(row.get(name)) for name in _TEXTS))]
         name = str(row.get("sample_id") or f"number {number}")
-        yield Row(name, str(row.get("culture") or ""), tuple(filter(str.strip, dict.fromkeys(texts))))
+        evidence = tuple((one["source"], one["evidence_id"]) for one in row.get("evidence") or ())
+        yield Row(name, str(row.get("culture") or ""), tuple(filter(str.strip, dict.fromkeys(texts))), evidence)
 
 
 def _said(value: Any) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
@@ -42,6 +42,7 @@ MEANINGS = {
     "always False": "every statement judged false",
     "uniform": "every option alike, and one of them by chance; no interval",
 }
+LeaveOut = Callable[[Benchmark, Sequence[Document]], set[str]]
 _EXACT = (choice.CHANCE, "uniform")  # expected numbers, which no sample varies
 _IDENTITY = ("culture", "weights_sha256", "base_sha256", "benchmark_sha256", "settings_sha256")
 _PACKAGES = ("lm_eval", "peft", "transformers", "torch")
@@ -88,12 +89,14 @@ class Asked:
         notes: list[str],
         run: Path | None = None,
         instead: Mapping[str, str] | None = None,
+        leave_out: LeaveOut | None = None,
     ) -> None:
         """Read the questions. Arguments and errors as those of `Evaluation`.
 
         Args:
             run: whose held-out questions are asked, unless others are named.
             instead: variant -> the one that is asked in its place.
+            leave_out: gives the ids of those of a benchmark's documents on a culture that are not asked.
         """
         self._cultures = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
         self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
@@ -107,6 +110,8 @@ class Asked:
         self._hashes = {one.source: one.sha256(self.files[one.source]) for one, _ in self.asked}
         self._prompts = {one.kind.prompt: prompts.load(one.kind.prompt, settings.prompts) for one, _ in self.asked}
         self.documents: dict[tuple[str, str], list[Document]] = {}  # by benchmark with variant, and culture
+        self._leave_out = leave_out
+        self.left_out: dict[tuple[str, str], list[str]] = {}  # ids of questions, by benchmark and culture
         self._settings: dict[str, dict[str, Any]] = {}  # by their hash
         self.measurements: list[Measurement] = []
         self.titles: dict[Measurement, str] = {}  # of what is missing, as progress names it
@@ -134,16 +139,17 @@ class Asked:
         everybody = benchmark.documents(path, variant)
         for culture in self._cultures:
             spellings = benchmark.spellings(culture)
-            found = benchmark.about(culture.slug, spellings, path, variant)[: limit or None]
+            about = benchmark.about(culture.slug, spellings, path, variant)
+            found = self._without_grounds(benchmark, culture, about)[: limit or None]
             self.documents[named(benchmark.name, variant), culture.slug] = found
             if not found:
-                lacking.append(culture.slug)
+                lacking += [] if about else [culture.slug]
                 continue
             own = {spelling.casefold() for spelling in spellings}
             others = [one for one in everybody if one["culture"].casefold() not in own]
             for name, values in benchmark.kind.baselines(found, others).items():
                 identity = {"system": name, "culture": culture.slug}
-                identity |= self._asked(benchmark, self._about(benchmark, variant, len(found)))
+                identity |= self._asked(benchmark, self._about(benchmark, variant, len(found), culture.slug))
                 self.constants += [
                     _row(identity, benchmark, variant, metric, [values[metric.name]] * len(found), _questions(found))
                     for metric in benchmark.metrics(variant)
@@ -153,6 +159,17 @@ class Asked:
                 self.notes.append(caveat)
         if lacking:
             self.notes.append(f"{_LEFT_OUT}{benchmark.title} has no question on {', '.join(lacking)}.")
+
+    def _without_grounds(self, benchmark: Benchmark, culture: Culture, about: list[Document]) -> list[Document]:
+        """The documents on a culture but those that are left out, which a note counts."""
+        without = self._leave_out(benchmark, about) if self._leave_out and about else set()
+        if not without:
+            return about
+        self.left_out[benchmark.name, culture.slug] = sorted(without)
+        share = f"{len(without)} of {len(about)} questions of {benchmark.title} on {culture.slug}"
+        note = f"{_LEFT_OUT}{share}, which grounded the rows of training as evidence."
+        self.notes += [note] if note not in self.notes else []
+        return [one for one in about if str(one["id"]) not in without]
 
     def missing(self, past: Iterable[Mapping[str, Any]]) -> list[list[Measurement]]:
         """What `past` has no rows of: a list for each system and benchmark, those of the same model in turn."""
@@ -232,9 +249,11 @@ class Asked:
                 found.append(_row(self.identities[one], one.benchmark, one.variant, metric, values, questions))
         return found
 
-    def _about(self, benchmark: Benchmark, variant: str, n: int) -> dict[str, Any]:
+    def _about(self, benchmark: Benchmark, variant: str, n: int, culture: str) -> dict[str, Any]:
         """What makes questions, asks and scores them."""
+        without = self.left_out.get((benchmark.name, culture))
         return {
+            **({"left_out": hashlib.sha256(json.dumps(without).encode()).hexdigest()} if without else {}),
             "benchmark": named(benchmark.name, variant),
             "version": benchmark.version,
             "n": n,
@@ -260,6 +279,7 @@ class Evaluation(Asked):
         known: Mapping[str, Culture] | None = None,
         notes: Sequence[str] = (),
         run: Path | None = None,
+        leave_out: LeaveOut | None = None,
     ) -> None:
         """Read the questions, and look at every model, adapter and tokenizer.
 
@@ -269,7 +289,7 @@ class Evaluation(Asked):
             settings: of the evaluation.
             known: the cultures that the slugs are of; the shipped ones when None.
             notes: what was left out before this.
-            run: as `Asked` takes it.
+            run, leave_out: as `Asked` takes them.
 
         Raises:
             InputError: a package, culture, system, file or model is not what was wanted.
@@ -281,7 +301,7 @@ class Evaluation(Asked):
                     f"{named(benchmark.name, variant)} is for models behind an API; of weights of your own, ask"
                     f" {benchmark.reference}, which is by likelihood."
                 )
-        super().__init__(cultures, settings, known, [*notes], run)
+        super().__init__(cultures, settings, known, [*notes], run, leave_out=leave_out)
         self._loader = Loader(settings.device or "")
         self._given = given
         subjects, left_out = systems.subjects(given, self._cultures, settings.prompts)
@@ -301,7 +321,7 @@ class Evaluation(Asked):
             InputError: a model cannot be loaded.
         """
         files = {source: str(path.absolute()) for source, path in self.files.items()}
-        place = tasks.folder(self.asked, self._cultures, self.prompts)
+        place = tasks.folder(self.asked, self._cultures, self.prompts, self.left_out)
         how = (files, self._chosen.limit or 0, self._chosen.batch_size)
         found = systems.answered({one: self.titles[one] for one in part}, self._loader, place, *how)
         made = []
@@ -330,7 +350,7 @@ class Evaluation(Asked):
             subject = one.subject
             model = place(subject.model)
             settings = {
-                **self._about(one.benchmark, one.variant, len(self.of(one))),
+                **self._about(one.benchmark, one.variant, len(self.of(one)), one.subject.culture.slug),
                 "apply_chat_template": True,
                 "system_message": subject.instruction,
                 "tokenizer_sha256": checkpoints.tokenizer_sha256(place(subject.tokenizer)),

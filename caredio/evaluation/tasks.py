@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -57,8 +58,17 @@ def path(cultures_file: Path | str | None = None, benchmarks: Sequence[str] = ()
     return folder(asked, list(culture_files.load(cultures_file).values()))
 
 
-def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: str | None = None) -> Path:
-    """The folder of the tasks of benchmarks on cultures, made where it is not there yet."""
+def folder(
+    asked: Iterable[Asked],
+    cultures: Sequence[Culture],
+    prompt_folders: str | None = None,
+    left_out: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
+) -> Path:
+    """The folder of the tasks of benchmarks on cultures, made where it is not there yet.
+
+    Args:
+        left_out: (benchmark, culture) -> ids of the questions that are not asked.
+    """
     groups = yaml.safe_load(GROUPS.read_text(encoding="utf-8"))
     files = {f"{PREFIX}_{group}.yaml": {"group": f"{PREFIX}_{group}", "task": own} for group, own in groups.items()}
     for benchmark, variant in asked:
@@ -73,6 +83,8 @@ def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: 
             for one in cultures:
                 how: dict[str, Any] = {"benchmark": benchmark.reference, "variant": variant, "culture": one.slug}
                 how |= {"spellings": list(benchmark.spellings(one)), "prompts_from": prompt_folders or ""}
+                if without := left_out.get((benchmark.name, one.slug)):
+                    how["left_out"] = sorted(without)
                 part = prompts.load("systems", prompt_folders).part("system", adjective=one.adjective)
                 files[f"{names[one.slug]}.yaml"] = {
                     "include": base,
@@ -89,7 +101,13 @@ def folder(asked: Iterable[Asked], cultures: Sequence[Culture], prompt_folders: 
 
 
 def documents(
-    benchmark: str, culture: str, spellings: list[str], variant: str, prompts_from: str = "", **given: Any
+    benchmark: str,
+    culture: str,
+    spellings: list[str],
+    variant: str,
+    prompts_from: str = "",
+    left_out: Sequence[str] = (),
+    **given: Any,
 ) -> dict[str, Dataset]:
     """The documents of a task, with the user `turns` that are asked, as a dataset's one split.
 
@@ -99,6 +117,7 @@ def documents(
         spellings: what the benchmark may call it.
         variant: how it is asked.
         prompts_from: folders of one's own prompts.
+        left_out: ids of questions that are not asked.
         given: file or folder by source; lm-eval passes it from `--metadata '{"culturalbench": "..."}'`.
 
     Raises:
@@ -108,7 +127,8 @@ def documents(
 
     declaration = declared(benchmark)
     path = declaration.path({source: str(value) for source, value in given.items()})
-    found = declaration.about(culture, spellings, path, variant)
+    without = set(left_out)
+    found = [one for one in declaration.about(culture, spellings, path, variant) if str(one["id"]) not in without]
     if not found:
         raise InputError(f"{path}: {declaration.title} holds no question on {' or '.join(map(repr, spellings))}.")
     prompt = prompts.load(declaration.kind.prompt, prompts_from or None)

@@ -64,7 +64,7 @@ class Settings(settings.Settings):
         MINILM,
         "sentence-transformers model, by name or folder; openai:MODEL or azure:DEPLOYMENT asks an endpoint; given: the"
         " table's vectors",
-        "vectors optimized calibrated",
+        "vectors optimized calibrated grounding",
         counts=identity,
         everyday=True,
     )
@@ -109,7 +109,7 @@ class Settings(settings.Settings):
         "isolated contrasted optimized candidates scored",
         matters=_compares,
     )
-    embedding_batch_size: int = setting(64, "texts embedded at once", "vectors optimized", counts=False)
+    embedding_batch_size: int = setting(64, "texts embedded at once", "vectors optimized grounding", counts=False)
     linkage: str = setting(
         "average", "clusters merge by their mean or by their highest similarity", "scored calibrated", choices=LINKAGES
     )

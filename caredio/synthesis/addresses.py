@@ -22,7 +22,8 @@ from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, panel, roleplay, voice
+from caredio.synthesis import checks, grounding, panel, roleplay, voice
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
 
 OFF = "off_question"
@@ -102,7 +103,12 @@ def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[
 
 
 def run(
-    adapted: Dataset, isolated: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]
+    adapted: Dataset,
+    isolated: Dataset,
+    settings: Settings,
+    model: Model,
+    cultures: dict[str, Culture],
+    grounds: Grounds = grounding.NONE,
 ) -> tuple[Dataset, dict[str, Any]]:
     """Judge others' answers to adapted questions, and have those that go off the question answered once more.
 
@@ -110,6 +116,7 @@ def run(
         adapted: `features.ADAPTED`.
         isolated: `features.ISOLATED`, of these questions.
         cultures: all known, by slug.
+        grounds: the evidence that prompts of second answers show.
 
     Returns:
         `features.ISOLATED` and `drop_reason`: what the cultures and their panels said, as it was, then the others'
@@ -131,7 +138,7 @@ def run(
     own = fan_out(isolated, lambda row: [row] if row["culture"] == row["target"] else [], columns, "own answers")
     first = _judged(fan_out(isolated, with_question, columns, "others' answers"), settings, model, "answers judged")
     off = fan_out(features.rejected(first), _again, roleplay.unanswered(features.ISOLATED), "who answers again")
-    drawn = roleplay.answer(off, settings, model, cultures, "answers drawn again", published=True)
+    drawn = roleplay.answer(off, settings, model, cultures, "answers drawn again", published=True, grounds=grounds)
     second = _judged(features.kept(drawn), settings, model, "judged again")
     parts = [own, first, features.rejected(drawn), second]
     left = len(first) - len(features.kept(first)) - len(features.kept(second))

@@ -24,7 +24,8 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, panel, voice
+from caredio.synthesis import checks, grounding, panel, voice
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
 
 
@@ -42,7 +43,8 @@ def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
     culture, settings = planning.targets[0], planning.settings
     template = prompts.load("contrast", settings.prompts)
     messages = prompt(expected_row(planning), culture, dict(planning.cultures), settings, template)
-    return plan.answers(stage, asked, plan.tokens(messages, SCHEMA, planning.spec), planning.spec, written(settings))
+    asked_for = plan.tokens(grounding.planned(messages, planning), SCHEMA, planning.spec)
+    return plan.answers(stage, asked, asked_for, planning.spec, written(settings))
 
 
 def written(settings: Settings) -> int:
@@ -149,6 +151,7 @@ def run(
     selection: Selection,
     model: Model,
     cultures: dict[str, Culture],
+    grounds: Grounds = grounding.NONE,
 ) -> Dataset:
     """Answer each adapted question as its culture, in contrast to others.
 
@@ -157,6 +160,7 @@ def run(
         isolated: `features.ISOLATED`, of these questions.
         selection: how many cultures an answer is compared with.
         cultures: all known, by slug: the others are drawn from them.
+        grounds: the evidence that prompts show, and rows name.
 
     Returns:
         `features.CANDIDATES` and `drop_reason` (also: no_isolated_answer, no_other_answer).
@@ -180,14 +184,20 @@ def run(
             "history": [],
             "generator": model.spec.model,
             "prompt_sha": template.sha,
+            "evidence": grounds.kept(row["question_id"], row["culture"]),
             "weight": 1.0,
         }
 
     asked = fan_out(adapted, with_answers, Features({**columns, **features.columns("drop_reason")}), "other answers")
+
+    def grounded(row: dict[str, Any]) -> Messages:
+        culture = cultures[row["culture"]]
+        return grounds.shown(prompt(row, culture, cultures, settings, template), row["question_id"], culture)
+
     candidates = ask(
         features.kept(asked),
         model,
-        prompt=lambda row: prompt(row, cultures[row["culture"]], cultures, settings, template),
+        prompt=grounded,
         parse=lambda content, row, answer: parse(content, row, answer, cultures, settings),
         columns=added,
         schema=SCHEMA,

@@ -18,8 +18,10 @@ from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
+from caredio.llm.spec import Messages
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import contrast
+from caredio.synthesis import contrast, grounding
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
 
 
@@ -39,7 +41,7 @@ def calls(planning: Planning) -> Planned:
 
 STAGE = Stage(
     "contrasted_others",
-    {"candidates": "sample_id culture language question isolated_response others"},
+    {"candidates": "sample_id question_id culture language question isolated_response others"},
     features.CONTRASTED_OTHERS,
     modules=(__name__,),
     prompts=("contrast", "voice"),
@@ -47,7 +49,13 @@ STAGE = Stage(
 )
 
 
-def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]) -> Dataset:
+def run(
+    candidates: Dataset,
+    settings: Settings,
+    model: Model,
+    cultures: dict[str, Culture],
+    grounds: Grounds = grounding.NONE,
+) -> Dataset:
     """Answer each candidate's question as each of its others, in contrast: what a preference pair can reject.
 
     An other is shown as many isolated answers as the candidate was: the candidate's own, then those of its other
@@ -56,13 +64,14 @@ def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[st
     Args:
         candidates: `features.CANDIDATES`.
         cultures: all known, by slug.
+        grounds: the evidence that prompts show.
 
     Returns:
         `features.CONTRASTED_OTHERS` and `drop_reason`: sample_id is the candidate's, culture the other's.
     """
     candidates = STAGE.table(candidates, "candidates")
     template = prompts.load("contrast", settings.prompts)
-    names = ("sample_id", "culture", "language", "question", "others")
+    names = ("sample_id", "question_id", "culture", "language", "question", "others")
 
     def as_others(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         own = {"culture": row["culture"], "response": row["isolated_response"], "shown": True}
@@ -77,10 +86,15 @@ def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[st
     def parse(content: dict[str, Any], row: dict[str, Any], answer: Answer) -> dict[str, Any]:
         return {"response": contrast.parse(content, row, answer, cultures, settings)["response"]}
 
+    def grounded(row: dict[str, Any]) -> Messages:
+        culture = cultures[row["culture"]]
+        messages = contrast.prompt(row, culture, cultures, settings, template)
+        return grounds.shown(messages, row["question_id"], culture)
+
     return ask(
         fan_out(candidates, as_others, features.columns(" ".join(names)), "others"),
         model,
-        prompt=lambda row: contrast.prompt(row, cultures[row["culture"]], cultures, settings, template),
+        prompt=grounded,
         parse=parse,
         columns=features.columns("response"),
         schema=contrast.SCHEMA,

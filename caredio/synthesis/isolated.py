@@ -18,7 +18,9 @@ from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import panel, personas, roleplay
+from caredio.synthesis import grounding, panel, personas, roleplay
+from caredio.synthesis.grounding import Grounds
+from caredio.synthesis.personas import People
 from caredio.synthesis.settings import Settings
 
 
@@ -45,20 +47,30 @@ STAGE = Stage(
 
 
 def speakers(
-    culture: Culture, question_id: str, cultures: Mapping[str, Culture], settings: Settings, selection: Selection
+    culture: Culture,
+    question_id: str,
+    cultures: Mapping[str, Culture],
+    settings: Settings,
+    selection: Selection,
+    people: People | None = None,
 ) -> list[tuple[str, str | None, int]]:
     """(culture, persona, draw) of all who answer a question adapted to a culture: it, the others, its people."""
     others = panel.others(culture, question_id, cultures, settings, selection)
-    people = personas.draw(culture, question_id, settings)
+    drawn = personas.draw(culture, question_id, settings, people)
     return [
         (culture.slug, None, 0),
         *((other.culture, None, other.draw) for other in others),
-        *((culture.slug, person, 0) for person in people),
+        *((culture.slug, person, 0) for person in drawn),
     ]
 
 
 def run(
-    adapted: Dataset, settings: Settings, selection: Selection, model: Model, cultures: dict[str, Culture]
+    adapted: Dataset,
+    settings: Settings,
+    selection: Selection,
+    model: Model,
+    cultures: dict[str, Culture],
+    grounds: Grounds = grounding.NONE,
 ) -> Dataset:
     """Answer each adapted question as its culture, the others and the panel.
 
@@ -66,6 +78,7 @@ def run(
         adapted: `features.ADAPTED`.
         selection: how many cultures answer beside the neighbours.
         cultures: all known, by slug.
+        grounds: the evidence that prompts show, and whom personas are drawn from.
 
     Returns:
         `features.ISOLATED` and `drop_reason`: of each question first the culture's own answer, by nobody in particular,
@@ -76,9 +89,9 @@ def run(
     def asked(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         target = cultures[row["culture"]]
         question = {**row, **roleplay.ALONE, "target": target.slug}
-        for slug, persona, draw in speakers(target, row["question_id"], cultures, settings, selection):
+        for slug, persona, draw in speakers(target, row["question_id"], cultures, settings, selection, grounds.people):
             yield {**question, "culture": slug, "persona": persona, "draw": draw}
 
     questions = adapted.select_columns(["question_id", "culture", "question", "language"])
     rows = fan_out(questions, asked, roleplay.unanswered(features.ISOLATED), "who answers")
-    return roleplay.answer(rows, settings, model, cultures, "isolated answers", published=True)
+    return roleplay.answer(rows, settings, model, cultures, "isolated answers", published=True, grounds=grounds)

@@ -33,7 +33,8 @@ from caredio.selection.conditioning import Conditioning
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, measuring, scales, unit, z
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage
-from caredio.synthesis import redraw, review, voice
+from caredio.synthesis import grounding, redraw, review, voice
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.redraw import Drawn, Writer
 from caredio.synthesis.settings import Settings
 
@@ -253,6 +254,7 @@ def run(
     topics: dict[str, str],
     endpoint: Endpoint | None = None,
     guard: review.Guard | None = None,
+    grounds: Grounds = grounding.NONE,
 ) -> tuple[Dataset, dict[str, Any]]:
     """Make each candidate better, in at most `optimize_rounds` rounds.
 
@@ -264,6 +266,7 @@ def run(
         topics: topic_id -> the topic in a sentence.
         endpoint: how to reach an embedder that an endpoint serves.
         guard: reviews what a round gained, where candidates are reviewed.
+        grounds: the evidence that prompts show, and whom personas are drawn from.
 
     Returns:
         `features.CANDIDATES`, with history and round, and the report (see `held_out`).
@@ -278,7 +281,7 @@ def run(
     unseen: embed.Encoder = hashed
     if settings.held_out:
         unseen = embed.encoder(settings.held_out, selection.embedding_batch_size, endpoint)
-    writer = Writer(settings, selection, model, cultures, topics)
+    writer = Writer(settings, selection, model, cultures, topics, grounds)
     places: dict[str, list[int]] = defaultdict(list)
     for place, culture in enumerate(candidates["culture"]):
         places[culture].append(place)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from datasets import Dataset
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from caredio.llm.model import Model
     from caredio.llm.settings import Endpoint
     from caredio.runs import Run
+    from caredio.synthesis.personas import People
     from caredio.topics import Topic
 
 from dataclasses import asdict
@@ -36,6 +37,8 @@ from caredio.synthesis import (
     checks,
     contrast,
     contrast_others,
+    evidence,
+    grounding,
     isolated,
     languages,
     optimize,
@@ -48,7 +51,10 @@ from caredio.synthesis import (
 )
 from caredio.synthesis.settings import Settings, check_objective, check_questions, least_cosine
 
-_MODULES = (subtopics, questions, roleplay, adapt, isolated, addresses, contrast, review, optimize, contrast_others)
+_MODULES = (
+    *(subtopics, questions, evidence, grounding, roleplay, adapt, isolated, addresses, contrast, review),
+    *(optimize, contrast_others),
+)
 STAGES = tuple(module.STAGE for module in _MODULES)
 
 
@@ -61,6 +67,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
         questions.describe(settings["questions"], len(settings["questions"]["topics"]), parts),
         voice.describe(settings["answers"]),
         adapt.describe(settings["adapted"]),
+        grounding.describe(stages),
         personas.describe(settings["isolated"]),
         addresses.describe(stages.get("addressed")),
         contrast.describe(settings["contrasted" if "contrasted" in settings else "candidates"]),
@@ -100,7 +107,8 @@ def _check(
         languages.name(adapt.language(target, settings))
     check_questions(settings, selection)
     check_objective(settings, selection)
-    embedders = {selection.embedder} if least_cosine(settings, selection) < 1 else set()
+    seen = settings.evidence or least_cosine(settings, selection) < 1
+    embedders = {selection.embedder} if seen else set()
     if settings.optimize_rounds:
         embedders |= set(filter(None, (selection.embedder, settings.held_out)))
     for embedder in sorted(embedders):
@@ -147,6 +155,7 @@ def _improved(
     settings: Settings,
     selection: Selection,
     endpoint: Endpoint | None,
+    grounds: grounding.Grounds,
 ) -> Dataset:
     """What the review leaves of the candidates, and what optimisation makes of these; `made` as in `_asked`."""
     known, guard, judged = list(cultures.values()), None, {}
@@ -154,12 +163,12 @@ def _improved(
         by, first = reviewer or model, candidates
         candidates = made(
             review.STAGE,
-            lambda: review.run(first, view("reviewed", settings), by, cultures),
+            lambda: review.run(first, view("reviewed", settings), by, cultures, grounds),
             table="reviewed" if settings.optimize_rounds else "candidates",
             by=by,
             cultures=known,
         )
-        guard = review.Guard(view("optimized", settings), by, cultures)
+        guard = review.Guard(view("optimized", settings), by, cultures, grounds)
         judged = {"reviewer": by.spec.as_stored()}
     if not settings.optimize_rounds:
         return candidates
@@ -167,13 +176,49 @@ def _improved(
     sentences = {topic.topic_id: f"{topic.topic}: {topic.description}" for topic in topics}
     return made(
         optimize.STAGE,
-        lambda: optimize.run(start, *rooms, model, cultures, sentences, endpoint, guard),
+        lambda: optimize.run(start, *rooms, model, cultures, sentences, endpoint, guard, grounds),
         table="candidates",
         after=["reviewed" if settings.reviews else "contrasted"],
         cultures=known,
         topics=sentences,
         **judged,
     )
+
+
+def _grounds(
+    made: Callable[..., Dataset],
+    asked: Dataset,
+    pieces: tuple[Dataset, Mapping[str, Any]] | None,
+    people: People | None,
+    settings: Settings,
+    selection: Selection,
+    endpoint: Endpoint | None,
+) -> grounding.Grounds:
+    """What answers are grounded in.
+
+    Args:
+        made: makes the table of a stage, or reads it.
+    """
+    if pieces is None:
+        return grounding.of(None, people, settings.prompts)
+    given, record = pieces
+    known = made(evidence.STAGE, lambda: evidence.run(given, view("evidence", settings)), by=None, source=dict(record))
+    rooms = view("grounding", settings), view("grounding", selection)
+    near = made(grounding.STAGE, lambda: grounding.run(asked, known, *rooms, endpoint), by=None)
+    return grounding.of(near, people, settings.prompts)
+
+
+def _grounded(made: Callable[..., Dataset], evident: bool, people: People | None) -> Callable[..., Dataset]:
+    """As `made`, of stages whose prompts may show evidence and speak of people."""
+    shown = [grounding.STAGE.name] if evident else []
+
+    def told(stage: Stage, compute: Callable[[], Any], after: Sequence[str] = (), **extra: Any) -> Dataset:
+        if people and stage in (isolated.STAGE, optimize.STAGE):
+            extra["people"] = people.record
+        used = (grounding.PROMPT,) if evident else ()
+        return made(stage, compute, after=[*(after or stage.reads), *shown], prompts=used, **extra)
+
+    return told
 
 
 def synthesize(
@@ -187,6 +232,8 @@ def synthesize(
     endpoint: Endpoint | None = None,
     known_topics: dict[str, Topic] | None = None,
     reviewer: Model | None = None,
+    pieces: tuple[Dataset, Mapping[str, Any]] | None = None,
+    people: People | None = None,
 ) -> Dataset:
     """Write the candidates of `targets` on `topics` into `run`, stage by stage.
 
@@ -196,6 +243,8 @@ def synthesize(
         endpoint: how to reach an embedder that an endpoint serves, for the optimisation.
         known_topics: all known topics by id, which the run keeps for later commands; by default `topics`.
         reviewer: the model that reviews, where candidates are reviewed; by default the one that writes.
+        pieces: evidence as `evidence.GIVEN`, and the record of where it comes from.
+        people: whom personas are drawn from, where not made of categories.
 
     Returns:
         `features.CANDIDATES`.
@@ -211,27 +260,33 @@ def synthesize(
     def of(stage: str) -> tuple[Settings, Selection]:
         return view(stage, settings), view(stage, selection)
 
-    def made(stage: Stage, compute: Callable[[], Any], table: str = "", by: Model = model, **extra: Any) -> Dataset:
+    def made(
+        stage: Stage, compute: Callable[[], Any], table: str = "", by: Model | None = model, **extra: Any
+    ) -> Dataset:
         return stage.run(run, compute, (settings, selection), table=table, model=by, **extra)
 
     answering, adapting = (of(stage)[0] for stage in ("answers", "adapted"))
     whom: dict[str, Any] = {"targets": targets, "cultures": known}
     asked = _asked(made, topics, model, cultures, settings, selection, endpoint)
-    answers = made(roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets), **whom)
+    grounds = _grounds(made, asked, pieces, people, settings, selection, endpoint)
+    told = _grounded(made, pieces is not None, people)
+    answers = told(roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets, grounds), **whom)
     adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
-    alone = made(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures), cultures=known)
+    on = {"cultures": known}
+    alone = told(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures, grounds), **on)
     said, judging = alone, of("addressed")[0]
     if addresses.on(settings):
-        said = made(addresses.STAGE, lambda: addresses.run(adapted, alone, judging, model, cultures), cultures=known)
-    candidates = made(
+        said = told(addresses.STAGE, lambda: addresses.run(adapted, alone, judging, model, cultures, grounds), **on)
+    candidates = told(
         contrast.STAGE,
-        lambda: contrast.run(adapted, said, *of("contrasted"), model, cultures),
+        lambda: contrast.run(adapted, said, *of("contrasted"), model, cultures, grounds),
         table="contrasted" if settings.reviews or settings.optimize_rounds else "candidates",
         after=["adapted", addresses.left(settings)],
         cultures=known,
     )
-    candidates = _improved(made, candidates, topics, model, reviewer, cultures, settings, selection, endpoint)
+    by = (topics, model, reviewer, cultures, settings, selection, endpoint, grounds)
+    candidates = _improved(told, candidates, *by)
     if settings.contrast_others:
         beside = of("contrasted_others")[0]
-        made(contrast_others.STAGE, lambda: contrast_others.run(candidates, beside, model, cultures), cultures=known)
+        told(contrast_others.STAGE, lambda: contrast_others.run(candidates, beside, model, cultures, grounds), **on)
     return candidates

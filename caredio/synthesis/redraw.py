@@ -22,7 +22,8 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planning
-from caredio.synthesis import addresses, checks, contrast, isolated, languages, roleplay, voice
+from caredio.synthesis import addresses, checks, contrast, grounding, isolated, languages, roleplay, voice
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
 
@@ -99,7 +100,8 @@ def steps(planning: Planning) -> list[plan.Step]:
     rows, cultures = plan.in_all(contrasted), dict(planning.cultures)
     row = {**contrast.expected_row(planning), "typical": 0.0, "distinct": 0.0}
     improve, rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
-    answering = plan.tokens(answer_prompt(row, culture, cultures, settings, improve), contrast.SCHEMA, spec)
+    answered = grounding.planned(answer_prompt(row, culture, cultures, settings, improve), planning)
+    answering = plan.tokens(answered, contrast.SCHEMA, spec)
     asking = plan.tokens(question_prompt(row, culture, planning.topics[0].description, rewrite), SCHEMA, spec)
     asked = 2 if questions else 1  # the first question, and the one that takes its place
     again = [one.times(1 + asked * min(planning.selection.asked_for, one.compared)) for one in contrasted]
@@ -123,10 +125,11 @@ class Writer:
         model: Model,
         cultures: dict[str, Culture],
         topics: dict[str, str],
+        grounds: Grounds = grounding.NONE,
     ) -> None:
         """`topics`: topic_id -> the topic in a sentence."""
         self.settings, self.selection, self.model, self.cultures = settings, selection, model, cultures
-        self.topics = topics
+        self.topics, self.grounds = topics, grounds
         self.improve, self.rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
         self.dropped: Counter[str] = Counter()
 
@@ -134,13 +137,7 @@ class Writer:
         """Other answers to the questions of `best`, one a draw."""
         drawn = self._ask(
             _calls(len(best), draws),
-            prompt=lambda call: answer_prompt(
-                best[call["slot"]],
-                self.cultures[best[call["slot"]]["culture"]],
-                self.cultures,
-                self.settings,
-                self.improve,
-            ),
+            prompt=lambda call: self._improve(best[call["slot"]]),
             parse=lambda content, call, answer: contrast.parse(
                 content, best[call["slot"]], answer, self.cultures, self.settings
             ),
@@ -201,6 +198,7 @@ class Writer:
             self.model,
             self.cultures,
             "held-out answers",
+            grounds=self.grounds,
         )
         pairs = zip(calls, answered["response"], strict=True)
         return {key: response for key, response in pairs if response is not None}
@@ -208,17 +206,24 @@ class Writer:
     def _answered(self, rows: dict[int, dict[str, Any]]) -> Drawn:
         adapted = features.table(list(rows.values()), features.ADAPTED)
         asked = (self.settings, self.selection, self.model, self.cultures)
-        alone = isolated.run(adapted, *asked)
+        alone = isolated.run(adapted, *asked, self.grounds)
         self.dropped.update(features.rejected(alone)["drop_reason"])
         if len(features.kept(alone)) and addresses.on(self.settings):
-            alone, _ = addresses.run(adapted, alone, self.settings, self.model, self.cultures)
+            judged = (self.settings, self.model, self.cultures, self.grounds)
+            alone, _ = addresses.run(adapted, alone, *judged)
             self.dropped.update(features.rejected(alone)["drop_reason"])
         if not len(features.kept(alone)):
             self.dropped["no_isolated_answer"] += len(rows)
             return []
-        made = self._kept(contrast.run(adapted, alone, *asked))
+        made = self._kept(contrast.run(adapted, alone, *asked, self.grounds))
         slots = {(row["culture"], row["question_id"]): slot for slot, row in rows.items()}
         return [(slots[row["culture"], row["question_id"]], row) for row in made]
+
+    def _improve(self, row: dict[str, Any]) -> Messages:
+        """What asks for another answer to a candidate's question."""
+        culture = self.cultures[row["culture"]]
+        messages = answer_prompt(row, culture, self.cultures, self.settings, self.improve)
+        return self.grounds.shown(messages, row["question_id"], culture)
 
     def _topic(self, row: dict[str, Any]) -> str:
         return self.topics[row["topic_id"]]

@@ -25,7 +25,8 @@ from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
 from caredio.markdown import code
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks
+from caredio.synthesis import checks, grounding
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
 
 # score -> the drop_reason of a row below its threshold; the first that fails is the row's
@@ -56,7 +57,7 @@ def steps(reviewed: plan.Expected, planning: Planning, suffix: str = "") -> list
     row = {**plan.SAMPLE, "language": "en"}
     rating, guessing = (prompts.load(name, settings.prompts) for name in STAGE.prompts)
     asked = (
-        ("reviewed", rate_prompt(row, culture, rating), SCHEMA, 120),
+        ("reviewed", grounding.planned(rate_prompt(row, culture, rating), planning), SCHEMA, 120),
         ("recognised", guess_prompt(row, culture, known, guessing), guess_schema(known), 60),
     )
     found = [
@@ -172,34 +173,49 @@ def _publishable(reason: str) -> str | None:
     return None if checks.is_toxic(reason) or checks.is_personal(reason) else reason
 
 
-def run(candidates: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]) -> Dataset:
+def run(
+    candidates: Dataset,
+    settings: Settings,
+    model: Model,
+    cultures: dict[str, Culture],
+    grounds: Grounds = grounding.NONE,
+) -> Dataset:
     """Review candidates.
 
     Args:
         candidates: `features.CANDIDATES`.
         model: the reviewer.
         cultures: all known, by slug: these the reviewer chooses among.
+        grounds: the evidence that the request for ratings shows.
 
     Returns:
         `features.CANDIDATES` and `features.REJECTS`, with the scores, the first guess and the reasons. Drop reasons are
         those of `CRITERIA`, or why the reviewer's answer could not be used.
     """
     candidates = STAGE.table(candidates, "contrasted").select_columns(list(features.CANDIDATES))
-    return fan_out(_judged(candidates, settings, model, cultures), _verdict(settings), _columns(), "reviewed")
+    judged = _judged(candidates, settings, model, cultures, grounds)
+    return fan_out(judged, _verdict(settings), _columns(), "reviewed")
 
 
 def _columns() -> Features:
     return Features({**features.CANDIDATES, **features.REJECTS})
 
 
-def _judged(candidates: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture]) -> Dataset:
+def _judged(
+    candidates: Dataset, settings: Settings, model: Model, cultures: dict[str, Culture], grounds: Grounds
+) -> Dataset:
     """Candidates with scores, reasons and `why`; one whose rating or guess could not be used has a drop_reason."""
     rating, guessing = (prompts.load(name, settings.prompts) for name in STAGE.prompts)
     scores = features.columns(" ".join((*CRITERIA, "recognised_as")))
+
+    def grounded(row: dict[str, Any]) -> Messages:
+        culture = cultures[row["culture"]]
+        return grounds.shown(rate_prompt(row, culture, rating), row["question_id"], culture, "judged")
+
     first = ask(
         candidates.remove_columns([*scores, "review"]),
         model,
-        prompt=lambda row: rate_prompt(row, cultures[row["culture"]], rating),
+        prompt=grounded,
         parse=rated,
         columns=Features({name: scores[name] for name in _RATED} | {"review": _REASONS}),
         schema=SCHEMA,
@@ -239,8 +255,10 @@ def below(row: Mapping[str, Any], least: Mapping[str, int]) -> str | None:
 class Guard:
     """Reviews what would take a candidate's place: it may be no less true, nor less of an answer."""
 
-    def __init__(self, settings: Settings, model: Model, cultures: dict[str, Culture]) -> None:
-        self.settings, self.model, self.cultures = settings, model, cultures
+    def __init__(
+        self, settings: Settings, model: Model, cultures: dict[str, Culture], grounds: Grounds = grounding.NONE
+    ) -> None:
+        self.settings, self.model, self.cultures, self.grounds = settings, model, cultures, grounds
 
     def __call__(
         self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
@@ -254,7 +272,7 @@ class Guard:
         numbered = Dataset.from_list(
             [{**row, "sample_id": str(place)} for place, row in enumerate(rows_after)], features=features.CANDIDATES
         )
-        rows: Iterator[dict[str, Any]] = iter(run(numbered, self.settings, self.model, self.cultures))
+        rows: Iterator[dict[str, Any]] = iter(run(numbered, self.settings, self.model, self.cultures, self.grounds))
         reviewed = {int(row["sample_id"]): row for row in rows}
         found: list[dict[str, Any] | str] = []
         for place, (old, new) in enumerate(zip(before, after, strict=True)):

@@ -21,7 +21,8 @@ from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import checks, panel, questions, voice
+from caredio.synthesis import checks, grounding, panel, questions, voice
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
 
 
@@ -41,6 +42,7 @@ def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
     settings = planning.settings
     template = prompts.load("roleplay", settings.prompts)
     messages = prompt({**plan.SAMPLE, "language": "en"}, planning.targets[0], settings, template)
+    messages = grounding.planned(messages, planning)
     return plan.answers(stage, asked, plan.tokens(messages), planning.spec, voice.tokens(settings))
 
 
@@ -87,6 +89,7 @@ def answer(
     cultures: dict[str, Culture],
     desc: str,
     published: bool = False,
+    grounds: Grounds = grounding.NONE,
 ) -> Dataset:
     """Answer rows of question, language, culture and persona: their `response` and `drop_reason`.
 
@@ -94,12 +97,18 @@ def answer(
         rows: a table of `unanswered` columns.
         cultures: who answers, by slug.
         published: whether the answers are; then they name none of `cultures` but their own.
+        grounds: the evidence that prompts show.
     """
     known, template = cultures if published else {}, prompts.load("roleplay", settings.prompts)
+
+    def grounded(row: dict[str, Any]) -> Messages:
+        culture = cultures[row["culture"]]
+        return grounds.shown(prompt(row, culture, settings, template), row["question_id"], culture)
+
     return ask(
         rows,
         model,
-        prompt=lambda row: prompt(row, cultures[row["culture"]], settings, template),
+        prompt=grounded,
         parse=lambda content, row, answer: parse(content, row, answer, cultures[row["culture"]], settings, known),
         columns=features.columns("response"),
         prompts=settings.prompts,
@@ -113,6 +122,7 @@ def run(
     model: Model,
     cultures: dict[str, Culture],
     targets: Sequence[Culture] | None = None,
+    grounds: Grounds = grounding.NONE,
 ) -> Dataset:
     """Answer each question as each culture that is to answer it.
 
@@ -120,6 +130,7 @@ def run(
         questions: `features.QUESTIONS`.
         cultures: by slug.
         targets: whom data is built for: they answer, and those that they are shown; by default all answer.
+        grounds: the evidence that prompts show.
 
     Returns:
         `features.ANSWERS` and `drop_reason`: one isolated answer a question and culture, by nobody in particular.
@@ -135,4 +146,4 @@ def run(
         unanswered(features.ANSWERS),
         "who answers",
     )
-    return answer(rows, settings, model, cultures, "answers")
+    return answer(rows, settings, model, cultures, "answers", grounds=grounds)

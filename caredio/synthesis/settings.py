@@ -19,6 +19,7 @@ VOICES = ("assistant", "person")
 WORDS = {"assistant": "80-200", "person": "30-80"}  # of an answer in a voice, where no other range is given
 OLDER = ("two or three", "plain words")  # sentences and register where an older file names one of them
 CHECKS = ("all", "none")
+EVIDENCE_QUESTIONS = ("half", "all")
 OBJECTIVES = ("embeddings", "likelihood")
 
 _MOST = 1_000_000  # questions a topic, and what goes with them
@@ -118,6 +119,31 @@ class Settings(settings.Settings):
     personas: int = setting(
         0, "people of the culture who answer each adapted question too", "isolated optimized", everyday=True
     )
+    personas_file: str | None = setting(
+        None,
+        "table of people (columns text, or persona, sex, age, ...; weight; culture) from which personas are drawn, or"
+        " owner/name of one on the Hub; default: made of categories",
+        _ANSWERING,
+        counts=False,  # what it holds does
+    )
+    evidence: str | None = setting(
+        None,
+        "what people said: a survey's file (GlobalOpinionQA, WVS), CultureBank's, or a table of culture, text and"
+        " source, or owner/name of one on the Hub",
+        "evidence",
+        counts=False,  # what it holds does
+        everyday=True,
+    )
+    evidence_questions: str = setting(
+        "half",
+        "which questions of a survey ground answers: half of them, so that the others can test, or all",
+        "evidence",
+        choices=EVIDENCE_QUESTIONS,
+    )
+    evidence_pieces: int = setting(3, "pieces of evidence shown with a question", "grounding")
+    evidence_similarity: float = setting(
+        0.3, "least cosine of a piece of evidence to the question; by the embedder", "grounding"
+    )
     optimize_rounds: int = setting(
         0, "rounds that make each candidate better; 0 leaves it as it was first written", "optimized", everyday=True
     )
@@ -183,6 +209,12 @@ class Settings(settings.Settings):
         self._check_shown()
         if self.personas < 0:
             raise InputError("personas must be 0 (nobody in particular answers) or more.")
+        if self.personas_file and not self.personas:
+            raise InputError("personas_file is given without personas; say how many of its people answer.")
+        if self.evidence_pieces < 1:
+            raise InputError(f"evidence_pieces is {self.evidence_pieces}; it must be at least 1.")
+        if not -1 <= self.evidence_similarity <= 1:
+            raise InputError(f"evidence_similarity is {self.evidence_similarity}; it is a cosine, from -1 to 1.")
         if self.optimize_rounds < 0:
             raise InputError("optimize_rounds must be 0 (no optimisation) or more.")
         if min(self.other_responses, self.other_questions) < 0 or not self.other_responses + self.other_questions:
@@ -265,8 +297,10 @@ def check_objective(settings: Settings, selection: Selection) -> None:
     """See that the optimisation can choose and report.
 
     Raises:
-        InputError: it has no embedder, or reports by the one that it chooses by.
+        InputError: it, or evidence, has no embedder, or reports by the one that it chooses by.
     """
+    if settings.evidence and selection.embedder == GIVEN:
+        raise InputError("embedder is given, but evidence has no vectors yet; name one that makes them.")
     if settings.optimize_rounds and selection.embedder == GIVEN:
         raise InputError("embedder is given, but new texts have no vectors yet; name one that makes them.")
     if settings.optimize_rounds and settings.held_out == selection.embedder:
@@ -297,6 +331,11 @@ class Options(TypedDict, total=False):
     contrast_others: bool
     language: str
     personas: int
+    personas_file: str | None
+    evidence: str | None
+    evidence_questions: str
+    evidence_pieces: int
+    evidence_similarity: float
     optimize_rounds: int
     other_responses: int
     other_questions: int

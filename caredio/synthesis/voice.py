@@ -16,7 +16,7 @@ from caredio.cultures import Culture
 from caredio.llm.plan import ANSWER, CHARACTERS, SAMPLE
 from caredio.llm.rows import Unusable
 from caredio.markdown import code
-from caredio.synthesis import checks, languages
+from caredio.synthesis import checks, languages, personas
 from caredio.synthesis.settings import OLDER, Settings
 
 _ARTICLE = {"assistant": "an assistant", "person": "a person"}
@@ -54,7 +54,7 @@ def slots(settings: Settings, culture: Culture, language: str, persona: str | No
     """
     texts = prompts.load("voice", settings.prompts)
     named = {"name": culture.name, "adjective": culture.adjective, "length": _length(settings, language)}
-    named["persona"] = f": {persona}" if persona else ""
+    named["persona"] = personas.named(persona, settings)
     return {
         "voice": texts.part(settings.voice, **named),
         "form": texts.part(f"{settings.voice}_answer", **named),

@@ -35,7 +35,7 @@ class Evaluating:
     ) -> None:
         """As `api.evaluate`; nothing is written, and nobody asked."""
         # lm-eval's packages
-        from caredio.evaluation import leakage, ledger
+        from caredio.evaluation import grounded, leakage, ledger
 
         arguments.paths(out=out, trained=trained, cultures_file=cultures_file, store=store)
         arguments.prompts(given, out, PROMPTS)
@@ -57,6 +57,8 @@ class Evaluating:
             self.slugs, self.notes = ledger.cultures(run, self.known, arguments.listed(cultures, "cultures"))
             self.past = ledger.past(run)
             self.learned = leakage.training(run, trained, None if self.behind_api else model)
+            pieces = grounded.pieces(run)
+            self.leave_out = None if self.chosen.allow_leaked else grounded.leave_out(self.learned, pieces)
         yamlfile.pick(self.slugs, self.known, "culture")
 
     def plan(self) -> Plan:
@@ -120,7 +122,7 @@ class Evaluating:
 
         place = Path(self.out) if self.out else None
         spent = work.spent(self.endpoint)
-        asked = Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, spent)
+        asked = Generated(self.spec, self.slugs, self.chosen, self.known, self.notes, place, spent, self.leave_out)
         if self.endpoint.batch and asked.first_tokens:
             raise InputError(NO_TOP_LOGPROBS)
         return asked
@@ -137,7 +139,7 @@ class Evaluating:
             trained = systems.trained(Path(self.trained), base, self.slugs)
             arms += [trained, replace(trained, name=f"{trained.name} + role-play", role_play=True)]
         place = Path(self.out) if self.out else None
-        return results.Evaluation(arms, self.slugs, self.chosen, self.known, self.notes, place)
+        return results.Evaluation(arms, self.slugs, self.chosen, self.known, self.notes, place, self.leave_out)
 
 
 def _behind_api(spec: Spec, endpoint: Endpoint, trained: Place) -> bool:

@@ -16,7 +16,8 @@ from caredio.runs import Run
 from caredio.selection.conditioning import Conditioning, probe, probing
 from caredio.stages import Planning, planned
 from caredio.synthesis import pipeline, review
-from caredio.verbs import arguments
+from caredio.synthesis.grounding import PROMPT
+from caredio.verbs import arguments, evidence
 from caredio.verbs.arguments import Given, Names, Place
 from caredio.verbs.work import Asking
 
@@ -36,7 +37,7 @@ class Synthesizing(Asking):
     ) -> None:
         files = {"cultures_file": cultures_file, "topics_file": topics_file, "store": store}
         arguments.paths(out=out, **files)
-        arguments.prompts(given, out, [*SHARED, *(name for stage in pipeline.STAGES for name in stage.prompts)])
+        arguments.prompts(given, out, [*SHARED, PROMPT, *(name for stage in pipeline.STAGES for name in stage.prompts)])
         self.rooms = arguments.settings("synthesize", given)
         self.settings, self.selection, self.spec, self.endpoint = self.rooms
         self.out, self.store = out, store
@@ -45,7 +46,13 @@ class Synthesizing(Asking):
         self.topics = yamlfile.pick(arguments.listed(topics, "topics"), self.known_topics, "topic")
         slugs, topic_ids = [one.slug for one in self.targets], [one.topic_id for one in self.topics]
         self.arguments = {"cultures": slugs, "topics": topic_ids, **files}
-        planning = Planning(self.spec, self.settings, self.selection, self.targets, self.topics, self.known)
+        asked = self.settings
+        self.pieces = evidence.opened(asked.evidence, self.known, self.targets) if asked.evidence else None
+        self.people = None
+        if asked.personas_file:
+            self.people = evidence.people(asked.personas_file, self.known, self.targets, asked.personas)
+        texts = evidence.shown(self.pieces, asked) if self.pieces else []
+        planning = Planning(self.spec, asked, self.selection, self.targets, self.topics, self.known, evidence=texts)
         self.steps, self.planning = planned(pipeline.STAGES, planning)
         self.candidates = tuple(self.planning.rows["candidates"])
         preflight.writing(self.settings, self.selection, self.spec, self.endpoint, self.candidates)
@@ -77,7 +84,7 @@ class Synthesizing(Asking):
         if probed or self.settings.reads_likelihood:
             likelihoods([probe(self.conditioning)], model, "log-probabilities")
         asked = (self.targets, self.topics, self.known, self.settings, self.selection, self.endpoint)
-        return pipeline.synthesize(run, model, *asked, self.known_topics, reviewer)
+        return pipeline.synthesize(run, model, *asked, self.known_topics, reviewer, self.pieces, self.people)
 
     def result(self) -> Result:
         return self.tables("synthesize", ("candidates",))
