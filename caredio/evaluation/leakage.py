@@ -4,7 +4,7 @@ Texts are compared without case, punctuation, articles and what shows nothing. A
 row equals it, holds its words in their order (those of fewer than five words stand in many texts), or is near to it:
 MinHash finds the pairs that may be near, and the exact Jaccard similarity of their runs of three words decides. The
 word in which two questions of one template differ is in three runs, so that only long texts are near that differ in
-one; texts on two cultures never are.
+one; texts on two cultures that are known never are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from datasets import load_dataset
 from datasets.exceptions import DatasetsError
 
 from caredio import checkpoints, packages
+from caredio import cultures as culture_files
 from caredio.errors import InputError
 from caredio.evaluation.benchmark import VARIED, Document, named
 from caredio.evaluation.benchmarks import held_out
@@ -278,14 +279,24 @@ def find(documents: Mapping[str, Sequence[Document]], rows: Iterable[Row]) -> li
         for document in some:
             for question in filter(None, map(words, texts_of(document))):
                 asked.setdefault(question, []).append((benchmark, document))
+    known = _cultures(documents)
     leaks: dict[tuple[str, ...], Leak] = {}
     for question, found, how, near in chain(_held(asked, holders), _near(asked, holders)):
         for benchmark, document in asked[question]:
             for row in holders[found]:
-                if how != NEAR or words(document["culture"]) == words(row.culture) or not row.culture:
+                if how != NEAR or known.get(words(row.culture)) in (None, known[words(document["culture"])]):
                     own = benchmark, str(document["id"]), document["culture"], row.sample_id
                     leaks.setdefault(own, Leak(*own, how, round(near, 3)))
     return list(leaks.values())
+
+
+def _cultures(documents: Mapping[str, Sequence[Document]]) -> dict[_Words, _Words]:
+    """What a culture is called -> its slug, of all that are known; a row of another name may be on any of them."""
+    asked = {words(one["culture"]) for some in documents.values() for one in some}
+    every = culture_files.load().values()
+    return {words(name): words(one.slug) for one in every for name in (one.name, one.slug)} | {
+        one: one for one in asked
+    }
 
 
 def _held(asked: Mapping[_Words, Any], texts: Iterable[_Words]) -> Iterator[_Match]:

@@ -68,6 +68,7 @@ class Number:
     alone: bool = False  # whether no question is shared by all systems, so that it is not comparable
     budget: int | None = None  # rows that it was trained on; None where that is not known
     ranking: str = ""  # by what these were ranked
+    base: str = ""  # the hash of the weights that an adapter was trained on
     of: str = ""  # the culture whose model was asked about another one's culture, where that has a model too
 
     @property
@@ -170,6 +171,7 @@ def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -
             _manner(settings, identity, content, measured.task),
             budget=identity.get("budget"),
             ranking=identity.get("ranking") or "",
+            base=str(identity.get("base_sha256") or ""),
         )
 
 
@@ -269,6 +271,7 @@ def _of_row(row: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]) -
         settings=row.get("settings_sha256") or "",
         budget=row.get("budget"),
         ranking=row.get("ranking") or "",
+        base=row.get("base_sha256") or "",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from caredio import reasons
-from caredio.evaluation import pairwise, samples
+from caredio.evaluation import formats, pairwise, samples
 from caredio.evaluation.agreement import Agreement
 from caredio.evaluation.pairwise import Pair, Rate
 from caredio.evaluation.side_by_side import order
@@ -65,10 +65,10 @@ class Judged:
         title = ("", "")
         for line in self.lines:
             group = line["culture"] or ALL
-            group += f", {line['by']}: {line['value']}" if line["value"] else ""
+            group += f", {line['by']}: {formats.line(line['value'])}" if line["value"] else ""
             if title != (line["benchmark"], group):
                 if title[0] != line["benchmark"]:
-                    shown.append(f"{line['benchmark']}, judged by {self.judge}")
+                    shown.append(formats.line(f"{line['benchmark']}, judged by {self.judge}"))
                 title = (line["benchmark"], group)
                 shown.append(f"  {group}")
             shown.append(f"    {_cells(line)}")
@@ -92,18 +92,21 @@ class Judged:
         yield from map(str, self.agreement)
         if self.unmatched:
             yield f"{self.unmatched} rows of people's ratings are about no reply that the judge rated."
-        yield from self.notes
+        yield from map(formats.line, self.notes)
 
 
 def _cells(line: Mapping[str, Any]) -> str:
     left = f", {line['unparsed']} left out" if line["unparsed"] else ""
+    system = formats.line(line["system"])
     if line["metric"] == RATING:
         ends = "" if line["low"] is None else f" [{line['low']:.2f}, {line['high']:.2f}]"
         text = f"{line['mean']:.2f}{ends}" if line["n"] else "-"
-        return f"{line['system']:24} {text} n={line['n']}{left}, {line['characters']:.0f} characters"
+        return f"{system:24} {text} n={line['n']}{left}, {line['characters']:.0f} characters"
     won, equal = (_percent(line, name) for name in ("win_rate", "length_controlled"))
     flips = f"{line['position_flips']} flips"
-    return f"{line['system']:24} {won} over {line['against']}, {equal} at equal length, n={line['n']}, {flips}{left}"
+    return (
+        f"{system:24} {won} over {formats.line(line['against'])}, {equal} at equal length, n={line['n']}, {flips}{left}"
+    )
 
 
 def _percent(line: Mapping[str, Any], name: str) -> str:

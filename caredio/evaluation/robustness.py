@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from caredio import contents, tablefile
 from caredio.errors import InputError
-from caredio.evaluation import choice, samples
+from caredio.evaluation import choice, formats, samples
 from caredio.evaluation.benchmark import VARIED, Benchmark, Document
 from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import Measured
@@ -224,7 +224,16 @@ def _cells(one: Spread, raw: Spread | None) -> tuple[str, ...]:
     low, high = (pick(one.by_way, key=one.by_way.__getitem__) for pick in (min, max))
     mean = f"{100 * fmean(one.by_way.values()):.1f} ± {100 * one.deviation:.1f}"
     shown = [f"{100 * one.by_way[way]:.1f} ({way})" for way in (low, high)]
-    return one.culture, one.benchmark, one.system, str(one.n), mean, *shown, f"{100 * one.changed:.1f}", _to(raw, one)
+    return (
+        one.culture,
+        one.benchmark,
+        formats.line(one.system),
+        str(one.n),
+        mean,
+        *shown,
+        f"{100 * one.changed:.1f}",
+        _to(raw, one),
+    )
 
 
 def _to(raw: Spread | None, one: Spread) -> str:

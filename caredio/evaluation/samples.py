@@ -241,12 +241,19 @@ def question(row: Mapping[str, Any]) -> str:
 
 def questions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The name of each row's question in tests and intervals: its id, as `ids`, behind that of the question which it
-    asks in one of several ways, where its document names that one as `question_id`."""
-    found = []
+    asks in one of several ways, where its document names that one as `question_id`.
+
+    A document that a data set holds twice is two items of a question.
+    """
+    found: list[str] = []
+    places: dict[str, dict[str, int]] = {}
     for row, name in zip(rows, ids(rows), strict=True):
         doc = row["doc"] if isinstance(row.get("doc"), dict) else {}
-        several = doc.get("id") is not None and doc.get("question_id") is not None
-        found.append(f"{doc['question_id']}{WITHIN}{name}" if several else name)
+        if doc.get("id") is not None and doc.get("question_id") is not None:
+            name = f"{doc['question_id']}{WITHIN}{name}"
+        seen = places.setdefault(name, {})
+        place = seen.setdefault(str(row.get("doc_id")), len(seen))
+        found.append(f"{name}{WITHIN}{place}" if place else name)
     return found
 
 

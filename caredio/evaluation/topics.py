@@ -20,6 +20,7 @@ from caredio.evaluation import leakage, samples
 from caredio.evaluation.benchmark import VARIANTS, named
 from caredio.evaluation.benchmarks import held_out
 from caredio.evaluation.samples import Measured
+from caredio.intervals import ALIKE
 from caredio.runs import Run
 
 TOPIC = "topic_id"
@@ -44,7 +45,7 @@ class Groups(NamedTuple):
     @property
     def interval(self) -> tuple[float, float] | None:
         """Welch's 95 % interval of the difference of the means; None where a group has no spread to tell it by."""
-        if min(len(self.trained), len(self.others)) < 2 or not {*self.trained, *self.others} - {self.trained[0]}:
+        if any(len(own) < 2 or max(own) - min(own) < ALIKE for own in (self.trained, self.others)):
             return None
         found = stats.ttest_ind(self.trained, self.others, equal_var=False).confidence_interval(0.95)
         return float(found.low), float(found.high)
@@ -152,6 +153,6 @@ def report(found: Sequence[Groups], notes: Sequence[str]) -> str:
 def _cells(one: Groups) -> tuple[str, ...]:
     means = fmean(one.trained), fmean(one.others)
     ends = one.interval
-    interval = f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else ", too few for an interval"
+    interval = f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else ", too few or too alike for an interval"
     numbers = f"{means[0]:.3f}", str(len(one.trained)), f"{means[1]:.3f}", str(len(one.others))
     return one.culture, one.system, one.metric, *numbers, f"{means[0] - means[1]:+.3f}{interval}"

@@ -305,3 +305,16 @@ def test_an_id_of_several_documents_is_no_question(tmp_path: Path) -> None:
     ((cell,), (number,)) = column.cells.values(), column.numbers["china"].values()
     assert (cell.n, cell.value, set(number.scores or ())) == (20, 0.25, {f"q{n}" for n in range(20)})
     assert len(number.hashes) == 20
+
+
+def test_a_document_that_is_there_twice_counts_twice_and_is_one_draw(tmp_path: Path) -> None:
+    folder(tmp_path, {"q0": 1.0, "q1": 1.0, "q2": 0.0})
+    (rows,) = tmp_path.glob("samples_*")
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    again = [{**line, "doc_id": n, "doc_hash": "h"} | {"doc": {"question": 0}} for n, line in enumerate(lines)]
+    again[2] |= {"doc": {"question": 2}, "doc_hash": "other"}
+    rows.write_text("".join(json.dumps(line) + "\n" for line in again))
+    (column,) = build([tmp_path]).columns
+    (cell,) = column.cells.values()
+    assert (cell.n, cell.value) == (3, 2 / 3)  # as lm-eval has it, and not the mean of two documents
+    assert "n = 2:" in build([f"raw={tmp_path}", f"again={tmp_path}"]).columns[0].power

@@ -94,6 +94,12 @@ def test_questions_of_one_template_are_others() -> None:
     assert [how for how, _ in found(south, row(text, culture="South Korea"))] == [NEAR]
 
 
+@pytest.mark.parametrize(("culture", "leaks"), [("UK", 1), ("British", 1), ("United Kingdom", 1), ("Japan", 0)])
+def test_a_row_on_a_culture_of_an_unknown_name_may_be_on_any(culture: str, leaks: int) -> None:
+    near = LONG.replace("tea", "chai")
+    assert len(found(choice(LONG, culture="united_kingdom"), row(near, culture=culture))) == leaks
+
+
 def test_a_question_of_five_words_is_found_within_a_text_and_a_shorter_one_as_a_whole() -> None:
     five, four = "Who pours tea for guests?", "Who pours the tea first?"  # but for articles
     assert found(choice(five), row(f"Tell me: {five[:-1]} of yours?")) == [(CONTAINED, 1.0)]

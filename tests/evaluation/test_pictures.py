@@ -132,6 +132,22 @@ def test_a_number_is_drawn_by_budget_where_a_ranking_has_two(tmp_path: Path, mon
     assert [points for label, points in drawn if label.startswith("_")] == [[(30, 70), (30, 90)]]  # of the seeds
 
 
+def test_adapters_of_two_models_are_no_seeds(tmp_path: Path) -> None:
+    for base, budget, share in (("small", 10, 2), ("small", 30, 4), ("large", 10, 6), ("large", 30, 9)):
+        made = asked(tmp_path / "tasks", {"caredio_quiz_china": questions(10)}, right_on(share))
+        identity = {
+            "system": "trained",
+            "culture": "china",
+            "model": f"{base}/{budget}",
+            "weights_sha256": f"{base}{budget}",
+        }
+        identity |= {"base_sha256": base, "ranking": "random"}
+        samples.write(tmp_path / "run" / "samples", {**identity, "budget": budget}, made)
+    (column,) = build([tmp_path / "run"]).columns
+    drawn = {one.label: one.y for one in pictures._budgets(column, column.numbers["china"])}
+    assert drawn == {"random of small": [20, 40], "random of large": [60, 90]}  # and not [40, 65]
+
+
 def test_equal_pictures_are_equal_files(tmp_path: Path) -> None:
     rows = {"china": {"raw": pictures.Point(40.0, 30.0, 50.0), "ours": pictures.Point(60.0)}}
     one, other = (

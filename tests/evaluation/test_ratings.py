@@ -136,3 +136,12 @@ def test_what_draws_disagree_on() -> None:
         "judged": {"answers": [{"reply": 0, "swapped": side, "value": float(side), "why": None} for side in (0, 1)]}
     }
     assert ratings.disagreement([Arm("x", "raw", "", [both])]) == (None, None)
+
+
+def test_what_another_s_samples_hold_is_shown_on_one_line_and_obeyed_by_no_terminal() -> None:
+    rows = [rated("a", 4, "Food\x1b[2J\n  all"), rated("b", 5, "Dress")]
+    found = ratings.lines([Arm("care_judged", "org/\x1b]0;x\x07m", "", rows)])
+    text = str(Judged("j\x1b[1m", found, 2, {}, notes=("left\x1b[1m out",)))
+    assert "\x1b" not in text
+    assert [line for line in text.splitlines() if line == "  all"] == ["  all"]
+    assert "  all, category: Food all" in text.splitlines()

@@ -90,8 +90,11 @@ def test_what_is_not_known_is_said(model: Path, tmp_path: Path) -> None:
     assert notes == ["china, bits_per_byte: no question names a topic, so none can be compared."]
 
 
-@pytest.mark.parametrize(("trained", "others"), [([1.0], [2.0, 3.0]), ([1.0, 1.0], [1.0, 1.0])])
+@pytest.mark.parametrize(
+    ("trained", "others"),
+    [([1.0], [2.0, 3.0]), ([1.0, 1.0], [1.0, 1.0]), ([1.0, 1.0], [0.0, 0.0]), ([0.1 + 0.2] * 3, [0.3, 1.0])],
+)
 def test_too_few_for_an_interval(trained: list[float], others: list[float]) -> None:
     one = Groups("china", "raw", "margin", trained, others)
     assert one.interval is None
-    assert "too few for an interval" in topics.report([one], [])
+    assert "too few or too alike for an interval" in topics.report([one], [])
