@@ -1,7 +1,7 @@
 """How far a number moves when the same questions are asked in other ways, as in arXiv 2503.08688.
 
 A way makes of a multiple-choice benchmark another one, `culturalbench_easy+digits`, which is asked and kept as any is:
-the options in four orders, called otherwise, written otherwise, and questions that are put in other words. All ways are
+the options in up to four orders, called otherwise, written otherwise, and questions that are put in other words. All ways are
 compared on the questions that a system was asked in each.
 """
 
@@ -119,8 +119,8 @@ def _varied(benchmark: Benchmark, way: str, hashed: str) -> Benchmark:
     def read(path: Path) -> list[Document]:
         found = list(benchmark.read(path))
         if not file:
-            most = max((len(document["options"]) for document in found), default=0)
-            return [WAYS[name][1](document) for document in found if _has(name, len(document["options"]), most)]
+            fewest = min((len(document["options"]) for document in found), default=0)
+            return [WAYS[name][1](document) for document in found if _has(name, len(document["options"]), fewest)]
         texts = _paraphrases(Path(file), {str(document["id"]) for document in found})
         return [{**_plain(one), "question": texts[str(one["id"])]} for one in found if str(one["id"]) in texts]
 
@@ -135,14 +135,15 @@ def _varied(benchmark: Benchmark, way: str, hashed: str) -> Benchmark:
     )
 
 
-def _has(way: str, options: int, most: int) -> bool:
+def _has(way: str, options: int, fewest: int) -> bool:
     """Whether a question can be asked in a way: one of ten options has no digit for the last.
 
     Args:
-        most: options that a question of the benchmark has; of two, the third order is the first again.
+        fewest: options that a question of the benchmark has; of three, the fourth order is the first again, and would
+            count twice.
     """
     if way.startswith(_ORDER):
-        return int(way.removeprefix(_ORDER)) <= most
+        return int(way.removeprefix(_ORDER)) <= fewest
     return way != "digits" or options <= len(_DIGITS)
 
 

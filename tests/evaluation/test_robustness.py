@@ -243,3 +243,19 @@ def test_a_way_that_a_question_does_not_have_is_not_asked(
             (turns[way],) = varied.kind.turns(document, prompt, "")
     assert list(turns) == (asked_in or [way for way in robustness.WAYS if way != "digits"])
     assert len(set(turns.values())) == len(turns)
+
+
+def test_an_order_that_a_question_has_already_been_asked_in_is_asked_of_none(tmp_path: Path) -> None:
+    """Of three options the fourth order is the first again; all questions are asked in the same orders."""
+    table = [
+        {"culture": culture, "question": f"What of {number}?", "options": [f"o{n}" for n in range(number)], "key": "A"}
+        for culture, number in [("china", 3), ("mexico", 4)]
+    ]
+    (tmp_path / "t.json").write_text(json.dumps(table))
+    (tmp_path / "t.yaml").write_text("name: t\ntitle: T\nkind: choice\nfile: t.json\nlicence: none\n")
+    ((own, _),) = benchmark.chosen([str(tmp_path / "t.yaml")])
+    firsts: dict[str, list[str]] = {}
+    for way in ORDERS:
+        for document in robustness.vary(own, way).documents(tmp_path / "t.json"):
+            firsts.setdefault(document["question"], []).append(document["options"][0])
+    assert firsts == {"What of 3?": ["o0", "o1", "o2"], "What of 4?": ["o0", "o1", "o2"]}
