@@ -103,7 +103,10 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
             notes.append(f"{folder}: no samples of {tasks} (lm_eval --log_samples), so no paired test is possible.")
         rows = _of_run(folder, settings, notes)
         if not (numbers or alone or rows):
-            raise InputError(f"{folder}: holds no results; name a run, or what lm_eval had as --output_path.")
+            raise InputError(
+                f"{folder}: holds no results; name a run, or what lm_eval had as --output_path, in which"
+                " results_<date>.json has numbers (an older lm_eval wrote other names)."
+            )
         every = [*numbers, *alone, *rows]
         plain = [one for one in every if VARIED not in one.benchmark]
         if len(plain) < len(every):

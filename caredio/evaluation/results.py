@@ -477,10 +477,10 @@ def _row(
     variant: str,
     metric: Metric,
     values: Sequence[float],
-    questions: int,
+    questions: int | None = None,
 ) -> dict[str, Any]:
     value, n = mean(values), len(values)
-    exact, known = identity["system"] in _EXACT, min(n, questions)
+    exact, known = identity["system"] in _EXACT, min(n, questions or n)
     low, high = (None, None) if exact else wilson(value, known) if metric.share else of_mean(values)
     numbers = {"benchmark": named(benchmark.name, variant), "metric": metric.name, "n": n, "value": value}
     return {**dict.fromkeys(RESULTS), **identity, **numbers, "low": low, "high": high}
