@@ -1,8 +1,8 @@
 """How far a number moves when the same questions are asked in other ways, as in arXiv 2503.08688.
 
 A way makes of a multiple-choice benchmark another one, `culturalbench_easy+digits`, which is asked and kept as any is:
-the options in up to four orders, called otherwise, written otherwise, and questions that are put in other words. All ways are
-compared on the questions that a system was asked in each.
+the options in up to four orders, called otherwise, written otherwise, and questions that are put in other words. All
+ways are compared on the questions that a system was asked in each.
 """
 
 from __future__ import annotations
