@@ -20,6 +20,7 @@ from caredio.evaluation import comparable, ledger, paired, samples
 from caredio.evaluation.benchmark import VARIED, is_share, metric
 from caredio.evaluation.results import MEANINGS
 from caredio.evaluation.samples import Aggregated, Measured
+from caredio.evaluation.systems import still_left_out
 from caredio.evaluation.tasks import PREFIX
 from caredio.runs import Run
 
@@ -240,13 +241,15 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 
 def _of_run(folder: Path, settings: Mapping[str, Any], notes: list[str]) -> list[Number]:
-    """The rows of a run's results table; the notes get what its evaluations left out."""
+    """The rows of a run's results table; the notes get what its evaluations left out and none measured."""
     if not (folder / "run.json").is_file():
         return []
-    for record in _records(folder):
-        notes += [note for note in record.get("left_out", ()) if note not in notes]
     with Run(folder, create=False) as run:
         rows = ledger.past(run)
+    measured = {(row["system"], row["culture"]) for row in rows}
+    for record in _records(folder):
+        left = [still_left_out(note, measured) for note in record.get("left_out", ())]
+        notes += [note for note in left if note and note not in notes]
     return [_of_row(row, folder, settings) for row in rows]
 
 

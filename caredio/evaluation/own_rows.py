@@ -315,12 +315,17 @@ def _keyed(rows: Rows, made: list[Document], keys: str) -> list[Document]:
     found = {way: [place(one["key"], one["options"]) for one in made] for way, place in ways.items()}
     whole = {way: places for way, places in found.items() if None not in places}
     if not whole:
-        places = max(found.values(), key=lambda places: len(places) - places.count(None))
-        row = places.index(None)
-        document = made[row]
+        way, places = max(found.items(), key=lambda one: len(one[1]) - one[1].count(None))
+        row, read = places.index(None), len(places) - places.count(None)
+        key, options = made[row]["key"], f"the {len(made[row]['options'])} options"
+        if read:
+            raise InputError(
+                f"{rows.where(row, 'key')}: {key!r} is the {_WAYS[way]} of none of {options}; a column of keys takes"
+                f" one form, and {read} of {len(made)} rows give the {_WAYS[way]}: do so in each row."
+            )
         raise InputError(
-            f"{rows.where(row, 'key')}: {document['key']!r} is none of the {len(document['options'])} options; give"
-            f" {' or '.join(dict.fromkeys(_WAYS[way] for way in ways))}."
+            f"{rows.where(row, 'key')}: {key!r} is none of {options}; give"
+            f" {' or '.join(dict.fromkeys(f'its {_WAYS[way]}' for way in ways))}, in one form for all rows."
         )
     (way, places), *others = whole.items()
     if other := next((other for other, read in others if read != places), None):
@@ -352,4 +357,4 @@ KEYS: dict[str, Callable[[str, list[str]], int | None]] = {
     "numbers from 1": partial(_from, 1),
     "texts": _option,
 }
-_WAYS = {"letters": "its letter", "numbers from 0": "its number", "numbers from 1": "its number", "texts": "its text"}
+_WAYS = {"letters": "letter", "numbers from 0": "number", "numbers from 1": "number", "texts": "text"}

@@ -52,7 +52,8 @@ _HAD = {  # variant -> how its answers are had
     LOGPROBS: "shares by the first token's probabilities, not comparable with answers that were drawn",
 }
 _LEFT_OUT = "left out: "  # begins a note
-_COLUMNS = 4  # numbers beside each other in a printed table
+_NAMED = 5  # cultures that a note names
+_COLUMNS, _WIDTH = 4, 26  # numbers beside each other in a printed table, and the least characters of one
 
 
 def evaluate(
@@ -98,7 +99,8 @@ class Asked:
             instead: variant -> the one that is asked in its place.
             leave_out: gives the ids of those of a benchmark's documents on a culture that are not asked.
         """
-        self._cultures = yamlfile.pick(cultures, dict(known or culture_files.load()), "culture")
+        self._known = dict(known or culture_files.load())
+        self._cultures = yamlfile.pick(cultures, self._known, "culture")
         self._chosen, self.prompts, self.notes = settings, settings.prompts, notes
         wanted = declarations.chosen(settings.asked)
         self.asked = list(dict.fromkeys((one, (instead or {}).get(variant, variant)) for one, variant in wanted))
@@ -157,8 +159,27 @@ class Asked:
                 ]
             if (caveat := benchmark.caveat(found)) and caveat not in self.notes:
                 self.notes.append(caveat)
-        if lacking:
+        if lacking and (everybody or VARIED not in benchmark.name):  # no question of three options has a fourth order
             self.notes.append(f"{_LEFT_OUT}{benchmark.title} has no question on {', '.join(lacking)}.")
+        if (note := self._unknown(benchmark, everybody)) and note not in self.notes:
+            self.notes.append(note)
+
+    def _unknown(self, benchmark: Benchmark, everybody: Sequence[Document]) -> str:
+        """A sentence on the questions of a table of one's own whose culture is none that is known; else empty."""
+        if benchmark.declared_in is None or VARIED in benchmark.name:
+            return ""
+        known = {one.casefold() for culture in self._known.values() for one in benchmark.spellings(culture)}
+        found = Counter(one["culture"] for one in everybody if one["culture"].casefold() not in known)
+        if not found:
+            return ""
+        named = [f"{culture} ({n})" for culture, n in found.most_common(_NAMED)]
+        more = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+        return (
+            f"{_LEFT_OUT}{sum(found.values())} of {len(everybody)} questions of {benchmark.title} are on cultures that"
+            f" are not known: {', '.join([*named, *more])}; name what the table calls a culture under labels in"
+            f" {benchmark.declared_in.name}, as in 'china: [{next(iter(found))}]', or declare one in a file of"
+            " --cultures-file."
+        )
 
     def _without_grounds(self, benchmark: Benchmark, culture: Culture, about: list[Document]) -> list[Document]:
         """The documents on a culture but those that are left out, which a note counts."""
@@ -390,8 +411,8 @@ def format_table(table: Dataset) -> str:
         lines.append(_footer(variant, [metric for _, metric, _ in columns]))
     if len({row["culture"] for row in rows}) > 1:
         lines.append(
-            "All cultures: the mean over all questions; its interval is in `caredio results`, as cultures may share"
-            " questions."
+            "All cultures: the mean over all questions, and of how many cultures where a system lacks some; its"
+            " interval is in `caredio results`, as cultures may share questions."
         )
     lines += [f"{name}: {meaning}." for name, meaning in MEANINGS.items() if name in table["system"]]
     for name in made.get("own_prompts", ()):
@@ -434,22 +455,31 @@ def _blocks(rows: list[dict[str, Any]], columns: Sequence[_Column]) -> list[str]
     if len(blocks) > 1:
         blocks[f"all {len(blocks)} cultures"] = rows
     names = sorted(dict.fromkeys(row["system"] for row in rows), key=lambda name: name in MEANINGS)
-    width, cell = max(map(len, [*blocks, *names])) + 4, max(28, *(len(title) + 2 for _, _, title in columns))
-    lines = []
+    tables = []
     for title, block in blocks.items():
-        lines.append(f"{title:{width}}" + "".join(f"{heading:{cell}}" for _, _, heading in columns))
+        cultures = len({row["culture"] for row in block})
+        table = [[title, *(heading for _, _, heading in columns)]]
         for system in names:
-            own = [row for row in block if row["system"] == system]
-            cells = [_cell([row for row in own if _is(row, column)], column[1]) for column in columns]
-            lines.append(f"  {system:{width - 2}}" + "".join(f"{text:{cell}}" for text in cells))
+            own = [[row for row in block if row["system"] == system and _is(row, column)] for column in columns]
+            cells = [_cell(found, column[1], cultures) for found, column in zip(own, columns, strict=True)]
+            table.append([f"  {system}", *cells])
+        tables.append(table)
+    width = max(_WIDTH, *(len(text) for table in tables for row in table for text in row[1:]))
+    first = max(map(len, [*blocks, *names])) + 2
+    lines = []
+    for table in tables:
+        lines += ["  ".join([f"{row[0]:{first}}", *(f"{text:{width}}" for text in row[1:])]) for row in table]
         lines.append("")
     return lines
 
 
-def _cell(rows: list[dict[str, Any]], metric: Metric) -> str:
+def _cell(rows: list[dict[str, Any]], metric: Metric, cultures: int) -> str:
     """A row's number with its interval; of several cultures' rows the mean over all their questions, without one.
 
     Cultures may be asked the same questions, which makes the mean less certain than its n; rows do not tell.
+
+    Args:
+        cultures: of the block; where fewer have a row, the number says of how many it is.
     """
     if not rows:
         return "-"
@@ -457,9 +487,10 @@ def _cell(rows: list[dict[str, Any]], metric: Metric) -> str:
     value = sum(row["n"] * row["value"] for row in rows) / n
     scale, digits = (100, 1) if metric.share else (1, 3)
     low, high = (rows[0]["low"], rows[0]["high"]) if len(rows) == 1 else (None, None)
+    of = f"n={n}" if len(rows) == cultures else f"n={n} ({len(rows)} of {cultures})"
     if low is None or high is None:
-        return f"{scale * value:.{digits}f} n={n}"
-    return f"{scale * value:.{digits}f} [{scale * low:.{digits}f}, {scale * high:.{digits}f}] n={n}"
+        return f"{scale * value:.{digits}f} {of}"
+    return f"{scale * value:.{digits}f} [{scale * low:.{digits}f}, {scale * high:.{digits}f}] {of}"
 
 
 def _is(row: dict[str, Any], column: _Column) -> bool:

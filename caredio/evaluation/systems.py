@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +20,7 @@ from caredio.prompts import Prompt
 log = logging.getLogger("caredio")
 
 BASELINES = ("chance", "fixed letter", "always False", "uniform")  # of kinds of documents
+_LEFT_OUT, _FOR = ": left out", " for "  # of a note
 _PROMPT = {"role": "user", "content": "?"}
 
 
@@ -150,8 +151,8 @@ def subjects(
                 found.append(subject)
         reasons |= dict.fromkeys(lacking)
         for reason, slugs in lacking.items():
-            where = "" if len(slugs) == len(cultures) else f" for {', '.join(slugs)}"
-            notes.append(f"{system.name}: left out{where}: {reason}.")
+            where = "" if len(slugs) == len(cultures) else f"{_FOR}{', '.join(slugs)}"
+            notes.append(f"{system.name}{_LEFT_OUT}{where}: {reason}.")
         notes += [
             f"{system.name}: the chat template of {source!r} takes no system message; its part leads the question."
             for source in checks.without_system([subject for subject in found if subject.system == system.name])
@@ -159,6 +160,20 @@ def subjects(
     if not found:
         raise InputError(f"nothing can be measured: {'; '.join(reasons)}.")
     return found, notes
+
+
+def still_left_out(note: str, measured: Container[tuple[str, str]]) -> str:
+    """A note of `subjects` without the cultures that were measured all the same; empty where none is left.
+
+    Args:
+        measured: systems, each with the slug of a culture.
+    """
+    system, found, rest = note.partition(f"{_LEFT_OUT}{_FOR}")
+    if not found:
+        return note
+    slugs, _, reason = rest.partition(": ")
+    left = [slug for slug in slugs.split(", ") if (system, slug) not in measured]
+    return f"{system}{found}{', '.join(left)}: {reason}" if left else ""
 
 
 def _subject(system: System, culture: Culture, role_play: Prompt) -> Subject | None:

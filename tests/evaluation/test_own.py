@@ -20,7 +20,9 @@ import caredio
 from caredio import cli
 from caredio.errors import InputError
 from caredio.evaluation import benchmark, tasks_path
+from caredio.evaluation.results import Asked
 from caredio.evaluation.samples import find, rows
+from caredio.evaluation.settings import Settings
 
 ROWS = [
     {"culture": "China", "question": "What is eaten at dawn?", "options": ["congee", "waffles", "ful"], "key": "A"},
@@ -116,6 +118,13 @@ def test_a_key_is_a_letter_a_number_or_the_option(keys: tuple[Any, ...], tmp_pat
     assert [one["key"] for one in documents(declare(tmp_path, jsonl(made)))] == [0, 1, 2]
 
 
+def test_keys_of_no_form_are_told_the_forms(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"'x' is none of the 3 options; give its letter or its number or its text, in"
+    ):
+        documents(declare(tmp_path, jsonl([{**row, "key": "x"} for row in ROWS])))
+
+
 def test_keys_that_can_be_read_in_two_ways_are_told_apart_in_the_declaration(tmp_path: Path) -> None:
     made = jsonl([{**row, "key": 1} for row in ROWS])  # the second from 0, the first from 1
     with pytest.raises(InputError, match=r"rows\.jsonl: the column key can be read as numbers from 0 and as numbers"):
@@ -206,7 +215,12 @@ def test_what_is_wrong_with_an_answer_is_said_by_line_and_column(change: Any, me
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"key": "D"}, "rows.jsonl, line 2, column key: 'D' is none of the 3 options; give its letter or"),
+        (
+            {"key": "D"},
+            "rows.jsonl, line 2, column key: 'D' is the letter of none of the 3 options; a column of keys takes one"
+            " form, and 2 of 3 rows give the letter: do so in each row.",
+        ),
+        ({"key": "jjigae"}, "'jjigae' is the letter of none of the 3 options; a column of keys takes one form, and 2"),
         ({"key": None}, "rows.jsonl, line 2, column key: is empty; fill it"),
         ({"question": " "}, "rows.jsonl, line 2, column question: is empty"),
         ({"options": ["pho", "", "borscht"]}, "rows.jsonl, line 2, column options: is empty"),
@@ -392,6 +406,31 @@ def test_answers_are_measured_in_bits_and_by_what_others_answer(tiny: Path, tmp_
     (pan,) = (float(reply[0][0]) for reply in bread["resps"])
     bits = -(3 * chicha + 2 * beer) / (3 * len("chicha") + 2 * len("beer")), -pan / len("pan")  # in nats
     assert found["bits_per_byte", 2] == pytest.approx(sum(bits) / 2 / math.log(2))
+
+
+def test_questions_on_cultures_that_are_not_known_are_counted(tmp_path: Path) -> None:
+    made = [
+        {**ROWS[0], "question": f"{n}?", "culture": name} for n, name in enumerate(["china", "PRC", "PRC", "Narnia"])
+    ]
+    note = (
+        "left out: 3 of 4 questions of Street food are on cultures that are not known: PRC (2), Narnia (1); name what"
+        " the table calls a culture under labels in own.yaml, as in 'china: [PRC]', or declare one in a file of"
+        " --cultures-file."
+    )
+
+    def notes(**declared: Any) -> list[str]:
+        asked = str(declare(tmp_path, jsonl(made), **declared))
+        return Asked(["china"], Settings(benchmarks=f"{asked},{asked}:generated", robustness=True), None, []).notes
+
+    assert notes() == [note]
+    assert [one.partition(";")[0] for one in notes(labels={"china": "PRC"})] == [
+        "left out: 1 of 4 questions of Street food are on cultures that are not known: Narnia (1)"
+    ]
+    assert notes(labels={"china": "PRC", "japan": "Narnia"}) == []  # known, and not asked about
+    with pytest.raises(
+        InputError, match=r"nothing can be asked: Street food has no question on japan; 3 of 4 questions"
+    ):
+        Asked(["japan"], Settings(benchmarks=str(declare(tmp_path))), None, [])
 
 
 def test_it_is_evaluated_beside_other_benchmarks(tiny: Path, tmp_path: Path) -> None:

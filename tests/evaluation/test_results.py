@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def row(system: str, culture: str, measure: tuple[str, str], value: float) -> di
     name, metric_name = measure
     (metric,) = (one for one in benchmark.load()[name].metrics(LIKELIHOOD) if one.name == metric_name)
     identity = {"system": system, "culture": culture}
-    return results._row(identity, benchmark.load()[name], LIKELIHOOD, metric, [value] * 4)
+    return results._row(identity, benchmark.load()[name], LIKELIHOOD, metric, [value] * 4, 4)
 
 
 def test_told() -> None:
@@ -161,17 +162,30 @@ def test_told() -> None:
             "  always False    -                               25.0 [4.6, 69.9] n=4            25.0 [4.6, 69.9] n=4",
             "",
             f"all 2 cultures    {HEADS}",
-            "  raw             25.0 n=8                        25.0 n=8                        50.0 [15.0, 85.0] n=4",
+            "  raw             25.0 n=8                        25.0 n=8                        "
+            "50.0 [15.0, 85.0] n=4 (1 of 2)",
             "  chance          25.0 n=8                        25.0 n=8                        25.0 n=8",
             "  always False    -                               25.0 n=8                        25.0 n=8",
             "",
             "Per cent with 95 % Wilson interval over n questions; chat template applied.",
-            "All cultures: the mean over all questions; its interval is in `caredio results`, as cultures may share"
-            " questions.",
+            "All cultures: the mean over all questions, and of how many cultures where a system lacks some; its"
+            " interval is in `caredio results`, as cultures may share questions.",
             "chance: an option drawn evenly, each judgement by a coin; no interval.",
             "always False: every statement judged false.",
         ]
     )
+
+
+def test_columns_stand_apart_however_wide_their_numbers_are() -> None:
+    wide = {**row("raw", "china", MEASURES[0], 0.5), "benchmark": "letters", "n": 123456}
+    made = [
+        {**wide, "metric": metric, "value": value, "low": value - 4, "high": value + 4}
+        for metric, value in (("characters", 139833.125), ("other", 0.0))
+    ]
+    head, raw, *_ = format_table(Dataset.from_list(made, features=results.RESULTS)).splitlines()
+    numbers = ["139833.125 [139829.125, 139837.125] n=123456", "0.000 [-4.000, 4.000] n=123456"]
+    assert re.split(r" {2,}", raw.strip()) == ["raw", *numbers]
+    assert [raw.index(number) for number in numbers] == [head.index("letters"), head.rindex("letters")]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from caredio.evaluation import systems
 from caredio.evaluation.results import evaluate, format_table
 from caredio.evaluation.settings import Settings
 from caredio.evaluation.systems import System
+from caredio.evaluation.table import build
 
 SAMPLE = Settings(culturalbench="sample", limit=2, device="cpu")
 NO_SYSTEM = (  # as Gemma 2's
@@ -264,6 +265,13 @@ def test_cultures_without_an_adapter_are_left_out_of_the_arm(tiny: Path, adapter
     assert format_table(table).splitlines()[-2:] == [
         "trained: left out for japan: no model for the culture was given.",
         "trained + role-play: left out for japan: no model for the culture was given.",
+    ]
+    assert "trained: left out for japan: no model for the culture was given." in build([tmp_path / "run"]).notes
+    shutil.copytree(adapter, tmp_path / "later" / "japan")
+    measure(tmp_path / "run", tiny, tmp_path / "later", ("japan", "egypt"))
+    assert [note for note in build([tmp_path / "run"]).notes if "left out for" in note] == [
+        "trained: left out for egypt: no model for the culture was given.",
+        "trained + role-play: left out for egypt: no model for the culture was given.",
     ]
 
 
