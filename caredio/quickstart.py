@@ -29,7 +29,7 @@ ATTRIBUTION = (
     "BLEnD (Junho Myung et al., NeurIPS 2024), https://github.com/nlee0212/BLEnD, CC-BY-SA-4.0; changed: 3 of 16"
     " regions, one English wording of each answer, ranked"
 )
-# typicality + cosine puts answers first that more people gave and fewer other regions share (docs/selection.md)
+# typicality + cosine puts answers first that more people give here than elsewhere (docs/validity.md)
 RANKING: SelectOptions = {"representativeness": "typicality", "distinctiveness": "cosine", "budget": 100}
 _SHOWN = 4  # rows of a region on the screen
 _BESIDE = 3  # answers of each other region beside a row
