@@ -109,6 +109,8 @@ SYNTHESIS = (
     | {"review": "candidates", "review_model": "candidates"}  # which had no table before them
     | dict.fromkeys(LEAST, "reviewed")
     | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
+    # without a table of them, nothing; with one see synthesis/test_evidence.py
+    | dict.fromkeys(["evidence", "evidence_questions", "evidence_pieces", "evidence_similarity", "personas_file"])
 )
 OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
 COLUMNS = ("question_column", "response_column", "culture_column", "id_column", "weight_column")
@@ -142,15 +144,15 @@ def changed(before, after):
 
 @pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"representativeness"}))
 def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
-    reviewing = {"review": True} if name in LEAST else {}
-    if reviewing:
+    beside = {"review": True} if name in LEAST else {"personas": 1} if name == "personas_file" else {}
+    if name in LEAST:
         unread = synthesized(tmp_path / "c", {}), synthesized(tmp_path / "d", {name: 5})
         assert unread[0] == unread[1]
-    before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1, **reviewing})
+    before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1, **beside})
     other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9, "prompts": str(tmp_path)}
     other |= {"check_others": False}
     room = Synthesis if name in kinds(Synthesis) else Selection
-    after, _ = synthesized(tmp_path / "b", {**reviewing, name: other.get(name, value(room, name))})
+    after, _ = synthesized(tmp_path / "b", {**beside, name: other.get(name, value(room, name))})
     stages = list(before)
     first = SYNTHESIS[name] if name in kinds(Synthesis) else SYNTHESIS.get(name)  # the others are selection's alone
     assert changed(before, after) == ([] if first is None else stages[stages.index(first) :])
@@ -325,7 +327,7 @@ def is_no_setting(value):
         (checks, "_META", re.compile("AI"), "subtopics"),
         (roleplay, "ALONE", {"condition": "isolated", "draw": 7}, "answers"),
         (adapt, "SCHEMA", {}, "adapted"),
-        (personas, "AGES", ("18 to 99",), "isolated"),
+        (personas, "AGES", ("18 to 99",), "answers"),  # which speak to a persona where there is one
         (redraw, "FRESH", 9, "candidates"),
     ],
 )

@@ -18,6 +18,7 @@ NAMES = sorted(
 )
 PARTS = {  # of the prompts that are more, or less, than a system and a user message
     "choice": ["likelihood", "generated", "cot"],
+    "evidence": ["shown", "judged"],
     "judgements": ["likelihood", "generated", "cot"],
     **{f"judge_{rubric}": ["criteria", "scale"] for rubric in SCALES},
     "repair": ["user"],
@@ -53,6 +54,7 @@ def test_every_prompt_may_be_replaced():
             "addresses",
             "choice",
             "contrast",
+            "evidence",
             "improve",
             *("judge_awareness", "judge_entities", "judge_literacy", "judge_norms", "judge_pairwise", "judge_quality"),
             "judge_rating",

@@ -46,9 +46,8 @@ def test_empty_texts_are_the_models_fault_or_the_tables():
 
 def test_every_reason_that_the_package_gives_has_advice():
     source = "".join(path.read_text(encoding="utf-8") for path in Path(caredio.__file__).parent.rglob("*.py"))
-    given = set(re.findall(r'Unusable\("([^"{]+)"', source)) | set(
-        re.findall(r'^        "([a-z -]+)": lambda', source, re.M)
-    )
+    named = re.findall(r'Unusable\((?:"[^"]+", reason=)?"([^"{]+)"', source)
+    given = {*named, *re.findall(r'^        "([a-z -]+)": lambda', source, re.M)}
     assert {"truncated", "empty", "toxic", "no trait is named"} <= given
     assert [reason for reason in sorted(given) if not reasons.advice({reason: 1})] == []
     assert reasons.advice({checks.reason("I'm sorry, I can't help with that."): 1})
