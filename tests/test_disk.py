@@ -213,11 +213,11 @@ def fails(capsys, *arguments):
 
 @pytest.fixture
 def small(tmp_path):
-    """A disk of 256 KB, and what fills it up to a number of free bytes."""
+    """A disk of 512 KB, and what fills it up to a number of free bytes."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", place], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("only root may mount a small disk")
@@ -247,7 +247,7 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(small, tmp_path, capsys
     leave(free)
     assert "No space left on device" in fails(capsys, *arguments)
     assert not list(place.rglob("*.making"))
-    leave(200_000)
+    leave(400_000)
     cli.main(list(map(str, arguments)))
     cli.main(["select", str(tmp_path / "own.jsonl"), "--out", str(tmp_path / "usual"), *SELECT])
     assert tree(place / "run") == tree(tmp_path / "usual")

@@ -58,7 +58,7 @@ class Quotas:
         self._of_topic = np.zeros(len(names), int)
         self._left = np.ones(len(known), bool)
 
-    def open(self) -> np.ndarray:
+    def free(self) -> np.ndarray:
         """bool[n]: which rows may be taken; some, while any is left."""
         taken = len(self._left) - int(self._left.sum())
         under = self._of_topic + 1 <= np.ceil((self._share * (taken + 1)).round(_EQUAL))
@@ -137,7 +137,7 @@ def facility(worth: np.ndarray, question: np.ndarray, unit: np.ndarray, quotas: 
     bounds, known = np.full(len(worth), np.inf), np.full(len(worth), -1)
     taken: list[int] = []
     while len(taken) < min(count, len(worth)):
-        able = quotas.open()
+        able = quotas.free()
         while True:
             row = int(np.where(able, bounds, -np.inf).argmax())
             if known[row] == len(taken):
@@ -186,6 +186,6 @@ def _greedy(value: Callable[[list[int]], np.ndarray], quotas: Quotas, count: int
         values = value(taken)
         if len(taken) == min(count, len(values)):
             return taken
-        row = int(np.where(quotas.open(), values, -np.inf).argmax())
+        row = int(np.where(quotas.free(), values, -np.inf).argmax())
         quotas.take(row)
         taken.append(row)
