@@ -284,6 +284,7 @@ def _model_commands(commands: Any) -> None:
     _path_flag(results, "--to", "file for the table; default: print it")
     _path_flag(results, "--plot", "folder for pictures")
     results.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="of what is drawn (default: 0)")
+    _quiet_flag(results)
     _judge_command(commands)
 
     publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
@@ -396,6 +397,10 @@ def _answers(**arguments: Any) -> str:
     return show(**arguments)
 
 
+def _quiet_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="warnings and the result alone")
+
+
 def _command(
     commands: Any,
     verb: Callable[..., Any],
@@ -412,7 +417,7 @@ def _command(
         help="YAML of these flags, such as a run writes; flags go over it. none, in YAML null, is no value, of settings"
         " that need none",
     )
-    parser.add_argument("--quiet", action="store_true", help="warnings and the result alone")
+    _quiet_flag(parser)
     parser.add_argument("--log-level", default="info", choices=messages.LEVELS, help="(default: info)")
     parser.set_defaults(needs_out=verb is not _quickstart)
     return parser

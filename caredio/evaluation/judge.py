@@ -114,7 +114,7 @@ class Judge:
             if read:
                 arms.append((one, read))
             else:
-                left.setdefault(f"{one.benchmark} {why}", []).append(one.path)
+                left.setdefault(f"{one.benchmark}: {why}", []).append(one.path)
         if not arms:
             raise InputError(_nothing(left))
         self.notes += [f"left out: {why}." for why in left]

@@ -70,6 +70,7 @@ class Number:
     budget: int | None = None  # rows that it was trained on; None where that is not known
     ranking: str = ""  # by what these were ranked
     base: str = ""  # the hash of the weights that an adapter was trained on
+    title: str = ""  # of the benchmark, as the run that asked it was told
     of: str = ""  # the culture whose model was asked about another one's culture, where that has a model too
 
     @property
@@ -108,7 +109,8 @@ def gather(folders: Sequence[Path | str]) -> tuple[list[Number], list[str]]:
                 f"{folder}: holds no results; name a run, or what lm_eval had as --output_path, in which"
                 " results_<date>.json has numbers (an older lm_eval wrote other names)."
             )
-        every = [*numbers, *alone, *rows]
+        titles = _titles(folder)
+        every = [replace(one, title=titles.get(one.benchmark, "")) for one in [*numbers, *alone, *rows]]
         plain = [one for one in every if VARIED not in one.benchmark]
         if len(plain) < len(every):
             notes.append(f"{folder}: what was asked in other ways is left out; evaluate --robustness shows its spread.")
@@ -229,6 +231,12 @@ def _settings(folder: Path) -> dict[str, Any]:
     for record in _records(folder):
         found |= record.get("settings") or {}
     return found
+
+
+def _titles(folder: Path) -> dict[str, str]:
+    """The titles of the benchmarks that a run asked, by name with variant; an earlier release kept none."""
+    every = [one for record in _records(folder) for one in record.get("benchmarks", ())]
+    return {one["name"]: one["title"] for one in every if "title" in one}
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:
@@ -397,7 +405,7 @@ def _told_apart(numbers: Sequence[Number]) -> list[Number]:
     for system in dict.fromkeys(one.system for one in numbers):
         own = _across([one for one in numbers if one.system == system])
         clash = _clash(own)
-        ways = (_no_name, _model, _folder, lambda one: f"{_folder(one)}, {_model(one)}".strip(", "), _weights)
+        ways = (_no_name, _model, _folder, lambda one: f"{_folder(one)}, {_model(one)}".strip(", "), _place, _weights)
         tries = ([replace(one, system=_with(system, way(one))) for one in own] for way in ways)
         if (apart := next((one for one in tries if _clash(one) is None), None)) is None:
             assert clash is not None
@@ -442,6 +450,10 @@ def _model(number: Number) -> str:
 
 def _folder(number: Number) -> str:
     return number.folder.resolve().name
+
+
+def _place(number: Number) -> str:
+    return number.model
 
 
 def _weights(number: Number) -> str:

@@ -214,9 +214,9 @@ def report(found: Sequence[Spread]) -> str:
         [
             f"Accuracy on the same questions, asked in {len(names)} ways: {', '.join(names)}.",
             *lines,
-            "mean: over the ways, with their standard deviation. changed: questions that are right in some ways and"
-            " wrong in others. to raw: the difference over the ways, its lowest and highest; one that changes its sign"
-            " hangs on how is asked.",
+            "mean: over the ways ± their standard deviation, which is no interval. changed: questions that are right in"
+            " some ways and wrong in others. to raw: the difference over the ways, its lowest and highest; one that"
+            " changes its sign hangs on how is asked.",
         ]
     )
 

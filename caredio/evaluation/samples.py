@@ -72,7 +72,13 @@ class Aggregated(NamedTuple):
         asked = self.content.get("configs", {}).get(task, {}).get("dataset_kwargs") or {}
         benchmark, culture, role_play = parts(task, self.identity.get("culture") or asked.get("culture"))
         system = self.identity.get("system")
-        return str(system or (f"{self.model} + role-play" if role_play else self.model)), benchmark, culture
+        name = Path(self.model).name if _is_folder(self.model) else self.model
+        return str(system or (f"{name} + role-play" if role_play else name)), benchmark, culture
+
+
+def _is_folder(model: str) -> bool:
+    """Whether a model is named by where it lies, not as on the Hub."""
+    return model.startswith(("/", "./", "../", "~")) or Path(model).is_dir()
 
 
 def write(folder: Path, identity: Mapping[str, Any], results: Mapping[str, Any]) -> Path:

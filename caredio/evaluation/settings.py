@@ -33,7 +33,11 @@ class Settings(settings.Settings):
         None, "questions asked about a culture, from the first on; default: all", "results", everyday=True
     )
     show: int | None = setting(
-        None, "questions printed below the table, each with every system's reply", "results", counts=False
+        None,
+        "questions printed below the table, each with every system's reply; likelihoods have none to show, ask a"
+        " benchmark that is answered in writing, such as culturalbench_easy_cot",
+        "results",
+        counts=False,
     )
     robustness: bool = setting(
         False, "ask multiple choice in other ways too, and print how far the numbers move below the table", "results"

@@ -191,6 +191,7 @@ def _legend(table: Comparison) -> list[str]:
         kind = "cultures" if column.cultural else "tasks"
         if column.main and len(column.parts) > 1:
             lines.append(f"{column.title}: the mean over the questions that all share, of {len(column.parts)} {kind}.")
+    lines += _kinds([column for column in table.columns if column.main and column.sampled])
     lines += [f"{column.title}: lower is better." for column in table.columns if column.main and not column.higher]
     lines += [f"{name}: {AVERAGE}." for name in table.averages]
     declared = dict.fromkeys(
@@ -204,6 +205,19 @@ def _legend(table: Comparison) -> list[str]:
     ]
     lines += [f"{name}: {MEANINGS[name]}." for name in table.systems if name in MEANINGS]
     return lines + [column.power for column in table.columns if column.main and column.power]
+
+
+def _kinds(columns: Sequence[Column]) -> list[str]:
+    """A sentence on the intervals of columns whose scores are there."""
+    wilsons = [column.title for column in columns if column.scale == 100 and _right_or_wrong(column.numbers)]
+    drawn = [column.title for column in columns if column.title not in wilsons]
+    shared = ", and a bootstrap over questions of all cultures where these share some" * bool(wilsons)
+    found = [f"Wilson's of {', '.join(wilsons)}, whose scores are right or wrong{shared}"] if wilsons else []
+    found += [
+        f"a bootstrap over questions of {', '.join(drawn)} (of equal scores Wilson's of a share, and else none);"
+        " `caredio evaluate` has Wilson's, which is wider, of every share"
+    ] * bool(drawn)
+    return [f"95 % intervals: {'; '.join(found)}."] if found else []
 
 
 def _average_marks(table: Comparison) -> list[str]:
@@ -255,9 +269,12 @@ def _column(benchmark: str, metric: str, every: Sequence[Number], systems: Seque
     )
     first = next(iter(next(iter(numbers.values())).values()))
     title, scale = _title(benchmark, metric, [one for own in numbers.values() for one in own.values()])
+    bits = _right_or_wrong(numbers)
+    if not bits:
+        numbers = {part: {name: _drawn(one) for name, one in own.items()} for part, own in numbers.items()}
     scores = {name: _scores(numbers, parts, name) for name in asked}
     cells = {
-        name: _cell(numbers, parts, name, scores.get(name), scale == 100, seed)
+        name: _cell(numbers, parts, name, scores.get(name), scale == 100, bits, seed)
         for name in systems
         if parts and all(name in numbers[part] for part in parts)
     }
@@ -283,10 +300,31 @@ def _title(benchmark: str, metric: str, numbers: Sequence[Number]) -> tuple[str,
     found = declared_metric(benchmark, metric)
     scores = [score for number in numbers for score in (number.scores or {"": number.value}).values()]
     scale = 100.0 if is_share(benchmark, metric, scores) else 1.0
+    own = next((number.title for number in numbers if number.title), "")  # of a table of one's own
+    if one is None and not own:
+        return f"{benchmark}, {metric}", scale
     if one is None:
-        return f"{benchmark}, {found.title if found else metric}", scale
-    title = f"{one.title}{variant and f', {variant}'}"
+        variant = next((name for name in VARIANTS if name and benchmark.endswith(f"_{name}")), LIKELIHOOD)
+        every = (known for other, way in declarations.declared().values() for known in other.metrics(way))
+        found = next((known for known in every if known.name == metric), None)
+    title = f"{one.title if one else own}{variant and f', {variant}'}"
     return declarations.heading(title, found or Metric(metric, metric)), scale
+
+
+def _right_or_wrong(numbers: Mapping[str, Mapping[str, Number]]) -> bool:
+    """Whether every score that is there is right or wrong, and nothing between."""
+    return {score for own in numbers.values() for one in own.values() for score in (one.scores or {}).values()} <= {
+        0,
+        1,
+    }
+
+
+def _drawn(number: Number) -> Number:
+    """The number with the interval of a bootstrap also where its own scores happen to be right or wrong alone."""
+    if not number.scores or set(number.scores.values()) != {0, 1}:
+        return number
+    low, high = paired.interval({"": number.scores})
+    return replace(number, low=low, high=high)
 
 
 def _scores(numbers: Mapping[str, Mapping[str, Number]], parts: Sequence[str], system: str) -> Scores | None:
@@ -301,25 +339,31 @@ def _cell(
     system: str,
     scores: Scores | None,
     share: bool,
+    bits: bool,
     seed: int,
 ) -> Cell:
     """The mean over all questions of the parts."""
     own = [numbers[part][system] for part in parts]
     n = sum(one.n for one in own)
     value = sum(one.n * one.value for one in own) / n if n else fmean(one.value for one in own)
-    low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, share, seed)
+    low, high = (own[0].low, own[0].high) if len(own) == 1 else _interval(scores, value, share, bits, seed)
     beside = any(one.scores is not None for part in parts for one in numbers[part].values())
     return Cell(value, n, low, high, own=beside and any(one.scores is None for one in own))
 
 
-def _interval(scores: Scores | None, value: float, share: bool, seed: int) -> tuple[float | None, float | None]:
-    """As `intervals.of_mean`, with questions drawn jointly for all cultures that are asked them."""
+def _interval(
+    scores: Scores | None, value: float, share: bool, bits: bool, seed: int
+) -> tuple[float | None, float | None]:
+    """As `intervals.of_mean`, with questions drawn jointly for all cultures that are asked them.
+
+    Args:
+        bits: whether every score of the column is right or wrong, so that all its systems have one kind of interval.
+    """
     if not scores:
         return None, None
     n = sum(map(len, scores.values()))
     questions = paired.count(scores)
     found = paired.interval(scores, seed)
-    bits = {score for own in scores.values() for score in own.values()} <= {0, 1}
     alike = found[1] - found[0] < ALIKE
     if share and (alike or (bits and n == questions)):
         return wilson(value, questions)

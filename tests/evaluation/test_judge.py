@@ -595,7 +595,7 @@ def test_out_takes_what_is_written(run: Callable[..., Path], tmp_path: Path) -> 
         (
             {"benchmark": "culturalbench_easy"},
             "nothing to judge: the one samples file holds no replies with a rubric; evaluate a benchmark whose answers"
-            " are written, or name a --rubric.\n  culturalbench_easy holds likelihoods, and no replies: ",
+            " are written, or name a --rubric.\n  culturalbench_easy: holds likelihoods, and no replies: ",
         ),
         ({"question_field": "prompt"}, "the document has no text in 'prompt'; name the field of its question with"),
         (
@@ -668,7 +668,7 @@ def test_by_default_what_has_a_rubric_is_judged_and_the_rest_is_named(run: Calla
     with served(honest) as server:
         found = judge(server, folder, benchmark=None)
         assert len(server.seen) == 6
-    assert found.notes == ("left out: culturalbench_easy holds likelihoods, and no replies.",)
+    assert found.notes == ("left out: culturalbench_easy: holds likelihoods, and no replies.",)
     assert str(found).endswith(found.notes[0])
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("lm_eval")
 
 from datasets import Features
 from llm_server import LLMServer
-from lm_eval_folder import WRITTEN, Folders, asked, named, questions, right_on
+from lm_eval_folder import WRITTEN, Folders, asked, named, questions, right_on, saved
 
 import caredio
 from caredio import features
@@ -45,6 +45,18 @@ def test_systems_of_one_name_go_by_their_folders(folder: Folders, tmp_path: Path
     with pytest.raises(InputError, match="two measurements of 'org/x/m' on quiz; give each folder a name, as NAME="):
         build([one, other / "m"])
     assert build([f"raw={one}", f"trained={other / 'm'}"]).systems == ("raw", "trained")
+
+
+def test_a_model_that_is_a_folder_goes_by_its_last_part(tmp_path: Path) -> None:
+    for name, share in (("one", 4), ("two", 8)):
+        tasks = {"caredio_quiz_china": questions(10)}
+        model = tmp_path / "models" / name / "final"
+        saved(tmp_path / "evals", str(model), asked(tmp_path / "tasks" / name, tasks, right_on(share)))
+    evals = sorted((tmp_path / "evals").iterdir())
+    assert [build([one]).systems for one in evals] == [("final",), ("final",)]
+    whole = tuple(f"final ({tmp_path}/models/{name}/final)" for name in ("one", "two"))
+    assert build([tmp_path / "evals"]).systems == whole
+    assert build([f"raw={evals[0]}", f"ours={evals[1]}"]).systems == ("raw", "ours")
 
 
 def test_a_name_is_for_a_folder_of_one_system(folder: Folders, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from caredio.evaluation import benchmark, tasks_path
 from caredio.evaluation.results import Asked
 from caredio.evaluation.samples import find, rows
 from caredio.evaluation.settings import Settings
+from caredio.evaluation.table import build
 
 ROWS = [
     {"culture": "China", "question": "What is eaten at dawn?", "options": ["congee", "waffles", "ful"], "key": "A"},
@@ -453,7 +454,12 @@ def test_it_is_evaluated_beside_other_benchmarks(tiny: Path, tmp_path: Path) -> 
             right.append(order[three.index(max(three))] == row["doc"]["key"])
     assert raw["value"] == pytest.approx(sum(right) / len(right))
     blocks = str(result).split("chat template applied.")  # what was found likely, and what was written
-    assert [block.count("Street food, acc") for block in blocks] == [1, 1]
+    assert [block.count("Street food  ") for block in blocks] == [1, 1]
     assert "answers that the model wrote" in blocks[1]
+    compared = build([tmp_path / "run"])
+    titles = {column.benchmark: column.title for column in compared.columns if column.metric == "acc"}
+    assert titles["street_food"] == "Street food"
+    assert titles["street_food_generated"] == "Street food, generated"
+    assert r"\par Street food\par" in compared.to("latex")
     chance = [row["value"] for row in table if (row["system"], row["benchmark"]) == ("chance", "street_food")]
     assert chance == pytest.approx([1 / 3])

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -125,6 +126,26 @@ def test_equal_scores_are_no_certainty(tmp_path: Path) -> None:
         assert column.scale == 1
         for found in (column.cells["org/a"], column.numbers["china"]["org/a"]):
             assert (found.low, found.high) == (None, None)
+
+
+def test_a_column_has_one_kind_of_interval(tmp_path: Path) -> None:
+    """Three of four are right by either system; one of the scores that is a half makes both intervals drawn."""
+    for name, scores in (("a", [1.0, 1.0, 1.0, 0.0]), ("b", [1.0, 0.5, 1.0, 0.5])):
+        measured(tmp_path / name, f"org/{name}", "caredio_quiz_china", "acc", scores * 5)
+    (alone,) = build([tmp_path / "a"]).columns
+    both = build([tmp_path / "a", tmp_path / "b"])
+    (column,) = both.columns
+    for found in (alone.cells["org/a"], alone.numbers["china"]["org/a"]):
+        assert (found.low, found.high) == pytest.approx(wilson(0.75, 20))
+    draws = np.random.default_rng(1).binomial(20, 0.75, 100_000) / 20  # of 20 questions, of which 15 are right
+    for found in (column.cells["org/a"], column.numbers["china"]["org/a"]):
+        assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.051)
+        assert found.low not in wilson(0.75, 20)
+        assert 20 * (found.low or 0) == pytest.approx(round(20 * (found.low or 0)))  # a mean of twenty bits
+    assert "95 % intervals: Wilson's of quiz, acc, whose scores are right or wrong, and " in str(
+        build([tmp_path / "a"])
+    )
+    assert "95 % intervals: a bootstrap over questions of quiz, acc (of equal scores Wilson's of a share" in str(both)
 
 
 def test_cultures_that_a_system_lacks_are_named_and_no_zero(folder: Folders) -> None:

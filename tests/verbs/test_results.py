@@ -31,6 +31,8 @@ def test_the_command_prints_what_the_function_says(given: list[str], capsys: pyt
     cli.main(["results", *given])
     assert capsys.readouterr().out == f"{found}\n"
     assert "80.0*" in str(found)
+    cli.main(["results", *given, "--quiet"])
+    assert capsys.readouterr().out == f"{found}\n"
     cli.main(["results", *given, "--format", "markdown", "--cultures", "japan"])
     said = capsys.readouterr().out
     assert said == caredio.results(*given, cultures=["japan"]).to("markdown")
@@ -114,7 +116,7 @@ def test_the_seed_changes_what_is_drawn_alone(tmp_path: Path) -> None:
 def test_the_command_takes_what_the_function_takes() -> None:
     (commands,) = (action for action in cli._parser()._actions if action.dest == "command")
     choices: Any = commands.choices
-    flags = {action.dest for action in choices["results"]._actions} - {"help"}
+    flags = {action.dest for action in choices["results"]._actions} - {"help", "quiet"}
     assert flags == set(inspect.signature(caredio.results).parameters)
 
 
