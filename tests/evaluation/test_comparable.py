@@ -216,7 +216,7 @@ def test_a_run_with_few_questions_after_many_is_shown_on_the_shared_ones(
     assert {name: column.cells[name].n for name in asked} == dict.fromkeys(asked, 1)
     assert column.cells["chance"].n == 1
     assert [note for note in found.notes if "left out" in note] == [
-        "food, acc: the mean is over the 1 question that all systems share; left out: raw 7 of 8, role-play 7 of 8."
+        "Food: the mean is over the 1 question that all systems share; left out: raw 7 of 8, role-play 7 of 8."
     ]
     (tmp_path / "food.csv").write_text((tmp_path / "food.csv").read_text().replace("eaten", "drunk"))
     evaluate(True, 3)
