@@ -69,8 +69,8 @@ def test_what_a_notebook_shows(kernel, server):
     text, _ = run(kernel, BUILD, url=server.url)  # a loop runs in the kernel's main thread
     assert "candidates " in text
     assert text.strip().endswith("3")
-    assert re.search(r"synthesize, answers: +\d+%\|.*\| \d+/36 calls", text)  # the bar, where no widget can show it
-    assert re.search(r"synthesize: 100%\|.*\| 36/36 calls", text)
+    assert re.search(r"synthesize, answers: +\d+%\|.*\| \d+/\d+ calls", text)  # the bar, where no widget can show it
+    assert re.search(r"synthesize: 100%\|.*\| (\d+)/\1 calls", text)
     text, _ = run(kernel, "caredio.quiet()\n" + BUILD.replace("per_topic=3", "per_topic=6"), url=server.url)
     assert text.strip() == "6"
     text, _ = run(kernel, MAP)

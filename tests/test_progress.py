@@ -58,7 +58,7 @@ def on_a_terminal(command, env, lines=None):
     return process.wait(), written.decode()
 
 
-WRITING = ["subtopics", "questions", "answers", "adapted", "isolated", "candidates"]
+WRITING = ["subtopics", "questions", "answers", "adapted", "isolated", "addressed", "candidates"]
 STAGES = [*WRITING, "vectors", "scored", "ranked", "preference", "unpaired"]
 
 

@@ -231,8 +231,8 @@ def test_a_synthesis_stops_at_its_limit_and_a_higher_one_goes_on(tmp_path, monke
     wanted = {"model": "scripted", "per_topic": 2, "neighbours": 1, "compared": 1, "max_tokens": 50}
     with LLMServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        with pytest.raises(BudgetError, match=r"calls used [\d,]+ tokens.*max_total_tokens 1500") as stopped:
-            caredio.synthesize(["china"], ["food"], out=tmp_path / "run", max_total_tokens=1500, **wanted)
+        with pytest.raises(BudgetError, match=r"calls used [\d,]+ tokens.*max_total_tokens 4000") as stopped:
+            caredio.synthesize(["china"], ["food"], out=tmp_path / "run", max_total_tokens=4000, **wanted)
         calls = len(server.seen)
         assert str(stopped.value).startswith(f"{calls} calls used")  # all stages count
         assert calls > 2

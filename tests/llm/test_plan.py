@@ -113,6 +113,14 @@ class Writer:
         return reply({**body, **form, "draw": self.seen[asked]})
 
 
+def first_asked(server):
+    """The requests, but those that ask once more for a scripted text that fails a check by chance."""
+    for name in server.seen:
+        messages = server.bodies[name].get("messages") or [{"content": ""}]
+        if not str(messages[-1]["content"]).startswith("That cannot be used:"):
+            yield server.bodies[name]
+
+
 def stage_of(body):
     if "input" in body:
         return EMBEDDED
@@ -149,7 +157,7 @@ def test_a_plan_is_never_below_what_is_made_nor_far_above(row, tmp_path):
         assert not server.seen
         assert not (tmp_path / "run").exists()
         caredio.build(out=tmp_path / "run", **wanted)
-        made = Counter(stage_of(server.bodies[name]) for name in server.seen)
+        made = Counter(map(stage_of, first_asked(server)))
     planned = Counter()
     for steps in (*STAGES.values(), MEASURED, EMBEDDED):
         planned[steps] = sum(step.calls for step in plan.steps if step.stage in steps)
@@ -169,8 +177,8 @@ def test_a_plan_of_batches_is_what_they_ask(tmp_path, monkeypatch):
         wanted = {**SMALL, "cultures": CULTURES, **scores, "theta": 0.99, "model": "scripted", "base_url": server.url}
         plan = caredio.plan(caredio.build, out=tmp_path / "run", batch=True, **wanted)
         caredio.build(out=tmp_path / "run", batch=True, **wanted)
-    made = Counter(stage_of(server.bodies[name]) for name in server.seen)
-    assert len(server.seen) == plan.total.calls
+    made = Counter(map(stage_of, first_asked(server)))
+    assert sum(made.values()) == plan.total.calls
     assert made[EMBEDDED] == 1
 
 
@@ -303,4 +311,4 @@ def test_a_schema_in_the_prompt_is_counted(tmp_path):
     }
     tokens = {mode: {step.stage: step.prompt_tokens for step in plan.steps} for mode, plan in plans.items()}
     longer = {stage for stage, count in tokens["prompt"].items() if count > tokens["json_schema"][stage]}
-    assert longer == {"subtopics", "questions", "sensitivity", "adapted", "answers judged"}
+    assert longer == {"subtopics", "questions", "sensitivity", "adapted", "answers judged", "contrastive answers"}
