@@ -25,13 +25,16 @@ from typing import Any
 
 import proof_model
 import proof_report
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from proof_report import MAIN_SEED, RAW, REGIONS, partner
 
 import caredio
 from caredio.evaluation import short_answers
 from caredio.evaluation.benchmark import Document
 from caredio.evaluation.benchmarks import blend_answers
+from caredio.selection import match
+from caredio.selection.embedders import GIVEN, MINILM
+from caredio.selection.settings import THETA
 from caredio.training import heldout, nested, views
 from caredio.training.record import rows_sha256
 
@@ -83,7 +86,7 @@ class Pool:
     Attributes:
         rows: the table.
         own: (region, question) -> the answer that most people gave, where one stands out.
-        out: folder of the rankings; vectors are made once for each way to compare.
+        out: folder of the vectors and of the ranking that was made last.
     """
 
     rows: Dataset
@@ -100,12 +103,28 @@ class Pool:
             found[key] = found.get(key, 0) + row["weight"]
         return found
 
+    @cached_property
+    def embedded(self) -> Dataset:
+        """The table with MiniLM's vectors, which are made once, whatever is then ranked by them."""
+        file = self.out / "embedded.parquet"
+        if file.is_file():
+            kept = Dataset.from_parquet(str(file))
+            if kept.select_columns(self.rows.column_names).to_list() == self.rows.to_list():
+                return kept
+        made = caredio.select(self.rows, out=self.out / "embedded", ranking="random", budget=ALL, **EVERY).vectors
+        names = match.sample_ids(match.own_cells(self.rows))
+        place = {name: row for row, name in enumerate(made["sample_id"])}
+        beside = made.select([place[name] for name in names]).remove_columns("sample_id")
+        found = concatenate_datasets([self.rows, beside], axis=1)
+        found.to_parquet(str(file))
+        return found
+
     def select(self, region: str, **settings: Any) -> Dataset:
         """The region's ranked rows, best first."""
         key = json.dumps(settings, sort_keys=True)
         if key not in self.ranked:
-            folder = self.out / f"compared-{settings.get('compared', 'default')}"
-            self.ranked[key] = caredio.select(self.rows, out=folder, **settings).ranked
+            given = {"embedder": GIVEN, "theta": THETA[MINILM], **settings}
+            self.ranked[key] = caredio.select(self.embedded, out=self.out / "ranked", **given).ranked
         return views.of_culture(self.ranked[key], region)
 
     def by_chance(self, region: str, seed: int) -> Dataset:
@@ -217,15 +236,16 @@ def run(every: list[Document], given: argparse.Namespace, results: Path) -> None
         return
     tokenizer, base = proof_model.tokenizer(), heldout.Model(str(proof_model.model_path()), "float32")
     base.tokenizer.chat_template = tokenizer.chat_template
+    written = proof_model.WRITTEN[given.half]
     for arm, region, seed in wanted:
         head = {"half": given.half, "arm": arm, "region": region, "seed": seed}
         asked = test[region], [] if arm == RAW else test[partner(given.half, region)]
         if arm == RAW:
-            found = scores(proof_model.raw(), tokenizer, base, None, *asked)
+            found = scores(proof_model.raw(), tokenizer, base, None, *asked, written)
         else:
             rows = taken(pool, arm, region, seed, test[region])
             for fit in proof_model.fitted(rows, given.steps, seed, given.out):
-                found = facts(rows, fit, tokenizer) | scores(fit.model, tokenizer, base, fit.adapter, *asked)
+                found = facts(rows, fit, tokenizer) | scores(fit.model, tokenizer, base, fit.adapter, *asked, written)
         append(results, head | found | {"commit": _commit()})
         print(proof_report.line(head | found), flush=True)
 
@@ -266,15 +286,21 @@ def scores(
     adapter: Path | None,
     own: Sequence[Document],
     partners: Sequence[Document],
+    write: int,
 ) -> dict[str, dict[str, Any]]:
-    """Question -> scores of the region's own questions, and of its partner's, where margins are all that is asked."""
+    """Question -> scores of the region's own questions, and of its partner's, where margins are all that is asked.
+
+    Args:
+        base, adapter: the model again, for written answers.
+        write: how many of the own questions are answered in writing.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name, asked in (("own", own), ("partner", [{**one, "answers": []} for one in partners])):
         nats = proof_model.likelihoods(model, tokenizer, asked)
         every = [short_answers.by_likelihoods(one, values) for one, values in zip(asked, nats, strict=True)]
         found[name] = {one["id"]: _rounded(values) for one, values in zip(asked, every, strict=True)}
-    written = own[: proof_model.WRITTEN]
-    for one, reply in zip(written, proof_model.replies(base, written, adapter), strict=True):
+    written = own[:write]
+    for one, reply in zip(written, [] if not written else proof_model.replies(base, written, adapter), strict=True):
         found["own"][one["id"]]["sem_b"] = short_answers.by_replies(one, [reply])["sem_b"]
     return found
 

@@ -1,7 +1,7 @@
 """One fit of the proof: the product's recipe on given rows, and what the trained model makes of people's answers.
 
-The likelihoods are those of `training/heldout.py`, to which tests compare them. Here a question is read in one pass with
-all of its answers, each of which sees the prompt and itself alone, and the adapter is merged: half of the time.
+The likelihoods are those of `training/heldout.py`, to which a test compares them. Here a question is read in one pass
+with all of its answers, each of which sees the prompt and itself alone, and the adapter is merged: half of the time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FLAGS = {
     "lora_dropout": 0,
     "use_cpu": True,
 }
-WRITTEN = 40  # of a region's test questions, those to which answers are written
+WRITTEN = {"tune": 0, "confirm": 40}  # of a region's test questions, those to which answers are written
 _AT_ONCE = 1200  # tokens of a batch, the padding included
 _DEFAULT_SYSTEM = re.compile(r"\{% if loop\.first.*?\{% endif %\}", re.DOTALL)
 

@@ -42,6 +42,8 @@ CONTRASTS = (
     Contrast(MENDED, "random_person", OWN),
     Contrast(MENDED, "size", OWN),
 )
+_LIKELY = (("margin_per_byte", 1), ("bits_per_byte", 1))  # and what they are times
+SECONDARY = {"tune": _LIKELY, "confirm": (*_LIKELY, ("sem_b", 100))}
 NO_WORSE = -0.5  # nats: above it a lower end is no worse
 Records = Mapping[tuple[str, str, int], Mapping[str, Any]]
 
@@ -129,10 +131,10 @@ def contrasts(records: Records, half: str, arms: Sequence[str]) -> str:
 
 def others(records: Records, half: str, arms: Sequence[str]) -> str:
     """The secondary measures, less the raw model's."""
-    lines = ["less the raw model: margin in nats per byte, bits per byte (lower is better), SEM-B"]
+    lines = ["less the raw model: " + ", ".join(metric for metric, _ in SECONDARY[half])]
     for arm in arms:
         cells = []
-        for metric, times in (("margin_per_byte", 1), ("bits_per_byte", 1), ("sem_b", 100)):
+        for metric, times in SECONDARY[half]:
             made = estimate(parts(records, half, arm, RAW, OWN, metric))
             cells.append(f"{times * made.value:+.3f} [{times * made.low:+.3f}, {times * made.high:+.3f}]")
         lines.append(_row(arm, cells, 26))
@@ -161,11 +163,11 @@ def parts(records: Records, half: str, one: str, other: str, of: str, metric: st
     """What one arm scores less another, question by question; `RAW` stands for the model as it is."""
     found: Parts = {}
     for region in REGIONS[half]:
-        gain = _gain(records, half, one, region, MAIN_SEED, of, metric)[region]
+        sides = _gain(records, half, one, region, MAIN_SEED, of, metric)[region]
         if other != RAW:
             base = _gain(records, half, other, region, MAIN_SEED, of, metric)[region]
-            gain = tuple({name: mine[name] - their[name] for name in mine} for mine, their in zip(gain, base))  # type: ignore[assignment]
-        found[region] = gain
+            sides = _less(sides[0], base[0]), _less(sides[1], base[1])
+        found[region] = sides
     return found
 
 
@@ -199,6 +201,10 @@ def weighed(found: Parts) -> dict[str, dict[str, float]]:
                 factor = sign * total / (len(found) * len(scores))
                 made[f"{region}/{name}"] = {question: factor * score for question, score in scores.items()}
     return made
+
+
+def _less(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    return {name: score - other[name] for name, score in one.items()}
 
 
 def _mean(scores: Mapping[str, float]) -> float:
