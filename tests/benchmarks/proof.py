@@ -40,7 +40,7 @@ from caredio.training.record import rows_sha256
 
 BUDGET = 80
 STEPS = 40  # of 4 rows: each of 80 is learned from twice
-ALL = 10**6  # rows of a ranking that keeps all of them
+ALL = 10**6  # more rows than there are
 TESTED = {"tune": range(6, 10), "confirm": range(4)}  # parts of the questions, see `part`
 RESULTS = Path(__file__).parent / "proof"
 Ordered = Callable[["Pool", str, int], Dataset]  # pool, region, seed -> its rows, those to take first
@@ -92,7 +92,7 @@ class Pool:
     rows: Dataset
     own: dict[tuple[str, str], str]
     out: Path
-    ranked: dict[str, Dataset] = field(default_factory=dict)
+    made: dict[str, tuple[Dataset, Dataset]] = field(default_factory=dict)
 
     @cached_property
     def weights(self) -> dict[tuple[str, str, str], float]:
@@ -111,7 +111,7 @@ class Pool:
             kept = Dataset.from_parquet(str(file))
             if kept.select_columns(self.rows.column_names).to_list() == self.rows.to_list():
                 return kept
-        made = caredio.select(self.rows, out=self.out / "embedded", ranking="random", budget=ALL, **EVERY).vectors
+        made = caredio.select(self.rows, out=self.out / "embedded", budget=1, ranking="random").vectors
         names = match.sample_ids(match.own_cells(self.rows))
         place = {name: row for row, name in enumerate(made["sample_id"])}
         beside = made.select([place[name] for name in names]).remove_columns("sample_id")
@@ -119,27 +119,45 @@ class Pool:
         found.to_parquet(str(file))
         return found
 
-    def select(self, region: str, **settings: Any) -> Dataset:
-        """The region's ranked rows, best first."""
+    def select(self, **settings: Any) -> tuple[Dataset, Dataset]:
+        """The ranked rows, best first, and all rows with their scores."""
         key = json.dumps(settings, sort_keys=True)
-        if key not in self.ranked:
-            given = {"embedder": GIVEN, "theta": THETA[MINILM], **settings}
-            self.ranked[key] = caredio.select(self.embedded, out=self.out / "ranked", **given).ranked
-        return views.of_culture(self.ranked[key], region)
+        if key not in self.made:
+            given = {"embedder": GIVEN, "theta": THETA[MINILM], "budget": BUDGET, "rejected": "one", **settings}
+            result = caredio.select(self.embedded, out=self.out / "ranked", **given)
+            self.made[key] = result.ranked, result.pool
+        return self.made[key]
+
+    def best(self, region: str, **settings: Any) -> Dataset:
+        """The region's ranked rows, best first."""
+        return views.of_culture(self.select(**settings)[0], region)
+
+    def able(self, region: str) -> Dataset:
+        """Every row of the region that could have been ranked, with prompt and completion."""
+        rows = views.of_culture(self.select(ranking="random", **EVERY)[1], region)
+        rows = rows.select([place for place, compared in enumerate(rows["compared"]) if compared])
+        return nested.as_ranked(rows.remove_columns("drop_reason"))
 
     def by_chance(self, region: str, seed: int) -> Dataset:
-        """Every row that could have been ranked, in an order drawn by seed."""
-        able = self.select(region, ranking="random", budget=ALL, **EVERY)
+        """Rows that could have been ranked, in an order drawn by seed."""
+        able = self.able(region)
         return able.select(nested.by_chance(able["sample_id"][:], seed))
 
     def by_people(self, region: str, seed: int) -> Dataset:
         """As `by_chance`, where an answer that k people gave has k chances to come first (Efraimidis, 2006)."""
-        able = self.select(region, ranking="random", budget=ALL, **EVERY)
+        able = self.able(region)
         keys = []
         for row in able.select_columns(["culture", "question_id", "response", "sample_id"]):
             drawn = random.Random(f"{seed}/{row['sample_id']}").random()
             keys.append(drawn ** (1 / self.weights[row["culture"], row["question_id"], row["response"]]))
         return able.select(sorted(range(len(able)), key=lambda place: -keys[place]))
+
+    def by_score(self, region: str, **settings: Any) -> Dataset:
+        """The region's rows that have a score, best first, whatever their number."""
+        rows = views.of_culture(self.select(**settings)[1], region)
+        rows = rows.select([place for place, score in enumerate(rows["score"]) if score is not None])
+        order = nested.by_column(rows["score"][:], rows["sample_id"][:])
+        return nested.as_ranked(rows.select(order).remove_columns("drop_reason"))
 
 
 EVERY = {"compared": 15}  # all other regions
@@ -165,14 +183,14 @@ def majority(pool: Pool, region: str, seed: int) -> Dataset:
 
 def chosen(**settings: Any) -> Ordered:
     """An arm of the best rows by a setting; its seed moves the training alone."""
-    return lambda pool, region, seed: pool.select(region, budget=BUDGET, **settings)
+    return lambda pool, region, seed: pool.best(region, **settings)
 
 
 def best_answers(**settings: Any) -> Ordered:
     """An arm of random questions, each with its best answer by a setting."""
 
     def ordered(pool: Pool, region: str, seed: int) -> Dataset:
-        best = _one_each(pool.select(region, budget=ALL, **settings))
+        best = _one_each(pool.by_score(region, **settings))
         return _reordered(best, pool.by_chance(region, seed))
 
     return ordered
@@ -236,7 +254,7 @@ def run(every: list[Document], given: argparse.Namespace, results: Path) -> None
         return
     tokenizer, base = proof_model.tokenizer(), heldout.Model(str(proof_model.model_path()), "float32")
     base.tokenizer.chat_template = tokenizer.chat_template
-    written = proof_model.WRITTEN[given.half]
+    written, by = proof_model.WRITTEN[given.half], {"commit": _commit()}
     for arm, region, seed in wanted:
         head = {"half": given.half, "arm": arm, "region": region, "seed": seed}
         asked = test[region], [] if arm == RAW else test[partner(given.half, region)]
@@ -246,7 +264,7 @@ def run(every: list[Document], given: argparse.Namespace, results: Path) -> None
             rows = taken(pool, arm, region, seed, test[region])
             for fit in proof_model.fitted(rows, given.steps, seed, given.out):
                 found = facts(rows, fit, tokenizer) | scores(fit.model, tokenizer, base, fit.adapter, *asked, written)
-        append(results, head | found | {"commit": _commit()})
+        append(results, head | found | by)
         print(proof_report.line(head | found), flush=True)
 
 
