@@ -160,7 +160,7 @@ class Pool:
         return nested.as_ranked(rows.select(order).remove_columns("drop_reason"))
 
 
-EVERY = {"compared": 15}  # all other regions
+EVERY = {"compared": None}  # all other regions
 
 
 def random_rows(pool: Pool, region: str, seed: int) -> Dataset:
@@ -219,15 +219,19 @@ class Arm:
     budget: int = BUDGET
 
 
-SUM = {"score": "sum", "representativeness": "typicality", "weight": 0.5}
+SUPPORT = {"score": "sum", "representativeness": "support", "distinctiveness": "hybrid", "weight": 1.0, **EVERY}
+TYPICALITY = {"score": "sum", "representativeness": "typicality", "weight": 0.5, **EVERY}
+PAPER = {"representativeness": "size", "distinctiveness": "cosine", "score": "product", "compared": 4}
+NO_QUOTAS = {"per_question": None, "topic_share": None, "coverage": "none"}
 ARMS = {
     "random_question": Arm("one random answer to each of 80 random questions", random_question),
-    "typicality": Arm("typicality + 0.5 cosine, all regions compared, answers weighted", chosen(**SUM, **EVERY)),
-    "majority": Arm("80 random questions' majority answers (oracle)", majority),
-    "size": Arm("size x cosine, 4 regions compared", chosen(representativeness="size", compared=4)),
+    "support": Arm("support + hybrid, all regions compared, answers weighted", chosen(**SUPPORT)),
+    "size": Arm("the paper's: size x cosine, 4 regions compared", chosen(**PAPER, **NO_QUOTAS)),
     "random_person": Arm("one random person's answer to each of 80 random questions", random_person),
+    "typicality": Arm("typicality + 0.5 cosine, all regions compared, answers weighted", chosen(**TYPICALITY)),
+    "majority": Arm("80 random questions' majority answers (oracle)", majority),
     "random": Arm("random rows", random_rows),
-    "best_answer": Arm("80 random questions, each with its best answer by `typicality`", best_answers(**SUM, **EVERY)),
+    "best_answer": Arm("80 random questions, each with its best answer by `support`", best_answers(**SUPPORT)),
     "all": Arm("all rows, in as many steps (oracle)", random_rows, ALL),
 }
 
