@@ -34,7 +34,7 @@ from caredio.evaluation.benchmark import Document
 from caredio.evaluation.benchmarks import blend_answers
 from caredio.selection import match
 from caredio.selection.embedders import GIVEN, MINILM
-from caredio.selection.settings import THETA
+from caredio.selection.settings import PAPER, THETA
 from caredio.training import heldout, nested, views
 from caredio.training.record import rows_sha256
 
@@ -221,12 +221,10 @@ class Arm:
 
 SUPPORT = {"score": "sum", "representativeness": "support", "distinctiveness": "hybrid", "weight": 1.0, **EVERY}
 TYPICALITY = {"score": "sum", "representativeness": "typicality", "weight": 0.5, **EVERY}
-PAPER = {"representativeness": "size", "distinctiveness": "cosine", "score": "product", "compared": 4}
-NO_QUOTAS = {"per_question": None, "topic_share": None, "coverage": "none"}
 ARMS = {
     "random_question": Arm("one random answer to each of 80 random questions", random_question),
     "support": Arm("support + hybrid, all regions compared, answers weighted", chosen(**SUPPORT)),
-    "size": Arm("the paper's: size x cosine, 4 regions compared", chosen(**PAPER, **NO_QUOTAS)),
+    "size": Arm("the paper's: size x cosine, 4 regions compared", chosen(**PAPER)),
     "random_person": Arm("one random person's answer to each of 80 random questions", random_person),
     "typicality": Arm("typicality + 0.5 cosine, all regions compared, answers weighted", chosen(**TYPICALITY)),
     "majority": Arm("80 random questions' majority answers (oracle)", majority),
