@@ -178,7 +178,7 @@ def random_person(pool: Pool, region: str, seed: int) -> Dataset:
 def majority(pool: Pool, region: str, seed: int) -> Dataset:
     rows = pool.by_chance(region, seed)
     own = [pool.own.get((region, row["question_id"])) == row["response"] for row in rows]
-    return _one_each(rows.select([place for place, found in enumerate(own) if found]))
+    return _reordered(rows.select([place for place, found in enumerate(own) if found]), rows)
 
 
 def chosen(**settings: Any) -> Ordered:
