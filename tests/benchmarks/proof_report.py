@@ -216,4 +216,4 @@ def _told(one: Contrast, found: Estimate) -> str:
 
 
 def _row(label: str, cells: Iterable[str], width: int = 12) -> str:
-    return f"  {label:<34}" + "".join(f"{cell:>{width}}" for cell in cells)
+    return f"  {label:<34}" + " ".join(f"{cell:>{width}}" for cell in cells)
