@@ -155,14 +155,14 @@ def files(draw):
 
 
 def ranked_rightly(columns, run, ranked):
-    """What is ranked are the table's texts, and every row is ranked, dropped for a reason, or counted as not ranked."""
+    """What is ranked are the table's texts, and every row is ranked, merged into another, or dropped for a reason."""
     said = {text.strip() for cells in columns.values() for text in texts(cells)} | {"[]"}  # an empty list, in CSV
     for row in ranked:
         assert {row["question"], row["response"]} <= said
     stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
     dropped = {name: sum(stages[name]["dropped"].values()) for name in ("candidates", "scored")}
     rows = len(next(iter(columns.values())))
-    assert len(ranked) + sum(dropped.values()) == rows
+    assert len(ranked) + sum(dropped.values()) + stages["candidates"]["merged"] == rows
     rejects = [run / "candidates" / "rejects" / "candidates.parquet"] if dropped["candidates"] else []
     assert sum(len(runs.read([file])) for file in rejects) == dropped["candidates"]
 
