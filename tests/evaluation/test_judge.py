@@ -655,7 +655,7 @@ def test_nothing_to_judge_is_a_short_sentence_with_a_line_for_each_reason(tmp_pa
     assert sentence.startswith("nothing to judge: none of 4 samples files holds replies with a rubric; ")
     assert len(sentence) < 200
     assert len(lines) == 2
-    assert {line.split()[0] for line in lines} == {"blend_generated", "culturalbench_easy"}
+    assert {line.split(":")[0].strip() for line in lines} == {"blend_generated", "culturalbench_easy"}
     assert all(line.endswith(".jsonl, and 1 more") for line in lines)
 
 
