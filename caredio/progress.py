@@ -42,6 +42,7 @@ class Progress:
         self._done = dict.fromkeys(planned, 0.0)
         self._stage = ""  # in progress
         self._bar: Any = None
+        self._drawn = 0.0  # when, for how far an answer is
         self._lock = threading.Lock()
 
     def asks(self, desc: str) -> str:
@@ -68,7 +69,9 @@ class Progress:
         """Let the bar say how far an answer is, until the next one has ended."""
         with self._lock:
             if self._bar is not None:
-                self._bar.set_postfix_str(", ".join(filter(None, (self._spent(), text))), refresh=False)
+                due = time.monotonic() - self._drawn >= self._bar.mininterval
+                self._drawn = time.monotonic() if due else self._drawn
+                self._bar.set_postfix_str(", ".join(filter(None, (self._spent(), text))), refresh=due)
 
     def answered(self, stage: str, calls: float) -> None:
         """Count calls of a stage, up to what is planned for it."""
