@@ -138,7 +138,7 @@ def test_a_synthesis_ends_in_candidates_or_a_sentence(plan, tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plan=st.lists(faults | st.none(), min_size=1, max_size=30))
-def test_two_hundred_syntheses_end_in_candidates_or_a_sentence(plan, tmp_path_factory):
+def test_a_hundred_syntheses_end_in_candidates_or_a_sentence(plan, tmp_path_factory):
     check_a_synthesis(plan, tmp_path_factory)
