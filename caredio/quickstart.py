@@ -30,13 +30,17 @@ ATTRIBUTION = (
     " regions, one English wording of each answer, ranked"
 )
 # typicality + cosine puts answers first that more people give here than elsewhere (docs/validity.md)
-RANKING: SelectOptions = {"representativeness": "typicality", "distinctiveness": "cosine", "budget": 100}
+RANKING: SelectOptions = {
+    "representativeness": "typicality",
+    "distinctiveness": "cosine",
+    "budget": 100,
+    "weight_column": "annotators",
+}
 _SHOWN = 4  # rows of a region on the screen
 _BESIDE = 3  # answers of each other region beside a row
 _WHY = {
     "one_annotator": "a single person of the region gave the answer",
     "no_letters": "the answer is a number or a time, which embeddings do not compare",
-    "duplicate": "the same answer stands twice",
     "redundant": "another answer stands for its cluster",
     "no_other_culture": "no other region's answer to the question is left",
     "over_budget": f"it ranks below the best {RANKING['budget']} of its region",
@@ -171,7 +175,7 @@ def _opening(sample: Dataset) -> str:
 
 _MEANING = """
 Rank 1 is the highest score of a region: the sum of two measures, in standard deviations.
-  representativeness   how near an answer is to all that its region answered (typicality)
+  representativeness   how near an answer is to all that its region answered, by people (typicality)
   distinctiveness      how far it is from the other regions' answers to the same question (cosine)
 A high rank means typical and distinctive among these answers. It does not mean true, and a region's
 5 annotators a question do not speak for everybody."""
@@ -196,11 +200,11 @@ Where it lies
 
 def _next() -> str:
     """What to type next."""
-    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items())
+    flags = " ".join(f"--{name} {value}" for name, value in RANKING.items() if name != "weight_column")
     return f"""
 What to type next
   caredio select answers.csv --out runs/own {flags}
-      the same on a table of your own with the columns question, response and culture
+      the same on a table of your own with the columns question, response, culture, and weight if it counts people
   caredio build --cultures china,japan --topics food --per-topic 6 --model gpt-4.1-mini --out runs/real --dry-run
       have a model write questions and answers: what it would cost
   caredio --help"""

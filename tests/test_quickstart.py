@@ -131,8 +131,9 @@ def test_the_release_is_a_dataset_under_the_source_s_licence_and_goes_to_the_hub
         assert len(rows) == 100
         assert all((culture, row["question"], row["response"]) in several for row in rows)
     scored = pq.read_table(tmp_path / "runs" / "quickstart" / "scored" / "scored.parquet")
-    dropped = json.loads((tmp_path / "runs" / "quickstart" / "run.json").read_text())["stages"]["candidates"]["dropped"]
-    assert len(scored) + sum(dropped.values()) == len(sample())
+    made = json.loads((tmp_path / "runs" / "quickstart" / "run.json").read_text())["stages"]["candidates"]
+    assert len(scored) + sum(made["dropped"].values()) + made["merged"] == len(sample())
+    assert sum(scored["weight"].to_pylist()) == sum(row["annotators"] for row in sample() if not row["drop_reason"])
     again = subprocess.run(push[:-2], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("unchanged") == 6
