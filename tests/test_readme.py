@@ -154,7 +154,7 @@ def test_a_run_that_is_repeated_makes_nothing_anew(reader):
     run = reader.folder / "runs" / "first"
     made = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet") if "release" not in path.parts}
     build = next(text for tag, text in blocks("README.md") if "runs/first" in text and text.startswith("caredio build"))
-    assert reader.types("bash", build).count("unchanged") == 10
+    assert reader.types("bash", build).count("unchanged") == 11
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
