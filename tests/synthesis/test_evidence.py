@@ -344,14 +344,6 @@ def test_the_card_says_what_grounded_the_answers(tmp_path):
     assert "Evidence: 17 pieces of `said.csv`, of which each answer's prompt showed the 3 nearest" in card
 
 
-@pytest.mark.slow
-def test_the_embedded_model_writes_with_evidence(embedded_home, tmp_path):
-    path = own(tmp_path / "said.csv", *SAID)
-    small = {"per_topic": 3, "checks": "none", "near": 1, "far": 1, "compared": 1}
-    made = caredio.synthesize(["china"], ["food"], evidence=str(path), evidence_similarity=-1.0, **small)
-    assert [len(row["evidence"]) for row in made.candidates] == [3] * len(made.candidates)
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
