@@ -1,8 +1,8 @@
 """Step time and peak memory of a recipe beside TRL's own script, on the same rows with the same flags.
 
-    python tests/benchmarks/training.py                              five interleaved pairs of SFT on this machine
-    python tests/benchmarks/training.py --method dpo --pairs 3
-    python tests/benchmarks/training.py -- --bf16 true --dtype bfloat16 --per_device_train_batch_size 8
+    python tests/benchmarks/training_speed.py                              five interleaved pairs of SFT on this machine
+    python tests/benchmarks/training_speed.py --method dpo --pairs 3
+    python tests/benchmarks/training_speed.py -- --bf16 true --dtype bfloat16 --per_device_train_batch_size 8
 
 Rows are a region's best of the packaged sample of BLEnD, or `--data`, a run folder. Each training is a process of its
 own; the time of a step is the median of its steps without the first two. The ratio is ours over TRL's within a pair;
