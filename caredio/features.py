@@ -190,6 +190,7 @@ COLUMNS: dict[str, Column] = {
     "rows_sha256": Column(_TEXT, "hash of the rows of it that were trained on", "evaluate"),
     "budget": Column(Value("int32"), "how many of the best rows they are; null where all were taken", "evaluate"),
     "ranking": Column(_TEXT, "by what these were ranked; null where training.json does not say", "evaluate"),
+    "recipe": Column(_TEXT, "the recipe that trained on them, such as sft", "evaluate"),
 }
 
 
@@ -224,7 +225,7 @@ SCORED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank drop_reason
 RANKED = Features({**CANDIDATES, **columns(_SCORES), **columns("rank prompt completion")})
 RESULTS = columns(
     "system culture benchmark metric n value low high model weights_sha256 base_sha256 benchmark_sha256 settings_sha256"
-    " benchmark_version trained_on rows_sha256 budget ranking"
+    " benchmark_version trained_on rows_sha256 budget ranking recipe"
 )
 PREFERENCE = columns("sample_id question_id culture rank prompt chosen rejected rejected_culture")
 UNPAIRED = columns("sample_id question_id culture rank prompt completion label")

@@ -69,6 +69,7 @@ class Number:
     alone: bool = False  # whether no question is shared by all systems, so that it is not comparable
     budget: int | None = None  # rows that it was trained on; None where that is not known
     ranking: str = ""  # by what these were ranked
+    recipe: str = ""  # that trained on them
     base: str = ""  # the hash of the weights that an adapter was trained on
     title: str = ""  # of the benchmark, as the run that asked it was told
     of: str = ""  # the culture whose model was asked about another one's culture, where that has a model too
@@ -177,6 +178,7 @@ def _of_samples(measured: Measured, folder: Path, settings: Mapping[str, Any]) -
             _manner(settings, identity, content, measured.task),
             budget=identity.get("budget"),
             ranking=identity.get("ranking") or "",
+            recipe=identity.get("recipe") or "",
             base=str(identity.get("base_sha256") or ""),
         )
 
@@ -285,6 +287,7 @@ def _of_row(row: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]) -
         settings=row.get("settings_sha256") or "",
         budget=row.get("budget"),
         ranking=row.get("ranking") or "",
+        recipe=row.get("recipe") or "",
         base=row.get("base_sha256") or "",
     )
 

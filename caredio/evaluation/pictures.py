@@ -95,7 +95,7 @@ def budgets(column: Column, file: Path) -> list[Path]:
     """The files of a picture of a number by how many rows were trained on, one axis a culture and one line a ranking.
 
     Of a culture without a ranking at two budgets there is none. Seeds are points, and the line is through their means;
-    raw is the line without a budget. Adapters of two models are no seeds: each model has lines of its own.
+    raw is the line without a budget. Adapters of two models or by two recipes are no seeds: each has lines of its own.
 
     Args:
         file: its path, without the ending.
@@ -107,12 +107,14 @@ def budgets(column: Column, file: Path) -> list[Path]:
 def _budgets(column: Column, own: Mapping[str, Number]) -> list[plots.Line]:
     """A culture's lines; none where no ranking has two budgets."""
     by_ranking: dict[str, dict[int, list[float]]] = {}
-    several = len({one.base for one in own.values() if one.budget}) > 1
+    trained = [one for one in own.values() if one.budget]
+    bases, recipes = len({one.base for one in trained}) > 1, len({one.recipe for one in trained}) > 1
     for system, one in own.items():
         if one.budget and not one.alone:
             part = WITH_ROLE_PLAY if system.endswith(WITH_ROLE_PLAY) else ""
-            base = f" of {one.base[:8] or 'whole weights'}" if several else ""
-            values = by_ranking.setdefault(f"{one.ranking or 'ranking not known'}{base}{part}", {})
+            recipe = f", {one.recipe or 'recipe not known'}" if recipes else ""
+            base = f" of {one.base[:8] or 'whole weights'}" if bases else ""
+            values = by_ranking.setdefault(f"{one.ranking or 'ranking not known'}{recipe}{base}{part}", {})
             values.setdefault(one.budget, []).append(column.scale * one.value)
     found = {ranking: values for ranking, values in sorted(by_ranking.items()) if len(values) > 1}
     lines = []

@@ -148,6 +148,18 @@ def test_adapters_of_two_models_are_no_seeds(tmp_path: Path) -> None:
     assert drawn == {"random of small": [20, 40], "random of large": [60, 90]}  # and not [40, 65]
 
 
+def test_adapters_by_two_recipes_are_no_seeds(tmp_path: Path) -> None:
+    for recipe, budget, share in (("sft", 10, 2), ("sft", 30, 4), ("dpo", 10, 6), ("dpo", 30, 9)):
+        made = asked(tmp_path / "tasks", {"caredio_quiz_china": questions(10)}, right_on(share))
+        weights = f"{recipe}{budget}"
+        identity = {"system": "trained", "culture": "china", "model": f"{recipe}/{budget}", "weights_sha256": weights}
+        identity |= {"ranking": "random", "recipe": recipe, "budget": budget}
+        samples.write(tmp_path / "run" / "samples", identity, made)
+    (column,) = build([tmp_path / "run"]).columns
+    drawn = {one.label: one.y for one in pictures._budgets(column, column.numbers["china"])}
+    assert drawn == {"random, sft": [20, 40], "random, dpo": [60, 90]}  # and not [40, 65]
+
+
 def test_equal_pictures_are_equal_files(tmp_path: Path) -> None:
     rows = {"china": {"raw": pictures.Point(40.0, 30.0, 50.0), "ours": pictures.Point(60.0)}}
     one, other = (
