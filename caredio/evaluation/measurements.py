@@ -337,7 +337,7 @@ def _scores(rows: Sequence[Mapping[str, Any]], key: str, value: float, file: Pat
     """The scores by question, where their mean is the number; None where it is made of them in another way."""
     name, _, filtered = key.partition(",")
     own = [row[name] for row in rows if row.get("filter", "none") == filtered and row.get(name) is not None]
-    if not own or any(isinstance(one, (list, dict)) for one in own):
+    if not own or any(isinstance(one, (list, dict)) for one in own) or all(isinstance(one, str) for one in own):
         return None
     scores = samples.by_question(rows, key, file)
     numbers = [float(one) for one in own if one == one]

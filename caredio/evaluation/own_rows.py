@@ -117,7 +117,7 @@ class Rows:
         return text(self.cell(row, field), self.where(row, field))
 
     def items(self, row: int, field: str, alone: bool = False) -> list[Any]:
-        """The cells of several columns, or what a cell lists.
+        """The cells of several columns, without the empty ones after the last, or what a cell lists.
 
         Args:
             alone: a cell that lists nothing is the one item.
@@ -127,7 +127,10 @@ class Rows:
         """
         names = self.names[field]
         if not isinstance(names, str):
-            return [self._cells[name][row] for name in names]
+            cells = [self._cells[name][row] for name in names]
+            while cells and _is_empty(cells[-1]):
+                cells.pop()
+            return cells
         cell = self._cells[names][row]
         if isinstance(cell, str) and cell.lstrip().startswith("["):
             try:
@@ -149,6 +152,12 @@ class Rows:
         return cell
 
 
+def _is_empty(cell: Any) -> bool:
+    return (
+        cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+    )
+
+
 def text(cell: Any, where: str) -> str:
     """A cell as text, numbers as they are written.
 
@@ -157,7 +166,7 @@ def text(cell: Any, where: str) -> str:
     """
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip()):
+    if _is_empty(cell):
         raise InputError(f"{where}: is empty; fill it, or leave the row out.")
     if not isinstance(cell, (str, int, float)):
         raise InputError(f"{where}: holds {type(cell).__name__}, where text is wanted.")

@@ -522,7 +522,7 @@ def _training(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / checkpoints.RECORD).read_text(encoding="utf-8"))
         named = {"trained_on": record["dataset_name"], "rows_sha256": record["rows_sha256"]}
-        return {**named, "budget": record.get("budget"), "ranking": record.get("ranking"), "recipe": record.get("recipe")}
+        return named | {name: record.get(name) for name in ("budget", "ranking", "recipe")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # none of ours
 

@@ -410,7 +410,10 @@ def test_a_row_tells_what_was_trained_on(tiny: Path, adapter: Path, tmp_path: Pa
     of_rows = {"rows_sha256": "ab12", "budget": 100, "ranking": "random"}
     (place / "training.json").write_text(json.dumps({**record, **of_rows}))
     table = measure(tmp_path / "run", tiny, place.parent, benchmarks="culturalbench_easy")
-    told = {row["system"]: [row[name] for name in ("trained_on", "rows_sha256", "budget", "ranking", "recipe")] for row in table}
+    told = {
+        row["system"]: [row[name] for name in ("trained_on", "rows_sha256", "budget", "ranking", "recipe")]
+        for row in table
+    }
     assert told["trained"] == told["trained + role-play"] == ["runs/first/ranked", "ab12", 100, "random", "sft"]
     assert told["raw"] == told["chance"] == [None] * 5
     assert set(table["benchmark_version"]) == {"2.0"}

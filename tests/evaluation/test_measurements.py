@@ -90,6 +90,18 @@ def test_nothing_is_one_sentence(tmp_path: Path) -> None:
         build([tmp_path / "nowhere"])
 
 
+def test_a_number_that_is_made_of_texts_has_no_scores_by_question(tmp_path: Path) -> None:
+    made = asked(tmp_path / "tasks", {"theirs": questions(4)}, right_on(2))
+    made["results"]["theirs"]["bleu,none"] = 12.5
+    for row in made["samples"]["theirs"]:
+        row["bleu"] = "a reply"
+    found = {one.metric: one.cells for one in build([saved(tmp_path / "out", "m", made)]).columns}
+    assert {metric: [cell.value for cell in cells.values()] for metric, cells in found.items()} == {
+        "acc": [0.5],
+        "bleu": [12.5],
+    }
+
+
 def evaluated(out: Path, model: Path, trained: Path | None = None, limit: int = 2, **given: Any) -> Path:
     """A run in which a model was measured on the shipped questions."""
     settings = {"benchmarks": "culturalbench_easy", "culturalbench": "sample", "device": "cpu", **given}

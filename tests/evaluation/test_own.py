@@ -110,6 +110,15 @@ def test_a_table_is_read_alike_in_every_format(file: str, content: str | bytes, 
     assert len({one["id"] for one in found}) == 3
 
 
+def test_a_question_of_fewer_options_leaves_its_last_columns_empty(tmp_path: Path) -> None:
+    content = flat(ROWS) + "china,Fewer?,rice,millet,,A\n"
+    found = documents(declare(tmp_path, content, file="rows.csv", **WIDE))
+    assert [len(one["options"]) for one in found] == [3, 3, 3, 2]
+    assert found[-1]["options"] == ["rice", "millet"]
+    with pytest.raises(InputError, match=r"line 5, column a, b, c: is empty; fill it"):  # a hole is no end
+        documents(declare(tmp_path, flat(ROWS) + "china,Fewer?,rice,,millet,A\n", file="rows.csv", **WIDE))
+
+
 @pytest.mark.parametrize(
     "keys",
     [("A", "B", "C"), ("a", "b", "c"), (0, 1, 2), (1, 2, 3), ("0", "1", "2"), ("congee", "jjigae", "tea, or water")],
