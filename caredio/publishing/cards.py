@@ -44,6 +44,7 @@ def dataset_card(
     known: dict[str, Culture],
     name: str,
     own_prompts: Sequence[str] = (),
+    changes: Sequence[str] = (),
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
 
@@ -55,6 +56,7 @@ def dataset_card(
         name: the dataset's name.
         own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
             entries.
+        changes: lines on what differs from the release before; they are shown as code.
     """
     ranked, pool = run.table("ranked"), run.table("scored")
     stages = _behind(run.stages, "ranked")
@@ -100,6 +102,7 @@ def dataset_card(
         attribution=settings.attribution,
         terms=settings.terms,
         reviewed_by=settings.reviewed_by,
+        changes=changes,
     )
 
 
