@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
     from caredio.training.curve import Curves
+    from caredio.training.export import Exported
     from caredio.training.finetune import Estimate
     from caredio.training.job_record import Finetuned
     from caredio.training.pipeline import Schedule, Trained
@@ -657,3 +658,24 @@ def curve(
     from caredio.verbs.curve import Curving  # heavy: when a verb runs
 
     return Curving(data, cultures, out, budgets, rankings, dict(settings)).result()
+
+
+def export(model: Path | str, *, to: Path | str, base: str | None = None, adapter: bool = False) -> Exported:
+    """Write what a recipe left for other programs: an adapter merged into its base, or to be served beside others.
+
+    Args:
+        model: folder with an adapter, or with one a culture, such as `train` leaves.
+        to: folder that is written; several adapters go to folders in it.
+        base: model that they are put on, by name or folder; by default the one they were trained on.
+        adapter: keep adapters apart, as vLLM serves several on one base; else each is merged into a whole model, in the
+            base's dtype, which transformers, vLLM and converters to GGUF load.
+
+    Returns:
+        The folder, and the commands that take it; `str` of it shows both.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.export import Exporting  # heavy: when a verb runs
+
+    return Exporting(model, to, base, adapter).result()

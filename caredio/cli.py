@@ -79,6 +79,10 @@ _CURVE_EXAMPLES = """examples:
   caredio curve runs/food --budgets 100,200 --rankings ours,random,one_per_question,representativeness --seeds 5
   caredio curve runs/food --dry-run --timed           arms and steps, and hours by one step that is taken
 """
+_EXPORT_EXAMPLES = """examples:
+  caredio export runs/food/models/china --to exported/china       one model, for transformers, vLLM and llama.cpp
+  caredio export runs/food/models --adapter --to adapters         all of them, for one vLLM server
+"""
 _RECIPES = """examples:
   caredio recipes                                     where the recipes are, and their YAML files
   caredio recipes smollm2-135m/sft-lora.yaml my       a copy, to change and give to --recipe my/sft-lora.yaml
@@ -88,6 +92,7 @@ _QUICKSTART = """examples:
   caredio quickstart                                  rank and release to runs/quickstart
   caredio quickstart --train                          then train on the best rows of a region, and on random ones
   caredio quickstart --out runs/try --push owner/name
+  caredio quickstart --annotations BLEnD/data/annotations    all 16 regions of a clone, to runs/blend-regions
 """
 _RESULTS_EXAMPLES = """examples:
   caredio results runs/food                           what `caredio evaluate --out runs/food` measured
@@ -244,6 +249,7 @@ def _data_commands(commands: Any) -> None:
     calibrate.add_argument("data", metavar="table", nargs="?", default=argparse.SUPPRESS, help=_TABLE)
 
     quickstart = _command(commands, _quickstart, "rank a packaged sample of people's answers", _QUICKSTART)
+    _path_flag(quickstart, "--annotations", "BLEnD's folder of annotations: rank and release all of its 16 regions")
     quickstart.add_argument("--push", default="", metavar="OWNER/NAME", help="also publish on the Hub, with $HF_TOKEN")
     quickstart.add_argument("--version", default="v0.1.0", help="tag of the release (default: v0.1.0)")
     quickstart.add_argument(
@@ -349,6 +355,15 @@ def _training_commands(commands: Any) -> None:
     )
     curve.add_argument("--dry-run", action="store_true", help="print arms and steps, and train nothing")
 
+    export = _plain_command(commands, "export", api.export, "merge an adapter, or make it servable", _EXPORT_EXAMPLES)
+    export.add_argument("model", type=Path, help="folder with an adapter, or with one a culture")
+    export.add_argument("--to", type=Path, required=True, help="folder that is written")
+    export.add_argument("--base", default=argparse.SUPPRESS, help="model to put it on; default: what it was trained on")
+    export.add_argument(
+        "--adapter", action="store_true", default=argparse.SUPPRESS, help="keep adapters apart, as vLLM serves several"
+    )
+    _quiet_flag(export)
+
     recipes = _plain_command(commands, "recipes", configuration.recipes, "list or copy the training recipes", _RECIPES)
     recipes.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="a YAML file, or all; default: list them")
     recipes.add_argument("to", nargs="?", default=argparse.SUPPRESS, help="folder to copy it to")
@@ -374,7 +389,7 @@ def _looking_commands(commands: Any) -> None:
     _path_flag(path, "--cultures-file", "YAML of cultures besides the shipped ones")
 
 
-def _quickstart(out: Path = Path("runs/quickstart"), **arguments: Any) -> None:
+def _quickstart(out: Path | None = None, **arguments: Any) -> None:
     from caredio.quickstart import quickstart  # heavy: it ranks
 
     quickstart(out, **arguments)

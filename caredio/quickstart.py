@@ -15,7 +15,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from caredio import api, messages, preflight, progress, quickstart_table, runs, yamlfile
+from caredio import api, blend, messages, preflight, progress, quickstart_regions, quickstart_table, runs, yamlfile
 from caredio.api import SelectOptions
 from caredio.errors import InputError
 from caredio.quickstart_table import title
@@ -24,11 +24,7 @@ from caredio.quickstart_training import OURS, RANDOM, RAW, People, Trial
 SAMPLE = Path(str(resources.files("caredio"))) / "data" / "blend" / "blend_sample.parquet"
 OWN = SAMPLE.with_name("blend_own.parquet")  # the own answers of all 16 regions
 OUT = Path("runs/quickstart")
-LICENSE = "cc-by-sa-4.0"
-ATTRIBUTION = (
-    "BLEnD (Junho Myung et al., NeurIPS 2024), https://github.com/nlee0212/BLEnD, CC-BY-SA-4.0; changed: 3 of 16"
-    " regions, one English wording of each answer, ranked"
-)
+ATTRIBUTION = f"{blend.SOURCE}; changed: 3 of 16 regions, one English wording of each answer, ranked"
 # typicality + cosine puts answers first that more people give here than elsewhere (docs/validity.md)
 RANKING: SelectOptions = {
     "representativeness": "typicality",
@@ -49,8 +45,9 @@ Answers = Mapping[tuple[str, str, str], int]  # (culture, question_id, response)
 
 
 def quickstart(
-    out: Path | str = OUT,
+    out: Path | str | None = None,
     *,
+    annotations: Path | str | None = None,
     push: str = "",
     version: str = "v0.1.0",
     train: bool | str = False,
@@ -59,7 +56,8 @@ def quickstart(
     """Rank the sample into `out`, release it, and print the best rows; what a finished run left there is not redone.
 
     Args:
-        out: run folder.
+        out: run folder; None is runs/quickstart, or runs/blend-regions with `annotations`.
+        annotations: BLEnD's folder data/annotations, to rank and release all 16 regions of it in place of the sample.
         push: `owner/name` on the Hub, if the release is to go there too.
         version: tag of the release.
         train: also train a model on a region's best rows and on random ones, and print what both make of held-out
@@ -72,16 +70,20 @@ def quickstart(
     Raises:
         CaredioError: one sentence on what to correct.
     """
-    out = Path(out)
     if model and not train:
         raise InputError("model is the base of a training; give train (--train) too.")
+    if annotations is not None:
+        if train:
+            raise InputError("train shows what the packaged sample teaches; leave it or annotations out.")
+        return quickstart_regions.release(Path(annotations), Path(out or quickstart_regions.OUT), push, version)
+    out = Path(out or OUT)
     if push:
         preflight.pushing(push, out / "release", version)
     sample = runs.read([SAMPLE])
     trial = _trial(sample, out, train, model) if train else None
     print(_opening(sample), flush=True)
     made = api.select(SAMPLE, out=out, **RANKING)
-    release = api.publish(out, push=push or None, version=version, license=LICENSE, attribution=ATTRIBUTION)
+    release = api.publish(out, push=push or None, version=version, license=blend.LICENSE, attribution=ATTRIBUTION)
     print(_MEANING)
     print(best_rows(made.ranked, annotators(sample)))
     print(drops([made.report[stage]["dropped"] for stage in ("candidates", "scored")]))

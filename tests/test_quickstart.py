@@ -11,8 +11,8 @@ import yaml
 from datasets import load_dataset
 from hub_server import HubServer
 
-from caredio import quickstart
-from caredio.data.blend import make_sample
+from caredio import blend, quickstart, quickstart_regions
+from caredio.errors import InputError
 
 BLEND = Path(__file__).parent / "data" / "blend"  # 24 of the 500 questions, in all 16 regions, as the source has them
 
@@ -22,7 +22,7 @@ def sample():
 
 
 def test_the_sample_is_what_the_script_makes_of_the_source():
-    made = make_sample.table(BLEND).to_pylist()
+    made = blend.sample(BLEND).to_pylist()
     questions = {row["question_id"] for row in made}
     assert len(questions) == 24
     assert made == [row for row in sample() if row["question_id"] in questions]
@@ -45,7 +45,7 @@ def test_the_sample_says_what_people_answered():
     [("tacos", 2, None), ("tacos", 1, "one_annotator"), ("18:00", 5, "no_letters"), ("5 pm", 5, None)],
 )
 def test_answers_of_one_person_and_numbers_are_not_ranked(response, annotators, reason):
-    assert make_sample.drop_reason(response, annotators) == reason
+    assert blend.drop_reason(response, annotators) == reason
 
 
 def test_the_sample_is_small_and_names_source_licence_and_command():
@@ -139,3 +139,54 @@ def test_the_release_is_a_dataset_under_the_source_s_licence_and_goes_to_the_hub
     assert again.stderr.count("unchanged") == 6
     assert "%|" not in again.stderr  # no bar where nobody looks
     assert again.stdout == done.stdout
+
+
+def test_the_screen_of_all_regions_shows_each_region_s_first_rows():
+    rows = [
+        {"culture": "west_java", "rank": 2, "question": "What is sold?", "response": "seblak", "weight": 2.0},
+        {"culture": "west_java", "rank": 1, "question": "What is eaten?", "response": "cilok", "weight": 3.0},
+        {"culture": "china", "rank": 4, "question": "Who pays?", "response": "the host", "weight": 5.0},
+    ]
+    assert quickstart_regions.best_rows(rows, {"west_java": "West Java", "china": "China"}).splitlines() == [
+        "",
+        "West Java",
+        "  1. What is eaten? cilok (3 people)",
+        "  2. What is sold? seblak (2 people)",
+    ]
+
+
+def test_annotations_train_nothing(tmp_path):
+    with pytest.raises(InputError, match="leave it or annotations out"):
+        quickstart.quickstart(tmp_path / "run", annotations=BLEND, train=True)
+
+
+@pytest.mark.slow
+def test_a_clone_s_annotations_become_a_release_of_16_regions(tmp_path, embedded_home):
+    release = quickstart.quickstart(tmp_path / "run", annotations=BLEND, version="v1.0.0")
+    card = (release / "README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["license"], head["language"]) == ("cc-by-sa-4.0", ["en"])
+    assert "Junho Myung et al., NeurIPS 2024" in card
+    assert "West Java" in card
+    several = {
+        (culture, question_id, answer["en_answers"][0].strip())
+        for culture, name in blend.NAMES.items()
+        for question_id, item in json.loads((BLEND / f"{name}_data.json").read_text(encoding="utf-8")).items()
+        for answer in item["annotations"]
+        if answer["count"] >= 2 and answer["en_answers"]
+    }
+    for culture in blend.NAMES:
+        ranked = load_dataset(str(release), culture, cache_dir=str(tmp_path / "cache"))
+        rows = [row for split in ranked.values() for row in split]
+        assert rows
+        assert {(culture, row["question_id"], row["response"]) for row in rows} <= several
+        pairs = load_dataset(str(release), f"{culture}-preference", cache_dir=str(tmp_path / "cache"))
+        for pair in (row for split in pairs.values() for row in split):
+            assert pair["rejected_culture"] in set(blend.NAMES) - {culture}
+            said = (pair["rejected_culture"], pair["question_id"], pair["rejected"][0]["content"])
+            assert said in several
+    lines = (release / "all" / "train.parquet", release / "china-pool" / "train.parquet")
+    assert all(file.is_file() for file in lines)
+    before = {file: file.read_bytes() for file in release.rglob("*") if file.is_file()}
+    quickstart.quickstart(tmp_path / "run", annotations=BLEND, version="v1.0.0")
+    assert {file: file.read_bytes() for file in release.rglob("*") if file.is_file()} == before

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
-from caredio import quickstart, quickstart_table
-from caredio.data.blend import make_sample
+from caredio import blend, quickstart, quickstart_table
 from caredio.errors import InputError
 from caredio.evaluation.benchmarks import blend_answers
 from caredio.publishing.split import is_test
@@ -32,14 +31,14 @@ tiny, _own_cache = _shared.tiny, _shared._own_cache
 
 
 def people():
-    return People(Dataset(make_sample.table(BLEND)), Dataset(make_sample.own(BLEND)))
+    return People(Dataset(blend.sample(BLEND)), Dataset(blend.own(BLEND)))
 
 
 # --- the questions
 
 
 def test_the_own_answers_are_what_the_script_makes_of_the_source():
-    made = make_sample.own(BLEND).to_pylist()
+    made = blend.own(BLEND).to_pylist()
     questions = set(json.loads((BLEND / "China_data.json").read_text(encoding="utf-8")))
     assert made == [row for row in pq.read_table(quickstart.OWN).to_pylist() if row["question_id"] in questions]
     assert len({row["culture"] for row in made}) == 16
@@ -53,7 +52,7 @@ def test_the_own_answers_are_what_the_script_makes_of_the_source():
 
 
 def test_held_out_questions_have_an_own_answer_and_a_rival_one():
-    for region in make_sample.REGIONS:
+    for region in blend.SAMPLED:
         asked = quickstart_people().asked(region)
         assert len(asked) > 90
         assert len({document["id"] for document in asked}) == len(asked)
@@ -68,7 +67,7 @@ def test_held_out_questions_have_an_own_answer_and_a_rival_one():
 
 def test_held_out_questions_are_documents_of_the_benchmark():
     made = {(one["id"], one["culture"]): one for one in blend_answers.english(BLEND)}
-    for region, name in make_sample.REGIONS.items():
+    for region, name in blend.SAMPLED.items():
         asked = people().asked(region)
         assert asked
         for document in asked:

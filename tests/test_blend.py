@@ -1,0 +1,73 @@
+"""BLEnD's annotations as tables, beside what the source's files hold."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from caredio import blend, cultures
+from caredio.errors import InputError
+
+BLEND = Path(__file__).parent / "data" / "blend"  # 24 of the 500 questions, in all 16 regions, as the source has them
+
+
+def source(name):
+    return json.loads((BLEND / f"{name}_data.json").read_text(encoding="utf-8"))
+
+
+def test_every_region_of_the_source_is_a_culture_with_a_name():
+    assert {f"{name}_data.json" for name in blend.NAMES.values()} == {file.name for file in BLEND.glob("*_data.json")}
+    known = cultures.load(blend.CULTURES)
+    assert set(blend.NAMES) <= set(known)
+    assert known["west_java"].name == "West Java"
+    assert (blend.NAMES["united_kingdom"], blend.NAMES["united_states"]) == ("UK", "US")
+    ours = cultures.load()
+    assert {slug: known[slug] for slug in ours} == ours  # the file adds regions, and changes none
+
+
+def test_the_table_of_all_regions_says_what_people_answered():
+    rows = blend.whole(BLEND).to_pylist()
+    assert {row["culture"] for row in rows} == set(blend.NAMES)
+    for culture, name in blend.NAMES.items():
+        answers = [
+            (question_id, answer["en_answers"][0].strip(), answer["count"])
+            for question_id, item in source(name).items()
+            for answer in item["annotations"]
+            if any(text.strip() for text in answer["en_answers"])
+        ]
+        found = [row for row in rows if row["culture"] == culture]
+        assert Counter((row["question_id"], row["response"], row["annotators"]) for row in found) == Counter(answers)
+        assert {row["question"] for row in found} <= {item["en_question"] for item in source(name).values()}
+    assert {row["language"] for row in rows} == {"en"}
+
+
+def test_answers_of_one_person_and_to_questions_that_do_not_apply_are_dropped():
+    rows = blend.whole(BLEND).to_pylist()
+    for culture, name in blend.NAMES.items():
+        for question_id, item in source(name).items():
+            idks = item["idks"]
+            out = idks["no-answer"] + idks["not-applicable"] >= 3 or idks["idk"] >= 5
+            for row in rows:
+                if (row["culture"], row["question_id"]) == (culture, question_id):
+                    kept = row["annotators"] >= 2 and any(map(str.isalpha, row["response"])) and not out
+                    assert (row["drop_reason"] is None) == kept
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (None, "holds no Spain_data.json; give BLEnD's folder data/annotations"),
+        ("[", "is no JSON from there on"),
+        ("[]", "is not as BLEnD publishes it"),
+        ('{"a": {"en_question": "?", "annotations": []}}', "it lacks 'idks'"),
+    ],
+)
+def test_a_folder_that_is_not_blend_s_is_one_sentence(content, match, tmp_path):
+    for file in BLEND.glob("*_data.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "Spain_data.json").unlink()
+    if content is not None:
+        (tmp_path / "Spain_data.json").write_text(content)
+    with pytest.raises(InputError, match=match):
+        blend.whole(tmp_path)
