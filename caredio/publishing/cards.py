@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from statistics import median
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import yaml
 from datasets import Dataset
@@ -19,13 +20,13 @@ from caredio import disk
 from caredio.cultures import Culture
 from caredio.llm.spec import LOCAL_MODEL
 from caredio.markdown import code
-from caredio.publishing import metadata
+from caredio.publishing import citation, columns, head, parquet
+from caredio.publishing.provenance import Made
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
-from caredio.runs import Run, config
+from caredio.runs import Run
 from caredio.selection import pipeline as selection_pipeline
-from caredio.synthesis import pipeline as synthesis_pipeline
-from caredio.training import style, views
+from caredio.training import style
 from caredio.training.recipe import RECIPES
 
 # what a model card shows of training.json before all of it
@@ -33,6 +34,13 @@ _SHORT = {
     *(f"hyperparameters.{name}" for name in ("learning_rate", "rows_per_step", "num_train_epochs", "beta")),
     *("result.first_loss", "result.last_loss"),
 }
+
+
+class Figure(NamedTuple):
+    """A picture of a release: its path in it, and what it shows."""
+
+    path: str
+    about: str
 
 
 def dataset_card(
@@ -43,76 +51,107 @@ def dataset_card(
     slugs: dict[str, str],
     known: dict[str, Culture],
     name: str,
-    own_prompts: Sequence[str] = (),
+    made: Made,
+    figures: Sequence[Figure] = (),
+    phrases: Mapping[str, Sequence[str]] = MappingProxyType({}),
     changes: Sequence[str] = (),
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
 
     Args:
-        folder: holds `<config>/<split>.parquet`.
+        folder: holds `<config>/<split>.parquet`, and `figures/`.
         splits: config -> split -> rows, of what is there.
         slugs: culture -> what its configs are called, as `cultures.slugs` gives it.
         known: cultures by slug.
         name: the dataset's name.
-        own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
-            entries.
+        made: how the rows came about.
+        figures: pictures of the release, the first to be shown near the top.
+        phrases: culture -> what tells its answers from others'.
         changes: lines on what differs from the release before; they are shown as code.
     """
     ranked, pool = run.table("ranked"), run.table("scored")
-    stages = _behind(run.stages, "ranked")
-    source = stages["candidates"]["made_from"]["source"]  # of a table of one's own; nothing where we wrote it
-    languages = metadata.languages(ranked["language"]) or ([] if source else ["en"])
-    license_ = settings.license or ("unknown" if source else "other")
-    head = {
-        "license": license_,
-        **({"language": languages} if languages else {}),
-        "task_categories": ["text-generation"],
-        "tags": ["culture", "alignment", "caredio"],
-        "size_categories": [metadata.size_category(len(ranked))],
-        "configs": [_config(folder, config_name, held) for config_name, held in splits.items()],
-    }
+    license_ = settings.license or made.license
+    front = head.of_dataset(folder, splits, name, license_, made.languages, made.source, made.generators)
     return _render(
         "caredio.dataset_card",
-        head=_head(head),
+        head=_head(front),
         name=name,
         version=settings.version,
         **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
-        views={view for slug in slugs.values() for view in _VIEWS if f"{slug}-{view}" in splits},
-        order=selection_pipeline.describe_order(stages),
+        **_columns(folder, splits),
+        views={view for slug in slugs.values() for view in head.VIEWS if f"{slug}-{view}" in splits},
+        order=selection_pipeline.describe_order(made.stages),
         parts=_parts(ranked, splits["all"], settings.test_share),
         cultures=_cultures(ranked, pool, splits, slugs, known),
-        caredio=", ".join(sorted({entry["made_from"]["version"] for entry in stages.values()})),
-        source=source,
-        **_writers(ranked, bool(source)),
-        method=[
-            *([] if source else synthesis_pipeline.describe(stages)),
-            *selection_pipeline.describe(stages),
-            views.describe(run.stages["preference"], bool(source)),
-            *_own_prompts(stages, own_prompts),
-        ],
+        samples=_samples(ranked, known),
+        figures=figures,
+        phrases=phrases,
+        made=made,
+        small=LOCAL_MODEL in made.generators and not made.source,
+        **_stages(made),
         sides=_sides(run.stages["preference"].get("sides", {}), slugs),
-        limits=selection_pipeline.describe_limits(stages),
-        stages=[
-            {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
-            for stage, entry in stages.items()
-            if stage != "vectors"
-        ],
         license=license_,
-        stated=bool(settings.license),
-        attribution=settings.attribution,
-        terms=settings.terms,
-        reviewed_by=settings.reviewed_by,
+        settings=settings,
+        bibtex=citation.BIBTEX,
         changes=changes,
     )
 
 
-def _own_prompts(stages: Mapping[str, Any], more: Sequence[str]) -> list[str]:
-    """A sentence on prompts that are not the shipped ones; none where all are."""
-    own = sorted({*more, *(name for entry in stages.values() for name in entry["made_from"].get("own_prompts", ()))})
-    if not own:
-        return []
-    changed = ", ".join(f"`{name}.txt`" for name in own)
-    return [f"Prompts: {changed} {'were' if len(own) > 1 else 'was'} changed by who built this."]
+def _stages(made: Made) -> dict[str, Any]:
+    """What the card says of the stages: rows, drops, models, prompts, seeds and cost."""
+    costs = [one.cost for one in made.asked]
+    return {
+        "stages": [
+            {"name": stage, "rows": entry["rows"], "dropped": _dropped(entry)}
+            for stage, entry in made.stages.items()
+            if stage != "vectors"
+        ],
+        "cost": None if None in costs else sum(cost or 0 for cost in costs),
+        "seeds": made.seeds,
+    }
+
+
+def _columns(folder: Path, splits: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The columns of the card's tables, and a row of the default config as an example of them."""
+    first = {view: min((name for name in splits if name.endswith(f"-{view}")), default=None) for view in head.VIEWS}
+    kinds = {"ranked": head.DEFAULT, **{view: name for view, name in first.items() if name}}
+    files = {kind: disk.named(folder, name) / f"{next(iter(splits[name]))}.parquet" for kind, name in kinds.items()}
+    every = columns.described({kind: parquet.features(file) for kind, file in files.items()})
+    row = parquet.first(files["ranked"])
+    return {
+        "main": [column for column in every if column.name in columns.MAIN],
+        "every": every,
+        "row": _json({name: row[name] for name in row if name in columns.MAIN and name != "others"}),
+    }
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    """A row as JSON that any text can stand in: what is not printed is escaped, so no line of it is the row's own."""
+    text = json.dumps(row, ensure_ascii=False, indent=2)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+
+
+def _samples(ranked: Dataset, known: Mapping[str, Culture]) -> list[dict[str, str]]:
+    """The best rows of each culture, each beside what another culture answered."""
+    taken: Counter[str] = Counter()
+    found = []
+    for row in ranked.select_columns(["culture", "rank", "question", "response", "others"]):
+        if taken[row["culture"]] < _SAMPLES:
+            taken[row["culture"]] += 1
+            other = next(iter(row["others"]), None)
+            answer = f"{_shown(other['culture'], known)}: {code(_clipped(other['response']))}" if other else "-"
+            texts = {name: code(_clipped(row[name])) for name in ("question", "response")}
+            found.append({"culture": _shown(row["culture"], known), "rank": row["rank"], **texts, "other": answer})
+    return sorted(found, key=lambda one: (one["culture"], one["rank"]))
+
+
+def _shown(culture: str, known: Mapping[str, Culture]) -> str:
+    """A culture's name, or what the table calls it, as code."""
+    return known[culture].name if culture in known else code(culture)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}\u2026"
 
 
 def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dict[str, Any]] | None, name: str) -> str:
@@ -127,7 +166,7 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
     recipe = record["recipe"]
     scores = recipe == "reward"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
-    head = {
+    front = {
         "license": settings.license or "other",
         **({"base_model": record["base_model"]} if _on_hub(record["base_model"]) else {}),
         "library_name": "peft" if adapter else "transformers",
@@ -137,7 +176,7 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
     facts = [(key, value) for key, value in _flat(record) if value is not None]
     return _render(
         "caredio.model_cards",
-        head=_head(head),
+        head=_head(front),
         name=name,
         version=settings.version,
         base=record["base_model"],
@@ -170,6 +209,7 @@ def _render(package: str, **values: Any) -> str:
     environment.filters["code"] = code
     environment.filters["line"] = lambda text: " ".join(str(text).split())
     environment.filters["py"] = _literal
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
     template = resources.files(package).joinpath("README.md.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(**values)
     page = re.sub(r"\n{3,}", "\n\n", page)
@@ -190,25 +230,8 @@ def _head(values: dict[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
 
 
-def _config(folder: Path, name: str, splits: dict[str, int]) -> dict[str, Any]:
-    entry = config(name, {split: disk.named(folder, name) / f"{split}.parquet" for split in splits})
-    for file in entry["data_files"]:
-        file["path"] = f"{name}/{file['path']}"
-    return {**entry, **({"default": True} if name == "all" else {})}
-
-
 _FIRST = 200  # rows that the card's example takes, where as many are there
-_VIEWS = ("preference", "unpaired", "pool", "vectors")
-
-
-def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The entries in run.json of a stage and of all that its table was made from, in the order they ran."""
-    found, waiting = {name}, [name]
-    while waiting:
-        inputs = [stage for stage in stages[waiting.pop()]["made_from"]["inputs"] if stage not in found]
-        found.update(inputs)
-        waiting += inputs
-    return {stage: entry for stage, entry in stages.items() if stage in found}
+_SAMPLES, _LENGTH = 3, 160  # rows of a culture that the card shows, and characters of a text in them
 
 
 def _example(splits: dict[str, dict[str, int]], slugs: list[str], name: str) -> dict[str, Any]:
@@ -247,7 +270,7 @@ def _cultures(
     return [
         {
             "slug": slugs[culture],
-            "name": known[culture].name if culture in known else code(culture),
+            "name": _shown(culture, known),
             "train": splits.get(slugs[culture], {}).get("train", 0),
             "test": splits.get(slugs[culture], {}).get("test", 0),
             "pool": candidates[culture],
@@ -273,17 +296,6 @@ def _sides(report: Mapping[str, Any], slugs: Mapping[str, str]) -> list[dict[str
         }
         for culture, one in report.items()
     ]
-
-
-def _writers(ranked: Dataset, own: bool) -> dict[str, Any]:
-    """Who the rows say wrote them; `small` where the embedded model did, in this build."""
-    generators = _values(ranked["generator"])
-    revisions = [revision for revision in _values(ranked["model_revision"]) if revision not in generators]
-    return {"generators": generators, "revisions": revisions, "small": LOCAL_MODEL in generators and not own}
-
-
-def _values(column: Any) -> list[str]:
-    return sorted({value for value in column if value})
 
 
 def _dropped(entry: dict[str, Any]) -> str:

@@ -34,6 +34,11 @@ _LONG = (  # as licences write themselves out; the longest first
     ("gnu affero general public", "agpl"), ("gnu lesser general public", "lgpl"), ("gnu general public", "gpl"),
     ("mozilla", "mpl"), ("eclipse", "epl"),
 )  # fmt: skip
+_SPDX = {
+    "cc0-1.0": "CC0-1.0", "mit": "MIT", "apache-2.0": "Apache-2.0", "odbl": "ODbL-1.0", "odc-by": "ODC-By-1.0",
+    "pddl": "PDDL-1.0", "cdla-permissive-1.0": "CDLA-Permissive-1.0", "cdla-permissive-2.0": "CDLA-Permissive-2.0",
+    "cdla-sharing-1.0": "CDLA-Sharing-1.0", "gfdl": "GFDL-1.3-or-later", "gpl-3.0": "GPL-3.0-only",
+}  # fmt: skip
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 _SPECIAL = {"mul": "multilingual", "multilingual": "multilingual", "code": "code"}
 
@@ -50,6 +55,19 @@ def check_license(name: str) -> None:
         f"license is {name!r}, which is no licence as the Hub spells it; use such as {_nearest(name)}, or other, and"
         " give yours as terms."
     )
+
+
+def spdx(license_: str) -> str | None:
+    """What SPDX calls a licence of the Hub's that data is mostly under; None of others."""
+    if re.fullmatch(r"cc-by(-nc)?(-sa|-nd)?-[0-9.]+", license_):
+        return license_.upper()
+    return _SPDX.get(license_)
+
+
+def spdx_url(license_: str) -> str | None:
+    """Where SPDX holds the text of a licence; None of one that it is not known to hold."""
+    name = spdx(license_)
+    return f"https://spdx.org/licenses/{name}.html" if name else None
 
 
 def _nearest(name: str) -> str:

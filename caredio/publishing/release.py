@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from datasets import Dataset
 
 from caredio import checkpoints, cultures, disk, prompts
@@ -29,7 +28,7 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import entries
 from caredio.evaluation.benchmark import VARIED
-from caredio.publishing import cards
+from caredio.publishing import cards, citation, croissant, parquet, provenance
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
 from caredio.runs import Run, version
@@ -63,11 +62,15 @@ def dataset(
     with _replacing(folder) as making:
         for config_name, split, table in _tables(run, settings, slugs, known, prompt_folders):
             if len(table):
-                write(table, disk.named(making, config_name) / f"{split}.parquet")
+                parquet.write(table, disk.named(making, config_name) / f"{split}.parquet")
                 splits.setdefault(config_name, {})[split] = len(table)
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
-        card = cards.dataset_card(run, settings, making, splits, slugs, known, name, own)
+        repo = None if name == folder.as_posix() else name
+        made = provenance.of_run(run, own)
+        card = cards.dataset_card(run, settings, making, splits, slugs, known, name, made)
         (making / "README.md").write_text(card, encoding="utf-8")
+        croissant.write(making, splits, made, settings, name, repo)
+        citation.write(making, settings, name, repo)
         return _sign(making, {"kind": "dataset", "version": settings.version, "rows": splits})
 
 
@@ -143,13 +146,6 @@ def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]])
         and (base is None or row["base_sha256"] in (None, base))
         and VARIED not in row["benchmark"]
     ]
-
-
-def write(table: Dataset, file: Path) -> None:
-    """`table` as a Parquet file whose bytes depend on its rows and Features alone."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as content:  # pyarrow takes every name for UTF-8, whatever the locale
-        pq.write_table(table.with_format("arrow")[:].cast(table.features.arrow_schema), content)
 
 
 def _tables(

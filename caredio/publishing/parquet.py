@@ -1,0 +1,79 @@
+"""A release's tables as Parquet files: as `datasets` writes them, and their first rows stream without the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, Features
+
+FIRST = 200  # rows of the first row group: a reader of so many fetches no other
+_ROWS = 1_000  # of each further one
+# what is trained on comes first, then what a reader looks for
+_TRAINED_ON = ("prompt", "completion", "chosen", "rejected", "rejected_culture", "label")
+_SHOWN = (*_TRAINED_ON, "culture", "rank", "score", "drop_reason", "question", "response")
+_IDS = ("prompt_sha", "question_id", "sample_id")  # what names a row, or the prompt behind it, comes last
+# of `Dataset.to_parquet` in datasets 5: a changed row costs the Hub a chunk, not the file
+_CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+
+
+class Size(NamedTuple):
+    """How large a table is: rows, bytes in memory once it is loaded."""
+
+    rows: int
+    memory: int
+
+
+def ordered(columns: Features) -> Features:
+    """The columns of a table in the order in which they are published: what a reader looks at before what names it.
+
+    Vectors stay as they are: there is nothing to look at.
+    """
+    if "response_embedding" in columns:
+        return columns
+    first, last = ([name for name in names if name in columns] for names in (_SHOWN, _IDS))
+    rest = [name for name in columns if name not in {*first, *last}]
+    return Features({name: columns[name] for name in [*first, *rest, *last]})
+
+
+def write(table: Dataset, file: Path) -> None:
+    """`table` as a Parquet file whose bytes depend on its rows and Features alone; the columns come `ordered`."""
+    columns = ordered(table.features)
+    arrow = table.select_columns(list(columns)).with_format("arrow")[:].cast(columns.arrow_schema).combine_chunks()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        file.open("wb") as content,  # pyarrow takes every name for UTF-8, whatever the locale
+        pq.ParquetWriter(content, arrow.schema, use_content_defined_chunking=_CHUNKS, write_page_index=True) as writer,
+    ):
+        for rows in _groups(arrow):
+            writer.write_table(rows)
+        writer.add_key_value_metadata({"content_defined_chunking": json.dumps(_CHUNKS)})
+
+
+def _groups(table: pa.Table) -> list[pa.Table]:
+    """The table in parts, a row group each."""
+    starts = [0, *range(FIRST, len(table), _ROWS)]
+    return [table.slice(start, (FIRST if start == 0 else _ROWS)) for start in starts]
+
+
+def features(file: Path) -> Features:
+    """The columns of a written table."""
+    with file.open("rb") as content:
+        return Features.from_arrow_schema(pq.read_schema(content))
+
+
+def size(file: Path) -> Size:
+    """How large a written table is, read a row group at a time."""
+    with file.open("rb") as content, pq.ParquetFile(content) as table:
+        groups = (table.read_row_group(number) for number in range(table.num_row_groups))
+        return Size(table.metadata.num_rows, sum(group.nbytes for group in groups))
+
+
+def first(file: Path) -> dict[str, Any]:
+    """The first row of a written table."""
+    with file.open("rb") as content, pq.ParquetFile(content) as table:
+        row: dict[str, Any] = table.read_row_group(0).slice(0, 1).to_pylist()[0]
+        return row

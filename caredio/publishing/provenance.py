@@ -1,0 +1,164 @@
+"""How a release's rows came about, from run.json: for its card and its Croissant file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from caredio.publishing import metadata
+from caredio.runs import Run
+from caredio.selection import pipeline as selection_pipeline
+from caredio.synthesis import pipeline as synthesis_pipeline
+from caredio.training import views
+
+_SAMPLING = ("provider", "model_revision", "temperature", "top_p", "max_tokens")
+_WRITTEN = (
+    "A language model wrote these texts. They show what that model says of a culture, which can be outdated, shallow or"
+    " wrong."
+)
+_GIVEN = "Scores and ranks say how rows compare among the rows given, not whether they are true."
+_COUNTRY = (
+    "A country or a group stands for a culture here. Regions, generations, classes and minorities within it differ, and"
+    " no answer speaks for all."
+)
+
+
+class Asked(NamedTuple):
+    """What a stage asked a model for, and what that took in this run.
+
+    Attributes:
+        sampling: name and value of what was set.
+        prompts: name and hash of each prompt file.
+        calls: requests that were sent; `stored` were answered from the store, by earlier commands.
+        cost: in dollars; None where the price is not known.
+    """
+
+    stage: str
+    model: str
+    sampling: list[tuple[str, Any]]
+    prompts: list[tuple[str, str]]
+    calls: int
+    stored: int
+    tokens: int
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the ranked rows of a run came about.
+
+    Attributes:
+        stages: the entries in run.json of the ranked rows and of all that they were made from.
+        source: the table of the user's that they were taken from; empty where this package wrote them.
+        cultures: what the rows call them.
+        languages: ISO 639 codes of the text.
+        generators: models that the rows name as their writers; `revisions` are those that say they answered.
+        method: a sentence for each step.
+        limits: sentences on what the rows do not say.
+        license: what they are under where the publisher states nothing.
+    """
+
+    stages: Mapping[str, Any]
+    source: Mapping[str, Any]
+    cultures: list[str]
+    languages: list[str]
+    generators: list[str]
+    revisions: list[str]
+    method: list[str]
+    limits: list[str]
+    license: str
+
+    @property
+    def asked(self) -> list[Asked]:
+        """What each stage asked a model for."""
+        return [_asked(stage, entry) for stage, entry in self.stages.items() if entry["made_from"].get("model")]
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions of this package that made the tables."""
+        return sorted({entry["made_from"]["version"] for entry in self.stages.values()})
+
+    @property
+    def seeds(self) -> dict[int, list[str]]:
+        """Seed -> the stages that draw by it."""
+        found: dict[int, list[str]] = {}
+        for stage, entry in self.stages.items():
+            made_from = entry["made_from"]
+            for seed in sorted({*_seeds(made_from.get("config")), *_seeds(made_from.get("model"))}):
+                found.setdefault(seed, []).append(stage)
+        return found
+
+
+def of_run(run: Run, own_prompts: Sequence[str] = ()) -> Made:
+    """How a run's ranked rows came about.
+
+    Args:
+        own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
+            entries.
+    """
+    ranked, stages = run.table("ranked"), _behind(run.stages, "ranked")
+    source = stages["candidates"]["made_from"]["source"] or {}
+    generators = _values(ranked["generator"])
+    return Made(
+        stages=stages,
+        source=source,
+        cultures=sorted(set(ranked["culture"])),
+        languages=metadata.languages(ranked["language"]) or ([] if source else ["en"]),
+        generators=generators,
+        revisions=[revision for revision in _values(ranked["model_revision"]) if revision not in generators],
+        method=[
+            *([] if source else synthesis_pipeline.describe(stages)),
+            *selection_pipeline.describe(stages),
+            views.describe(run.stages["preference"], bool(source)),
+            *_changed_prompts(stages, own_prompts),
+        ],
+        limits=[_GIVEN if source else _WRITTEN, _COUNTRY, *selection_pipeline.describe_limits(stages)],
+        license="unknown" if source else "other",
+    )
+
+
+def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The entries in run.json of a stage and of all that its table was made from, in the order they ran."""
+    found, waiting = {name}, [name]
+    while waiting:
+        inputs = [stage for stage in stages[waiting.pop()]["made_from"]["inputs"] if stage not in found]
+        found.update(inputs)
+        waiting += inputs
+    return {stage: entry for stage, entry in stages.items() if stage in found}
+
+
+def _changed_prompts(stages: Mapping[str, Any], more: Sequence[str]) -> list[str]:
+    """A sentence on prompts that are not the shipped ones; none where all are."""
+    own = sorted({*more, *(name for entry in stages.values() for name in entry["made_from"].get("own_prompts", ()))})
+    if not own:
+        return []
+    changed = ", ".join(f"`{name}.txt`" for name in own)
+    return [f"Prompts: {changed} {'were' if len(own) > 1 else 'was'} changed by who built this."]
+
+
+def _asked(stage: str, entry: Mapping[str, Any]) -> Asked:
+    made_from, usage = entry["made_from"], entry.get("usage", {})
+    model, names = made_from["model"], made_from.get("prompts") or []
+    return Asked(
+        stage=stage,
+        model=model["model"],
+        sampling=[(name, model[name]) for name in _SAMPLING if model.get(name) not in (None, "")],
+        prompts=list(zip(names, made_from["prompt"], strict=False)),  # of older runs there are hashes alone
+        calls=usage.get("calls", 0),
+        stored=usage.get("stored", 0),
+        tokens=usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0),
+        cost=usage.get("cost_usd"),
+    )
+
+
+def _seeds(config: Any) -> Iterator[int]:
+    """The seeds of a stage's settings, which may be those of several rooms."""
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        if name == "seed" and isinstance(value, int):
+            yield value
+        yield from _seeds(value)
+
+
+def _values(column: Any) -> list[str]:
+    return sorted({value for value in column if value})
