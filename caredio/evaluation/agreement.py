@@ -2,8 +2,8 @@
 
 Pearson's, Spearman's and Kendall's (tau-b) coefficients compare the judge with the mean of the people who rated a
 reply; alpha (interval distance) takes the judge and each person as a rater, and leaves out what only one of them rated.
-The coefficients are scipy's and nltk's. Intervals are percentiles of a bootstrap over questions, since the replies of
-several systems to one question are alike.
+The coefficients are scipy's. Intervals are percentiles of a bootstrap over questions, since the replies of several
+systems to one question are alike.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from caredio import packages, tablefile
+from caredio import tablefile
 from caredio.errors import InputError
 from caredio.selection import source
 
@@ -73,10 +74,8 @@ def load(file: Path, lowest: int, highest: int) -> list[Rated]:
         lowest, highest: the ends of the judge's scale.
 
     Raises:
-        InputError: nltk is not installed, the file cannot be read, a column is missing, or a cell is no rating on the
-            scale.
+        InputError: the file cannot be read, a column is missing, or a cell is no rating on the scale.
     """
-    packages.require("agreement with people", "eval", "nltk")
     table, _ = tablefile.table(file)
     named = next((name for name in _IDS if name in table.names), None)
     raters = [name for name in table.names if name.startswith(_RATING)]
@@ -178,12 +177,48 @@ def agreement(items: Sequence[Item], seed: int = 0) -> list[Agreement]:
     items = [item for item in items if any(rating is not None for rating in item.people)]
     several = any(sum(rating is not None for rating in item.people) > 1 for item in items)
     measures = {**_CORRELATIONS, ALPHA: _with_judge, **({AMONG: _alone} if several else {})}
+    return _with_intervals(measures, items, seed)
+
+
+def among(replies: Sequence[Item], seed: int = 0) -> list[Agreement]:
+    """The coefficients over the replies that several people rated, without a judge.
+
+    Correlations are those of each two people on what both rated, as the mean over such pairs, weighted by how much that
+    is.
+
+    Args:
+        replies: `judge` is not looked at.
+        seed: of the bootstrap.
+    """
+    several = [item for item in replies if sum(rating is not None for rating in item.people) > 1]
+    measures = {ALPHA: _alone, **{name: _of_pairs(of) for name, of in _COEFFICIENTS.items()}}
+    return _with_intervals(measures, several, seed)
+
+
+def _with_intervals(
+    measures: Mapping[str, Callable[[Sequence[Item]], float]], items: Sequence[Item], seed: int
+) -> list[Agreement]:
     found = {name: _safely(measure, items) for name, measure in measures.items()}
     drawn: dict[str, list[float]] = {name: [] for name in measures}
     for sample in _resampled(items, seed):
         for name, measure in measures.items():
             drawn[name].append(_safely(measure, sample))
     return [_value(name, len(items), found[name], drawn[name]) for name in measures]
+
+
+def _of_pairs(of: Callable[..., tuple[float, float]]) -> Callable[[Sequence[Item]], float]:
+    def measure(items: Sequence[Item]) -> float:
+        people = np.array([item.people for item in items], dtype=float)  # None is nan
+        found, shared = [], []
+        for one, other in combinations(people.T, 2):
+            both = ~np.isnan(one) & ~np.isnan(other)
+            value = of(one[both], other[both])[0] if both.sum() > 1 else math.nan
+            if not math.isnan(value):
+                found.append(value)
+                shared.append(both.sum())
+        return float(np.average(found, weights=shared)) if found else math.nan
+
+    return measure
 
 
 def _resampled(items: Sequence[Item], seed: int) -> Sequence[list[Item]]:
@@ -226,32 +261,31 @@ def _correlation(of: Callable[..., tuple[float, float]]) -> Callable[[Sequence[I
     return measure
 
 
-_CORRELATIONS: Mapping[str, Callable[[Sequence[Item]], float]] = {
-    "Pearson": _correlation(stats.pearsonr),
-    "Spearman": _correlation(stats.spearmanr),
-    "Kendall": _correlation(stats.kendalltau),
-}
+_COEFFICIENTS = {"Pearson": stats.pearsonr, "Spearman": stats.spearmanr, "Kendall": stats.kendalltau}
+_CORRELATIONS = {name: _correlation(of) for name, of in _COEFFICIENTS.items()}
 
 
 def _with_judge(items: Sequence[Item]) -> float:
-    return _alpha([(item.judge, *item.people) for item in items])
+    return alpha([(item.judge, *item.people) for item in items])
 
 
 def _alone(items: Sequence[Item]) -> float:
-    return _alpha([item.people for item in items])
+    return alpha([item.people for item in items])
 
 
-def _alpha(ratings: Sequence[Sequence[float | None]]) -> float:
-    """Krippendorff's alpha of replies' ratings, one a rater; nan where all are alike, as chance is then too."""
-    from nltk.metrics.agreement import AnnotationTask
-    from nltk.metrics.distance import interval_distance
+def alpha(ratings: Sequence[Sequence[float | None]]) -> float:
+    """Krippendorff's alpha, interval, of replies' ratings, one a rater; nan where all are alike, as chance is then too.
 
-    triples = [
-        (rater, reply, float(rating))
-        for reply, row in enumerate(ratings)
-        for rater, rating in enumerate(row)
-        if rating is not None and sum(one is not None for one in row) > 1
-    ]
-    if len({rating for _, _, rating in triples}) < 2:
+    1 - Do/De: the mean square difference within replies, each weighted by its ratings, over that of all ratings.
+    """
+    units = [given for row in ratings if len(given := [one for one in row if one is not None]) > 1]
+    values = np.array([rating for unit in units for rating in unit], dtype=float)
+    if not len(values) or values.min() == values.max():
         return math.nan
-    return AnnotationTask(triples, distance=interval_distance).alpha()
+    within = sum(_squares(np.array(unit, dtype=float)) / (len(unit) - 1) for unit in units)
+    return float(1 - within * (len(values) - 1) / _squares(values))
+
+
+def _squares(values: np.ndarray) -> float:
+    """The sum of the squared differences of all ordered pairs."""
+    return float(2 * len(values) * ((values - values.mean()) ** 2).sum())

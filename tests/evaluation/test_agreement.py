@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from itertools import combinations, permutations
 from math import sqrt
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("nltk")
+from scipy import stats
 
 from caredio.errors import InputError
 from caredio.evaluation import agreement
@@ -84,7 +84,7 @@ def test_krippendorff_s_own_example() -> None:
         [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
     )
     units = [tuple(None if one is None else float(one) for one in unit) for unit in zip(*observers, strict=True)]
-    assert agreement._alpha(units) == pytest.approx(0.849, abs=0.0005)
+    assert agreement.alpha(units) == pytest.approx(0.849, abs=0.0005)
 
 
 def test_a_judge_that_says_what_people_say_and_one_that_says_the_opposite() -> None:
@@ -165,3 +165,40 @@ def test_a_file_that_is_not_one_of_ratings(text: str, said: str, tmp_path: Path)
     with pytest.raises(InputError) as error:
         agreement.load(written(tmp_path, text), 1, 5)
     assert said in str(error.value)
+
+
+def test_people_among_themselves_are_compared_two_by_two() -> None:
+    """Amina and Bo rated five replies, Bo and Chen three, Amina and Chen two: each pair counts by what it shares."""
+    replies = [(1, 2, None), (3, 3, 4), (9, 7, 8), (5, 6, None), (2, 4, None), (None, 8, 8), (None, 9, None)]
+    items = [
+        Item(f"q{number}", math.nan, tuple(None if one is None else float(one) for one in row))
+        for number, row in enumerate(replies)
+    ]
+    given = {one.measure: one for one in agreement.among(items)}
+    amina, bo = [1, 3, 9, 5, 2], [2, 3, 7, 6, 4]
+    for name, of in (("Pearson", stats.pearsonr), ("Spearman", stats.spearmanr), ("Kendall", stats.kendalltau)):
+        pairs = [(of(amina, bo)[0], 5), (of([3, 7, 8], [4, 8, 8])[0], 3), (of([3, 9], [4, 8])[0], 2)]
+        assert given[name].value == pytest.approx(sum(value * n for value, n in pairs) / 10)
+        assert given[name].n == 6  # the last reply was rated once
+    assert given["Pearson"].value == pytest.approx((pearson(amina, bo) * 5 + pearson([3, 7, 8], [4, 8, 8]) * 3 + 2) / 10)
+    assert given[ALPHA].value == pytest.approx(alpha([[one for one in row if one is not None] for row in replies]))
+
+
+def test_people_who_share_nothing_have_no_agreement() -> None:
+    items = [Item("q0", math.nan, (3.0, None)), Item("q1", math.nan, (None, 4.0))]
+    assert {one.value for one in agreement.among(items)} == {None}
+
+
+def test_alpha_is_nltk_s_too() -> None:
+    metrics = pytest.importorskip("nltk.metrics")
+    draw = random.Random(3)
+    for _ in range(20):
+        rows = [[draw.choice([None, 1.0, 2.0, 5.0, 9.0]) for _ in range(4)] for _ in range(12)]
+        triples = [
+            (rater, unit, one)
+            for unit, row in enumerate(rows)
+            for rater, one in enumerate(row)
+            if one is not None and sum(other is not None for other in row) > 1
+        ]
+        theirs = metrics.agreement.AnnotationTask(triples, distance=metrics.interval_distance).alpha()
+        assert agreement.alpha(rows) == pytest.approx(theirs)

@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("lm_eval")
-pytest.importorskip("nltk")
-
 from llm_server import LLMServer
 from lm_eval_folder import WRITTEN, asked, saved
 
