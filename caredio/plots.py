@@ -1,20 +1,31 @@
-"""Pictures of a training: its loss, and what more rows bring. Each is a PNG and an SVG; needs the extra `plot`."""
+"""Pictures: how all of them look and are written, and those of a training. Each is a PNG and an SVG.
+
+Text is drawn in a font that has its characters. Where no installed font has them, `label` gives what is drawn instead;
+a picture within a page (`inline`) keeps the text, for which a browser finds a font.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import logging
+import functools
+import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from caredio import disk
 
-log = logging.getLogger("caredio")
-
 _WIDTH, _HEIGHT, _ACROSS = 3.2, 2.4, 4  # inches of an axis, axes in a row
 _FORMATS = ("png", "svg")
+_FONT = "DejaVu Sans"  # which matplotlib brings
+INK = "#333332"  # of text and axes; in a page it is the page's own colour of text
+# Okabe and Ito's, which people with any colour vision tell apart
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # a second sign of what a colour says
 
 
 class Line(NamedTuple):
@@ -27,6 +38,36 @@ class Line(NamedTuple):
     high: Sequence[float] = ()
     points: Sequence[tuple[float, float]] = ()  # beside the line, such as those of seeds whose mean it shows
     dashed: bool = False  # without marks, such as a level to compare with
+
+
+@contextmanager
+def style(texts: Iterable[str] = (), page: bool = False) -> Iterator[None]:
+    """Within the block, figures are made and saved in the look of this package.
+
+    Args:
+        texts: what is written into them, for which fonts are looked up.
+        page: the picture is for a page: its text stays text.
+    """
+    import matplotlib
+    from cycler import cycler
+
+    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    look: Any = {
+        **ink,
+        "axes.prop_cycle": cycler(color=COLORS),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "font.family": _families("".join(texts))[0],
+        "font.size": 8,
+        "legend.frameon": False,
+        "svg.fonttype": "none" if page else "path",
+        "svg.hashsalt": "caredio",  # equal pictures are equal files
+        "text.parse_math": False,  # a dollar sign is one
+    }
+    with matplotlib.rc_context(look), warnings.catch_warnings():
+        if page:
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # a browser has it
+        yield
 
 
 def losses(found: Mapping[str, Sequence[Sequence[float]]], file: Path) -> list[Path]:
@@ -44,15 +85,16 @@ def losses(found: Mapping[str, Sequence[Sequence[float]]], file: Path) -> list[P
     return lines(drawn, file, "step", "loss")
 
 
+@style()
 def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> list[Path]:
-    """The files of a picture with one small axis for each entry; none where nothing is to be drawn, or no matplotlib.
+    """The files of a picture with one small axis for each entry; none where nothing is to be drawn.
 
     Args:
         found: title -> its lines.
         file: its path, without the ending.
         x, y: what the axes show.
     """
-    if not (axes := _axes(found, file)):
+    if not (axes := _axes(found)):
         return []
     for axis, (title, drawn) in zip(axes, found.items(), strict=False):
         _draw(axis, title, drawn)
@@ -61,6 +103,7 @@ def lines(found: Mapping[str, Sequence[Line]], file: Path, x: str, y: str) -> li
     return save(axes[0].figure, file)
 
 
+@style()
 def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path) -> list[Path]:
     """The files of a picture with one small axis for each entry: values of `names` with their intervals.
 
@@ -69,7 +112,7 @@ def points(found: Mapping[str, Sequence[Line]], names: Sequence[str], file: Path
         names: what is compared.
         file: its path, without the ending.
     """
-    if not (axes := _axes(found, file)):
+    if not (axes := _axes(found)):
         return []
     for axis, (title, drawn) in zip(axes, found.items(), strict=False):
         for line in drawn:
@@ -100,39 +143,107 @@ def _finish(axis: Any, title: str, drawn: Sequence[Line]) -> None:
         axis.legend(fontsize="x-small")
 
 
-def _axes(found: Mapping[str, Any], file: Path) -> list[Any]:
-    """An axis for each entry of a new figure; none where nothing is to be drawn, or no matplotlib."""
+def _axes(found: Mapping[str, Any]) -> list[Any]:
+    """An axis for each entry of a new figure; none where nothing is to be drawn."""
     if not found:
         return []
     across = min(len(found), _ACROSS)
     down = math.ceil(len(found) / across)
-    if (drawing := figure(_WIDTH * across, _HEIGHT * down, file)) is None:
-        return []
-    axes = list(drawing.subplots(down, across, squeeze=False).flat)
+    axes = list(figure(_WIDTH * across, _HEIGHT * down).subplots(down, across, squeeze=False).flat)
     for axis in axes[len(found) :]:
         axis.set_axis_off()
     return axes
 
 
-def figure(width: float, height: float, file: Path) -> Any:
-    """An empty picture of some inches; None where there is no matplotlib, which a line about `file` tells."""
-    if importlib.util.find_spec("matplotlib") is None:
-        log.info("%s.png is not drawn: pip install 'caredio[plot]'", file)
-        return None
+def figure(width: float, height: float) -> Any:
+    """An empty picture of some inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(drawing: Any, file: Path) -> list[Path]:
-    """The files of a picture; `file` is its path, without the ending."""
+def label(text: str, otherwise: str = "", longest: int = 28) -> str:
+    """Text as a picture can show it: one line of some characters, or `otherwise` where no font draws it.
+
+    Without `otherwise` the characters that are not drawn are question marks.
+    """
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "caredio"}):  # equal pictures are equal files
+    seen = "".join(char for char in text if unicodedata.category(char)[0] != "C" or char.isspace())
+    line = " ".join(seen.split())
+    missing = set() if matplotlib.rcParams["svg.fonttype"] == "none" else _families(line)[1]
+    if missing:
+        line = otherwise or "".join("?" if char in missing else char for char in line)
+    line = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return f" {line}" if line.startswith("_") else line  # matplotlib leaves `_name` out of legends
+
+
+def drawable(text: str) -> bool:
+    """Whether an installed font has every character."""
+    return not _families(text)[1]
+
+
+def _families(text: str) -> tuple[list[str], frozenset[str]]:
+    """The fonts that draw a text together, and the characters that none has."""
+    return _found(frozenset(char for char in text if char.isprintable() and not char.isspace()) - _characters(_FONT))
+
+
+@functools.lru_cache(maxsize=1024)
+def _found(wanted: frozenset[str]) -> tuple[list[str], frozenset[str]]:
+    families, missing = [_FONT], wanted
+    if missing:
+        from matplotlib.font_manager import fontManager
+
+        for name in sorted({font.name for font in fontManager.ttflist} - {_FONT}):
+            if missing & _characters(name):
+                families.append(name)
+                missing -= _characters(name)
+    return families, missing
+
+
+@functools.cache
+def _characters(family: str) -> frozenset[str]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(map(chr, get_font(findfont(family)).get_charmap()))
+
+
+def drawn(make: Callable[[], Any], file: Path, texts: Iterable[str] = ()) -> list[Path]:
+    """The files of a figure that `make` makes in the look of this package; none where it makes none."""
+    with style(texts):
+        made = make()
+        return save(made, file) if made else []
+
+
+def inline(make: Callable[[], Any], title: str) -> str:
+    """A figure as an SVG element for a page, in the page's own colour of text; empty where `make` makes none.
+
+    Args:
+        title: what it shows, for who does not see it.
+    """
+    import html
+
+    with style(page=True):
+        if not (made := make()):
+            return ""
+        content = io.StringIO()
+        made.savefig(content, format="svg", dpi=200, transparent=True, metadata={"Date": None, "Creator": None})
+    svg = content.getvalue()
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"""(?:xlink:href="|url\()#([^")]+)""", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda one: one[0] if one[1] in used else "", svg)
+    svg = svg.replace(INK, "currentColor")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1).strip()
+
+
+def save(drawing: Any, file: Path) -> list[Path]:
+    """The files of a picture; `file` is its path, without the ending."""
+    with style():
         return [_save(drawing.savefig, file.with_name(f"{file.name}.{kind}"), kind) for kind in _FORMATS]
 
 
 def _save(savefig: Callable[..., None], file: Path, kind: str) -> Path:
     with disk.replacing(file) as content:
-        savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+        savefig(content, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
     return file

@@ -155,9 +155,8 @@ def _compared(measure: Measure, difference: Value) -> str:
 
 
 def _places(trial: Trial, pictures: Sequence[Path]) -> list[str]:
-    picture = str(pictures[0]) if pictures else "no picture: pip install 'caredio[plot]' draws it"
     lines = [f"  {trial.out}/models/    the two adapters; {trial.out}/measured/ what they and the raw model answered"]
-    return ["Where it lies", *lines, f"  {picture}"]
+    return ["Where it lies", *lines, f"  {pictures[0]}"]
 
 
 def draw(trial: Trial, found: Mapping[str, ByArm]) -> list[Path]:

@@ -290,6 +290,11 @@ class Run:
             for name, entry in self.stages.items()
         }
 
+    @property
+    def spending(self) -> dict[str, Any]:
+        """What all commands on this run spent: `models` has a row for each model and price."""
+        return self._spending
+
     def hashes(self) -> dict[str, str]:
         """Stage -> the hash of its table."""
         return {name: entry["sha256"] for name, entry in self.stages.items()}

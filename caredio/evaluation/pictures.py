@@ -30,7 +30,7 @@ class Point(NamedTuple):
 
 
 def draw(compared: Comparison, folder: Path) -> list[Path]:
-    """The files of all pictures, a PNG and an SVG each; none where matplotlib is missing.
+    """The files of all pictures, a PNG and an SVG each.
 
     Args:
         folder: where they go.
@@ -55,6 +55,7 @@ def draw(compared: Comparison, folder: Path) -> list[Path]:
     return files
 
 
+@plots.style()
 def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: Path, title: str, x: str) -> list[Path]:
     """The files of a picture with a row for each culture or benchmark, and in it each system with its interval.
 
@@ -68,8 +69,7 @@ def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: 
         title: above it.
         x: what the numbers are.
     """
-    if (figure := plots.figure(_WIDTH, _ROW * len(rows) + 1.2, file)) is None:
-        return []
+    figure = plots.figure(_WIDTH, _ROW * len(rows) + 1.2)
     methods = {name: method for method, names in of_seeds(systems).items() for name in names}
     drawn = [name for name in systems if any(name in points for points in rows.values())]
     labels = list(dict.fromkeys(methods.get(name, name) for name in drawn))
@@ -80,7 +80,7 @@ def dots(rows: Mapping[str, Mapping[str, Point]], systems: Sequence[str], file: 
         found = [
             (row + offset, points[name]) for row, points in enumerate(rows.values()) for name in names if name in points
         ]
-        _scatter(axis, found, label, f"C{place % 10}", bars=label in systems)
+        _scatter(axis, found, label, f"C{place % len(plots.COLORS)}", bars=label in systems)
     axis.set_yticks(range(len(rows)), [*map(line, rows)], fontsize="x-small")
     axis.set_ylim(len(rows) - 0.5, -0.5)  # the first row is at the top
     axis.margins(x=_MARGIN)
@@ -128,6 +128,7 @@ def _budgets(column: Column, own: Mapping[str, Number]) -> list[plots.Line]:
     return lines
 
 
+@plots.style()
 def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, title: str) -> list[Path]:
     """The files of a picture with a square for each culture's model and each culture that it was asked about.
 
@@ -137,9 +138,7 @@ def squares(numbers: Mapping[tuple[str, str], tuple[float, str]], file: Path, ti
         title: above it.
     """
     models, asked = sorted({model for model, _ in numbers}), sorted({culture for _, culture in numbers})
-    size = _SQUARE * len(asked) + 2.2, _SQUARE * len(models) + 1.8
-    if (figure := plots.figure(*size, file)) is None:
-        return []
+    figure = plots.figure(_SQUARE * len(asked) + 2.2, _SQUARE * len(models) + 1.8)
     axis = figure.subplots()
     nothing = float("nan"), ""
     axis.imshow([[numbers.get((model, one), nothing)[0] for one in asked] for model in models], cmap="viridis")
