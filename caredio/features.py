@@ -138,8 +138,12 @@ COLUMNS: dict[str, Column] = {
     "cluster": Column(Value("int32"), "cluster within the culture, 0 = largest", "cluster"),
     "cluster_size": Column(Value("float64"), "the sum of the weights of the samples in it", "cluster"),
     "is_center": Column(Value("bool"), "most similar to the rest of its cluster", "cluster"),
-    "representativeness": Column(Value("float64"), "r, how central to its culture the answer is; null where not a centre", "represent"),
-    "distinctiveness": Column(Value("float64"), "d, how far it is from other cultures' answers; null where none answered", "distinct"),
+    "representativeness": Column(
+        Value("float64"), "r, how central to its culture the answer is; null where not a centre", "represent"
+    ),
+    "distinctiveness": Column(
+        Value("float64"), "d, how far it is from other cultures' answers; null where none answered", "distinct"
+    ),
     "compared": Column(Value("int32"), "how many other cultures d is the mean over", "distinct"),
     "score": Column(Value("float64"), "s, what the rank follows", "rank"),
     "drop_reason": Column(_TEXT, "why the row is not in the next table; null where it is", "every stage"),

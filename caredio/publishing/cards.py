@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from datasets import Dataset
@@ -21,6 +21,7 @@ from caredio.cultures import Culture
 from caredio.llm.spec import LOCAL_MODEL
 from caredio.markdown import code
 from caredio.publishing import citation, columns, head, parquet
+from caredio.publishing.figures import Figure
 from caredio.publishing.provenance import Made
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
@@ -29,18 +30,9 @@ from caredio.selection import pipeline as selection_pipeline
 from caredio.training import style
 from caredio.training.recipe import RECIPES
 
-# what a model card shows of training.json before all of it
-_SHORT = {
-    *(f"hyperparameters.{name}" for name in ("learning_rate", "rows_per_step", "num_train_epochs", "beta")),
-    *("result.first_loss", "result.last_loss"),
-}
-
-
-class Figure(NamedTuple):
-    """A picture of a release: its path in it, and what it shows."""
-
-    path: str
-    about: str
+# what a model card shows of training.json before all of it; beta is of preference recipes, lora.r of adapters
+_HYPERPARAMETERS = ("learning_rate", "rows_per_step", "num_train_epochs", "beta")
+_SHORT = (*(f"hyperparameters.{name}" for name in _HYPERPARAMETERS), "lora.r")
 
 
 def dataset_card(
@@ -53,7 +45,7 @@ def dataset_card(
     name: str,
     made: Made,
     figures: Sequence[Figure] = (),
-    phrases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    phrases: Mapping[str, Sequence[tuple[str, float]]] = MappingProxyType({}),
     changes: Sequence[str] = (),
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
@@ -66,7 +58,7 @@ def dataset_card(
         name: the dataset's name.
         made: how the rows came about.
         figures: pictures of the release, the first to be shown near the top.
-        phrases: culture -> what tells its answers from others'.
+        phrases: culture -> what tells its answers from others', with their scores.
         changes: lines on what differs from the release before; they are shown as code.
     """
     ranked, pool = run.table("ranked"), run.table("scored")
@@ -85,7 +77,7 @@ def dataset_card(
         cultures=_cultures(ranked, pool, splits, slugs, known),
         samples=_samples(ranked, known),
         figures=figures,
-        phrases=phrases,
+        phrases=[(_shown(culture, known), [one for one, _ in told]) for culture, told in phrases.items() if told],
         made=made,
         small=LOCAL_MODEL in made.generators and not made.source,
         **_stages(made),
@@ -154,29 +146,29 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}\u2026"
 
 
-def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dict[str, Any]] | None, name: str) -> str:
+def model_card(
+    record: dict[str, Any],
+    settings: Settings,
+    results: Iterable[dict[str, Any]] | None,
+    name: str,
+    figures: Sequence[Figure] = (),
+) -> str:
     """The README.md of a model release.
 
     Args:
         record: the recipe's training.json.
         results: rows of `features.RESULTS` measured on these weights; those on the model's cultures are shown.
         name: the model's name.
+        figures: pictures of the training.
     """
-    adapter = record["method"] != "full"
-    recipe = record["recipe"]
+    adapter, recipe = record["method"] != "full", record["recipe"]
     scores = recipe == "reward"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
-    front = {
-        "license": settings.license or "other",
-        **({"base_model": record["base_model"]} if _on_hub(record["base_model"]) else {}),
-        "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-classification" if scores else "text-generation",
-        "tags": ["culture", "alignment", "caredio", recipe],
-    }
-    facts = [(key, value) for key, value in _flat(record) if value is not None]
+    facts = {key: value for key, value in _flat(record) if value is not None}
+    losses = [facts.get(f"result.{name}_loss") for name in ("first", "last")]
     return _render(
         "caredio.model_cards",
-        head=_head(front),
+        head=_head(_model_head(record, settings.license or "other")),
         name=name,
         version=settings.version,
         base=record["base_model"],
@@ -189,13 +181,30 @@ def model_card(record: dict[str, Any], settings: Settings, results: Iterable[dic
         rows=record["rows"],
         dataset=record["dataset_name"],
         adapter=adapter,
-        short=[(key.rpartition(".")[2], value) for key, value in facts if key in _SHORT],
-        facts=facts,
+        short=[(key.removeprefix("hyperparameters."), facts[key]) for key in _SHORT if key in facts],
+        loss=None if None in losses else losses,
+        figures=figures,
+        facts=facts.items(),
         results=[row for row in results or [] if row["culture"] in cultures or not cultures],
         license=settings.license or "other",
         terms=settings.terms,
         reviewed_by=settings.reviewed_by,
+        bibtex=citation.BIBTEX,
     )
+
+
+def _model_head(record: Mapping[str, Any], license_: str) -> dict[str, Any]:
+    """The YAML head of a model's card; of folders of this machine it names none."""
+    adapter, base, data = record["method"] != "full", record["base_model"], record["dataset_name"]
+    relation = {"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"}
+    return {
+        "license": license_,
+        **(relation if _on_hub(base) else {}),
+        **({"datasets": [data]} if _on_hub(data) and "/" in data else {}),
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": "text-classification" if record["recipe"] == "reward" else "text-generation",
+        "tags": ["culture", "alignment", "caredio", record["recipe"]],
+    }
 
 
 def _render(package: str, **values: Any) -> str:
@@ -216,9 +225,9 @@ def _render(package: str, **values: Any) -> str:
     return page.encode("utf-8", "backslashreplace").decode()  # a folder's name may be no text
 
 
-def _on_hub(model: str) -> bool:
-    """Whether a base model's name can be a Hub's: the Hub refuses a card that names a folder."""
-    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) is not None and not Path(model).exists()
+def _on_hub(name: str) -> bool:
+    """Whether a name can be a repository's: the Hub refuses a card that names a folder."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
 def _literal(text: str) -> str:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features
 
 FIRST = 200  # rows of the first row group: a reader of so many fetches no other
-_ROWS = 1_000  # of each further one
+_GROUP = 100 * 2**20  # bytes of each further one, as `Dataset.to_parquet` has them; chunks end where a group does
 # what is trained on comes first, then what a reader looks for
 _TRAINED_ON = ("prompt", "completion", "chosen", "rejected", "rejected_culture", "label")
 _SHOWN = (*_TRAINED_ON, "culture", "rank", "score", "drop_reason", "question", "response")
@@ -55,8 +55,8 @@ def write(table: Dataset, file: Path) -> None:
 
 def _groups(table: pa.Table) -> list[pa.Table]:
     """The table in parts, a row group each."""
-    starts = [0, *range(FIRST, len(table), _ROWS)]
-    return [table.slice(start, (FIRST if start == 0 else _ROWS)) for start in starts]
+    most = max(1, len(table) * _GROUP // max(1, table.nbytes))
+    return [table.slice(0, FIRST), *(table.slice(start, most) for start in range(FIRST, len(table), most))]
 
 
 def features(file: Path) -> Features:

@@ -28,9 +28,11 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import entries
 from caredio.evaluation.benchmark import VARIED
-from caredio.publishing import cards, citation, croissant, parquet, provenance
+from caredio.publishing import cards, citation, croissant, figures, parquet, provenance
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
+from caredio.report import figures as of_run
+from caredio.report import phrases
 from caredio.runs import Run, version
 from caredio.training import views
 
@@ -67,7 +69,10 @@ def dataset(
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
         repo = None if name == folder.as_posix() else name
         made = provenance.of_run(run, own)
-        card = cards.dataset_card(run, settings, making, splits, slugs, known, name, made)
+        tables = of_run.read(run)
+        told = phrases.distinctive(tables.responses())
+        pictures = figures.of_dataset(making, splits, tables, told)
+        card = cards.dataset_card(run, settings, making, splits, slugs, known, name, made, pictures, told)
         (making / "README.md").write_text(card, encoding="utf-8")
         croissant.write(making, splits, made, settings, name, repo)
         citation.write(making, settings, name, repo)
@@ -107,7 +112,8 @@ def model(source: Path, folder: Path, settings: Settings, results: Dataset | Non
         for file in sorted(source.iterdir()):
             if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model"):
                 shutil.copyfile(file, making / file.name)
-        (making / "README.md").write_text(cards.model_card(record, settings, measured, name), encoding="utf-8")
+        card = cards.model_card(record, settings, measured, name, figures.of_model(making, record))
+        (making / "README.md").write_text(card, encoding="utf-8")
         for path, text in entries.files(measured).items():
             (making / path).parent.mkdir(exist_ok=True)
             (making / path).write_text(text, encoding="utf-8")
