@@ -28,7 +28,7 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import entries
 from caredio.evaluation.benchmark import VARIED
-from caredio.publishing import cards, citation, croissant, figures, parquet, provenance
+from caredio.publishing import cards, citation, croissant, figures, parquet, provenance, screening
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
 from caredio.report import figures as of_run
@@ -56,16 +56,17 @@ def dataset(
         What release.json holds: version, counts and hash of every file.
 
     Raises:
-        InputError: a stage is missing; `folder` is something else than a release.
+        InputError: a stage is missing; a text holds what is not published; `folder` is something else than a release.
     """
     splits: dict[str, dict[str, int]] = {}
     run.use_prompts(["views"], prompt_folders)
     slugs = cultures.slugs([*run.table("ranked")["culture"], *run.table("scored")["culture"]])
+    tables = [one for one in _tables(run, settings, slugs, known, prompt_folders) if len(one[-1])]
+    screening.check(tables, {name: known[slug].country for name, slug in slugs.items() if slug in known})
     with _replacing(folder) as making:
-        for config_name, split, table in _tables(run, settings, slugs, known, prompt_folders):
-            if len(table):
-                parquet.write(table, disk.named(making, config_name) / f"{split}.parquet")
-                splits.setdefault(config_name, {})[split] = len(table)
+        for config_name, split, table in tables:
+            parquet.write(table, disk.named(making, config_name) / f"{split}.parquet")
+            splits.setdefault(config_name, {})[split] = len(table)
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
         repo = None if name == folder.as_posix() else name
         made = provenance.of_run(run, own)

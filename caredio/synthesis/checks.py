@@ -204,15 +204,15 @@ def reason(
         "meta-talk": lambda: _META.search(text),
         "leaked prompt": lambda: leaks(text, prompt),
         "wrong language": lambda: is_other_language(text, language),
-        "toxic": lambda: is_toxic(_folded(text), language),
+        "toxic": lambda: is_toxic(folded(text), language),
         "personal data": lambda: is_personal(text, country),
-        "sweeping statement": lambda: _SWEEPING.search(_folded(text)),
-        "compares_with_elsewhere": lambda: _COMPARISON.search(_folded(text)),
+        "sweeping statement": lambda: _SWEEPING.search(folded(text)),
+        "compares_with_elsewhere": lambda: _COMPARISON.search(folded(text)),
     }
     return next((name for name, holds in found.items() if name in among and holds()), None)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """`text` with one form of each letter, digit, dash and space, and without what cannot be seen."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
@@ -279,7 +279,7 @@ def _insults() -> frozenset[str]:
 
 def is_personal(text: str, country: str | None = None) -> bool:
     """Whether an e-mail address, a valid telephone number, IBAN or card number stands in the text."""
-    text = _folded(text)
+    text = folded(text)
     if _EMAIL.search(text):
         return True
     if sum(character.isdigit() for character in text) < 7:
@@ -323,8 +323,8 @@ def for_all(question: str, language: str, cultures: dict[str, Culture]) -> str:
     """
     found = (
         names_other(question, None, cultures, language)
-        or _RELIGION.search(_folded(question))
-        or _places(tuple(cultures.values()), language).search(_folded(question))
+        or _RELIGION.search(folded(question))
+        or _places(tuple(cultures.values()), language).search(folded(question))
     )
     if found:
         raise Unusable("the question names a culture, a religion or a place", reason=NAMES_A_CULTURE)
@@ -336,7 +336,7 @@ def _places(cultures: tuple[Culture, ...], language: str) -> re.Pattern[str]:
     """What finds the names of places: the cultures' own, and CLDR's of countries and continents."""
     own = {place.removeprefix("the ") for one in cultures for place in one.places}
     world = {name for name in languages.territories(language) if not re.search(_NO_SPACES, name) or len(name) >= _SHORT}
-    return _any_of({_folded(name) for name in own | world if name[:1].upper() == name[:1]})
+    return _any_of({folded(name) for name in own | world if name[:1].upper() == name[:1]})
 
 
 def names_other(text: str, culture: Culture | None, cultures: dict[str, Culture], language: str) -> bool:
@@ -347,13 +347,13 @@ def names_other(text: str, culture: Culture | None, cultures: dict[str, Culture]
     inflected forms. A culture's own names are allowed, and those of its languages ("Chinese" in Singapore).
     """
     pattern, others = _names(culture, tuple(cultures.values()), language)
-    return any(match[match.lastgroup or 0] in others for match in pattern.finditer(_folded(text)))
+    return any(match[match.lastgroup or 0] in others for match in pattern.finditer(folded(text)))
 
 
 def without_own_names(text: str, culture: Culture, cultures: dict[str, Culture], language: str) -> str:
     """`text` with [...] for each name of `culture` and of its languages, as `names_other` knows names."""
     pattern, others = _names(culture, tuple(cultures.values()), language)
-    return pattern.sub(lambda match: match[0] if match[match.lastgroup or 0] in others else "[...]", _folded(text))
+    return pattern.sub(lambda match: match[0] if match[match.lastgroup or 0] in others else "[...]", folded(text))
 
 
 @functools.cache
@@ -365,7 +365,7 @@ def _names(
     def forms(one: Culture) -> set[str]:
         english = {one.name, one.adjective, *one.aliases}
         local = {languages.country(one.languages[0], tag) or "" for tag in ("en", language)}
-        return _forms({_folded(name) for name in english}, {_folded(name) for name in local}, language)
+        return _forms({folded(name) for name in english}, {folded(name) for name in local}, language)
 
     spoken = [languages.english(tag.split("-")[0]) or "" for tag in culture.languages] if culture else []
     own = _forms(set(spoken), set(), language) | (forms(culture) if culture else set())
