@@ -21,6 +21,7 @@ from caredio.errors import CaredioError, EndpointError, InputError
 
 if TYPE_CHECKING:
     from caredio.api import (
+        browse,
         build,
         calibrate,
         curve,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result", "quiet": "caredio.messages"} | dict.fromkeys(
     [
+        "browse",
         "build",
         "calibrate",
         "curve",
@@ -66,6 +68,7 @@ __all__ = [
     "InputError",
     "Result",
     "ask",
+    "browse",
     "build",
     "calibrate",
     "curve",

@@ -556,6 +556,37 @@ def publish(
     return Publishing(out, to, model, push, private, cultures_file, {"prompts": prompts, **settings}).result()
 
 
+def browse(
+    place: Path | str | Result,
+    other: Path | str | Result | None = None,
+    *,
+    port: int = 7860,
+    space: str | None = None,
+    private: bool = False,
+) -> str | None:
+    """Serve a page in the browser that shows a run or a release row by row, until it is interrupted.
+
+    Nothing is changed, and a run that is being made can be looked at. It needs `pip install 'caredio[app]'`.
+
+    Args:
+        place: a run folder, the result of a verb that wrote one, a release's folder, or `owner/name@tag` of a release
+            on the Hub.
+        other: another one, to be compared with it.
+        port: of this machine.
+        space: `owner/name` of a Space on the Hub that shows the page instead, to everybody who may see it.
+        private: visibility of a Space that this creates.
+
+    Returns:
+        The address of the Space; None where there is none.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.browse import Browsing  # heavy: when a verb runs
+
+    return Browsing(place, other, port, space, private).result()
+
+
 @_of_settings
 def finetune(
     data: Path | str | Result,

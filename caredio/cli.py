@@ -109,6 +109,11 @@ _FINETUNE_EXAMPLES = """examples:
   caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --budget 200
   caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --method dpo --export-only
 """
+_BROWSE_EXAMPLES = """examples:
+  caredio browse runs/food                            search it in the browser, at http://127.0.0.1:7860
+  caredio browse owner/name@v1.0.0 owner/name@v1.1.0  two releases side by side
+  caredio browse owner/name@v1.0.0 --space owner/look a page on the Hub for everybody
+"""
 _PROMPTS = """examples:
   caredio prompts                                     names of the prompts
   caredio prompts adapt                               the text of one
@@ -371,6 +376,16 @@ def _training_commands(commands: Any) -> None:
 
 def _looking_commands(commands: Any) -> None:
     """Those that change nothing."""
+    browse = _plain_command(
+        commands, "browse", api.browse, "look at a run or a release in the browser", _BROWSE_EXAMPLES
+    )
+    browse.add_argument("place", metavar="run", help="run folder, release folder, or owner/name@tag on the Hub")
+    browse.add_argument("other", metavar="other", nargs="?", default=None, help="another one, to compare with it")
+    browse.add_argument("--port", type=int, default=argparse.SUPPRESS, help="of this machine (default: 7860)")
+    browse.add_argument("--space", metavar="OWNER/NAME", default=argparse.SUPPRESS, help="make it a Space on the Hub")
+    browse.add_argument("--private", action="store_true", help="make a Space that is not there yet private")
+    _quiet_flag(browse)
+
     prompts = _plain_command(commands, "prompts", configuration.prompts, "print or copy the prompts", _PROMPTS)
     prompts.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="of a prompt; default: list their names")
     _path_flag(prompts, "--to", "folder to copy all of them to")

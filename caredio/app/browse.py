@@ -31,9 +31,14 @@ _HINT = (
 # a click on anything that names a row; up and down go from row to row
 CLICKS = """
 element.addEventListener('click', event => {
+  if (event.target.closest('.to-list')) element.closest('.panes').scrollIntoView();
   const found = event.target.closest('[data-row]');
   if (found) {
     const side = found.closest('[data-side]');
+    document.querySelectorAll('#rows [aria-current]').forEach(one => one.removeAttribute('aria-current'));
+    document.querySelectorAll('#rows .row-link').forEach(one => {
+      if (one.dataset.row === found.dataset.row) one.setAttribute('aria-current', 'true');
+    });
     trigger('click', {row: found.dataset.row, side: side ? side.dataset.side : ''});
   }
 });
@@ -46,6 +51,11 @@ element.addEventListener('keydown', event => {
 """
 _TO_ADDRESS = "query => { history.replaceState(null, '', location.pathname + (query ? '?' + query : '')); }"
 _TO_ROW = "() => { if (innerWidth < 900) document.querySelector('#opened').scrollIntoView({behavior: 'smooth'}); }"
+
+
+def shown(value: str | None = None, **arguments: Any) -> gr.HTML:
+    """A component that shows HTML of ours as it is, without Gradio's styles for tables and paragraphs."""
+    return gr.HTML(value, apply_default_css=False, **{"js_on_load": None, **arguments})
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,8 @@ def listed(shelf: Shelf, places: np.ndarray, asked: Asked) -> str:
     names = ("key", "stage", "split", "rank", "drop_reason", "culture", "question", "response", "score")
     rows = []
     for row in shelf.cells(shown, *names):
-        button = f'<button type="button" class="row-link" data-row="{text(row["key"])}" dir="auto">'
+        current = ' aria-current="true"' if row["key"] == asked.row else ""
+        button = f'<button type="button" class="row-link" data-row="{text(row["key"])}" dir="auto"{current}>'
         said = f"{button}{text(row['question'] or row['response'])}</button>"
         answer = f'<p class="short" dir="auto">{text(row["response"])}</p>' if row["question"] else ""
         rows.append([standing(row), text(row["culture"]), said + answer, number(row["score"])])
@@ -106,8 +117,9 @@ def counted(places: np.ndarray, shelf: Shelf, asked: Asked) -> str:
     """How many rows were found, and which of them are listed."""
     first = asked.page * ROWS + 1
     last = min(first + ROWS - 1, len(places))
-    listed_ = f"rows {first:,} to {last:,} of " if len(places) > ROWS else ""
-    return f'<p class="count" role="status">{listed_}{len(places):,} found; {len(shelf):,} are here</p>'
+    pages = f", {first:,} to {last:,} of them listed" if len(places) > ROWS else ""
+    some = f" of {len(shelf):,}" if len(places) < len(shelf) else ""
+    return f'<p class="count" role="status">{len(places):,}{some} rows{pages}</p>'
 
 
 def read(shelf: Shelf, key: str) -> str:
@@ -142,8 +154,8 @@ class _Tab:
         with gr.Row(elem_classes="panes"):
             with gr.Column(scale=5, min_width=320):
                 self._list()
-            with gr.Column(scale=4, min_width=320):
-                self.whole = gr.HTML(_HINT, js_on_load=CLICKS, elem_id="opened")
+            with gr.Column(scale=4, min_width=320, elem_classes="reading"):
+                self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened")
         self.address = gr.Textbox(visible="hidden", elem_id="address")
         self.inputs = [self.words, *self.filters.values(), self.order]
         self.listing = [self.state, self.rows, self.picture, self.count, self.back, self.forth, self.address]
@@ -161,14 +173,14 @@ class _Tab:
 
     def _list(self) -> None:
         with gr.Row(elem_classes="pager"):
-            self.count = gr.HTML(elem_classes="grow")
+            self.count = shown(elem_classes="grow")
             self.back = gr.Button("Previous", size="sm", min_width=90, scale=0)
             self.forth = gr.Button("Next", size="sm", min_width=90, scale=0)
         with gr.Tabs() as self.views:
             with gr.Tab("List", id="list") as self.as_list:
-                self.rows = gr.HTML(js_on_load=CLICKS, elem_id="rows")
+                self.rows = shown(js_on_load=CLICKS, elem_id="rows")
             with gr.Tab("Map", id="map") as self.as_map:
-                self.picture = gr.HTML(js_on_load=CLICKS, elem_id="map")
+                self.picture = shown(js_on_load=CLICKS, elem_id="map")
 
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events; the address of the page follows what is shown."""

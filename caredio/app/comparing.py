@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from caredio.app import compare
-from caredio.app.browse import CLICKS, PRIVATE
+from caredio.app.browse import CLICKS, PRIVATE, shown
 from caredio.app.markup import text
 from caredio.app.opened import opened
 from caredio.app.shelf import Shelf
@@ -28,7 +28,7 @@ class _Tab:
         self.pairs = compare.pairs(before, after)
         cultures = sorted({pair.culture for pair in self.pairs})
         with gr.Accordion("Rows by culture", open=len(cultures) <= 8):
-            gr.HTML(compare.counts(self.pairs))
+            shown(compare.counts(self.pairs))
         with gr.Row(elem_classes="filters"):
             self.words = gr.Textbox(label="Search questions and answers of both", scale=3, min_width=260)
             kinds = [("all", ""), *((kind, kind) for kind in compare.KINDS)]
@@ -36,14 +36,14 @@ class _Tab:
             choices = [("all", ""), *((culture, culture) for culture in cultures)]
             self.culture = gr.Dropdown(choices, value="", label="Culture", min_width=130)
         with gr.Row(elem_classes="pager"):
-            self.count = gr.HTML(elem_classes="grow")
+            self.count = shown(elem_classes="grow")
             self.back = gr.Button("Previous", size="sm", min_width=90, scale=0)
             self.forth = gr.Button("Next", size="sm", min_width=90, scale=0)
         with gr.Row(elem_classes="panes"):
             with gr.Column(scale=5, min_width=320):
-                self.rows = gr.HTML(js_on_load=CLICKS, elem_id="pairs")
-            with gr.Column(scale=4, min_width=320):
-                self.whole = gr.HTML(_HINT, js_on_load=CLICKS, elem_id="opened-side")
+                self.rows = shown(js_on_load=CLICKS, elem_id="pairs")
+            with gr.Column(scale=4, min_width=320, elem_classes="reading"):
+                self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened-side")
         self.number = gr.State(0)
 
     def listen(self, page: gr.Blocks) -> None:

@@ -58,7 +58,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") ->
     if not body:
         return ""
     named = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{named}</tr></thead><tbody>{body}</tbody></table></div>'
+    top = f"<thead><tr>{named}</tr></thead>" if head else ""
+    return f'<div class="wide"><table class="{kind}">{top}<tbody>{body}</tbody></table></div>'
 
 
 def number(value: object) -> str:

@@ -13,7 +13,17 @@ from caredio.app.markup import badge, link, number, prose, section, table, text
 from caredio.app.shelf import Shelf
 
 MATES = 8  # of a cluster, that are listed
-_SCORES = ("rank", "score", "representativeness", "distinctiveness", "compared", "cluster_size", "weight", "round")
+_SCORES = {
+    "rank": "place within its culture; 1 is best",
+    "score": "what the rank follows, of the two below",
+    "representativeness": "how central it is to its culture",
+    "distinctiveness": "how far it is from what other cultures answer",
+    "compared": "other cultures that it was compared with",
+    "cluster_size": "weight of the samples that are like it, itself included",
+    "weight": "people, or draws, that gave it",
+    "round": "round of optimisation that wrote it; 0 is none",
+}
+_COMPARED = ("score", "representativeness", "distinctiveness")  # with the culture's other rows
 _REVIEWED = ("truth", "answering", "fairness", "recognition")
 _MORE = ("sample_id", "question_id", "language", "topic_id", "question_type", "generator", "model_revision")
 REASONS = {  # drop reasons of the pool; of others the stage says what it looked for
@@ -40,7 +50,8 @@ def opened(shelf: Shelf, number_of_row: int) -> str:
         _mates(shelf, row),
         _more(shelf, row),
     ]
-    return f'<article class="opened">{"".join(parts)}</article>'
+    back = '<button type="button" class="to-list">Back to the list</button>'
+    return f'<article class="opened">{back}{"".join(parts)}</article>'
 
 
 def standing(row: Mapping[str, Any]) -> str:
@@ -66,18 +77,22 @@ def _heading(row: Mapping[str, Any]) -> str:
 
 def _scores(shelf: Shelf, row: Mapping[str, Any]) -> str:
     """Each score with its meaning, and how many of the culture's rows lie below it."""
+    scored = shelf.record["stages"].get("scored", {}) if shelf.is_run else {}
+    settings = scored.get("made_from", {}).get("config") or {}
     lines = []
-    for name in _SCORES:
+    for name, meaning in _SCORES.items():
         if row.get(name) is not None:
-            below = _below(shelf, row, name) if name not in ("rank", "round", "weight", "compared") else ""
-            lines.append([text(name), f"<b>{number(row[name])}</b>", text(features.COLUMNS[name].meaning), below])
-    return section("Scores", table(["", "", "what it means", "of its culture's rows"], lines, "scores"))
+            below = _below(shelf, row, name) if name in _COMPARED else ""
+            by = f", by {settings[name]}" if name in _COMPARED[1:] and name in settings else ""
+            said = "; ".join(filter(None, (f"{meaning}{by}", below)))
+            lines.append([text(name.replace("_", " ")), f"<b>{number(row[name])}</b>", text(said)])
+    return section("Scores", table((), lines, "scores"))
 
 
 def _below(shelf: Shelf, row: Mapping[str, Any], name: str) -> str:
     values = shelf.rows[name].to_numpy()[shelf.of(culture=row["culture"])].astype(float)
     values = values[~np.isnan(values)]
-    return f"above {100 * (values < row[name]).mean():.0f} %" if len(values) > 1 else ""
+    return f"above {100 * (values < row[name]).mean():.0f} % of its culture's rows" if len(values) > 1 else ""
 
 
 def _beside(shelf: Shelf, row: Mapping[str, Any]) -> str:
@@ -187,7 +202,7 @@ def _mates(shelf: Shelf, row: Mapping[str, Any]) -> str:
     rest = f" {len(mates) - MATES:,} more are not listed." if len(mates) > MATES else ""
     centre = "This row stands for the cluster." if row["is_center"] else ""
     note = f"Samples most like this one, of which one is ranked. {centre}{rest}"
-    return section("Its cluster", table(["", "", "sample"], rows, "mates"), note=note)
+    return section("Its cluster", table((), rows, "mates"), note=note)
 
 
 def _more(shelf: Shelf, row: Mapping[str, Any]) -> str:
@@ -201,4 +216,4 @@ def _more(shelf: Shelf, row: Mapping[str, Any]) -> str:
     if shelf.is_run and "adapted" in shelf.record["stages"] and row["sample_id"]:
         command = f"caredio answers --out {shelf.name} --sample {row['sample_id']}"
         asked = f"<p>What the model was asked: <code>{text(command)}</code></p>"
-    return section("Names and hashes", table(["", "", ""], rows) + asked, fold=True)
+    return section("Names and hashes", table((), rows) + asked, fold=True)

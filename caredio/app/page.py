@@ -21,7 +21,7 @@ _MONO = ("ui-monospace", "monospace")
 def build(shelf: Shelf, other: Shelf | None = None) -> gr.Blocks:
     """The page of a shelf; of two, with what changed from the first to the second."""
     with gr.Blocks(title=f"{shelf.name} · CAReDiO", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(_head(shelf))
+        browse.shown(_head(shelf))
         with gr.Tabs():
             with gr.Tab("Browse", id="browse"):
                 browse.tab(page, shelf)
