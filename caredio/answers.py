@@ -24,11 +24,12 @@ from caredio.llm.model import Model
 from caredio.llm.spec import Chat, Messages, Spec
 from caredio.runs import Run
 from caredio.selection.settings import Settings as Selection
-from caredio.synthesis import adapt, addresses, contrast, isolated, roleplay
+from caredio.synthesis import adapt, addresses, contrast, grounding, isolated, pipeline, review, roleplay
+from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.synthesis.settings import of_older
 
-_STAGES = ("questions", "answers", "adapted", "isolated", "addressed", "contrasted", "candidates")
+_STAGES = ("questions", "answers", "adapted", "isolated", "addressed", "contrasted", "reviewed", "candidates")
 
 
 class _Remembering(Model):
@@ -69,16 +70,23 @@ def show(out: Path, sample: str | None = None, store: Path | None = None) -> str
         row = _row(run.table("candidates"), sample, out)
         records = {name: run.stages[name]["made_from"] for name in _STAGES if name in run.stages}
         cultures, texts = run.cultures(), dict(run.used.get("prompts", {}))
-    recorded = {**records["adapted"]["model"]}
-    seed = recorded.pop("seed", 0)
-    model = _Remembering(Spec(**recorded), Store(store), seed)
+        near = run.table("grounding") if "grounding" in run.stages else None
+        reviewed = pipeline.review_record(run.stages)
+    answers = Store(store)
+    model = _remembering(records["adapted"], answers)
     of = {name: _of(table, row) for name, table in tables.items()}
     with tempfile.TemporaryDirectory(prefix="caredio-") as folder:
         for name, text in texts.items():  # as they were used, whatever stands in the run's folder now
             Path(folder, f"{name}.txt").write_text(text, encoding="utf-8")
             _fits(name, folder, out)
         settings, selection = _settings(records, folder)
-        parts = [_shown(name, work, model) for name, work in _stages(row, of, settings, selection, model, cultures)]
+        grounds = grounding.of(near, None, folder)
+        stages = _stages(row, of, settings, selection, model, cultures, grounds)
+        parts = [_shown(name, work, model) for name, work in stages]
+        if reviewed:
+            reviewer = _remembering(reviewed, answers)
+            of_review = of["contrasted"], settings, reviewer, cultures, grounds
+            parts.append(_shown("reviewed", lambda: review.run(*of_review), reviewer))
     parts.insert(0, f"sample {row['sample_id']}: {row['culture']}, question {row['question_id']}")
     if row["round"]:
         parts.append(
@@ -86,6 +94,13 @@ def show(out: Path, sample: str | None = None, store: Path | None = None) -> str
             f"[question]\n{row['question']}\n\n[response]\n{row['response']}"
         )
     return "\n\n".join(parts)
+
+
+def _remembering(record: Mapping[str, Any], store: Store) -> _Remembering:
+    """The model that a stage asked, by its record."""
+    recorded = {**record["model"]}
+    seed = recorded.pop("seed", 0)
+    return _Remembering(Spec(**recorded), store, seed)
 
 
 def _fits(name: str, folder: str, out: Path) -> None:
@@ -110,15 +125,16 @@ def _stages(
     selection: Selection,
     model: Model,
     cultures: dict[str, Culture],
+    grounds: Grounds,
 ) -> list[tuple[str, Callable[[], object]]]:
     """(name, what runs it for the row) of each stage that asks about rows; questions are asked for several at once."""
-    target, both = cultures[row["culture"]], (settings, selection, model, cultures)
+    target, both = cultures[row["culture"]], (settings, selection, model, cultures, grounds)
     judged = "addressed" if "addressed" in of else "isolated"
     stages: list[tuple[str, Callable[[], object]]] = [
-        ("answers", lambda: roleplay.run(of["questions"], settings, model, {target.slug: target})),
+        ("answers", lambda: roleplay.run(of["questions"], settings, model, {target.slug: target}, None, grounds)),
         ("adapted", lambda: adapt.run(of["questions"], of["answers"], settings, model, cultures, [target])),
         ("isolated", lambda: isolated.run(of["adapted"], *both)),
-        ("addressed", lambda: addresses.run(of["adapted"], of["isolated"], settings, model, cultures)),
+        ("addressed", lambda: addresses.run(of["adapted"], of["isolated"], settings, model, cultures, grounds)),
         ("contrasted", lambda: contrast.run(of["adapted"], of[judged], *both)),
     ]
     return [one for one in stages if one[0] in of or one[0] != "addressed"]

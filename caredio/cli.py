@@ -86,6 +86,7 @@ _EXPORT_EXAMPLES = """examples:
 _RECIPES = """examples:
   caredio recipes                                     where the recipes are, and their YAML files
   caredio recipes smollm2-135m/sft-lora.yaml my       a copy, to change and give to --recipe my/sft-lora.yaml
+  caredio recipes cardset.yaml my                     the paper's own build: caredio build --config my/cardset.yaml
   caredio recipes all my                              all of them
 """
 _QUICKSTART = """examples:

@@ -103,7 +103,7 @@ def prompts(name: str | None = None, to: Path | None = None, out: Path | None = 
 
 
 def recipes(name: str | None = None, to: Path | str | None = None) -> str:
-    """The folder of the recipes and their YAML files, the text of one, or a sentence on where they were copied.
+    """The folder of the recipes and all YAML files in it, the text of one, or a sentence on where they were copied.
 
     Args:
         name: of a YAML file, or `all`.
@@ -116,7 +116,7 @@ def recipes(name: str | None = None, to: Path | str | None = None) -> str:
     from caredio.training import recipe
 
     place = recipe.folder()
-    known = {file.relative_to(place).as_posix(): file for file in sorted(place.glob("*/*.yaml"))}
+    known = {file.relative_to(place).as_posix(): file for file in sorted(place.rglob("*.yaml"))}
     if name is None:
         return "\n".join([str(place), *(f"  {one}" for one in known)])
     if name not in (*known, "all"):
@@ -133,4 +133,5 @@ def recipes(name: str | None = None, to: Path | str | None = None) -> str:
         (to / one).parent.mkdir(parents=True, exist_ok=True)
         with disk.replacing(to / one) as content:
             content.write(file.read_bytes())
-    return f"{len(chosen)} copied to {to}; give --recipe {to / next(iter(chosen))}."
+    flag = "config" if name in known and "/" not in name else "recipe"  # of a build, or of a training
+    return f"{len(chosen)} copied to {to}; give --{flag} {to / next(iter(chosen))}."

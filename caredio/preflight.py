@@ -59,12 +59,13 @@ def writing(
 
 
 def reviewing(settings: Synthesis, endpoint: Endpoint) -> None:
-    """See that the reviewer's endpoint, where there is one, serves a reviewer.
+    """See that the reviewer's endpoint or provider, where there is one, serves a reviewer.
 
     Raises:
         InputError: candidates are not reviewed.
     """
-    if endpoint.for_role("review") is not endpoint and not settings.reviews:
+    given = endpoint.for_role("review") is not endpoint or settings.review_provider is not None
+    if given and not settings.reviews:
         raise InputError("the reviewer's endpoint is given, but nothing is reviewed; name its model as review_model.")
 
 
@@ -90,9 +91,9 @@ def ranking(settings: Selection, spec: Spec, endpoint: Endpoint) -> None:
     if settings.asks:
         _addressed(spec, endpoint, (settings.embedder,))
     if measure == "information":
-        _likelihoods(spec, endpoint, "representativeness information", "representativeness typicality")
+        _likelihoods(spec, endpoint, "representativeness information", "representativeness support")
     if settings.distinctiveness == "information":
-        _likelihoods(spec, endpoint, "distinctiveness information", "distinctiveness cosine")
+        _likelihoods(spec, endpoint, "distinctiveness information", "distinctiveness hybrid")
 
 
 def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
@@ -113,12 +114,10 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
     unknown = {
         "information": all(represent.most_references(one.rows, one.panel, settings) == (0, 0) for one in pool),
         "typicality": all(one.rows * (1 + one.panel) < _FEWEST for one in pool),
-        **dict.fromkeys(("support", "prevalence"), all(one.rows < 2 for one in pool)),
     }
     if unknown.get(measure):
-        fewest = 2 if measure in ("support", "prevalence") else _FEWEST
         raise InputError(
-            f"representativeness {measure} needs {fewest} answers of a culture, and no culture has as many; choose"
+            f"representativeness {measure} needs {_FEWEST} answers of a culture, and no culture has as many; choose"
             " another measure, or have more questions answered."
         )
 

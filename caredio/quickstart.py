@@ -25,13 +25,7 @@ SAMPLE = Path(str(resources.files("caredio"))) / "data" / "blend" / "blend_sampl
 OWN = SAMPLE.with_name("blend_own.parquet")  # the own answers of all 16 regions
 OUT = Path("runs/quickstart")
 ATTRIBUTION = f"{blend.SOURCE}; changed: 3 of 16 regions, one English wording of each answer, ranked"
-# typicality + cosine puts answers first that more people give here than elsewhere (docs/validity.md)
-RANKING: SelectOptions = {
-    "representativeness": "typicality",
-    "distinctiveness": "cosine",
-    "budget": 100,
-    "weight_column": "annotators",
-}
+RANKING: SelectOptions = {"budget": 100, "weight_column": "annotators"}
 _SHOWN = 4  # rows of a region on the screen
 _BESIDE = 3  # answers of each other region beside a row
 _WHY = {
@@ -177,9 +171,11 @@ def _opening(sample: Dataset) -> str:
 
 _MEANING = """
 Rank 1 is the highest score of a region: the sum of two measures, in standard deviations.
-  representativeness   how near an answer is to all that its region answered, by people (typicality)
-  distinctiveness      how far it is from the other regions' answers to the same question (cosine)
-A high rank means typical and distinctive among these answers. It does not mean true, and a region's
+  representativeness   how many people gave an answer, and how near it is to what its region answers to
+                       other questions (support)
+  distinctiveness      how far it is from the other regions' answers to the same question, and in how many
+                       of them nobody words it so (hybrid)
+A high rank means common here and distinctive among these answers. It does not mean true, and a region's
 5 annotators a question do not speak for everybody."""
 
 

@@ -80,3 +80,33 @@ def test_a_row_that_a_round_replaced_is_shown_beside(tmp_path):
             shown = show(out, row["sample_id"])
             assert row["response"] in shown
             assert ("== optimized: round 1 replaced" in shown) == (row["round"] == 1)
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_what_the_reviewer_was_asked_is_shown(tmp_path, rounds):
+    sent = []
+    with LLMServer(fault=lambda number, body: sent.append(body.get("messages"))) as server:
+        settings = {"model": "scripted", "base_url": server.url, "per_topic": 3, "near": 1, "far": 0, "compared": 1}
+        settings |= {"review_model": "judge", "review_provider": "elsewhere", "least_recognition": 1}
+        out = tmp_path / "run"
+        caredio.synthesize(["china"], ["food"], out=out, optimize_rounds=rounds, checks="none", **settings)
+        shown = show(out)
+    assert "not in this store" not in shown
+    reviewed = shown.split("== reviewed: 2 calls")[1].split("== optimized")[0]
+    assert reviewed.count("[answer of judge-2026-01-01]") == 2
+    asked = [part.partition("]\n")[2] for part in reviewed.split("\n\n[") if part.startswith("user]")]
+    assert len(asked) == 2
+    for text in asked:
+        assert any({"role": "user", "content": text} in messages for messages in sent if messages)
+
+
+def test_answers_that_evidence_grounds_are_found(tmp_path):
+    said = tmp_path / "said.csv"
+    said.write_text("culture,text,source\nchina,At new year dumplings are eaten.,interviews\n")
+    with LLMServer() as server:
+        settings = {"model": "scripted", "base_url": server.url, "per_topic": 3, "near": 1, "far": 0, "compared": 1}
+        settings |= {"evidence": str(said), "embedder": "openai:e", "evidence_similarity": -1.0}
+        caredio.synthesize(["china"], ["food"], out=tmp_path / "run", **settings)
+        shown = show(tmp_path / "run")
+    assert "At new year dumplings are eaten." in shown
+    assert "not in this store" not in shown

@@ -108,7 +108,7 @@ SYNTHESIS = (
     | dict.fromkeys(["least_gain", "relevance", "held_out", "references"], "candidates")
     | {"review": "candidates", "review_model": "candidates"}  # which had no table before them
     | dict.fromkeys(LEAST, "reviewed")
-    | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others"])
+    | dict.fromkeys(["embedding_batch_size", "prompts", "contrast_others", "review_provider"])
     # without a table of them, nothing; with one see synthesis/test_evidence.py
     | dict.fromkeys(["evidence", "evidence_questions", "evidence_pieces", "evidence_similarity", "personas_file"])
 )
@@ -125,7 +125,6 @@ SELECTION = (
 )
 # with what a setting of a selection has an effect, where it has none beside the defaults
 BESIDE = {
-    "weight": {"score": "sum"},
     "coverage_weight": {"coverage": "mmr"},
     "references": {"representativeness": "information"},
 }
@@ -142,7 +141,7 @@ def changed(before, after):
     return [name for name in before if before[name] != after.get(name)]
 
 
-@pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"representativeness"}))
+@pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"score"}))
 def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
     beside = {"review": True} if name in LEAST else {"personas": 1} if name == "personas_file" else {}
     if name in LEAST:
@@ -163,11 +162,11 @@ def test_a_setting_of_a_selection_counts_from_its_stage_on(name, tmp_path):
     """But validation, whose items count, and engine: see below."""
     wanted = {
         "embedder": {"embedder": "another", "theta": 0.5},
-        "representativeness": {"representativeness": "typicality", "score": "sum"},
+        "score": {"score": "sum"},  # of support there is no product
         "highest": {"highest": 0.9},
     }.get(name, {name: value(Selection, name)})
     beside = BESIDE.get(name, {})
-    before, _ = selected(tmp_path / "a", {"score": "sum"} if name == "representativeness" else beside)
+    before, _ = selected(tmp_path / "a", beside)
     after, _ = selected(tmp_path / "b", {**beside, **wanted})
     if beside:
         assert selected(tmp_path / "c", wanted) == selected(tmp_path / "d", {})

@@ -68,7 +68,6 @@ def test_a_selection_s_embedder_s_endpoint_without_its_embedder(server):
         ([*LIKELIHOOD, "--per-topic", "1"], "optimize_rounds needs 3 answers of a culture"),
         (["--representativeness", "information", "--per-topic", "2"], "information needs 3 answers of a culture"),
         (["--representativeness", "typicality", "--per-topic", "2"], "typicality needs 3 answers of a culture"),
-        (["--representativeness", "support", "--per-topic", "1"], "support needs 2 answers of a culture"),
         (["--optimize-rounds", "1", "--embedder", "given", "--theta", "0.7"], "embedder is given"),
         (
             ["--optimize-rounds", "1", "--held-out", "sentence-transformers/all-MiniLM-L6-v2"],

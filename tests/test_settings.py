@@ -192,8 +192,9 @@ def test_a_setting_without_an_effect_beside_the_others_counts_as_its_default():
     unread = {"references": 3, "weight": 2.0, "shots": 5, "centers": 9, "validation_items": 7}
     asked = {"representativeness": "in_context", "validation": "v.csv"}
     for chosen, read in (
-        ({}, set()),
-        ({"score": "sum"}, {"weight"}),
+        ({}, {"weight"}),
+        ({"representativeness": "size"}, set()),
+        ({"representativeness": "size", "score": "sum"}, {"weight"}),
         ({"representativeness": "information"}, {"weight", "references"}),
         (asked, {"shots", "centers", "validation_items"}),
         ({**asked, "distinctiveness": "information"}, {"weight", "shots", "centers", "validation_items"}),

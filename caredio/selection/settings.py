@@ -77,10 +77,10 @@ class Settings(settings.Settings):
         everyday=True,
     )
     representativeness: str = setting(
-        "size", "how a sample's centrality is measured", "scored", choices=REPRESENTATIVENESS, everyday=True
+        "support", "how a sample's centrality is measured", "scored", choices=REPRESENTATIVENESS, everyday=True
     )
     distinctiveness: str = setting(
-        "cosine", "how a response's distance is measured", "scored", choices=DISTINCTIVENESS, everyday=True
+        "hybrid", "how a response's distance is measured", "scored", choices=DISTINCTIVENESS, everyday=True
     )
     dataset_config: str | None = setting(None, "of a Hub dataset: the config, where it has several", _TABLE)
     split: str = setting("train", "of a Hub dataset: the split", _TABLE)
@@ -130,7 +130,7 @@ class Settings(settings.Settings):
     shots: int = setting(3, "in_context: samples of the cluster that are shown", "scored", matters=_in_context)
     score: str = setting(
         "auto",
-        "how r and d combine; auto: product of size or in_context with cosine, else sum of z-scores",
+        "how r and d combine; auto: product of size or in_context with cosine or hybrid, else sum of z-scores",
         "scored",
         choices=SCORES,
     )

@@ -24,7 +24,8 @@ def support(
     """r = T + 6 log2 w, T = log2 of the weighted mean over j of exp(10 (cos(e, e_j) - 1)).
 
     j runs over the culture's answers to other questions: those to the same one compete for the same people, so an
-    answer's neighbours there say that others were given instead of it.
+    answer's neighbours there say that others were given instead of it. Where the culture answers a single question, T
+    is 0: people alone count.
 
     Args:
         responses: unit float[n, d].
@@ -34,18 +35,20 @@ def support(
         elsewhere: int[n, 2], the rows of `among`, from and up to, that answer the response's own question.
 
     Returns:
-        float64[n], nan where no answer to another question has a weight, or the row has none.
+        float64[n], nan where the answers to other questions, or the row, have no weight.
     """
     found = np.empty(len(responses))
+    exact = among.astype(np.float64)  # of two answers each is as near to the other, to the last digits
     totals = np.concatenate([[0.0], np.cumsum(weights)])
     rest = totals[-1] - (totals[elsewhere[:, 1]] - totals[elsewhere[:, 0]])
     with np.errstate(divide="ignore", invalid="ignore"):
         for start in range(0, len(responses), _BLOCK):
             part = slice(start, start + _BLOCK)
-            kernel = np.exp(KAPPA * (responses[part] @ among.T - 1.0).astype(np.float64)) * weights
+            kernel = np.exp(KAPPA * (responses[part].astype(np.float64) @ exact.T - 1.0)) * weights
             for row, (first, last) in enumerate(elsewhere[part]):
                 kernel[row, first:last] = 0.0
             found[part] = np.log2(kernel.sum(axis=1) / rest[part])
+        found[elsewhere[:, 1] - elsewhere[:, 0] == len(among)] = 0.0
         found += PEOPLE * np.log2(own)
     return np.where(np.isfinite(found), found, np.nan)
 

@@ -77,12 +77,18 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def review_record(stages: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the review that a run's candidates passed was made from, by run.json; None where there was none."""
+    made: Mapping[str, Any] = stages["candidates"]["made_from"]
+    if "reviewed" in made["inputs"]:
+        return stages["reviewed"]["made_from"]  # type: ignore[no-any-return]
+    return None if "contrasted" not in made["inputs"] or "optimize_rounds" in made["config"] else made
+
+
 def _describe_review(stages: Mapping[str, Any]) -> str:
     """A sentence for the card on the review that the candidates passed."""
-    made = stages["candidates"]["made_from"]
-    if "reviewed" in made["inputs"]:
-        made = stages["reviewed"]["made_from"]
-    elif "contrasted" not in made["inputs"] or "optimize_rounds" in made["config"]:
+    made = review_record(stages)
+    if made is None:
         return review.describe(None)
     return review.describe(made["config"], made["model"]["model"], stages["contrasted"]["made_from"]["model"]["model"])
 

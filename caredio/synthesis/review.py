@@ -94,15 +94,16 @@ _REASONS = List({"criterion": Value("string"), "reason": Value("string")})
 def reviewer(settings: Settings, spec: Spec, endpoint: Endpoint | None = None) -> Spec:
     """Who reviews what `spec` writes: the model that was named, or the writer, at temperature 0 where it takes one.
 
-    Who serves it is the writer's provider, unless an endpoint of the reviewer's own is given.
+    Who serves it is the provider that was named, else the writer's, unless an endpoint of the reviewer's own is given.
     """
     cold = replace(spec, temperature=None if spec.temperature is None else 0.0)
-    if settings.review_model in (None, spec.model):
+    model, provider = settings.review_model or spec.model, settings.review_provider
+    if model == spec.model and provider in (None, spec.provider):
         return cold
     own = endpoint is not None and endpoint.review_base_url is not None
-    here = LOCAL_MODEL in (spec.model, settings.review_model)
-    provider = None if own or here else spec.provider
-    return replace(cold, model=str(settings.review_model), provider=provider, model_revision=None)
+    if provider is None and not own and LOCAL_MODEL not in (spec.model, model):
+        provider = spec.provider
+    return replace(cold, model=model, provider=provider, model_revision=None)
 
 
 def describe(settings: Mapping[str, Any] | None, asked: str = "", writer: str = "") -> str:

@@ -177,6 +177,13 @@ class Settings(settings.Settings):
         _REVIEWING,
         everyday=True,
     )
+    review_provider: str | None = setting(
+        None,
+        "label of who serves the reviewer, under which its answers are stored; default: the writer's, or openai at an"
+        " endpoint of the reviewer's own",
+        _REVIEWING,
+        counts=False,  # the reviewer does, by it
+    )
     least_truth: int = _least("true of most people there today")
     least_answering: int = _least("answers the question")
     least_fairness: int = _least("no stereotype or caricature")
@@ -203,8 +210,9 @@ class Settings(settings.Settings):
         for name in ("sensitivity", "truth", "answering", "fairness", "recognition"):
             if not 1 <= (least := getattr(self, f"least_{name}")) <= 5:
                 raise InputError(f"least_{name} is {least}; the scale is 1 to 5.")
-        if self.review_model is not None and not self.review_model.strip():
-            raise InputError("review_model is empty; name the endpoint's model, or leave it out.")
+        for name in ("review_model", "review_provider"):
+            if (given := getattr(self, name)) is not None and not given.strip():
+                raise InputError(f"{name} is empty; name it, or leave it out.")
         self._check_length()
         self._check_shown()
         if self.personas < 0:
@@ -345,6 +353,7 @@ class Options(TypedDict, total=False):
     held_out: str | None
     review: bool
     review_model: str | None
+    review_provider: str | None
     least_truth: int
     least_answering: int
     least_fairness: int

@@ -2,12 +2,13 @@
 
 `with served(latency=0.5) as url:` answers chat completions at `url`. The answer, its latency (half to one and a half
 times the mean) and its fault depend on the request's bytes alone; a fault strikes only the first time they come, and a
-hang lasts as long as the caller waits.
+hang lasts as long as the caller waits. Embeddings are vectors of 1,536 numbers, of the text alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -21,17 +22,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from llm_server import completion, reply
 
 FAULTS = {429: 0.05, 500: 0.03, "drop": 0.02, "bad JSON": 0.02, "hang": 0.01}  # shares of requests
 _HANG = 3600.0
+_NUMBERS = 1536  # of a vector, as text-embedding-3-small has
 
 
 def answered(body: dict[str, Any]) -> str:
     """A good answer; that to a repair is what should have been said at first."""
     first = [message for message in body["messages"] if message["role"] != "assistant"]
     return reply({**body, "messages": first[: len(first) - (len(first) < len(body["messages"]))]})
+
+
+def embedded(body: dict[str, Any]) -> dict[str, Any]:
+    """A vector for each input; what asks for base64 alone is answered."""
+    data = []
+    for index, text in enumerate(body["input"]):
+        draw = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
+        vector = draw.standard_normal(_NUMBERS, np.float32).tobytes()
+        data.append({"object": "embedding", "index": index, "embedding": base64.b64encode(vector).decode()})
+    words = sum(len(text.split()) for text in body["input"])
+    usage = {"prompt_tokens": words, "total_tokens": words}
+    return {"object": "list", "model": body["model"], "data": data, "usage": usage}
 
 
 class _Peer(asyncio.Protocol):
@@ -90,7 +106,10 @@ class _Peer(asyncio.Protocol):
             self.write(fault, {"error": {"message": "scripted", "code": None}})
         else:
             body = json.loads(raw)
-            self.write(200, completion(body, "{cut" if fault == "bad JSON" else answered(body), name))
+            if "input" in body:
+                self.write(200, embedded(body))
+            else:
+                self.write(200, completion(body, "{cut" if fault == "bad JSON" else answered(body), name))
 
     def write(self, status: int, body: dict[str, Any]) -> None:
         payload = json.dumps(body).encode()

@@ -44,14 +44,16 @@ from caredio.llm.spec import Spec
 from caredio.runs import Run
 from caredio.selection import cluster, distinct, embed, match, rank, represent
 from caredio.selection.embedders import MINILM
-from caredio.selection.settings import Settings, threshold
+from caredio.selection.settings import PAPER, Settings, threshold
 
 HALVES, SPLITS, SEEDS, SHARE = 2, 4, 40, 0.1
-PROPOSED = "support + hybrid, one a question"
+PROPOSED, DEFAULT = "support + hybrid, one a question", "support + hybrid, of centres"
 CENTERS = {  # arms that rank the centres of clusters alone
-    "size x cosine (the paper's)": Settings(compared=4, per_question=None, topic_share=None),
-    "typicality + 0.5 cosine, of centres": Settings(representativeness="typicality", weight=0.5),
-    "support + hybrid, of centres": Settings(representativeness="support", distinctiveness="hybrid"),
+    "size x cosine (the paper's)": Settings(**PAPER),
+    "typicality + 0.5 cosine, of centres": Settings(
+        representativeness="typicality", distinctiveness="cosine", weight=0.5
+    ),
+    DEFAULT: Settings(),
 }
 REPRESENTATIVE = ("typicality", "support", "prevalence")
 Rows = list[dict[str, Any]]
@@ -287,6 +289,7 @@ def unweighted(rows: Rows, pool: Pool) -> dict[str, list[tuple[np.ndarray, bool]
     return {
         "no weights: support + hybrid, 1 a question": [(falling(r + hybrid), True)],
         "no weights: typicality + 0.5 cosine": [(falling(typical), False)],
+        **{f"no weights: {name}": arm for name, arm in of_centers(plain).items()},
     }
 
 
@@ -332,6 +335,10 @@ def part_c(rows: Rows, vectors: Dataset) -> None:
         print(f"  {PROPOSED}, against")
         for other in ("count of half, one a question", *CENTERS):
             print(gain(other, means[PROPOSED] - means[other]))
+        for known in ("", "no weights: "):
+            print(f"  {known}{DEFAULT}, against")
+            paper = f"{known}{next(iter(CENTERS))}"
+            print(gain(paper, means[f"{known}{DEFAULT}"] - means[paper]))
 
 
 def _best(pool: Pool, order: np.ndarray, one: bool, region: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 import random
 import zlib
 from collections import Counter
@@ -52,8 +53,11 @@ def synthetic(seed):
     return Dataset.from_list(rows)
 
 
+PAPER = {"representativeness": "size", "distinctiveness": "cosine"}
+
+
 def selected(table, budget=BUDGET, seed=0, encode=encode, settings=None, theta=THETA):
-    settings = settings or Settings(budget=budget, seed=seed, per_question=None)
+    settings = settings or Settings(budget=budget, seed=seed, per_question=None, **PAPER)
     candidates = match.run(table, settings)
     vectors = embed.run(candidates, settings, encode)
     pool = cluster.run(candidates, vectors, settings, theta)
@@ -65,26 +69,31 @@ def selected(table, budget=BUDGET, seed=0, encode=encode, settings=None, theta=T
 SEEDS = range(8)
 
 
+DEFAULT = Settings(budget=BUDGET)
+
+
 @functools.cache
-def of_seed(seed):
-    return selected(synthetic(seed))
+def of_seed(seed, settings=None):
+    return selected(synthetic(seed), settings=settings)
 
 
+@pytest.mark.parametrize("settings", [None, DEFAULT], ids=["paper", "default"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_row_order_changes_no_rank(seed):
+def test_row_order_changes_no_rank(seed, settings):
     table = synthetic(seed)
-    _, pool, ranked = of_seed(seed)
+    _, pool, ranked = of_seed(seed, settings)
     for shuffle in range(3):
         order = random.Random(shuffle).sample(range(len(table)), len(table))
-        _, again_pool, again = selected(table.select(order))
+        _, again_pool, again = selected(table.select(order), settings=settings)
         assert again.to_list() == ranked.to_list()
         assert by_id(again_pool) == by_id(pool)
 
 
+@pytest.mark.parametrize("settings", [None, DEFAULT], ids=["paper", "default"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_row_is_ranked_or_says_why_not(seed):
+def test_every_row_is_ranked_or_says_why_not(seed, settings):
     table = synthetic(seed)
-    candidates, pool, ranked = of_seed(seed)
+    candidates, pool, ranked = of_seed(seed, settings)
     assert sum(candidates["weight"]) == len(table)
     rejects = features.rejected(candidates)
     assert set(rejects["drop_reason"]) == {"empty"}
@@ -133,6 +142,51 @@ def test_scores_are_what_another_reading_of_the_paper_gives(seed):
         assert not left or max(left) <= of[-1]["score"]
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_by_default_rows_are_ranked_by_support_and_hybrid(seed):
+    _, pool, ranked = of_seed(seed, DEFAULT)
+    rows = [row for row in pool if row["is_center"] and row["others"]]
+    for culture in {row["culture"] for row in rows}:
+        own = [row for row in rows if row["culture"] == culture]
+        r, d = [support(row, pool) for row in own], [hybrid(row) for row in own]
+        assert [row["representativeness"] for row in own] == pytest.approx(r, abs=1e-4)
+        assert [row["distinctiveness"] for row in own] == pytest.approx(d, abs=1e-5)
+        assert [row["score"] for row in own] == pytest.approx(standard(r) + standard(d), abs=1e-3)
+        taken = [row for row in ranked if row["culture"] == culture]
+        best = {}  # of each question
+        for row in sorted(own, key=lambda row: (-row["score"], row["sample_id"])):
+            best.setdefault(row["question_id"], row["sample_id"])
+        assert [row["sample_id"] for row in taken][: len(best)] == list(best.values())[:BUDGET]
+
+
+def near(one, other):
+    return cosine_similarity(*encode_pair(one, other)).item()
+
+
+def support(row, pool):
+    """By a loop over what the culture answers to other questions: its rows, of which panels are a part here."""
+    rest = [one for one in pool if one["culture"] == row["culture"] and one["question_id"] != row["question_id"]]
+    kernel = [math.exp(10 * (near(row["response"], one["response"]) - 1)) for one in rest]
+    density = math.log2(np.average(kernel, weights=[one["weight"] for one in rest])) if rest else 0.0
+    return density + 6 * math.log2(row["weight"])
+
+
+def hybrid(row):
+    """By a loop over the other cultures' answers, whose words are short and without a plural."""
+    said = {}
+    for one in row["others"]:
+        said.setdefault(one["culture"], []).append(one["response"])
+    own = set(row["response"].split())
+    nearest = [max(near(row["response"], text) for text in of) for of in said.values()]
+    unsaid = [not any(own <= set(text.split()) or own >= set(text.split()) for text in of) for of in said.values()]
+    return (1 - np.mean(nearest) + np.mean(unsaid)) / 2
+
+
+def standard(values):
+    spread = np.std(values)
+    return (np.array(values) - np.mean(values)) / spread if spread > 1e-9 else np.zeros(len(values))
+
+
 def encode_pair(one, other):
     vectors = encode([one, other])
     return vectors[:1], vectors[1:]
@@ -143,7 +197,7 @@ def by_id(pool):
 
 
 def test_the_seed_changes_what_is_compared_and_nothing_else():
-    settings = [Settings(budget=BUDGET, seed=seed, compared=2, per_question=None) for seed in (0, 1)]
+    settings = [Settings(budget=BUDGET, seed=seed, compared=2, per_question=None, **PAPER) for seed in (0, 1)]
     first, second = (by_id(selected(synthetic(2), settings=one)[1]) for one in settings)
     assert {name: row["cluster"] for name, row in first.items()} == {
         name: row["cluster"] for name, row in second.items()
@@ -242,7 +296,8 @@ def test_rows_that_weigh_the_same_have_the_scores_they_had_before_there_were_wei
     table = people()
     if weight is not None:
         table = table.add_column("weight", [weight] * len(table))
-    settings = Settings(compared=4, budget=20, representativeness=measure, per_question=None)
+    chosen = {"representativeness": measure, "distinctiveness": "cosine"}
+    settings = Settings(compared=4, budget=20, per_question=None, **chosen)
     _, pool, ranked = selected(table, settings=settings, encode=scattered, theta=0.6)
     assert digest(sorted(pool, key=lambda row: row["sample_id"]), (*SCORES, "drop_reason")) == of_pool
     assert digest(sorted(ranked, key=lambda row: row["sample_id"]), ["sample_id", "rank"]) == of_ranks
@@ -250,9 +305,21 @@ def test_rows_that_weigh_the_same_have_the_scores_they_had_before_there_were_wei
 
 def test_a_weight_of_three_is_three_equal_rows():
     counted = people().add_column("weight", [3] * len(people()))
-    found = [
-        {row["sample_id"]: row for row in selected(table, encode=scattered, theta=0.6)[1]}
-        for table in (counted, people(3))
-    ]
-    assert found[0] == found[1]
-    assert {row["weight"] for row in found[0].values()} == {3.0}
+    for settings in (None, DEFAULT):
+        found = [
+            {row["sample_id"]: row for row in selected(table, encode=scattered, theta=0.6, settings=settings)[1]}
+            for table in (counted, people(3))
+        ]
+        assert found[0] == found[1]
+        assert {row["weight"] for row in found[0].values()} == {3.0}
+
+
+def test_two_answers_to_one_question_are_ranked_and_two_questions_of_two_cultures():
+    asked = [("q1", "china", "rice"), ("q1", "egypt", "bread"), ("q2", "china", "tea"), ("q2", "egypt", "tea")]
+    for number in (2, 4):
+        rows = [dict(zip(("question_id", "culture", "response"), row, strict=True)) for row in asked[:number]]
+        table = Dataset.from_list([{**row, "question": f"What is in {row['question_id']}?"} for row in rows])
+        _, _, ranked = selected(table, settings=DEFAULT)
+        assert len(ranked) == number
+        if number == 4:  # two answers are as near to each other, so that distinctiveness decides
+            assert [row["response"] for row in ranked] == ["rice", "tea", "bread", "tea"]

@@ -56,8 +56,8 @@ BEST_FIRST = [
 ]
 
 
-def score(table, settings=Settings()):
-    return rank.score(table, NO_VECTORS, settings)
+def score(table, **settings):
+    return rank.score(table, NO_VECTORS, Settings(representativeness="size", **settings))
 
 
 def by_id(table, column):
@@ -89,7 +89,7 @@ def test_a_row_that_could_not_be_measured_says_so(unknown):
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 4, 100])
 def test_the_budget_takes_a_culture_s_best(budget):
-    pool = score(scored(ROWS), Settings(budget=budget))
+    pool = score(scored(ROWS), budget=budget)
     ranked = rank.run(pool)
     expected = [
         one for culture in ("china", "japan") for one in [row for row in BEST_FIRST if row[0] == culture][:budget]
@@ -100,12 +100,12 @@ def test_the_budget_takes_a_culture_s_best(budget):
 
 
 def test_ranks_count_from_1_within_a_culture():
-    ranked = rank.run(score(scored(ROWS), Settings(budget=3)))
+    ranked = rank.run(score(scored(ROWS), budget=3))
     assert ranked["rank"][:] == [1, 2, 3, 1, 2, 3]
 
 
 def test_ranked_rows_are_chat_messages_and_hold_no_drop_reason():
-    ranked = rank.run(score(scored(ROWS), Settings(budget=1)))
+    ranked = rank.run(score(scored(ROWS), budget=1))
     assert ranked.features == features.RANKED
     assert ranked["prompt"][:] == [[{"role": "user", "content": f"Why {name}?"}] for name in "fb"]
     assert ranked["completion"][:] == [[{"role": "assistant", "content": f"Because {name}."}] for name in "fb"]
@@ -114,12 +114,12 @@ def test_ranked_rows_are_chat_messages_and_hold_no_drop_reason():
 def test_ties_break_on_sample_id_whatever_the_row_order():
     rows = [(name, "japan", 2.0, 0.5) for name in "dbeac"] + [("z", "japan", 1.0, 1.0)]
     for order in (rows, rows[::-1], rows[2:] + rows[:2]):
-        ranked = rank.run(score(scored(order), Settings(budget=4)))
+        ranked = rank.run(score(scored(order), budget=4))
         assert ranked["sample_id"][:] == list("abcd")
 
 
 def test_scoring_again_forgets_the_old_budget():
-    pool = score(scored(ROWS).add_column("score", [9.0] * len(ROWS)), Settings(budget=1))
+    pool = score(scored(ROWS).add_column("score", [9.0] * len(ROWS)), budget=1)
     assert by_id(pool, "score")["a"] == 1.0
 
 
@@ -156,7 +156,7 @@ def test_equal_values_are_no_deviations_from_their_mean(equal):
 
 
 def test_the_sum_is_over_a_culture_s_selectable_rows():
-    pool = score(scored(ROWS), Settings(weight=0.5, score="sum"))
+    pool = score(scored(ROWS), weight=0.5, score="sum")
     japan = zscore([2.0, 3.0, 5.0]) + 0.5 * zscore([0.5, 0.9, 0.1])
     china = zscore([1.0, 8.0, 1.0, 2.0]) + 0.5 * zscore([0.7, 0.2, 0.0, -0.1])
     expected = dict(zip("abgcfij", [*japan, *china], strict=True))

@@ -1,6 +1,7 @@
 """`support` and `prevalence` are worked by hand, on vectors whose cosines are 1, 0.6 and 0."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from datasets import Dataset
 
 from caredio import features
 from caredio.errors import InputError
-from caredio.selection import distinct, match, represent, support
+from caredio.selection import distinct, match, rank, represent, support
 from caredio.selection.settings import Settings
 
 UNIT = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
@@ -31,9 +32,23 @@ def test_each_doubling_of_the_people_adds_six_bits():
     assert of((0, 1), own=(4.0,))[0] - of((0, 1))[0] == pytest.approx(12)
 
 
-@pytest.mark.parametrize(("span", "own"), [((0, 3), 1.0), ((0, 1), 0.0)])
-def test_with_no_other_question_or_nobody_it_is_unknown(span, own):
-    assert math.isnan(of(span, own=(own,))[0])
+@pytest.mark.parametrize(("own", "weights"), [(0.0, (1.0, 1.0, 1.0)), (1.0, (1.0, 0.0, 0.0))])
+def test_what_nobody_gave_is_unknown(own, weights):
+    assert math.isnan(of((0, 1), own=(own,), weights=weights)[0])
+
+
+def test_of_a_single_question_people_alone_count():
+    found = of((0, 3), (0, 3), own=(4.0, 0.5), responses=UNIT[:2], weights=(4.0, 0.5, 0.1))
+    assert found.tolist() == [12.0, -6.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_answers_are_as_near_to_each_other(seed):
+    """Else what float32 rounds would be all that tells their r apart, and a standard deviation of it."""
+    vectors = np.random.default_rng(seed).normal(size=(2, 384))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    found = support.support(unit, np.ones(2), unit, np.ones(2), np.array([[0, 1], [1, 2]]))
+    assert rank.z(found).tolist() == [0.0, 0.0]
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -103,6 +118,15 @@ def test_a_product_with_bits_is_refused(measure):
         Settings(representativeness=measure, distinctiveness="hybrid", score="product")
 
 
+def test_of_long_answers_hybrid_orders_as_cosine():
+    """No answer of many words holds all of another's, so that the half of wording is the same for all."""
+    draw = random.Random(0)
+    long = [" ".join(f"w{draw.randrange(300)}" for _ in range(80)) for _ in range(6)]
+    assert [distinct.hybrid(0.1 * n, text, [long[:n] + long[n + 1 :]]) for n, text in enumerate(long)] == [
+        pytest.approx((0.1 * n + 1) / 2) for n in range(6)
+    ]
+
+
 def test_hybrid_is_a_share():
-    assert Settings(distinctiveness="hybrid").combine == "product"
-    assert Settings(representativeness="support", distinctiveness="hybrid").combine == "sum"
+    assert Settings(representativeness="size").combine == "product"
+    assert Settings().combine == "sum"

@@ -183,19 +183,32 @@ def test_who_reviews(writer, settings, endpoint, expected):
     assert (spec.max_tokens, spec.json_mode) == (writer.max_tokens, writer.json_mode)
 
 
+@pytest.mark.parametrize(("named", "model"), [({}, "w"), ({"review_model": "r"}, "r")])
+def test_a_reviewer_may_have_a_provider_of_its_own(named, model):
+    """Two servers of one name are told apart by it, so that the answers of one are not taken for the other's."""
+    writer = Spec(model="w", provider="mine", model_revision="7")
+    spec = review.reviewer(Settings(review=True, review_provider="theirs", **named), writer, Endpoint())
+    assert (spec.model, spec.provider, spec.model_revision) == (model, "theirs", None)
+    same = review.reviewer(Settings(review=True, review_provider="mine"), writer, Endpoint())
+    assert (same.provider, same.model_revision) == ("mine", "7")
+
+
 def test_naming_a_reviewer_turns_the_review_on():
     assert [Settings(**one).reviews for one in ({}, {"review": True}, {"review_model": "r"})] == [False, True, True]
 
 
-@pytest.mark.parametrize("wrong", [{"least_truth": 0}, {"least_recognition": 6}, {"review_model": " "}])
+@pytest.mark.parametrize(
+    "wrong", [{"least_truth": 0}, {"least_recognition": 6}, {"review_model": " "}, {"review_provider": ""}]
+)
 def test_settings_that_cannot_be_are_told(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Settings(**wrong)
 
 
-def test_a_reviewers_endpoint_without_a_review_is_told(tmp_path):
+@pytest.mark.parametrize("given", [{"review_base_url": "http://localhost/v1"}, {"review_provider": "theirs"}])
+def test_a_reviewers_endpoint_without_a_review_is_told(tmp_path, given):
     with pytest.raises(InputError, match="nothing is reviewed; name its model as review_model"):
-        caredio.plan(caredio.synthesize, out=tmp_path, review_base_url="http://localhost/v1", model="m")
+        caredio.plan(caredio.synthesize, out=tmp_path, model="m", **given)
 
 
 SMALL = {

@@ -424,9 +424,9 @@ def test_recipes_are_listed_shown_and_copied(capsys, tmp_path):
     assert f"--recipe {tmp_path / 'sft-lora.yaml'}" in asks(capsys, "recipes", name, tmp_path)
     assert (tmp_path / "sft-lora.yaml").read_bytes() == (folder() / name).read_bytes()
     asks(capsys, "recipes", "all", tmp_path / "every")
-    assert {f"  {file.relative_to(tmp_path / 'every').as_posix()}" for file in tmp_path.rglob("every/*/*.yaml")} == set(
-        listed[1:]
-    )
+    assert {
+        f"  {file.relative_to(tmp_path / 'every').as_posix()}" for file in (tmp_path / "every").rglob("*.yaml")
+    } == set(listed[1:])
     from caredio import configuration
 
     for arguments in ((name, tmp_path), ("nix.yaml",), ("all",)):
