@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
+    from caredio.app.rating_export import Ratings
     from caredio.evaluation.ratings import Judged
     from caredio.evaluation.table import Comparison
     from caredio.llm.plan import Plan
@@ -479,6 +480,50 @@ def results(
     from caredio.verbs.results import Comparing  # heavy: when a verb runs
 
     return Comparing(folders, cultures, format, to, plot, seed).result()
+
+
+def rate(
+    data: Path | str | Result,
+    other: Path | str | Result | None = None,
+    *,
+    out: Path | str | None = None,
+    port: int | None = None,
+) -> None:
+    """Serve a page on which people of a culture rate its answers, until the process is interrupted.
+
+    They rank and rate the answers to a question, those of other cultures among them, not knowing whose each is; with
+    `other` they may also compare rows of both datasets. Every click is kept. `ratings` counts what they said.
+
+    Args:
+        data: a run folder, a release's folder, or `owner/name@tag` of one on the Hub.
+        other: a second one.
+        out: folder of what is said; by default `ratings` in the run.
+        port: of the page; by default the first that is free from 7860 on.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.rate import Rating  # heavy: when a verb runs
+
+    return Rating(data, other, out, port).result()
+
+
+def ratings(data: Path | str | Result, *, out: Path | str | None = None) -> Ratings:
+    """Count what people said on the page of `rate`, and write it in CARE's columns, as KTO's labels and as weights.
+
+    Args:
+        data: what they rated.
+        out: folder of what they said, where the files are written too; by default `ratings` in the run.
+
+    Returns:
+        What each annotator said; `str` of it is a report with their agreement.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.rate import Exporting  # heavy: when a verb runs
+
+    return Exporting(data, out).result()
 
 
 @_of_settings

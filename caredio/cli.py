@@ -100,6 +100,15 @@ _RESULTS_EXAMPLES = """examples:
   caredio results runs/food runs/rice --to table.tex --plot pictures
   caredio results raw=eval/base trained=eval/tuned    what `lm_eval --output_path eval/base --log_samples` wrote
 """
+_RATE_EXAMPLES = """examples:
+  caredio rate runs/food                              a page on which people of a culture rate its answers
+  caredio rate runs/food runs/rice --port 7861        and compare rows of both
+  caredio rate owner/name@v1.0.0 --out food-ratings
+"""
+_RATINGS_EXAMPLES = """examples:
+  caredio ratings runs/food                           report and files of what was rated there
+  caredio ratings owner/name@v1.0.0 --out food-ratings
+"""
 _PUBLISH_EXAMPLES = """examples:
   caredio publish --out runs/food --version v1.0.0                          to the folder runs/food/release
   caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
@@ -298,6 +307,7 @@ def _model_commands(commands: Any) -> None:
     results.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="of what is drawn (default: 0)")
     _quiet_flag(results)
     _judge_command(commands)
+    _rating_commands(commands)
 
     publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     _path_flag(publish, "--to", "folder of the release; default: OUT/release")
@@ -307,6 +317,20 @@ def _model_commands(commands: Any) -> None:
     publish.add_argument("--prompts", default=argparse.SUPPRESS, help="folder whose views.txt names the culture in all")
 
     _finetune_command(commands)
+
+
+def _rating_commands(commands: Any) -> None:
+    """Those with people of a culture."""
+    place = "run folder, release folder, or owner/name@tag on the Hub"
+    rate = _plain_command(commands, "rate", api.rate, "serve a page to rate answers on", _RATE_EXAMPLES)
+    rate.add_argument("data", metavar="place", help=place)
+    rate.add_argument("other", metavar="other", nargs="?", default=argparse.SUPPRESS, help="a second one, to compare")
+    _path_flag(rate, "--out", "folder of what is said; default: PLACE/ratings, of a run")
+    rate.add_argument("--port", type=int, default=argparse.SUPPRESS, help="of the page (default: 7860, or a free one)")
+
+    ratings = _plain_command(commands, "ratings", api.ratings, "count and write what was rated", _RATINGS_EXAMPLES)
+    ratings.add_argument("data", metavar="place", help=place)
+    _path_flag(ratings, "--out", "folder of what was said; default: PLACE/ratings, of a run")
 
 
 def _judge_command(commands: Any) -> None:

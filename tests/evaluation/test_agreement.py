@@ -180,7 +180,9 @@ def test_people_among_themselves_are_compared_two_by_two() -> None:
         pairs = [(of(amina, bo)[0], 5), (of([3, 7, 8], [4, 8, 8])[0], 3), (of([3, 9], [4, 8])[0], 2)]
         assert given[name].value == pytest.approx(sum(value * n for value, n in pairs) / 10)
         assert given[name].n == 6  # the last reply was rated once
-    assert given["Pearson"].value == pytest.approx((pearson(amina, bo) * 5 + pearson([3, 7, 8], [4, 8, 8]) * 3 + 2) / 10)
+    assert given["Pearson"].value == pytest.approx(
+        (pearson(amina, bo) * 5 + pearson([3, 7, 8], [4, 8, 8]) * 3 + 2) / 10
+    )
     assert given[ALPHA].value == pytest.approx(alpha([[one for one in row if one is not None] for row in replies]))
 
 

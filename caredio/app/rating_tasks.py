@@ -1,0 +1,273 @@
+"""What an annotator is asked about: the answers to a question, or a row of each of two datasets; and what one can say.
+
+`rate`: the answers to a question, the culture's own among others', each from 1 to 10, and put in an order. `compare`: a
+row of one dataset beside one of another; which is more accurate, and which more salient. Who wrote an answer is not
+shown, and the order in which they stand first is drawn for each annotator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+
+from caredio.app.shelf import Shelf
+from caredio.errors import InputError
+
+RATE, COMPARE = "rate", "compare"
+MEASURES = ("accuracy", "salience")  # of a comparison
+SAME = "same"  # neither row has more of a measure
+LOWEST, HIGHEST = 1, 10
+MOST, OWN = 6, 3  # answers of a task; of them, rows of the culture
+_LONGEST_COMMENT = 2_000  # characters
+
+
+@dataclass(frozen=True)
+class Item:
+    """An answer to be judged."""
+
+    sample_id: str
+    culture: str
+    source: str  # the dataset it is of
+    question: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What stands on a page at once."""
+
+    task_id: str
+    kind: str
+    culture: str
+    question_id: str
+    level: str | None
+    items: tuple[Item, ...]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Task:
+        """The task of a record that `dataclasses.asdict` made."""
+        return cls(**{**record, "items": tuple(Item(**item) for item in record["items"])})
+
+    def shown(self, annotator: str) -> tuple[Item, ...]:
+        """The items in the order in which an annotator sees them first."""
+        items = list(self.items)
+        random.Random(f"{annotator}/{self.task_id}").shuffle(items)
+        return tuple(items)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an annotator says of a task.
+
+    Attributes:
+        ratings: sample_id -> 1 to 10.
+        order: sample_ids, the best first; empty where the annotator moved none.
+        untrue: sample_id -> comment, of what is not true here.
+        verdicts: measure -> sample_id of the row that has more of it, or `SAME`.
+    """
+
+    ratings: Mapping[str, int] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    untrue: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Said:
+        """What `dataclasses.asdict` made a record of."""
+        return cls(**{**record, "order": tuple(record["order"])})
+
+    def done(self, task: Task) -> bool:
+        """Whether all is said that is asked: a rating of each answer that is true, or both verdicts."""
+        if task.kind == COMPARE:
+            return set(self.verdicts) == set(MEASURES)
+        return all(item.sample_id in self.ratings or item.sample_id in self.untrue for item in task.items)
+
+    def contradictions(self, task: Task) -> list[tuple[str, str]]:
+        """(sample_id, sample_id) of neighbours in the annotator's order whose ratings say the opposite."""
+        rated = [name for name in self.order if name in self.ratings]
+        return [(one, other) for one, other in pairwise(rated) if self.ratings[one] < self.ratings[other]]
+
+
+def clicked(task: Task, said: Said, annotator: str, click: Mapping[str, Any]) -> Said:
+    """What an annotator says after a click.
+
+    Args:
+        click: `item` (its place among `shown`) and one of `rate` (1 to 10, or None), `move` (its new place in the
+            order) and `untrue` (a comment, or None); or `verdict`, a measure, and `side` (left, right or same).
+
+    Raises:
+        InputError: it is no such click.
+    """
+    shown = task.shown(annotator)
+    if "verdict" in click:
+        return _verdict(task, said, shown, click)
+    place = click.get("item")
+    if type(place) is not int or not 0 <= place < len(shown):
+        raise InputError(f"item is {place!r}; {len(shown)} are shown.")
+    name = shown[place].sample_id
+    if "rate" in click and task.kind == RATE:
+        return replace(said, ratings=_with(said.ratings, name, _rating(click["rate"])))
+    if "move" in click and task.kind == RATE:
+        order = [one for one in said.order or (item.sample_id for item in shown) if one != name]
+        order.insert(_number(click["move"], 0, len(order)), name)
+        return replace(said, order=tuple(order))
+    if "untrue" in click:
+        return replace(said, untrue=_with(said.untrue, name, _comment(click["untrue"])))
+    raise InputError(f"{', '.join(map(repr, click)) or 'nothing'} is no click of a task to {task.kind}.")
+
+
+def _verdict(task: Task, said: Said, shown: Sequence[Item], click: Mapping[str, Any]) -> Said:
+    measure, side = click["verdict"], click.get("side")
+    sides = {"left": shown[0].sample_id, "right": shown[-1].sample_id, SAME: SAME}
+    if task.kind != COMPARE or measure not in MEASURES or side not in sides:
+        raise InputError(f"{measure!r}, {side!r} is no verdict of a task to {task.kind}.")
+    return replace(said, verdicts={**said.verdicts, measure: sides[side]})
+
+
+def _with(before: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """A mapping with a value, or without one."""
+    return {key: kept for key, kept in {**before, name: value}.items() if kept is not None}
+
+
+def _rating(value: Any) -> int | None:
+    return None if value is None else _number(value, LOWEST, HIGHEST)
+
+
+def _number(value: Any, lowest: int, highest: int) -> int:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise InputError(f"{value!r} is no whole number from {lowest} to {highest}.")
+    return value
+
+
+def _comment(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"a comment is {value!r}; it is text.")
+    return value.encode("utf-8", "replace").decode()[:_LONGEST_COMMENT].strip()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A ranked row of a shelf, short."""
+
+    shelf: Shelf
+    number: int
+    sample_id: str
+    question_id: str
+    level: str | None
+    question: str
+    response: str
+
+    def item(self, culture: str) -> Item:
+        return Item(self.sample_id, culture, source(self.shelf), self.question, self.response)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A task that nobody has opened yet."""
+
+    task_id: str
+    kind: str
+    culture: str
+    rows: tuple[_Row, ...]
+
+
+class Tasks:
+    """The tasks of a culture, those on the best rows first; what a task shows besides is read when it is opened."""
+
+    def __init__(self, slots: Sequence[_Slot]) -> None:
+        self._slots = slots
+        self.names = [slot.task_id for slot in slots]
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __getitem__(self, number: int) -> Task:
+        slot = self._slots[number]
+        items = [row.item(slot.culture) for row in slot.rows]
+        if slot.kind == RATE:
+            items = list(_different(items + _others(slot, MOST - len(items))))
+        first = slot.rows[0]
+        return Task(slot.task_id, slot.kind, slot.culture, first.question_id, first.level, tuple(items))
+
+
+def rating(culture: str, shelf: Shelf, other: Shelf | None = None) -> Tasks:
+    """The answers to each question of a culture's ranked rows, and those that another dataset has to the same text."""
+    rows = _ranked(shelf, culture)
+    also: dict[str, list[_Row]] = defaultdict(list)
+    for row in _ranked(other, culture) if other else ():
+        also[_text(row.question)].append(row)
+    by_question: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_question.setdefault(_text(row.question), []).append(row)
+    return Tasks(
+        [_slot(RATE, culture, part) for text, own in by_question.items() for part in _parts([*own, *also[text]])]
+    )
+
+
+def comparing(culture: str, shelf: Shelf, other: Shelf) -> Tasks:
+    """A row of each dataset, on the same question where both have it, else of the same place in the ranks."""
+    left, right = _ranked(shelf, culture), _ranked(other, culture)
+    of_question = {row.question_id: row for row in reversed(right)}
+    pairs = [(row, of_question[row.question_id]) for row in left if row.question_id in of_question]
+    if not pairs:
+        pairs = list(zip(left, right, strict=False))
+    return Tasks([_slot(COMPARE, culture, pair) for pair in pairs if pair[0].sample_id != pair[1].sample_id])
+
+
+def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Rows of a question, as many at a time as a task holds."""
+    yield from (rows[start : start + OWN] for start in range(0, len(rows), OWN))
+
+
+def _slot(kind: str, culture: str, rows: Sequence[_Row]) -> _Slot:
+    named = "\x1f".join([kind, culture, *(row.sample_id for row in rows)])
+    return _Slot(hashlib.sha256(named.encode()).hexdigest()[:16], kind, culture, tuple(rows))
+
+
+def source(shelf: Shelf) -> str:
+    """What a dataset is called in exports: owner/name of the Hub, or the last two folders."""
+    return "/".join(Path(shelf.name).parts[-2:])
+
+
+def _ranked(shelf: Shelf, culture: str) -> list[_Row]:
+    """A culture's ranked rows, the best first."""
+    places = shelf.of(culture=culture, stage="ranked")
+    cells = shelf.cells(places, "sample_id", "question_id", "level", "question", "response")
+    return [_Row(shelf, int(place), **row) for place, row in zip(places, cells, strict=True)]
+
+
+def _others(slot: _Slot, most: int) -> list[Item]:
+    """Answers of other cultures to the question, one of each in turn; which ones is drawn."""
+    by_culture: dict[str, list[Item]] = defaultdict(list)
+    first = slot.rows[0]
+    for other in first.shelf.row(first.number).get("others") or ():
+        if other["culture"] != slot.culture:
+            said = Item(other["sample_id"], other["culture"], source(first.shelf), first.question, other["response"])
+            by_culture[other["culture"]].append(said)
+    draw = random.Random(slot.task_id)
+    for items in by_culture.values():
+        draw.shuffle(items)
+    groups = list(by_culture.values())
+    draw.shuffle(groups)
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None][: max(0, most)]
+
+
+def _different(items: Sequence[Item]) -> Iterator[Item]:
+    """The items without those that say what an earlier one says."""
+    seen: set[str] = set()
+    for item in items:
+        if (said := _text(item.response)) not in seen:
+            seen.add(said)
+            yield item
+
+
+def _text(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,68 @@
+"""`rate`: a page on which people of a culture rate its answers; `ratings`: what they said, counted and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from caredio import packages
+from caredio.app import rate, rating_export, shelf
+from caredio.app.rating_export import Ratings
+from caredio.app.shelf import Shelf
+from caredio.errors import InputError
+from caredio.verbs import arguments
+from caredio.verbs.arguments import Folder, Place
+
+
+class Rating:
+    """What is rated, and where it is kept, checked."""
+
+    def __init__(self, data: Folder, other: Folder | None, out: Place, port: int | None) -> None:
+        packages.require("a page to rate on", "app", "gradio")
+        self.shelf = shelf.open(arguments.folder(data))
+        self.other = shelf.open(arguments.folder(other)) if other is not None else None
+        self.folder, self.port = kept_in(self.shelf, out), port
+
+    def result(self) -> None:
+        """Nothing, once the page has been served until the process is interrupted."""
+        from caredio.app import page  # which needs gradio
+
+        blocks, kept = rate.page(self.shelf, self.folder, self.other)
+        with kept:
+            for note in kept.notes:
+                print(note)
+            address = page.launch(blocks, self.port)
+            print(
+                f"{address} is the page to rate on; what is said there is kept in {self.folder}. Ctrl+C stops it.",
+                flush=True,
+            )
+            page.wait()
+
+
+class Exporting:
+    """Where annotators' files are, and what they rated, checked."""
+
+    def __init__(self, data: Folder, out: Place) -> None:
+        self.shelf = shelf.open(arguments.folder(data))
+        self.folder = kept_in(self.shelf, out)
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: nobody rated anything there; `caredio rate {data}` serves the page.")
+
+    def result(self) -> Ratings:
+        """What annotators said, with its files written."""
+        ratings = rating_export.load(self.folder)
+        rating_export.write(ratings, self.folder, self.shelf)
+        return ratings
+
+
+def kept_in(place: Shelf, out: Place) -> Path:
+    """The folder of what annotators say: that of a run, or the one that is named.
+
+    Raises:
+        InputError: none is named, and the place is no run.
+    """
+    if out is not None:
+        arguments.paths(out=out)
+        return Path(out)
+    if not place.is_run:
+        raise InputError(f"{place.name} is no run, which has a folder for ratings; name one with out.")
+    return place.folder / rating_export.FOLDER

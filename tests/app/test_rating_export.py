@@ -1,0 +1,179 @@
+"""What annotators said, exported: every number worked by hand, or another library's."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from datasets import Dataset
+from rating_tables import ranked_rows, run_folder
+from scipy import stats
+
+import caredio
+from caredio import features
+from caredio.app import annotations, rating_export, rating_tasks
+from caredio.app.annotations import Annotation, Annotations
+from caredio.app.rating_export import Ratings
+from caredio.app.rating_tasks import Item, Said, Task
+
+# three answers to each question; a and b are the culture's own
+SCORES = {"amina": [(9, 6, 2), (8, 3, 1), (7, 7, 4)], "bo": [(8, 7, 1), (9, 5, 2), (6, 8, 3)]}
+
+
+def tasks():
+    return [
+        Task(
+            f"t{number}",
+            "rate",
+            "china",
+            f"q{number}",
+            "customs",
+            (
+                Item(f"a{number}", "china", "runs/a", f"Q{number}?", f"best {number}"),
+                Item(f"b{number}", "china", "runs/a", f"Q{number}?", f"good {number}"),
+                Item(f"c{number}", "iran", "runs/a", f"Q{number}?", f"other {number}"),
+            ),
+        )
+        for number in range(3)
+    ]
+
+
+def found(untrue=()):
+    """Both annotators' ratings; `untrue` are (annotator, sample_id) besides."""
+    made = []
+    for who, scores in SCORES.items():
+        for task, row in zip(tasks(), scores, strict=True):
+            ratings = {item.sample_id: rating for item, rating in zip(task.items, row, strict=True)}
+            marked = {name: "no!" for one, name in untrue if one == who and name in ratings}
+            made.append(Annotation(who, task, Said(ratings, untrue=marked)))
+    return made
+
+
+def test_care_s_columns_are_what_prefer_reads(tmp_path):
+    ratings = Ratings(found())
+    rows = list(ratings.care())
+    assert len(rows) == 18
+    assert rows[0] == {
+        "source": "runs/a, china",
+        "question": "Q0?",
+        "response": "best 0",
+        "culture_type": "customs",
+        "associated_culture": "Native (Chinese)",
+        "rating": 9,
+        "culture": "china",
+        "question_id": "q0",
+        "place": 1.0,
+        "not_true_here": None,
+        "annotator": "amina",
+    }
+    file = tmp_path / "care.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = caredio.prefer(file, origin=None)
+    # means: q0 8.5 6.5 1.5; q1 8.5 4 1.5; q2 6.5 7.5 3.5
+    assert {
+        (row["question_id"], row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in made.preference
+    } == {("q0", "best 0", "other 0"), ("q1", "best 1", "other 1"), ("q2", "good 2", "other 2")}
+
+
+def test_places_are_the_order_or_else_the_ratings_with_ties():
+    (tied,) = [one for one in found() if one.annotator == "amina" and one.task.task_id == "t2"]
+    moved = tied._replace(said=replace(tied.said, order=("c2", "a2", "b2")))
+    assert [row["place"] for row in Ratings([tied]).care()] == [1.5, 1.5, 3.0]
+    assert [row["place"] for row in Ratings([moved]).care()] == [2.0, 3.0, 1.0]
+
+
+def test_kto_labels_are_the_mean_rating_s_unless_most_say_that_it_is_not_true():
+    untrue = [("amina", "a0"), ("bo", "a0"), ("amina", "b0")]  # of b0 one of two, which is not most
+    rows = {row["completion"][0]["content"]: row for row in Ratings(found(untrue)).kto()}
+    assert {text: row["label"] for text, row in rows.items()} == {
+        **{"best 0": False, "good 0": True, "other 0": False},
+        **{"best 1": True, "good 1": False, "other 1": False},
+        **{"best 2": True, "good 2": True, "other 2": False},
+    }
+    assert rows["good 0"]["rating"] == 6.5
+    assert rows["good 0"]["prompt"] == [{"role": "user", "content": "Q0?"}]
+    only_marked = Annotation("amina", tasks()[0], Said(untrue={"a0": ""}))
+    (row,) = Ratings([only_marked]).kto()
+    assert (row["label"], row["rating"], row["annotators"]) == (False, None, 1)
+
+
+def test_own_answers_that_most_say_are_not_true_are_rejected():
+    untrue = [("amina", "a0"), ("bo", "a0"), ("amina", "b0"), ("amina", "c1"), ("bo", "c1")]
+    assert Ratings(found(untrue)).rejected == ["a0"]  # c1 is another culture's
+    assert Ratings(found()).rejected == []
+
+
+def test_agreement_is_scipy_s_between_two_people():
+    amina, bo = ([rating for row in SCORES[who] for rating in row] for who in ("amina", "bo"))
+    given = {one.measure: one.value for one in Ratings(found()).agreement()["china"]}
+    assert given["Pearson"] == pytest.approx(stats.pearsonr(amina, bo)[0])
+    assert given["Spearman"] == pytest.approx(stats.spearmanr(amina, bo)[0])
+    assert given["Kendall"] == pytest.approx(stats.kendalltau(amina, bo)[0])
+    # two raters of nine units: Do = mean squared difference, De = that of all 18 values
+    values = amina + bo
+    observed = sum((one - other) ** 2 for one, other in zip(amina, bo, strict=True)) / 9
+    expected = sum((one - other) ** 2 for one in values for other in values) / (18 * 17)
+    assert given["Krippendorff's alpha"] == pytest.approx(1 - observed / expected)
+
+
+def test_one_person_agrees_with_nobody():
+    alone = Ratings([one for one in found() if one.annotator == "bo"])
+    assert alone.agreement() == {}
+    assert str(alone) == "china: 1 annotator, 3 tasks done, 9 ratings"
+
+
+def compared(who, verdicts):
+    made = []
+    for number, (accuracy, salience) in enumerate(verdicts):
+        items = tuple(Item(f"{name}{number}", "china", f"data/{name}", "Q?", name) for name in "ab")
+        named = {"a": f"a{number}", "b": f"b{number}", "=": "same"}
+        said = Said(verdicts={"accuracy": named[accuracy], "salience": named[salience]})
+        made.append(Annotation(who, Task(f"s{number}", "compare", "china", f"q{number}", None, items), said))
+    return made
+
+
+def test_two_datasets_are_counted_by_measure():
+    ratings = Ratings([*compared("amina", ["ab", "a=", "bb"]), *compared("bo", ["ab", "=b", "ab"])])
+    rows = list(ratings.study())
+    assert [row["better"] for row in rows if row["measure"] == "accuracy"] == [
+        "data/a", "data/a", "data/b", "data/a", "same", "data/a"
+    ]  # fmt: skip
+    text = str(ratings)
+    # accuracy 4.5 of 6, salience 0.5 of 6; the intervals are Wilson's, by hand
+    assert "  accuracy: data/a over data/b 75 % [36, 94] (n=6, 4 better, 1 worse, 1 equal)" in text
+    assert "  salience: data/a over data/b 8 % [1, 48] (n=6, 0 better, 5 worse, 1 equal)" in text
+
+
+def test_candidates_weigh_more_for_each_person_who_finds_them_right_and_nothing_where_most_do_not():
+    candidates = features.table(
+        [
+            {"sample_id": name, "weight": weight}
+            for name, weight in [("a0", 3.0), ("a1", None), ("b1", 2.0), ("z", 5.0)]
+        ],
+        features.CANDIDATES,
+    )
+    made = Ratings(found([("amina", "a0"), ("bo", "a0")])).weighted(candidates)
+    assert dict(zip(made["sample_id"], made["weight"], strict=True)) == {"a0": 0.0, "a1": 3.0, "b1": 2.0, "z": 5.0}
+    assert made.features == candidates.features
+
+
+def test_files_hold_what_there_is(tmp_path):
+    rows = ranked_rows(("china", 1, "q1", "rice"), ("china", 2, "q2", "duck"), others=[("iran", "tea")])
+    shelf = run_folder(tmp_path / "run", rows)
+    tasks = rating_tasks.rating("china", shelf)
+    folder = tmp_path / "run" / "ratings"
+    with Annotations(folder) as kept:
+        who = kept.annotator("Amina")
+        for at in range(2):
+            shown = [item.response for item in tasks[at].shown(who)]
+            kept.click(who, tasks[at], {"item": shown.index(tasks[at].items[0].response), "rate": 8})
+        shown = [item.response for item in tasks[1].shown(who)]
+        kept.click(who, tasks[1], {"item": shown.index("duck"), "untrue": "we eat <b>goose</b>"})
+    ratings = rating_export.load(folder)
+    made = rating_export.write(ratings, folder, shelf)
+    assert [file.name for file in made] == ["care.jsonl", "kto.jsonl", "weighted.parquet"]
+    weighted = Dataset.from_parquet(str(made[-1]), cache_dir=str(tmp_path / "cache"))
+    assert dict(zip(weighted["response"], weighted["weight"], strict=True)) == {"rice": 2.0, "duck": 0.0}
+    before = [file.read_bytes() for file in made]
+    assert [file.read_bytes() for file in rating_export.write(rating_export.load(folder), folder, shelf)] == before
+    assert annotations.read(folder)[1] == []  # exports are no annotators
+    assert ratings.rejected == [features.sample_id("china", "What of q2?", "duck")]
