@@ -106,7 +106,8 @@ def _opening(trial: Trial) -> list[str]:
     asked = len(set(trial.people.answers["question_id"]))
     text = (
         f"Training on {title(trial.region)}: {trial.method.values['model_name_or_path']} by {trial.method.yaml.name},"
-        f" {size.steps} steps, once on the {rows} best rows and once on {rows} random ones of the"
+        f" {size.steps} steps of {trial.method.values['per_device_train_batch_size']} rows at a rate of"
+        f" {float(trial.method.values['learning_rate']):g}, once on the {rows} best rows and once on {rows} random ones of the"
         f" {trial.could_be_ranked} that could have been ranked. {HELD_OUT:.0%} of the {asked} questions were held out"
         " by their ids: no row of theirs is learned, or was there when rows were ranked."
     )
@@ -138,7 +139,8 @@ def _conclusion(trial: Trial, found: Mapping[str, ByArm]) -> list[str]:
         " One region, trained once on one draw of random rows, proves nothing: single regions go either way. What"
         " compares regions, budgets and draws, by bits per byte of held-out answers:"
     )
-    rows, alike = trial.size.rows, f"--steps {trial.size.steps} --test-share {HELD_OUT}"
+    rows = trial.size.rows
+    alike = f"--steps {trial.size.steps} --test-share {HELD_OUT} -- {trial.train.flags}"
     return [
         *textwrap.wrap(text, 100),
         f"  caredio curve {trial.out.parent} --budgets {rows // 8},{rows // 4},{rows // 2} {alike}",
