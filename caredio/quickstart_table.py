@@ -102,12 +102,12 @@ def _block(region: str, trained: str, arms: ByArm) -> list[str]:
 
 
 def _opening(trial: Trial) -> list[str]:
-    rows, size = len(trial.learned[OURS]), trial.size
+    rows, size, flags = len(trial.learned[OURS]), trial.size, trial.method.values
     asked = len(set(trial.people.answers["question_id"]))
     text = (
-        f"Training on {title(trial.region)}: {trial.method.values['model_name_or_path']} by {trial.method.yaml.name},"
-        f" {size.steps} steps of {trial.method.values['per_device_train_batch_size']} rows at a rate of"
-        f" {float(trial.method.values['learning_rate']):g}, once on the {rows} best rows and once on {rows} random ones of the"
+        f"Training on {title(trial.region)}: {flags['model_name_or_path']} by {trial.method.yaml.name}, {size.steps}"
+        f" steps of {flags['per_device_train_batch_size']} rows at a rate of {float(flags['learning_rate']):g}, once on"
+        f" the {rows} best rows and once on {rows} random ones of the"
         f" {trial.could_be_ranked} that could have been ranked. {HELD_OUT:.0%} of the {asked} questions were held out"
         " by their ids: no row of theirs is learned, or was there when rows were ranked."
     )
