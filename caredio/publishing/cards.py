@@ -74,6 +74,7 @@ def dataset_card(
         views={view for slug in slugs.values() for view in head.VIEWS if f"{slug}-{view}" in splits},
         order=selection_pipeline.describe_order(made.stages),
         parts=_parts(ranked, splits["all"], settings.test_share),
+        rows=sum(splits[head.DEFAULT].values()),
         cultures=_cultures(ranked, pool, splits, slugs, known),
         samples=_samples(ranked, known),
         figures=figures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, Features
 
-FIRST = 200  # rows of the first row group: a reader of so many fetches no other
+FIRST = 200  # rows of the first row group, and of the second, into which `take(200)` of datasets looks ahead
 _GROUP = 100 * 2**20  # bytes of each further one, as `Dataset.to_parquet` has them; chunks end where a group does
 # what is trained on comes first, then what a reader looks for
 _TRAINED_ON = ("prompt", "completion", "chosen", "rejected", "rejected_culture", "label")
@@ -56,7 +57,8 @@ def write(table: Dataset, file: Path) -> None:
 def _groups(table: pa.Table) -> list[pa.Table]:
     """The table in parts, a row group each."""
     most = max(1, len(table) * _GROUP // max(1, table.nbytes))
-    return [table.slice(0, FIRST), *(table.slice(start, most) for start in range(FIRST, len(table), most))]
+    starts = [0, *(start for start in (FIRST, *range(2 * FIRST, len(table), most)) if start < len(table))]
+    return [table.slice(start, end - start) for start, end in pairwise([*starts, len(table)])]
 
 
 def features(file: Path) -> Features:
