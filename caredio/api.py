@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from caredio.evaluation.ratings import Judged
     from caredio.evaluation.table import Comparison
     from caredio.llm.plan import Plan
+    from caredio.publishing.diff import Diff
+    from caredio.publishing.plan import Plan as ReleasePlan
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
     from caredio.training.curve import Curves
@@ -361,11 +363,18 @@ def plan(verb: Callable[P, Trained] | Callable[P, Curves], /, *args: P.args, **k
 def plan(verb: Callable[P, Result] | Callable[P, Judged], /, *args: P.args, **kwargs: P.kwargs) -> Plan: ...
 
 
-def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate | Schedule:
-    """The calls, tokens and cost of a verb with these arguments, or the trainings and their steps; nothing is spent.
+@overload
+def plan(verb: Callable[P, Path], /, *args: P.args, **kwargs: P.kwargs) -> ReleasePlan: ...
+
+
+def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Plan | Estimate | Schedule | ReleasePlan:
+    """What a verb would do with these arguments: calls, tokens and cost, trainings and steps, or files and versions.
+
+    Nothing is spent, written or sent.
 
         caredio.plan(caredio.build, ["mexico"], ["food"], per_topic=30, model="gpt-4.1-mini")
         caredio.plan(caredio.train, "runs/mexico", timed=True)
+        caredio.plan(caredio.publish, "runs/mexico", push="owner/name")
 
     Raises:
         CaredioError: one sentence on what would stop it before the first call.
@@ -374,8 +383,8 @@ def plan(verb: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Pla
 
     if not callable(verb) or getattr(verb, "__name__", "") not in VERBS:
         raise InputError(
-            "plan takes one of the verbs that ask a model or train one: synthesize, select, build, evaluate, judge,"
-            " train, curve or finetune."
+            "plan takes one of the verbs that ask a model, train one or publish: synthesize, select, build, evaluate,"
+            " judge, train, curve, finetune or publish."
         )
     check_names(kwargs, inspect.signature(verb).parameters)
     bound = inspect.signature(verb).bind(*args, **kwargs)
@@ -574,11 +583,19 @@ def publish(
     model: Path | str | None = None,
     push: str | None = None,
     private: bool = False,
+    gated: str | None = None,
+    create_pr: bool = False,
+    remove: Path | str | None = None,
+    add_to: Path | str | None = None,
     cultures_file: Path | str | None = None,
     prompts: str | None = None,
+    confirm: Callable[[ReleasePlan], bool] | None = None,
     **settings: Unpack[ReleaseOptions],
 ) -> Path:
     """Release the ranked split of the run folder `out`, or a model trained on it, to a folder and to the Hub.
+
+    `caredio.plan(caredio.publish, ...)` says what that would be: files, rows, version, and what differs from the
+    release before, which is the newest on the Hub where this one goes there, else the one in the folder.
 
     Args:
         out: a run folder, or the result of a verb that wrote one.
@@ -586,9 +603,15 @@ def publish(
         model: folder a recipe wrote; None releases the dataset.
         push: `owner/name` on the Hub; None writes the folder only.
         private: visibility of a repository this creates.
+        gated: `auto` or `manual`: who wants to read on the Hub asks first, and is let in at once or by hand.
+        create_pr: open a pull request in place of a commit and a tag.
+        remove: file of sample_ids, one a line or a table's column, that are in this release and later ones no more.
+        add_to: release whose other cultures stay as they are: a folder, or `owner/name` on the Hub, with `@tag` where
+            it is not the newest.
         cultures_file: YAML of cultures that the run was not built with, as those of a table.
         prompts: folder whose `views.txt` is the system line of the config `all`; by default that of the run, if it has
             one.
+        confirm: called with the plan before anything is written or sent; where it says no, nothing is.
 
     Returns:
         The folder of the release.
@@ -598,7 +621,27 @@ def publish(
     """
     from caredio.verbs.publish import Publishing  # heavy: when a verb runs
 
-    return Publishing(out, to, model, push, private, cultures_file, {"prompts": prompts, **settings}).result()
+    given = {"prompts": prompts, **settings}
+    place = (out, to, model, push, private, gated, create_pr)
+    return Publishing(*place, remove, add_to, cultures_file, confirm, given).result()
+
+
+def diff(before: Path | str | Result, after: Path | str | Result) -> Diff:
+    """How a release or run differs from another: rows added, removed, changed and scored anew, by culture; columns.
+
+    Args:
+        before, after: a release folder, a run folder or the result of a verb that wrote one, or `owner/name` on the
+            Hub, with `@tag` where it is not the newest.
+
+    Returns:
+        The differences; `str` of it shows counts, and the first rows of each kind.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.diff import Differing  # heavy: when a verb runs
+
+    return Differing(before, after).result()
 
 
 def browse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import shlex
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import Field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caredio import api, configuration, disk, messages
 from caredio.errors import CaredioError, InputError
@@ -21,10 +22,14 @@ from caredio.evaluation.judging_settings import Settings as Judging
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
+from caredio.publishing.settings import GATES
 from caredio.publishing.settings import Settings as Release
 from caredio.selection.settings import PAPER
 from caredio.settings import kinds
 from caredio.training.finetuning_settings import Settings as Finetuning
+
+if TYPE_CHECKING:
+    from caredio.publishing.plan import Plan as ReleasePlan
 
 _BUILD_EXAMPLES = """examples:
   caredio build --cultures china,united_kingdom --topics food,respect_elders --per-topic 3 --out runs/first
@@ -110,9 +115,16 @@ _RATINGS_EXAMPLES = """examples:
   caredio ratings owner/name@v1.0.0 --out food-ratings
 """
 _PUBLISH_EXAMPLES = """examples:
+  caredio publish --out runs/food --dry-run                                 what would be released, and what differs
   caredio publish --out runs/food --version v1.0.0                          to the folder runs/food/release
-  caredio publish --out runs/food --version v1.0.0 --push owner/name        and to the Hub
-  caredio publish --out runs/food --model runs/food/china-sft --version v1.0.0 --push owner/model
+  caredio publish --out runs/food --push owner/name --yes                   and to the Hub, as the next version
+  caredio publish --out runs/rice --add-to owner/name --push owner/name     beside the cultures that are there
+  caredio publish --out runs/food --remove ids.txt --push owner/name        without these rows, now and later
+  caredio publish --out runs/food --model runs/food/china-sft --push owner/model --private
+"""
+_DIFF_EXAMPLES = """examples:
+  caredio diff owner/name@v1.0.0 owner/name           what the newest release changed since
+  caredio diff runs/food/release runs/food            what a run would change
 """
 _FINETUNE_EXAMPLES = """examples:
   caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --dry-run      what it would cost
@@ -206,8 +218,8 @@ def _arguments(argv: list[str]) -> dict[str, Any]:
         said = _NAMED_FIRST.get(missing, f"--{missing}")
         raise InputError(f"caredio {name} needs {said}; `caredio {name} --help` shows examples.")
     if given.pop("dry_run", False):
-        verb = given.pop("verb")
-        given["verb"] = lambda **arguments: api.plan(verb, **arguments)
+        given.pop("yes", None)
+        given["verb"] = functools.partial(api.plan, getattr(api, name))
     return given
 
 
@@ -309,14 +321,35 @@ def _model_commands(commands: Any) -> None:
     _judge_command(commands)
     _rating_commands(commands)
 
-    publish = _command(commands, api.publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
+    _publish_command(commands)
+
+    differing = _plain_command(commands, "diff", api.diff, "compare two releases or runs", _DIFF_EXAMPLES)
+    for name in ("before", "after"):
+        differing.add_argument(name, help="release or run folder, or owner/name on the Hub, with @tag or its newest")
+    _quiet_flag(differing)
+
+    _finetune_command(commands)
+
+
+def _publish_command(commands: Any) -> None:
+    publish = _command(commands, _publish, "release a dataset or a model", _PUBLISH_EXAMPLES)
     _path_flag(publish, "--to", "folder of the release; default: OUT/release")
     _path_flag(publish, "--model", "release this folder that a recipe wrote, not the dataset")
     _push_flags(publish)
+    publish.add_argument(
+        "--gated", choices=GATES, default=argparse.SUPPRESS, help="readers on the Hub ask first: let in at once, or not"
+    )
+    publish.add_argument(
+        "--create-pr", action="store_true", default=argparse.SUPPRESS, help="open a pull request, without a tag"
+    )
+    _path_flag(publish, "--remove", "file of sample_ids that are in this release and later ones no more")
+    publish.add_argument(
+        "--add-to", default=argparse.SUPPRESS, metavar="RELEASE", help="folder or owner/name whose other cultures stay"
+    )
     _path_flag(publish, "--cultures-file", "YAML of cultures that the run was not built with")
     publish.add_argument("--prompts", default=argparse.SUPPRESS, help="folder whose views.txt names the culture in all")
-
-    _finetune_command(commands)
+    publish.add_argument("--yes", action="store_true", help="do so without asking; a push that nobody can be asked of")
+    publish.add_argument("--dry-run", action="store_true", help="print the plan, and write and send nothing")
 
 
 def _rating_commands(commands: Any) -> None:
@@ -427,6 +460,27 @@ def _looking_commands(commands: Any) -> None:
     path = _plain_command(commands, "tasks-path", tasks_path, about, "")
     _names_flag(path, "--benchmarks", "YAML files that declare tables of yours, comma-separated")
     _path_flag(path, "--cultures-file", "YAML of cultures besides the shipped ones")
+
+
+def _publish(yes: bool = False, **arguments: Any) -> Path:
+    return api.publish(**arguments, confirm=None if yes else _agreed)
+
+
+def _agreed(plan: ReleasePlan) -> bool:
+    """Whether whoever sits at the terminal wants a release; a folder is written where there is none, as by any verb.
+
+    Raises:
+        InputError: it goes to the Hub, and there is nobody to ask.
+    """
+    if plan.unchanged and (plan.target is None or plan.target.tagged):
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        if plan.target is None:
+            return True
+        raise InputError(f"nothing was written or sent; give --yes to publish this at {plan.target.repo_id}.")
+    where = f" and publish it at {plan.target.repo_id}" if plan.target else ""
+    print(f"Write {plan.version} to {plan.folder}{where}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _quickstart(out: Path | None = None, **arguments: Any) -> None:

@@ -13,8 +13,9 @@ from caredio.errors import InputError
 from caredio.synthesis.settings import of_older
 
 _NAMES = ("cultures", "topics", "rankings", "folders")
-_PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "human")
-_TEXTS = (*_PATHS, "data", "push", "model", "prompts", "culture")
+_PATHS = ("out", "cultures_file", "topics_file", "store", "trained", "to", "human", "remove", "add_to")
+_SWITCHES = ("private", "export_only", "create_pr")
+_TEXTS = (*_PATHS, "data", "push", "model", "prompts", "culture", "gated")
 
 
 def read(file: Path, command: str, keys: set[str], optional: set[str]) -> dict[str, Any]:
@@ -54,7 +55,9 @@ def _wrong(key: str, value: Any) -> str:
         return "give a list of names"
     if key in _TEXTS and not (isinstance(value, str) and value.strip() and value.isprintable()):
         return "give text on one line"
-    return "give true or false" if key in ("private", "export_only") and not isinstance(value, bool) else ""
+    return (
+        "give true or false" if key in ("private", "export_only", "create_pr") and not isinstance(value, bool) else ""
+    )
 
 
 def write(out: Path, command: str, arguments: Mapping[str, Any]) -> None:

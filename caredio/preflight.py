@@ -151,13 +151,13 @@ def building(settings: Selection, spec: Spec, endpoint: Endpoint, out: Path | st
     embed.check(settings.embedder, endpoint, load=not is_local(spec) and not made)
 
 
-def pushing(push: str, release: Path, version: str) -> None:
+def pushing(push: str, release: Path, version: str | None) -> None:
     """See that a release can go to the Hub before what it holds is made.
 
     Args:
         push: name of the repository.
         release: the folder that is written first.
-        version: its tag.
+        version: its tag; None is one that will be proposed.
 
     Raises:
         InputError: the name is no repository's, there is no token, the folder holds something else, or the version is
@@ -168,7 +168,7 @@ def pushing(push: str, release: Path, version: str) -> None:
 
     # the Hub's client
     from caredio.publishing import hub, metadata
-    from caredio.publishing.release import RECORD
+    from caredio.publishing.record import RECORD
 
     metadata.check_repo(push)
     if not get_token():

@@ -2,7 +2,7 @@
 
 It keeps repositories as git does, in a folder that outlives the server: blobs named by their sha256, commits that list
 their files, branches and tags that name commits. Both upload protocols are understood (git LFS and Xet); downloads are
-plain HTTP. It is a peer for tests on loopback, not a product: one lock, no paging, no pull requests.
+plain HTTP. It is a peer for tests on loopback, not a product: one lock, no paging; a pull request is a ref alone.
 
     with HubServer(folder) as hub:
         subprocess.run([sys.executable, "script.py"], env=hub.environment(home))
@@ -73,6 +73,7 @@ class Repo:
         self.exists = (folder / "refs.json").exists()
         self.refs = json.loads((folder / "refs.json").read_text()) if self.exists else {"branches": {}, "tags": {}}
         self.branches, self.tags = self.refs["branches"], self.refs["tags"]
+        self.pulls = self.refs.setdefault("pulls", {})  # refs/pr/1 -> its commit
 
     def save(self) -> None:
         draft = self.folder / "refs.json.new"
@@ -81,7 +82,7 @@ class Repo:
 
     def commit(self, revision: str) -> dict[str, Any]:
         """The commit that a branch, a tag or a (shortened) sha names."""
-        sha = self.branches.get(revision) or self.tags.get(revision) or revision
+        sha = self.branches.get(revision) or self.tags.get(revision) or self.pulls.get(revision) or revision
         found = list((self.folder / "commits").glob(f"{sha}*.json")) if re.fullmatch("[0-9a-f]{7,40}", sha) else []
         if len(found) != 1:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -97,12 +98,13 @@ class Repo:
     def advance(self, branch: str, title: str, message: str, files: dict[str, dict]) -> str:
         """Put a commit on top of a branch; its sha is that of its content."""
         date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-        commit = {"parent": self.branches.get(branch), "title": title, "message": message, "date": date}
+        parent = self.branches.get("main" if branch.startswith("refs/pr/") else branch)
+        commit = {"parent": parent, "title": title, "message": message, "date": date}
         content = json.dumps(commit | {"authors": [{"user": USER}], "files": files})
         sha = hashlib.sha1(content.encode()).hexdigest()
         (self.folder / "commits").mkdir(parents=True, exist_ok=True)
         (self.folder / "commits" / f"{sha}.json").write_text(content)
-        self.branches[branch] = sha
+        (self.pulls if branch.startswith("refs/pr/") else self.branches)[branch] = sha
         self.save()
         return sha
 
@@ -260,7 +262,8 @@ class Call:
 
     @route("GET", "/api/whoami-v2", needs="read")
     def whoami(self) -> Any:
-        return {"type": "user", "name": USER, "orgs": [], "auth": {"accessToken": {"role": self.role}}}
+        orgs = [{"type": "org", "name": name} for name in self.hub.orgs or ()]
+        return {"type": "user", "name": USER, "orgs": orgs, "auth": {"accessToken": {"role": self.role}}}
 
     @route("POST", "/api/validate-yaml", needs="")
     def validate_yaml(self) -> Any:
@@ -270,6 +273,8 @@ class Call:
     @route("POST", "/api/repos/create")
     def create_repo(self) -> Any:
         asked = {"type": "model", "organization": None, "visibility": "public"} | self.json
+        if self.hub.orgs is not None and asked["organization"] not in (None, USER, *self.hub.orgs):
+            raise HubError(403, f"You don't have the rights to create a {asked['type']} under this namespace")
         repo = self.hub.store.repo(f"{asked['type']}s", f"{asked['organization'] or USER}/{asked['name']}")
         url = {"url": f"{self.hub.url}/{repo.path}"}
         if repo.exists:
@@ -289,7 +294,19 @@ class Call:
 
         siblings = [sibling(file) for _, file in sorted(commit["files"].items())]
         known = {"id": repo.name, "sha": commit["id"], "lastModified": commit["date"], "tags": []}
-        return known | {"private": repo.refs["private"], "siblings": siblings}
+        return known | {
+            "private": repo.refs["private"], "gated": repo.refs.get("gated", False), "siblings": siblings
+        }  # fmt: skip
+
+    @route("PUT", rf"{REPO}/settings")
+    def settings(self) -> Any:
+        repo, asked = self.repo, self.json
+        if "gated" in asked:
+            repo.refs["gated"] = asked["gated"]
+        if "visibility" in asked:
+            repo.refs["private"] = asked["visibility"] == "private"
+        repo.save()
+        return {"private": repo.refs["private"], "gated": repo.refs.get("gated", False)}
 
     @route("GET", rf"{REPO}/refs")
     def refs(self) -> Any:
@@ -297,7 +314,9 @@ class Call:
             return [{"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": sha} for name, sha in names.items()]
 
         branches, tags = listed("heads", self.repo.branches), listed("tags", self.repo.tags)
-        return {"branches": branches, "tags": tags, "converts": [], "pullRequests": []}
+        pulls = [{"name": ref[8:], "ref": ref, "targetCommit": sha} for ref, sha in self.repo.pulls.items()]
+        asked = {"pullRequests": pulls} if "include_prs" in self.query else {}
+        return {"branches": branches, "tags": tags, "converts": [], **asked}
 
     @route("GET", rf"{REPO}/commits/{REVISION}")
     def commits(self) -> Any:
@@ -364,13 +383,18 @@ class Call:
         if not repo.branches[branch].startswith(said["parentCommit"]):
             raise HubError(412, "A commit has happened since. Please refresh and try again.")
         files = self.hub.store.changed(self.commit["files"], operations)
-        sha = repo.advance(branch, said["summary"], said["description"], files)
-        return {"success": True, "commitOid": sha, "commitUrl": f"{self.hub.url}/{repo.path}/commit/{sha}"}
+        pull = f"refs/pr/{len(repo.pulls) + 1}" if self.query.get("create_pr") == "1" else ""
+        sha = repo.advance(pull or branch, said["summary"], said["description"], files)
+        made = {"success": True, "commitOid": sha, "commitUrl": f"{self.hub.url}/{repo.path}/commit/{sha}"}
+        page = {"pullRequestUrl": f"{self.hub.url}/{repo.path}/discussions/{pull[8:]}"}
+        return made | (page if pull else {})
 
     @route("GET", rf"/((?P<kind>datasets)/)?{NAME}/resolve/{REVISION}/(?P<path>.+)")
     def resolve(self) -> Any:
         """A file's bytes, or the span of them that the client asks for."""
         commit = self.commit
+        if self.repo.refs.get("gated") and not self.role:
+            raise HubError(401, "Access to this repository is restricted", "GatedRepo")
         headers = {"X-Repo-Commit": commit["id"], "Accept-Ranges": "bytes"}
         file = commit["files"].get(self.slots["path"])
         if file is None:
@@ -483,6 +507,7 @@ class Fault(NamedTuple):
     status: int | None
     after: bool
     words: str
+    hang: bool
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -525,8 +550,16 @@ class HubServer:
     """The Hub on a port of 127.0.0.1, over a folder; reads are public, writes need one of the `writers` tokens."""
 
     def __init__(
-        self, folder: Path, writers: Collection[str] = ("hf_writer",), readers: Collection[str] = ("hf_reader",)
+        self,
+        folder: Path,
+        writers: Collection[str] = ("hf_writer",),
+        readers: Collection[str] = ("hf_reader",),
+        orgs: Collection[str] | None = None,
     ) -> None:
+        """`orgs`: those in which the user may create; None is every name."""
+        self.orgs = orgs
+        self.witness: Callable[[str, int], None] = lambda moment, number: None  # before and after each request
+        self.waiting = threading.Event()  # ends what hangs
         self.store = Store(Path(folder))
         self.roles = dict.fromkeys(readers, "read") | dict.fromkeys(writers, "write")
         self.token = next(iter(writers))
@@ -547,6 +580,7 @@ class HubServer:
 
     def close(self) -> None:
         self.closed = True
+        self.waiting.set()
         self.listener.shutdown()
         self.listener.server_close()
 
@@ -566,12 +600,14 @@ class HubServer:
         times: int = 1,
         after: bool = False,
         words: str = "injected fault",
+        hang: bool = False,
     ) -> None:
         """Answer the next `times` requests that fit both patterns with `status`, or hang up when it is None.
 
-        With `after`, the request is carried out first and only its answer is lost.
+        With `after`, the request is carried out first and only its answer is lost. With `hang`, nothing is answered
+        until the server is closed.
         """
-        self.faults += [Fault(method, path, status, after, words)] * times
+        self.faults += [Fault(method, path, status, after, words, hang)] * times
 
     def answer(self, call: Call) -> Answer | None:
         """Answer a request and log it; None means to hang up.
@@ -584,12 +620,16 @@ class HubServer:
         with self.lock:
             fits = (one for one in self.faults if re.fullmatch(one.method, call.method) and re.search(one.path, path))
             fault = next(fits, None)
+            self.witness("before", len(self.requests))
             answer = self.honest_answer(call) if fault is None or fault.after else None
             if fault:
                 self.faults.remove(fault)
                 answer = HubError(fault.status, fault.words).answer if fault.status else None
             self.requests.append(Request(call.method, path, answer.status if answer else None))
-            return answer
+            self.witness("after", len(self.requests) - 1)
+        if fault and fault.hang:
+            self.waiting.wait()
+        return answer
 
     def honest_answer(self, call: Call) -> Answer:
         try:

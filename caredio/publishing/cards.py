@@ -25,6 +25,7 @@ from caredio.publishing.figures import Figure
 from caredio.publishing.provenance import Made
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
+from caredio.publishing.versions import FIRST
 from caredio.runs import Run
 from caredio.selection import pipeline as selection_pipeline
 from caredio.training import style
@@ -47,6 +48,7 @@ def dataset_card(
     figures: Sequence[Figure] = (),
     phrases: Mapping[str, Sequence[tuple[str, float]]] = MappingProxyType({}),
     changes: Sequence[str] = (),
+    tables: Mapping[str, Dataset] | None = None,
 ) -> str:
     """The README.md of a dataset release; its YAML head makes every folder a config of `load_dataset`.
 
@@ -60,15 +62,16 @@ def dataset_card(
         figures: pictures of the release, the first to be shown near the top.
         phrases: culture -> what tells its answers from others', with their scores.
         changes: lines on what differs from the release before; they are shown as code.
+        tables: `ranked` and `scored` as they are released; by default those of the run.
     """
-    ranked, pool = run.table("ranked"), run.table("scored")
+    ranked, pool = (tables[name] if tables else run.table(name) for name in ("ranked", "scored"))
     license_ = settings.license or made.license
     front = head.of_dataset(folder, splits, name, license_, made.languages, made.source, made.generators)
     return _render(
         "caredio.dataset_card",
         head=_head(front),
         name=name,
-        version=settings.version,
+        version=settings.version or FIRST,
         **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
         **_columns(folder, splits),
         views={view for slug in slugs.values() for view in head.VIEWS if f"{slug}-{view}" in splits},
@@ -171,7 +174,7 @@ def model_card(
         "caredio.model_cards",
         head=_head(_model_head(record, settings.license or "other")),
         name=name,
-        version=settings.version,
+        version=settings.version or FIRST,
         base=record["base_model"],
         cultures=cultures,
         method=f"{recipe} ({record['method']})",

@@ -18,6 +18,7 @@ from datasets import Features, List, Value
 from caredio import disk, features
 from caredio.publishing import citation, head, metadata, parquet, provenance
 from caredio.publishing.settings import Settings
+from caredio.publishing.versions import FIRST
 
 FILE = "croissant.json"
 REQUIRED = (
@@ -101,7 +102,7 @@ def _dataset(
         "name": PurePosixPath(name).name,
         "description": "Conversations that align a language model to a culture: questions, and answers given to them as"
         f" {len(made.cultures)} cultures ({', '.join(made.cultures)}), ranked within each.",
-        "version": settings.version.removeprefix("v"),
+        "version": (settings.version or FIRST).removeprefix("v"),
         "license": metadata.spdx_url(license_) or license_,
         **({"url": f"{HUB}/{repo}"} if repo else {}),
         "creator": {"@type": "sc:Organization", "name": citation.publisher(repo)},

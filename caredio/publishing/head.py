@@ -11,11 +11,11 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from caredio import disk
-from caredio.publishing import metadata, parquet
+from caredio.publishing import metadata, parquet, record
 from caredio.runs import config
 
-VIEWS = ("preference", "unpaired", "pool", "vectors")  # `<culture>-<view>`, in the order in which they are listed
-DEFAULT = "all"
+VIEWS = record.VIEWS  # `<culture>-<view>`, in the order in which they are listed
+DEFAULT = record.EVERYONE
 
 
 def of_dataset(

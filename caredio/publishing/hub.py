@@ -10,25 +10,116 @@ import json
 import logging
 import re
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from caredio import disk, packages
 from caredio.errors import EndpointError, InputError
-from caredio.publishing import metadata
-from caredio.publishing.release import RECORD
+from caredio.publishing import metadata, record
+from caredio.publishing.record import RECORD, Release, same
 
 log = logging.getLogger("caredio")
+T = TypeVar("T")
 
 ATTEMPTS = 6
 _PAUSE = 0.5  # seconds before the second attempt; doubled each time
 _AGAIN = (408, 412, 425, 429)  # of the client errors: a timeout, a stale parent, too early, a rate limit
 _MOVED = re.compile("parent|has happened|already exists|in progress|concurrent|try again", re.IGNORECASE)  # of 409
 _PATIENCE = 10  # seconds that a question asked ahead of the work may take
+_SILENCE = 120.0  # seconds without a byte after which a request counts as lost; the Hub's client would wait for ever
+_REQUESTS = 10  # pull requests, the latest, among which one's own is looked for
 
 
-def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> str:
-    """Publish a release folder as one commit and a tag.
+class Moved(Exception):  # noqa: N818 (a plan is made again; no mistake of the user's)
+    """The repository is no longer what a release was planned on."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a repository held when it was looked at.
+
+    Attributes:
+        head: its last commit; None where there is no repository.
+        tags: name -> commit.
+    """
+
+    head: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(repo_id: str, repo_type: str) -> Seen:
+    """What is in a repository.
+
+    Raises:
+        InputError: the name is no repository's.
+        EndpointError: as `push` does.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def step(api: Any) -> Seen:
+        try:
+            tags = api.list_repo_refs(repo_id, repo_type=repo_type).tags
+            head = api.repo_info(repo_id, repo_type=repo_type, timeout=_SILENCE).sha
+        except RepositoryNotFoundError:
+            return Seen()
+        return Seen(head, {tag.name: tag.target_commit for tag in tags})
+
+    return _tried(repo_id, step)
+
+
+def fetched(repo_id: str, repo_type: str, tag: str, whole: bool = False) -> Release | None:
+    """The release at a tag, in the Hub's cache: its record and ranked rows, or all of it; None where none is there.
+
+    Raises:
+        InputError, EndpointError: as `push` does.
+    """
+
+    def step(api: Any) -> Release | None:
+        found = _released(api, repo_id, repo_type, tag)
+        if found is None:
+            return None
+        wanted = None if whole else [RECORD, *(f"{name}/*.parquet" for name in record.ranked_configs(found))]
+        path = api.snapshot_download(repo_id, repo_type=repo_type, revision=tag, allow_patterns=wanted)
+        return Release(f"{repo_id}@{tag}", Path(path), found)
+
+    return _tried(repo_id, step)
+
+
+def named(place: str, whole: bool = False) -> Release:
+    """The release of a dataset, or else of a model, that `owner/name@tag` names; without a tag the newest one.
+
+    Raises:
+        InputError: there is none.
+        EndpointError: as `push` does.
+    """
+    repo_id, _, tag = place.partition("@")
+    metadata.check_repo(repo_id)
+    for repo_type in ("dataset", "model"):
+        seen = look(repo_id, repo_type)
+        chosen = tag or record.newest(seen.tags)
+        if seen.head is None or chosen is None:
+            continue
+        if chosen in seen.tags and (found := fetched(repo_id, repo_type, chosen, whole)):
+            return found
+        there = ", ".join(sorted(seen.tags, key=record.numbers)) or "none"
+        raise InputError(f"{place}: no release of this package's is tagged so; the tags there are {there}.")
+    raise InputError(f"{place}: is neither a folder nor a release on the Hub; check the name.")
+
+
+def push(
+    folder: Path,
+    repo_id: str,
+    repo_type: str,
+    private: bool = False,
+    *,
+    gated: str | None = None,
+    create_pr: bool = False,
+    seen: Seen | None = None,
+) -> str:
+    """Publish a release folder as one commit and a tag, or as a pull request.
 
     The commit replaces the repository's files: what the release does not have is deleted in it, and stays
     loadable by the tags of earlier releases. A release that is there already makes neither commit nor tag.
@@ -38,23 +129,42 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
         repo_id: `owner/name`.
         repo_type: dataset or model.
         private: visibility of a repository that this creates.
+        gated: `auto` or `manual`: who wants to read asks first, and is let in at once or by hand.
+        create_pr: open a pull request, which bears no tag; one that is there already is not opened again.
+        seen: what the release was planned on.
 
     Returns:
-        The commit that bears the tag.
+        The commit that bears the tag; of a pull request, its address.
 
     Raises:
+        Moved: the repository holds something else than what was seen.
         InputError: the version is released with other content, or the name is no repository's.
         EndpointError: the Hub's client is in offline mode, or the Hub refuses the name, the card or the token, or stays
             unreachable after a few attempts. A card is refused before anything is created.
     """
+    made = record.read(folder).record
+
+    def step(api: Any) -> str:
+        _check_card(api, folder, repo_id, repo_type)
+        if create_pr:
+            return _pull_request(api, folder, made, repo_id, repo_type)
+        _create(api, repo_id, repo_type, private)
+        return _step(api, folder, made, repo_id, repo_type, gated, seen)
+
+    return _tried(repo_id, step)
+
+
+def _tried(repo_id: str, step: Callable[[Any], T]) -> T:
+    """What `step` gives, which is done again where another attempt may go well. Raises as `push` does."""
     from huggingface_hub import HfApi
 
     metadata.check_repo(repo_id)
-    _check_online(repo_id)
-    api, record = HfApi(), _record(folder)
+    check_online(repo_id)
+    api = HfApi()
     for attempt in range(ATTEMPTS):
         try:
-            return _step(api, folder, record, repo_id, repo_type, private)
+            with _impatient():
+                return step(api)
         except json.JSONDecodeError:
             trouble = "an answer that is no JSON"
         except (OSError, RuntimeError) as error:  # an upload's error is the cause of a RuntimeError
@@ -69,11 +179,24 @@ def push(folder: Path, repo_id: str, repo_type: str, private: bool = False) -> s
     )
 
 
-def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Requests of the Hub's client end when nothing comes any more."""
+    from huggingface_hub.utils import get_session
+
+    before = get_session().timeout
+    get_session().timeout = _SILENCE
+    try:
+        yield
+    finally:
+        get_session().timeout = before
+
+
+def foresee(repo_id: str, repo_type: str, version: str | None, folder: Path) -> None:
     """Ask the Hub, before a release is made, whether it would take it; one that cannot be reached is no error here.
 
     Args:
-        version: tag of the release to come.
+        version: tag of the release to come; None is one that will be proposed.
         folder: where it will be written; an earlier release there may be the one that bears the tag.
 
     Raises:
@@ -82,11 +205,13 @@ def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
     """
     from huggingface_hub import HfApi
 
-    _check_online(repo_id)
+    check_online(repo_id)
     api = HfApi()
     role = _asked(api, "whoami-v2").get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
         raise EndpointError(f"{repo_id}: the token of the Hub may only read; export HF_TOKEN with one that may write.")
+    if version is None:
+        return
     tags = [tag["name"] for tag in _asked(api, f"{repo_type}s/{repo_id}/refs").get("tags", [])]
     if version not in tags:
         return
@@ -94,15 +219,13 @@ def foresee(repo_id: str, repo_type: str, version: str, folder: Path) -> None:
         released = _released(api, repo_id, repo_type, version)
     except OSError:
         return
-    try:
-        same = _record(folder) == released
-    except InputError:
-        same = False
-    if not same:
+    there = record.found(folder)
+    if there is None or released is None or not same(there.record, released):
         raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another version.")
 
 
-def _check_online(repo_id: str) -> None:
+def check_online(repo_id: str) -> None:
+    """See that the Hub's client may ask it. Raises EndpointError."""
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
@@ -151,32 +274,65 @@ def _retryable(api: Any, repo_id: str, error: Exception) -> str:
     return f"status {status}{words and f': {words}'}"
 
 
-def _step(api: Any, folder: Path, record: dict[str, Any], repo_id: str, repo_type: str, private: bool) -> str:
+def _step(
+    api: Any, folder: Path, made: dict[str, Any], repo_id: str, repo_type: str, gated: str | None, seen: Seen | None
+) -> str:
     """Bring the repository to the released state from whatever state it is in."""
-    _check_card(api, folder, repo_id, repo_type)
-    _create(api, repo_id, repo_type, private)
-    version = record["version"]
+    version = made["version"]
     tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
     if version in tags:
         released = _released(api, repo_id, repo_type, version)
-        if released == record:
+        if released and same(released, made):
             log.info("%s: %s is released already", repo_id, version)
-            return tags[version]
-        what = "is released with other content" if released else f"is a tag there without a readable {RECORD}"
-        raise InputError(f"{repo_id}: {version} {what}; choose another version.")
-    head = api.repo_info(repo_id, repo_type=repo_type)
-    commit = head.sha
-    if _released(api, repo_id, repo_type, head.sha) != record:
-        there = {file.rfilename for file in head.siblings or []}
-        commit = api.create_commit(
-            repo_id,
-            _operations(folder, there),
-            commit_message=f"Release {version}",
-            repo_type=repo_type,
-            parent_commit=head.sha,
-        ).oid
+            return str(tags[version])
+        if seen is not None and version not in seen.tags:
+            raise Moved(f"{version} was released meanwhile")
+        raise taken(repo_id, version, released)
+    head = api.repo_info(repo_id, repo_type=repo_type, timeout=_SILENCE)
+    if gated and head.gated != gated:
+        api.update_repo_settings(repo_id, repo_type=repo_type, gated=gated)
+    commit, there = head.sha, _released(api, repo_id, repo_type, head.sha)
+    if there is None or not same(there, made):
+        if seen is not None and head.sha != seen.head and (seen.head or there):
+            raise Moved("the repository was changed meanwhile")
+        commit = _commit(api, folder, made, repo_id, repo_type, head).oid
     api.create_tag(repo_id, tag=version, revision=commit, repo_type=repo_type)
-    return commit
+    return str(commit)
+
+
+def taken(repo_id: str, version: str, released: dict[str, Any] | None) -> InputError:
+    """What is raised where a tag is there with something else."""
+    what = "is released with other content" if released else f"is a tag there without a readable {RECORD}"
+    return InputError(f"{repo_id}: {version} {what}; choose another version.")
+
+
+def _commit(
+    api: Any, folder: Path, made: dict[str, Any], repo_id: str, repo_type: str, head: Any, **options: Any
+) -> Any:
+    there = {file.rfilename for file in head.siblings or []}
+    title, lines = f"Release {made['version']}", made.get("changes", ())
+    return api.create_commit(
+        repo_id,
+        _operations(folder, there),
+        commit_message=title,
+        commit_description="\n".join(lines),
+        repo_type=repo_type,
+        parent_commit=head.sha,
+        **options,
+    )
+
+
+def _pull_request(api: Any, folder: Path, made: dict[str, Any], repo_id: str, repo_type: str) -> str:
+    """The address of a pull request that holds the release: one of the latest, or a new one."""
+    refs = api.list_repo_refs(repo_id, repo_type=repo_type, include_pull_requests=True).pull_requests
+    for ref in sorted(refs or (), key=lambda one: int(one.name), reverse=True)[:_REQUESTS]:
+        released = _released(api, repo_id, repo_type, ref.ref)
+        if released and same(released, made):
+            log.info("%s: pull request %s holds the release already", repo_id, ref.name)
+            kind = "" if repo_type == "model" else f"{repo_type}s/"
+            return f"{api.endpoint}/{kind}{repo_id}/discussions/{ref.name}"
+    head = api.repo_info(repo_id, repo_type=repo_type, timeout=_SILENCE)
+    return str(_commit(api, folder, made, repo_id, repo_type, head, create_pr=True).pr_url)
 
 
 def _create(api: Any, repo_id: str, repo_type: str, private: bool) -> None:
@@ -242,17 +398,10 @@ def _released(api: Any, repo_id: str, repo_type: str, revision: str) -> dict[str
 
     try:
         path = api.hf_hub_download(repo_id, RECORD, repo_type=repo_type, revision=revision)
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (RemoteEntryNotFoundError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{folder}: holds no release ({RECORD} is missing or damaged).") from None
+    return found if isinstance(found, dict) else None
 
 
 def _reason(error: Any) -> str:

@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,59 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import entries
 from caredio.evaluation.benchmark import VARIED
-from caredio.publishing import cards, citation, croissant, figures, parquet, provenance, screening
+from caredio.publishing import (
+    additions,
+    cards,
+    citation,
+    croissant,
+    diff,
+    figures,
+    parquet,
+    provenance,
+    removals,
+    screening,
+)
+from caredio.publishing.record import EVERYONE, RECORD, Release, same
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
+from caredio.publishing.versions import FIRST, proposed
 from caredio.report import figures as of_run
 from caredio.report import phrases
 from caredio.runs import Run, version
 from caredio.training import views
 
-RECORD = "release.json"
+TABLES = ("ranked", "scored", "vectors", "preference")
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
+@dataclass(frozen=True)
+class Over:
+    """What a release is made over.
+
+    Attributes:
+        last: the release before, which the version and the changelog follow; None of the first one.
+        base: the release whose other cultures stay in this one.
+        removed: sample_ids that are left out.
+        repo: where on the Hub it goes, `owner/name`; None where it stays in its folder.
+        agreed: called with the folder in which the release is written and what its release.json will hold, before
+            anything takes its place; what it raises leaves everything as it was.
+    """
+
+    last: Release | None = None
+    base: Release | None = None
+    removed: Sequence[str] = ()
+    repo: str | None = None
+    agreed: Callable[[Path, dict[str, Any]], None] = lambda making, record: None
+
+
 def dataset(
-    run: Run, folder: Path, settings: Settings, known: dict[str, Culture], name: str, prompt_folders: str | None = None
+    run: Run,
+    folder: Path,
+    settings: Settings,
+    known: dict[str, Culture],
+    name: str,
+    prompt_folders: str | None = None,
+    over: Over = Over(),
 ) -> dict[str, Any]:
     """Write the run's ranked split as a dataset release.
 
@@ -58,29 +98,82 @@ def dataset(
     Raises:
         InputError: a stage is missing; a text holds what is not published; `folder` is something else than a release.
     """
-    splits: dict[str, dict[str, int]] = {}
-    run.use_prompts(["views"], prompt_folders)
-    slugs = cultures.slugs([*run.table("ranked")["culture"], *run.table("scored")["culture"]])
-    tables = [one for one in _tables(run, settings, slugs, known, prompt_folders) if len(one[-1])]
-    screening.check(tables, {name: known[slug].country for name, slug in slugs.items() if slug in known})
+    tables = removals.without({stage: run.table(stage) for stage in TABLES}, over.removed)
+    slugs = cultures.slugs([*tables["ranked"]["culture"], *tables["scored"]["culture"]])
+    staying = additions.staying(over.base, slugs, settings.test_share) if over.base else additions.NOTHING
+    configs = [one for one in _tables(tables, staying, settings, slugs, known, prompt_folders) if len(one[-1])]
+    screening.check(configs, {name: known[slug].country for name, slug in slugs.items() if slug in known})
     with _replacing(folder) as making:
-        for config_name, split, table in tables:
-            parquet.write(table, disk.named(making, config_name) / f"{split}.parquet")
-            splits.setdefault(config_name, {})[split] = len(table)
+        splits = _write(making, configs, staying)
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
-        repo = None if name == folder.as_posix() else name
-        made = provenance.of_run(run, own)
-        tables = of_run.read(run)
-        told = phrases.distinctive(tables.responses())
-        pictures = figures.of_dataset(making, splits, tables, told)
-        card = cards.dataset_card(run, settings, making, splits, slugs, known, name, made, pictures, told)
-        (making / "README.md").write_text(card, encoding="utf-8")
-        croissant.write(making, splits, made, settings, name, repo)
-        citation.write(making, settings, name, repo)
-        return _sign(making, {"kind": "dataset", "version": settings.version, "rows": splits})
+        made = staying.made(provenance.of_run(run, own))
+        slugs |= staying.slugs
+        tables |= staying.beside(tables)
+        shown = of_run.Tables(tables["ranked"], tables["scored"], tables["vectors"])
+        told = phrases.distinctive(shown.responses())
+        pictures = figures.of_dataset(making, splits, shown, told)
+
+        def describe(version: str, changes: Sequence[str]) -> dict[str, Any]:
+            chosen, lines = replace(settings, version=version), [*changes, *staying.lines()]
+            page = (making, splits, slugs, known, name, made, pictures, told, lines, tables)
+            (making / "README.md").write_text(cards.dataset_card(run, chosen, *page), encoding="utf-8")
+            croissant.write(making, splits, made, chosen, name, over.repo)
+            citation.write(making, chosen, name, over.repo)
+            record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.test_share}
+            return record | {"removed": sorted(over.removed), "columns": _columns(making, splits)}
+
+        record = _versioned(making, settings.version, over.last, describe)
+        over.agreed(making, record)
+        run.use_prompts(["views"], prompt_folders)
+        return record
 
 
-def model(source: Path, folder: Path, settings: Settings, results: Dataset | None, name: str) -> dict[str, Any]:
+def _write(
+    making: Path, configs: Iterable[tuple[str, str, Dataset]], staying: additions.Staying
+) -> dict[str, dict[str, int]]:
+    """Write every config; config -> split -> rows."""
+    splits: dict[str, dict[str, int]] = {}
+    for config_name, split, table in configs:
+        parquet.write(table, disk.named(making, config_name) / f"{split}.parquet")
+        splits.setdefault(config_name, {})[split] = len(table)
+    staying.copy(making)
+    return splits | staying.splits
+
+
+def _columns(making: Path, splits: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
+    """View -> column -> type of what was written."""
+    paths = {name: [disk.named(making, name) / f"{split}.parquet" for split in held] for name, held in splits.items()}
+    return diff.schema(paths)
+
+
+def _versioned(
+    making: Path,
+    asked: str | None,
+    last: Release | None,
+    describe: Callable[[str, Sequence[str]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Describe and sign what was written, as the version that was asked for or as the next one.
+
+    What is as it was in the last release keeps its version.
+
+    Args:
+        describe: writes what holds a version (the card), and gives the record.
+    """
+
+    def signed(version: str, changes: Sequence[str]) -> dict[str, Any]:
+        record = describe(version, changes)
+        return _sign(making, record | {"changes": list(changes)})
+
+    record = signed(asked or (last.version if last else FIRST), last.changes if last else ())
+    if last is None or asked == last.version or (not asked and same(record, last.record)):
+        return record
+    found = diff.compare(last.path, making, (last.version, ""))
+    return signed(asked or proposed(last.version, found)[0], found.lines())
+
+
+def model(
+    source: Path, folder: Path, settings: Settings, results: Dataset | None, name: str, over: Over = Over()
+) -> dict[str, Any]:
     """Write what a recipe trained as a model release.
 
     Args:
@@ -107,18 +200,27 @@ def model(source: Path, folder: Path, settings: Settings, results: Dataset | Non
         record = json.loads(training.read_text(encoding="utf-8"))
     except ValueError:
         raise InputError(f"{training}: is damaged; train the model again.") from None
-    _check_same(folder, record, settings.version)
+    if settings.version:
+        _check_same(folder, record, settings.version)
     measured = _measured(source, record.get("base_sha256"), results or ())
     with _replacing(folder) as making:
         for file in sorted(source.iterdir()):
             if file.is_file() and file.suffix in (".json", ".safetensors", ".jinja", ".model"):
                 shutil.copyfile(file, making / file.name)
-        card = cards.model_card(record, settings, measured, name, figures.of_model(making, record))
-        (making / "README.md").write_text(card, encoding="utf-8")
         for path, text in entries.files(measured).items():
             (making / path).parent.mkdir(exist_ok=True)
             (making / path).write_text(text, encoding="utf-8")
-        return _sign(making, {"kind": "model", "version": settings.version, "training": record})
+
+        pictures = figures.of_model(making, record)
+
+        def describe(version: str, changes: Sequence[str]) -> dict[str, Any]:
+            card = cards.model_card(record, replace(settings, version=version), measured, name, pictures)
+            (making / "README.md").write_text(card, encoding="utf-8")
+            return {"kind": "model", "version": version, "training": record}
+
+        made = _versioned(making, settings.version, over.last, describe)
+        over.agreed(making, made)
+        return made
 
 
 def _check_same(folder: Path, record: dict[str, Any], version: str) -> None:
@@ -156,17 +258,23 @@ def _measured(source: Path, base: str | None, results: Iterable[dict[str, Any]])
 
 
 def _tables(
-    run: Run, settings: Settings, slugs: dict[str, str], known: dict[str, Culture], prompt_folders: str | None
+    tables: Mapping[str, Dataset],
+    staying: additions.Staying,
+    settings: Settings,
+    slugs: dict[str, str],
+    known: dict[str, Culture],
+    prompt_folders: str | None,
 ) -> Iterator[tuple[str, str, Dataset]]:
-    """(config, split, table) of everything a dataset release holds."""
-    ranked, pool, vectors, pairs = (run.table(name) for name in ("ranked", "scored", "vectors", "preference"))
+    """(config, split, table) of everything a dataset release holds, but for the cultures that stay."""
+    ranked, pool, vectors, pairs = (tables[name] for name in TABLES)
     held_out = [is_test(question_id, settings.test_share) for question_id in ranked["question_id"]]
+    names = {slug: culture.name for slug, culture in known.items()}
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
-        if not len(rows):
+        everyone = staying.with_ranked(rows, split)
+        if not len(everyone):
             continue
-        names = {slug: culture.name for slug, culture in known.items()}
-        yield "all", split, views.interleaved(rows, names, prompt_folders)
+        yield EVERYONE, split, views.interleaved(everyone, names, prompt_folders)
         for culture in sorted(set(ranked["culture"])):
             own = views.of_culture(rows, culture)
             yield slugs[culture], split, own
@@ -211,6 +319,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Write release.json last: with it the folder is a release."""
+    (folder / RECORD).unlink(missing_ok=True)
     files = {
         disk.name(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))

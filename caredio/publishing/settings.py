@@ -11,12 +11,19 @@ from caredio.errors import InputError
 from caredio.publishing import metadata
 from caredio.settings import setting
 
+GATES = ("auto", "manual")  # who asks to read a gated repository is let in at once, or by hand
+
 
 @dataclass(frozen=True)
 class Settings(settings.Settings):
     """The settings of a release."""
 
-    version: str = setting("v0.1.0", "the release's tag, such as v1.0.0", "release", everyday=True)
+    version: str | None = setting(
+        None,
+        "the release's tag, such as v1.0.0; default: the next one, by what differs from the last (at first v0.1.0)",
+        "release",
+        everyday=True,
+    )
     test_share: float = setting(0.05, "share of the questions whose rows go to the test split", "release")
     license: str | None = setting(
         None, "licence as the Hub spells it; default: other, of a table of one's own unknown", "release", everyday=True
@@ -29,7 +36,7 @@ class Settings(settings.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
+        if self.version is not None and not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
             raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
         if not 0 <= self.test_share < 1:
             raise InputError(f"test_share is {self.test_share}; use a share from 0 to below 1.")
@@ -39,7 +46,7 @@ class Settings(settings.Settings):
 class Options(TypedDict, total=False):
     """`Settings` as named parameters."""
 
-    version: str
+    version: str | None
     test_share: float
     license: str | None
     attribution: str | None

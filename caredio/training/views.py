@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -250,17 +250,18 @@ def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = No
 
 def ranked_anew(ranked: Dataset) -> Dataset:
     """Rows taken out of a ranked table, ranked from 1 again within each culture; their order is kept."""
-    return _with_ranks(ranked, features.count_within(ranked["culture"]))
+    return with_ranks(ranked, features.count_within(ranked["culture"]))
 
 
 def pairs_of(ranked: Dataset, pairs: Dataset) -> Dataset:
     """The preference pairs of some ranked rows, with the rank that the rows have there."""
     ranks = dict(zip(ranked["sample_id"], ranked["rank"], strict=True))
     kept = pairs.select([place for place, name in enumerate(pairs["sample_id"]) if name in ranks])
-    return _with_ranks(kept, [ranks[name] for name in kept["sample_id"]])
+    return with_ranks(kept, [ranks[name] for name in kept["sample_id"]])
 
 
-def _with_ranks(rows: Dataset, ranks: list[int]) -> Dataset:
+def with_ranks(rows: Dataset, ranks: Sequence[int | None]) -> Dataset:
+    """Rows with these ranks."""
     fresh = Dataset.from_dict({"rank": ranks}, features=Features({"rank": features.RANKED["rank"]}))
     return features.beside(rows, fresh).select_columns(rows.column_names)
 

@@ -17,6 +17,7 @@ PLANNED = {
     "train": "Training",
     "curve": "Curving",
     "finetune": "Tuning",
+    "publish": "Publishing",
 }
 
 
@@ -24,12 +25,12 @@ def plan(verb: str, given: dict[str, Any]) -> Any:
     """The plan of a verb with these arguments, by name.
 
     Raises:
-        InputError: the verb neither asks a model nor trains one, or as the verb raises.
+        InputError: the verb has no plan, or as the verb raises.
     """
     if verb not in PLANNED:
         raise InputError(
-            "only synthesize, select, build, evaluate and judge ask a model, and train, curve and finetune train one;"
-            " plan takes one of them."
+            "only synthesize, select, build, evaluate and judge ask a model, train, curve and finetune train one, and"
+            " publish releases what they made; plan takes one of them."
         )
     prepare = getattr(importlib.import_module(f"{__name__}.{verb}"), PLANNED[verb])
     own = {name: given.pop(name) for name in inspect.signature(prepare).parameters if name != "given"}

@@ -2,53 +2,197 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from caredio import preflight
-from caredio.errors import InputError
-from caredio.publishing import hub, release
-from caredio.publishing.settings import Settings as Release
+from caredio.errors import EndpointError, InputError
+from caredio.publishing import hub, metadata, record, release, removals
+from caredio.publishing import plan as plans
+from caredio.publishing.plan import Plan, Target
+from caredio.publishing.record import Release
+from caredio.publishing.release import Over
+from caredio.publishing.settings import GATES
+from caredio.publishing.settings import Settings as Chosen
 from caredio.result import Result
+from caredio.runs import Run
 from caredio.verbs import arguments, work
 from caredio.verbs.arguments import Folder, Given, Place
 
+log = logging.getLogger("caredio")
+
+
+class _PlannedError(Exception):
+    """Ends a release that is only planned."""
+
 
 class Publishing:
-    """A release whose arguments are checked."""
+    """A release whose arguments are checked: its plan, or the release."""
 
     def __init__(
-        self, out: Folder, to: Place, model: Place, push: str | None, private: bool, cultures_file: Place, given: Given
+        self,
+        out: Folder,
+        to: Place,
+        model: Place,
+        push: str | None,
+        private: bool,
+        gated: str | None,
+        create_pr: bool,
+        remove: Place,
+        add_to: Place,
+        cultures_file: Place,
+        confirm: Callable[[Plan], bool] | None,
+        given: Given,
     ) -> None:
         if not isinstance(out, (str, Path, Result)):
             raise InputError(f"out is {out!r}; give a run folder, or the result of a verb that wrote one.")
-        self.out = arguments.folder(out)
-        arguments.paths(to=to, model=model, cultures_file=cultures_file, prompts=given.get("prompts"))
+        self.out = Path(arguments.folder(out))
+        arguments.paths(
+            to=to, model=model, remove=remove, add_to=add_to, cultures_file=cultures_file, prompts=given.get("prompts")
+        )
         self.model = Path(model) if model else None
-        if self.model and given.get("prompts"):
-            raise InputError("prompts are given beside model, whose release holds no text of theirs; leave them out.")
+        for what, value in (("prompts are", given.get("prompts")), ("remove is", remove), ("add_to is", add_to)):
+            if self.model and value:
+                raise InputError(
+                    f"{what} given beside model, whose release holds neither rows nor their text; leave it out."
+                )
         arguments.prompts(given, self.out, [] if self.model else ["views"])
         self.prompts = given.pop("prompts")
         (self.settings,) = arguments.settings("publish", given)
+        _check_target(push, private, gated, create_pr)
+        kind = "model" if self.model else "dataset"
+        self.target = Target(push, kind, private, gated, create_pr) if push else None
         own = f"release-{self.model.name}" if self.model else "release"
-        self.folder = Path(to) if to else Path(self.out) / own
-        self.push, self.private, self.cultures_file = push, private, cultures_file
+        self.folder = Path(to) if to else self.out / own
+        self.file, self.cultures_file, self.confirm = Path(remove) if remove else None, cultures_file, confirm
+        self.asked = removals.read(self.file) if self.file else []
+        self.add_to = str(add_to) if add_to else None
+
+    def plan(self) -> Plan:
+        """What would be released; nothing is left of it."""
+        found: list[Plan] = []
+
+        def stop(plan: Plan) -> bool:
+            found.append(plan)
+            raise _PlannedError
+
+        with tempfile.TemporaryDirectory(prefix="caredio-") as folder, contextlib.suppress(_PlannedError):
+            self._write(Path(folder) / "release", stop)
+        return found[0]
 
     def result(self) -> Path:
-        """The folder of the release."""
-        name = self.push or self.folder.as_posix()
+        """The folder of the release; on the Hub, what somebody else released meanwhile is planned over anew."""
+        for _ in range(hub.ATTEMPTS):
+            seen = self._write(self.folder, self._agreed)
+            if self.target is None:
+                return self.folder
+            one = self.target
+            try:
+                made = hub.push(
+                    self.folder, one.repo_id, one.repo_type, one.private,
+                    gated=one.gated, create_pr=one.create_pr, seen=seen,
+                )  # fmt: skip
+            except hub.Moved as moved:
+                log.info("%s: %s; planned again", one.repo_id, moved)
+                continue
+            log.info("%s: %s", one.repo_id, made)
+            return self.folder
+        raise EndpointError(
+            f"{self.target and self.target.repo_id}: others released there {hub.ATTEMPTS} times meanwhile; run the same"
+            " command again."
+        )
+
+    def _agreed(self, plan: Plan) -> bool:
+        log.info("%s", plan)
+        return self.confirm is None or self.confirm(plan)
+
+    def _write(self, folder: Path, agreed: Callable[[Plan], bool]) -> hub.Seen:
+        """Write the release, if it is agreed to; what was seen on the Hub before."""
+        seen = hub.look(self.target.repo_id, self.target.repo_type) if self.target else hub.Seen()
+        last, base = self._last(seen), _base(self.add_to)
+        if self.target is None and last is None:
+            last = base
+
+        def agree(making: Path, made: dict[str, Any]) -> None:
+            plan = plans.of(making, made, self.folder, last, self.settings.version, self._on_hub(seen, last, made))
+            if not agreed(plan):
+                raise InputError(f"nothing was written{' or sent' if self.target else ''}.")
+
+        name = self.target.repo_id if self.target else self.folder.as_posix()
         with work.opened(self.out, create=False) as run:
             if self.model:
                 measured = run.table("results") if "results" in run.stages else None
-                release.model(self.model, self.folder, self.settings, measured, name)
+                release.model(self.model, folder, self.settings, measured, name, Over(last, agreed=agree))
             else:
-                for stage in ("ranked", "scored", "vectors", "preference"):
+                for stage in release.TABLES:
                     run.check(stage)  # before the folder of a release is made
                 known = run.cultures(self.cultures_file)
-                release.dataset(run, self.folder, self.settings, known, name, self.prompts)
-        if self.push:
-            hub.push(self.folder, self.push, "model" if self.model else "dataset", self.private)
-        return self.folder
+                over = Over(last, base, self._removed(run, last, base), self.target and self.target.repo_id, agree)
+                release.dataset(run, folder, self.settings, known, name, self.prompts, over)
+                removals.remember(self.out, self.asked)
+        return seen
+
+    def _removed(self, run: Run, *before: Release | None) -> list[str]:
+        """The sample_ids that are left out: those asked for now, and what earlier releases left out."""
+        known = {*removals.remembered(self.out), *(name for one in before if one for name in one.removed)}
+        if self.file:
+            removals.check(self.asked, {"scored": run.table("scored")}, known, self.file)
+        return sorted({*known, *self.asked})
+
+    def _last(self, seen: hub.Seen) -> Release | None:
+        """The release before: on the Hub where this one goes there, else in the folder."""
+        if self.target is None:
+            return record.found(self.folder)
+        asked = self.settings.version
+        tag = asked if asked in seen.tags else record.newest(seen.tags)
+        return hub.fetched(self.target.repo_id, self.target.repo_type, tag) if tag else None
+
+    def _on_hub(self, seen: hub.Seen, last: Release | None, made: dict[str, Any]) -> Target | None:
+        """The target, with what is there of it.
+
+        Raises:
+            InputError: the tag is there with other content.
+        """
+        if self.target is None:
+            return None
+        tagged = made["version"] in seen.tags
+        if tagged and not (last and record.same(made, last.record)):
+            raise hub.taken(self.target.repo_id, made["version"], last.record if last else None)
+        moved = last is not None and seen.head != seen.tags.get(last.version)
+        return dataclasses.replace(self.target, there=seen.head is not None, tagged=tagged, moved=moved)
+
+
+def _check_target(push: str | None, private: bool, gated: str | None, create_pr: bool) -> None:
+    """See that what is asked of the Hub goes together.
+
+    Raises:
+        InputError: it does not, or the name is no repository's.
+        EndpointError: the Hub's client is in offline mode.
+    """
+    if gated not in (None, *GATES):
+        raise InputError(f"gated is {gated!r}; use {' or '.join(GATES)}.")
+    if not push and (gated or create_pr):
+        raise InputError(f"{'gated' if gated else 'create_pr'} is given, but push names no repository (owner/name).")
+    if create_pr and (gated or private):
+        raise InputError(
+            f"{'gated' if gated else 'private'} is a setting of a repository, which a pull request does not change;"
+            " leave out one of the two."
+        )
+    if push:
+        metadata.check_repo(push)
+        hub.check_online(push)
+
+
+def _base(place: str | None) -> Release | None:
+    """The release that cultures are added to, whole. Raises InputError where there is none."""
+    if place is None:
+        return None
+    return record.read(Path(place)) if Path(place).is_dir() else hub.named(place, whole=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +202,7 @@ class Push:
     name: str | None
     private: bool
     prompts: str | None
-    release: Release
+    release: Chosen
 
     def check(self, out: Place) -> None:
         """See that a release can be pushed, before what it holds is made. Raises InputError, and as `preflight`."""
@@ -71,5 +215,6 @@ class Push:
         """What the verb made, published."""
         if self.name and made.path:
             given = {"prompts": self.prompts, **dataclasses.asdict(self.release)}
-            Publishing(made.path, None, None, self.name, self.private, None, given).result()
+            nothing = (None, False, None, None, None, None)
+            Publishing(made.path, None, None, self.name, self.private, *nothing, given).result()
         return made

@@ -34,6 +34,7 @@ def publish(hub, run, home, *arguments, token=True, check=True, verb=("publish",
     environment = hub.environment(home) | variables
     if not token:
         environment["HF_TOKEN"] = "hf_nobody"
+    verb = (*verb, "--yes") if verb == ("publish",) else verb
     command = [sys.executable, "-m", "caredio.cli", *map(str, verb), "--out", str(run), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=check)
 
@@ -256,7 +257,7 @@ def test_languages_go_to_the_hub_as_iso_639(hub, tmp_path):
 
 def fast(hub, run, home, *arguments):
     """`publish` whose pauses between attempts are short."""
-    command = ["publish", "--out", str(run), *map(str, arguments)]
+    command = ["publish", "--yes", "--out", str(run), *map(str, arguments)]
     script = f"""
         import caredio.cli, caredio.publishing.hub as hub
         hub._PAUSE = 0.01
@@ -310,7 +311,7 @@ def test_a_tag_without_a_readable_record_is_not_other_content_either(hub, run, t
 
 def test_an_unreachable_hub_is_told(hub, run, tmp_path, monkeypatch):
     environment = {**hub.environment(tmp_path / "home"), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    command = ["publish", "--out", str(run), "--to", str(tmp_path / "r"), "--push", "caredio/cardset"]
+    command = ["publish", "--yes", "--out", str(run), "--to", str(tmp_path / "r"), "--push", "caredio/cardset"]
     script = (
         f"import caredio.publishing.hub as hub; hub._PAUSE = 0.01; import caredio.cli; caredio.cli.main({command!r})"
     )

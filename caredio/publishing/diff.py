@@ -1,0 +1,287 @@
+"""Two releases, or runs, side by side: rows that were added, removed, changed or scored anew, by culture.
+
+A changed row answers the same question as the same culture and has another sample_id; a row that is scored anew has the
+same sample_id and another score. Where a culture has several rows to a question, they are paired in the order of rank.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from caredio import disk, runs
+from caredio.errors import InputError
+from caredio.publishing import record
+from caredio.publishing.record import RECORD, VIEWS
+from caredio.runs import Run
+
+KINDS = ("added", "removed", "changed", "rescored")
+_WORDS = {"added": "added", "removed": "removed", "changed": "changed", "rescored": "scored anew"}
+_COLUMNS = ("culture", "question_id", "sample_id", "rank", "score", "question", "response")
+_FIRST = 3  # rows of each kind that are shown
+_CHARACTERS = 90  # of a text that is shown
+Schema = Mapping[str, Mapping[str, str]]  # view -> column -> type
+
+
+class Row(NamedTuple):
+    """What a row is known by, and what of it is shown."""
+
+    culture: str
+    question_id: str
+    sample_id: str
+    rank: int
+    score: float
+    question: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the ranked rows of a culture differ: (before, after), of which an added row has no former."""
+
+    added: list[tuple[None, Row]] = field(default_factory=list)
+    removed: list[tuple[Row, None]] = field(default_factory=list)
+    changed: list[tuple[Row, Row]] = field(default_factory=list)
+    rescored: list[tuple[Row, Row]] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Kind -> rows; kinds without any are left out."""
+        return {kind: len(getattr(self, kind)) for kind in KINDS if getattr(self, kind)}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its name in messages, ranked rows by culture's slug, columns by view, and its configs."""
+
+    name: str
+    kind: str  # dataset or model
+    rows: Mapping[str, list[Row]]
+    schema: Schema
+    configs: frozenset[str]
+    files: Mapping[str, str]  # path -> sha256
+
+
+@dataclass(frozen=True)
+class Diff:
+    """How `after` differs from `before`; `str` of it is what `caredio diff` prints.
+
+    Attributes:
+        cultures: by slug, those whose ranked rows differ.
+        new, gone: cultures that only one of them has.
+        columns: sentences on columns that differ.
+        configs_gone: configs that only `before` has.
+        files: path -> added, removed or changed, of all files but release.json; of runs, of the ranked tables.
+    """
+
+    before: str
+    after: str
+    cultures: dict[str, Rows]
+    new: list[str]
+    gone: list[str]
+    columns: list[str]
+    configs_gone: list[str]
+    files: dict[str, str]
+
+    @property
+    def data_differs(self) -> bool:
+        """Whether a table or weights differ, and not only what describes them."""
+        return any(name.endswith((".parquet", ".safetensors")) for name in self.files)
+
+    def lines(self) -> list[str]:
+        """The changelog: a line on the whole, and one for each culture that differs."""
+        total = {kind: sum(len(getattr(rows, kind)) for rows in self.cultures.values()) for kind in KINDS}
+        head = _counted({kind: count for kind, count in total.items() if count}) or (
+            "the ranked rows are the same" if self.data_differs else "the data is the same"
+        )
+        lines = [f"since `{self.before}`: {head}"]
+        lines += [f"`{slug}` is new: {_counted(self.cultures[slug].counts())}" for slug in self.new]
+        lines += [f"`{slug}` is gone" for slug in self.gone]
+        rest = {slug: rows for slug, rows in self.cultures.items() if slug not in (*self.new, *self.gone)}
+        lines += [f"`{slug}`: {_counted(rows.counts())}" for slug, rows in rest.items()]
+        return [*lines, *self.columns]
+
+    def __str__(self) -> str:
+        shown = [line for slug, rows in self.cultures.items() for line in _examples(slug, rows)]
+        files = [f"  {what:<8} {name}" for name, what in self.files.items() if not self.cultures]
+        return "\n".join([f"{self.before} -> {self.after}", *self.lines(), *shown, *files])
+
+
+def compare(before: Path, after: Path, names: tuple[str, str] | None = None) -> Diff:
+    """How the release or run in the folder `after` differs from that in `before`.
+
+    Args:
+        names: how the two are called; by default by version, or by folder.
+
+    Raises:
+        InputError: a folder holds neither, or one holds a dataset and the other a model.
+    """
+    old, new = side(before), side(after)
+    if names:
+        old, new = (replace(one, name=name) for name, one in zip(names, (old, new), strict=True))
+    if old.kind != new.kind:
+        raise InputError(f"{before} and {after}: one holds a dataset and the other a model; name two of a kind.")
+    slugs = sorted({*old.rows, *new.rows})
+    compared = {slug: _compared(old.rows.get(slug, []), new.rows.get(slug, [])) for slug in slugs}
+    return Diff(
+        old.name,
+        new.name,
+        {slug: rows for slug, rows in compared.items() if rows.counts()},
+        [slug for slug in slugs if slug not in old.rows],
+        [slug for slug in slugs if slug not in new.rows],
+        list(_columns(old.schema, new.schema)),
+        sorted(old.configs - new.configs),
+        _files(old.files, new.files),
+    )
+
+
+def side(folder: Path) -> Side:
+    """What of a release or a run is compared.
+
+    Raises:
+        InputError: the folder holds neither.
+    """
+    if not (folder / RECORD).exists():
+        return _run(folder)
+    release = record.read(folder)
+    configs = release.record.get("rows", {})
+    paths = {
+        name: [disk.named(folder, name) / f"{split}.parquet" for split in splits] for name, splits in configs.items()
+    }
+    rows = {
+        name: [row for path in paths[name] for row in _rows(path)] for name in record.ranked_configs(release.record)
+    }
+    files = release.record.get("files", {})
+    found = release.record.get("columns") or schema(paths)
+    kind = str(release.record.get("kind", "dataset"))
+    return Side(release.version or release.place, kind, rows, found, frozenset(configs), files)
+
+
+def _run(folder: Path) -> Side:
+    if not (folder / "run.json").exists():
+        raise InputError(
+            f"{folder}: holds neither a release ({RECORD}) nor a run (run.json); name such a folder, or owner/name@tag."
+        )
+    with Run(folder, create=False) as run:
+        run.check("ranked")
+    files = sorted((folder / "ranked").glob("*.parquet"))
+    rows = {file.stem: _rows(file) for file in files}
+    hashes = {f"ranked/{disk.name(Path(file.name))}": runs.sha256([file]) for file in files}
+    columns_of = schema({name: [folder / "ranked" / f"{name}.parquet"] for name in rows})
+    return Side(folder.as_posix(), "dataset", rows, columns_of, frozenset(rows), hashes)
+
+
+def _rows(path: Path) -> list[Row]:
+    """The ranked rows of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as content:
+            table = pq.read_table(content, columns=list(_COLUMNS))
+    except (OSError, ValueError) as error:  # Arrow's errors are such
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(
+            f"{path}: is missing or damaged ({reason}); restore it, or name another folder to release into."
+        ) from None
+    return [Row(**row) for row in table.to_pylist()]
+
+
+def schema(paths: Mapping[str, Iterable[Path]]) -> dict[str, dict[str, str]]:
+    """View -> column -> type, out of the files that are there."""
+    found: dict[str, dict[str, str]] = {}
+    for name, files in paths.items():
+        view = view_of(name)
+        if view not in found and (there := [file for file in files if file.exists()]):
+            with there[0].open("rb") as content:
+                found[view] = columns(pq.read_schema(content))
+    return found
+
+
+def columns(schema: Any) -> dict[str, str]:
+    """Column -> type of an Arrow schema."""
+    return {one.name: str(one.type) for one in schema}
+
+
+def view_of(config: str) -> str:
+    """The view that a config is: `ranked` (of a culture or all), preference, unpaired, pool or vectors."""
+    view = config.rpartition("-")[2]
+    return view if view in VIEWS and config != view else "ranked"
+
+
+def _compared(before: Iterable[Row], after: Iterable[Row]) -> Rows:
+    """How the rows of one culture differ."""
+    old, new = ({row.sample_id: row for row in rows} for rows in (before, after))
+    rows = Rows(rescored=[(old[name], new[name]) for name in new if name in old and old[name].score != new[name].score])
+    lost, gained = (
+        _by_question(row for name, row in one.items() if name not in other) for one, other in ((old, new), (new, old))
+    )
+    for question in dict.fromkeys([*gained, *lost]):
+        was, now = lost.get(question, []), gained.get(question, [])
+        both = min(len(was), len(now))
+        rows.changed.extend(zip(was, now, strict=False))
+        rows.removed.extend((row, None) for row in was[both:])
+        rows.added.extend((None, row) for row in now[both:])
+    return rows
+
+
+def _by_question(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.rank):
+        found[row.question_id].append(row)
+    return found
+
+
+def _columns(before: Schema, after: Schema) -> Iterator[str]:
+    for view in sorted(before.keys() & after.keys()):
+        old, new = before[view], after[view]
+        for name in sorted({*old, *new}):
+            if name not in old:
+                yield f"columns of `{view}`: `{name}` is new"
+            elif name not in new:
+                yield f"columns of `{view}`: `{name}` is gone"
+            elif old[name] != new[name]:
+                yield f"columns of `{view}`: `{name}` is of another type"
+
+
+def _files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    kinds = {
+        name: "added" if name not in before else "removed" if name not in after else "changed"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    }
+    return kinds
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Kinds in words: 3 rows added, 1 removed."""
+    words = [f"{count:,} {_WORDS[kind]}" for kind, count in counts.items()]
+    return ", ".join(words).replace(" ", f" {'row' if next(iter(counts.values()), 0) == 1 else 'rows'} ", 1)
+
+
+def _examples(slug: str, rows: Rows) -> Iterator[str]:
+    """The first rows of each kind, on a line or two each."""
+    for kind in KINDS:
+        pairs = getattr(rows, kind)
+        for before, after in pairs[:_FIRST]:
+            row = after or before
+            yield f"  {slug}, {_WORDS[kind]}: {_text(row.question)}"
+            if kind == "rescored":
+                yield f"      score {before.score:.4g} -> {after.score:.4g}, rank {before.rank} -> {after.rank}"
+            else:
+                yield from (f"    {mark} {_text(one.response)}" for mark, one in (("-", before), ("+", after)) if one)
+        if len(pairs) > _FIRST:
+            yield f"  {slug}, {_WORDS[kind]}: and {len(pairs) - _FIRST:,} more"
+
+
+def _text(text: str) -> str:
+    """A text on one line, without characters that a terminal acts on."""
+    line = "".join(" " if unicodedata.category(mark) in ("Cc", "Cf", "Zl", "Zp") else mark for mark in text)
+    line = " ".join(line.split())
+    return line if len(line) <= _CHARACTERS else f"{line[: _CHARACTERS - 3]}..."

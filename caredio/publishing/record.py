@@ -1,0 +1,97 @@
+"""What release.json says of a release, and which of several comes last."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caredio.errors import InputError
+
+RECORD = "release.json"
+VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
+VIEWS = ("preference", "unpaired", "pool", "vectors")  # of a culture, besides its ranked rows
+EVERYONE = "all"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that is there.
+
+    Attributes:
+        place: how messages call it: a folder, or `owner/name@tag`.
+        path: a folder with release.json and, at least, the ranked rows of a dataset.
+    """
+
+    place: str
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return str(self.record.get("version", ""))
+
+    @property
+    def changes(self) -> list[str]:
+        """Its changelog, over the release before it."""
+        return list(self.record.get("changes", ()))
+
+    @property
+    def removed(self) -> list[str]:
+        """sample_ids that were removed on request."""
+        return list(self.record.get("removed", ()))
+
+
+def read(folder: Path, place: str | None = None) -> Release:
+    """The release in a folder.
+
+    Raises:
+        InputError: there is none, or its record is damaged.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict):
+        raise InputError(f"{folder}: holds no release ({RECORD} is missing or damaged).")
+    return Release(place or folder.as_posix(), folder, record)
+
+
+def found(folder: Path) -> Release | None:
+    """The release in a folder; None where there is none that can be read."""
+    try:
+        return read(folder)
+    except InputError:
+        return None
+
+
+def newest(tags: Iterable[str]) -> str | None:
+    """The highest version among tags; None where no tag is one."""
+    versions = [tag for tag in tags if VERSION.fullmatch(tag)]
+    return max(versions, key=numbers, default=None)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """v1.10.0 -> (1, 10, 0), by which versions are in order; (0, 0, 0) of what is none."""
+    match = VERSION.fullmatch(version)
+    return tuple(map(int, match.groups())) if match else (0, 0, 0)
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records are of one release: version and every file's hash, or in older records all they hold."""
+    if one.get("files") and other.get("files"):
+        return (one.get("version"), one["files"]) == (other.get("version"), other["files"])
+    return one == other
+
+
+def ranked_configs(record: dict[str, Any]) -> list[str]:
+    """The configs that are a culture's ranked rows."""
+    return [name for name in slugs(record) if name in record["rows"]]
+
+
+def slugs(record: dict[str, Any]) -> list[str]:
+    """The cultures that have configs: no slug holds a hyphen."""
+    return sorted({name.partition("-")[0] for name in record.get("rows", {}) if name != EVERYONE})
