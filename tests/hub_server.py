@@ -16,6 +16,7 @@ import json
 import os
 import re
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -544,6 +545,11 @@ class Listener(ThreadingHTTPServer):
 
     hub: "HubServer"
     request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent on a client that was killed: what the Hub itself raises is not to be lost."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class HubServer:

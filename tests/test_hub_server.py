@@ -3,6 +3,8 @@
 Each script runs in a process of its own, because the clients read HF_ENDPOINT when they are imported.
 """
 
+import base64
+import hashlib
 import http.client
 import json
 import subprocess
@@ -290,3 +292,115 @@ print(json.dumps(commit("one", CommitOperationAdd("a.txt", b"text"))))
         ask(kept_open, {})
     with HubServer(tmp_path / "hub") as restarted:
         assert ask(http.client.HTTPConnection(urlsplit(restarted.url).netloc), {}) == (200, b"text")
+
+
+def test_the_routes_answer_as_the_hub_does(hub: HubServer) -> None:
+    """What the clients read of each answer, route by route, without a client."""
+    connection = http.client.HTTPConnection(urlsplit(hub.url).netloc)
+
+    def ask(method: str, path: str, body: Any = None, token: str = "hf_writer") -> tuple[int, Any, Any]:
+        sent = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        connection.request(method, path, sent, {"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        text = answer.read()
+        kind = answer.headers.get("Content-Type") == "application/json" or text[:1] in (b"{", b"[")
+        return answer.status, json.loads(text) if kind and text else text, answer.headers
+
+    who = ask("GET", "/api/whoami-v2")[1]
+    assert {*who} >= {"name", "type", "orgs"}
+    assert who["auth"]["accessToken"]["role"] == "write"
+    assert ask("GET", "/api/whoami-v2", token="")[0] == 401
+    good, bad = ("---\nlicense: mit\n---\n", "---\nlicense: mine\n---\n")
+    assert ask("POST", "/api/validate-yaml", {"content": good, "repoType": "dataset"}, token="")[:2] == (
+        200,
+        {"errors": [], "warnings": []},
+    )
+    status, refused, _ = ask("POST", "/api/validate-yaml", {"content": bad, "repoType": "dataset"})
+    assert status == 400
+    assert refused["errors"][0]["message"]
+
+    making = {"name": "set", "organization": "caredio", "type": "dataset"}
+    made = ask("POST", "/api/repos/create", making)
+    again = ask("POST", "/api/repos/create", making)
+    assert (made[0], again[0]) == (200, 409)
+    assert made[1]["url"] == again[1]["url"] == f"{hub.url}/datasets/caredio/set"
+
+    repo, oid = "/api/datasets/caredio/set", hashlib.sha256(b"rows").hexdigest()
+    batch = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": oid, "size": 4}], "hash_algo": "sha256"}
+    path = "/datasets/caredio/set.git/info/lfs/objects/batch"
+    (planned,) = ask("POST", path, batch)[1]["objects"]
+    assert planned["actions"]["upload"]["href"] == f"{hub.url}/lfs/{oid}"
+    assert ask("PUT", f"/lfs/{oid}", b"rows", token="")[0] == 200
+    assert "actions" not in ask("POST", path, batch)[1]["objects"][0]
+    files = [{"path": name, "size": 4, "sample": "AAAA"} for name in ("a.parquet",)]
+    (plan,) = ask("POST", f"{repo}/preupload/main", {"files": files})[1]["files"]
+    assert (plan["uploadMode"], plan["shouldIgnore"], "oid" in plan) == ("lfs", False, False)
+
+    head = ask("GET", repo)[1]["sha"]
+    content = base64.b64encode(b"# set").decode()
+    lines = [
+        {"key": "header", "value": {"summary": "one", "description": "", "parentCommit": head}},
+        {"key": "file", "value": {"path": "README.md", "content": content, "encoding": "base64"}},
+        {"key": "lfsFile", "value": {"path": "china/a.parquet", "algo": "sha256", "oid": oid, "size": 4}},
+    ]
+    body = b"\n".join(json.dumps(line).encode() for line in lines)
+    committed = ask("POST", f"{repo}/commit/main", body)[1]
+    assert {*committed} >= {"commitOid", "commitUrl"}
+    assert ask("POST", f"{repo}/commit/main", body)[0] == 412  # the parent is stale
+    (newest, _) = ask("GET", f"{repo}/commits/main")[1]
+    assert {*newest} >= {"id", "title", "message", "authors", "date"}
+    assert newest["authors"] == [{"user": "tester"}]
+    info = ask("GET", f"{repo}/revision/main")[1]
+    assert {*info} >= {"id", "sha", "lastModified", "private", "siblings", "tags"}
+    assert [one["rfilename"] for one in info["siblings"]] == [".gitattributes", "README.md", "china/a.parquet"]
+
+    tree = {one["path"]: one for one in ask("GET", f"{repo}/tree/main")[1]}
+    assert {path: one["type"] for path, one in tree.items()} == {
+        ".gitattributes": "file",
+        "README.md": "file",
+        "china": "directory",
+    }
+    (large,) = ask("GET", f"{repo}/tree/main/china?recursive=true&expand=false")[1]
+    assert large["lfs"] == {**large["lfs"], "oid": oid, "size": 4}
+    assert {"size", "oid"} <= {*large}
+
+    tag = committed["commitOid"]
+    assert [ask("POST", f"{repo}/tag/{tag}", {"tag": "v1.0.0"})[0] for _ in range(2)] == [200, 409]
+    refs = ask("GET", f"{repo}/refs")[1]
+    assert {*refs} == {"branches", "tags", "converts"}
+    assert refs["tags"] == [{"name": "v1.0.0", "ref": "refs/tags/v1.0.0", "targetCommit": tag}]
+    assert ask("GET", f"{repo}/refs?include_prs=1")[1]["pullRequests"] == []
+
+    for method in ("HEAD", "GET"):
+        status, text, headers = ask(method, "/datasets/caredio/set/resolve/v1.0.0/china/a.parquet", token="")
+        assert (status, text) == (200, b"rows" if method == "GET" else b"")
+        assert (headers["X-Repo-Commit"], headers["X-Linked-Etag"]) == (tag, f'"{oid}"')
+        assert headers["X-Xet-Hash"] is None  # downloads stay plain HTTP
+    for path, code in (
+        (f"{repo}/tree/main/none", "EntryNotFound"),
+        ("/datasets/caredio/set/resolve/main/none", "EntryNotFound"),
+        (f"{repo}/revision/none", "RevisionNotFound"),
+        ("/api/datasets/caredio/none", "RepoNotFound"),
+    ):
+        status, _, headers = ask("GET", path)
+        assert (status, headers["X-Error-Code"]) == (404, code)
+    assert ask("GET", "/api/datasets/caredio/none", token="")[0] == 401  # strangers are not told what is there
+    assert [ask("GET", path)[0] for path in ("/api/agent-harnesses", "/api/telemetry/x")] == [404, 404]
+    assert {*ask("GET", f"{repo}/xet-write-token/main")[1]} == {"accessToken", "exp", "casUrl"}
+
+
+def test_a_pull_request_is_a_ref_and_a_gated_repository_asks_who_reads(run: Run) -> None:
+    outcome = run("""
+api.create_repo(repo, repo_type="dataset")
+start = commit("start", CommitOperationAdd("a.txt", b"1"))
+made = api.create_commit(repo, [CommitOperationAdd("a.txt", b"2")], commit_message="mine", repo_type="dataset",
+                         parent_commit=start, create_pr=True)
+refs = api.list_repo_refs(repo, repo_type="dataset", include_pull_requests=True)
+names = {"repo_type": "dataset", "filename": "a.txt"}
+texts = [open(api.hf_hub_download(repo, revision=one, **names)).read() for one in ("main", "refs/pr/1")]
+api.update_repo_settings(repo, repo_type="dataset", gated="auto")
+stranger = attempt(HfApi(token=False).hf_hub_download, repo, revision="main", force_download=True, **names)
+print(json.dumps([made.pr_revision, [one.ref for one in refs.pull_requests], texts,
+                  api.dataset_info(repo).gated, api.dataset_info(repo).sha == start, stranger]))
+""")
+    assert outcome == ["refs/pr/1", ["refs/pr/1"], ["1", "2"], "auto", True, 401]

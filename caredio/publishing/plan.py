@@ -67,7 +67,7 @@ class Plan:
 
     def __str__(self) -> str:
         head = f"release of a {self.kind}: {self.version}{f' ({self.why})' if self.why else ''}"
-        total = f"{len(self.files):,} files, {_size(sum(self.files.values()))}, to {self.folder}"
+        total = f"{len(self.files):,} files, {_size(sum(self.files.values()))}, to {disk.name(self.folder)}"
         lines = [head, *self._contents(), total, *([_sent(self.target, self.version)] if self.target else [])]
         if self.removed:
             lines.append(f"left out on request: {self.removed:,} sample_id{'s' if self.removed > 1 else ''}")

@@ -36,7 +36,8 @@ caredio.select({table!r}, out={run!r}, embedder="given", theta={theta}, budget=1
 """
 _PUBLISH = """
 from caredio import cli
-cli.main(["publish", "--out", {run!r}, "--version", {tag!r}, "--push", {name!r}, "--license", "cc-by-4.0", "--quiet"])
+cli.main(["publish", "--out", {run!r}, "--version", {tag!r}, "--push", {name!r}, "--license", "cc-by-4.0",
+          "--quiet", "--yes"])
 """
 _PUSH = """
 import yaml

@@ -1,4 +1,4 @@
-"""A release on its way to the local Hub while it fails: each route by each fault, and `kill -9` at ten moments.
+"""A release on its way to the local Hub while it fails: each route by each fault, and `kill -9` at each request.
 
     python tests/publishing/fault_matrix.py          prints both as tables
 
@@ -193,13 +193,12 @@ def matrix(stage: Stage, routes: list[str], faults: list[str]) -> dict[str, dict
 
 
 def kills(stage: Stage) -> list[dict[str, str]]:
-    """The cells of ten moments, spread over a release."""
+    """The cells of the last ten requests of a release, with which it is sent."""
     length = stage.length()
-    moments = sorted({round(place * (length - 1) / (MOMENTS - 1)) for place in range(MOMENTS)})
     return [
         {"request": str(number), "moment": moment, **stage.killed(number, moment)}
-        for place, number in enumerate(moments)
-        for moment in (("before", "after")[place % 2],)
+        for number in range(length - MOMENTS, length)
+        for moment in ("before", "after")
     ]
 
 
