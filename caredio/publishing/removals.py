@@ -130,7 +130,8 @@ def _beside(table: Dataset) -> Iterator[tuple[str, str, str, str]]:
 def _texts(pool: Dataset, removed: Collection[str]) -> set[tuple[str, str, str]]:
     """(culture, question_id, response) of what is removed, where no row that stays says the same."""
     own = zip(*(pool[column] for column in ("sample_id", "culture", "question_id", "response")), strict=True)
-    gone, left = set(), set()
-    for name, *said in (*own, *_beside(pool)):
-        (gone if name in removed else left).add(tuple(said))
+    gone: set[tuple[str, str, str]] = set()
+    left: set[tuple[str, str, str]] = set()
+    for name, culture, question, response in (*own, *_beside(pool)):
+        (gone if name in removed else left).add((culture, question, response))
     return gone - left

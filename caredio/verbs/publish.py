@@ -123,7 +123,8 @@ class Publishing:
             if not agreed(plan):
                 raise InputError(f"nothing was written{' or sent' if self.target else ''}.")
 
-        name = self.target.repo_id if self.target else self.folder.as_posix()
+        repo = self.target.repo_id if self.target else None
+        name = repo or self.folder.as_posix()
         with work.opened(self.out, create=False) as run:
             if self.model:
                 measured = run.table("results") if "results" in run.stages else None
@@ -132,7 +133,7 @@ class Publishing:
                 for stage in release.TABLES:
                     run.check(stage)  # before the folder of a release is made
                 known = run.cultures(self.cultures_file)
-                over = Over(last, base, self._removed(run, last, base), self.target and self.target.repo_id, agree)
+                over = Over(last, base, self._removed(run, last, base), repo, agree)
                 release.dataset(run, folder, self.settings, known, name, self.prompts, over)
                 removals.remember(self.out, self.asked)
         return seen

@@ -65,12 +65,15 @@ class Stage:
         self.home, self.count = home, 0
         self.server = HubServer(home / "hub").__enter__()
         os.environ.update(self.server.environment(home / "home"))
-        os.environ |= {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         os.environ.pop("HF_HUB_OFFLINE", None)
+        from huggingface_hub import constants
+
         from caredio.publishing import hub
 
         self.hub = hub
-        hub._PAUSE, hub._SILENCE, hub.ATTEMPTS = 0, 0.5, 3
+        hub._PAUSE, hub._SILENCE, hub.ATTEMPTS = 0, 0.4, 3
+        constants.HF_HUB_ETAG_TIMEOUT = constants.HF_HUB_DOWNLOAD_TIMEOUT = hub._SILENCE
         time.sleep = lambda seconds: None  # of the client, between its attempts
 
     def begun(self, first: bool = True) -> tuple[str, Path]:
@@ -82,11 +85,16 @@ class Stage:
         return name, release(self.home / f"{self.count}b", "v0.2.0", 2 * self.count + 1)
 
     def publish(self, folder: Path, name: str) -> str:
-        """What `caredio publish` does with the Hub: looks, reads the release before, sends the next."""
-        seen = self.hub.look(name, "dataset")
-        if tag := max(seen.tags, default=None):
-            self.hub.fetched(name, "dataset", tag)
-        return self.hub.push(folder, name, "dataset", gated="auto", seen=seen)
+        """What `caredio publish` does with the Hub: looks, reads the release before, sends the next; else again."""
+        for _ in range(self.hub.ATTEMPTS):
+            seen = self.hub.look(name, "dataset")
+            if tag := max(seen.tags, default=None):
+                self.hub.fetched(name, "dataset", tag)
+            try:
+                return self.hub.push(folder, name, "dataset", gated="auto", seen=seen)
+            except self.hub.Moved:
+                continue
+        raise AssertionError(f"{name} moves for ever")
 
     def state(self, name: str) -> tuple[str | None, dict[str, str]]:
         """(main's commit, tags) as they lie on the server's disk."""
