@@ -492,7 +492,7 @@ def results(
 
 
 def rate(
-    data: Path | str | Result,
+    place: Path | str | Result,
     other: Path | str | Result | None = None,
     *,
     out: Path | str | None = None,
@@ -504,7 +504,7 @@ def rate(
     `other` they may also compare rows of both datasets. Every click is kept. `ratings` counts what they said.
 
     Args:
-        data: a run folder, a release's folder, or `owner/name@tag` of one on the Hub.
+        place: a run folder, a release's folder, or `owner/name@tag` of one on the Hub.
         other: a second one.
         out: folder of what is said; by default `ratings` in the run.
         port: of the page; by default the first that is free from 7860 on.
@@ -514,14 +514,14 @@ def rate(
     """
     from caredio.verbs.rate import Rating  # heavy: when a verb runs
 
-    return Rating(data, other, out, port).result()
+    return Rating(place, other, out, port).result()
 
 
-def ratings(data: Path | str | Result, *, out: Path | str | None = None) -> Ratings:
+def ratings(place: Path | str | Result, *, out: Path | str | None = None) -> Ratings:
     """Count what people said on the page of `rate`, and write it in CARE's columns, as KTO's labels and as weights.
 
     Args:
-        data: what they rated.
+        place: what they rated.
         out: folder of what they said, where the files are written too; by default `ratings` in the run.
 
     Returns:
@@ -532,7 +532,7 @@ def ratings(data: Path | str | Result, *, out: Path | str | None = None) -> Rati
     """
     from caredio.verbs.rate import Exporting  # heavy: when a verb runs
 
-    return Exporting(data, out).result()
+    return Exporting(place, out).result()
 
 
 @_of_settings

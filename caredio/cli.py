@@ -354,15 +354,15 @@ def _publish_command(commands: Any) -> None:
 
 def _rating_commands(commands: Any) -> None:
     """Those with people of a culture."""
-    place = "run folder, release folder, or owner/name@tag on the Hub"
+    what = "run folder, release folder, or owner/name@tag on the Hub"
     rate = _plain_command(commands, "rate", api.rate, "serve a page to rate answers on", _RATE_EXAMPLES)
-    rate.add_argument("data", metavar="place", help=place)
-    rate.add_argument("other", metavar="other", nargs="?", default=argparse.SUPPRESS, help="a second one, to compare")
+    rate.add_argument("place", help=what)
+    rate.add_argument("other", nargs="?", default=argparse.SUPPRESS, help="a second one, to compare")
     _path_flag(rate, "--out", "folder of what is said; default: PLACE/ratings, of a run")
     rate.add_argument("--port", type=int, default=argparse.SUPPRESS, help="of the page (default: 7860, or a free one)")
 
     ratings = _plain_command(commands, "ratings", api.ratings, "count and write what was rated", _RATINGS_EXAMPLES)
-    ratings.add_argument("data", metavar="place", help=place)
+    ratings.add_argument("place", help=what)
     _path_flag(ratings, "--out", "folder of what was said; default: PLACE/ratings, of a run")
 
 

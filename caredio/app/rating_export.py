@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -64,11 +64,12 @@ class Answer:
 class Ratings:
     """What annotators said, in the end; `str` of it is a report.
 
-    `found`: each task of each annotator. `notes`: sentences on damaged files.
+    `found`: each task of each annotator. `notes`: sentences on damaged files. `files`: what was written of it.
     """
 
     found: Sequence[Annotation]
     notes: Sequence[str] = ()
+    files: Sequence[Path] = ()
 
     @cached_property
     def answers(self) -> list[Answer]:
@@ -201,6 +202,7 @@ class Ratings:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"Rejected, and left out of the next release: {', '.join(names[:_SHOWN])}{more}"
         yield from self.notes
+        yield from map(str, self.files)
 
 
 def load(folder: Path) -> Ratings:
@@ -208,8 +210,8 @@ def load(folder: Path) -> Ratings:
     return Ratings(*annotations.read(folder))
 
 
-def write(ratings: Ratings, folder: Path, shelf: Shelf) -> list[Path]:
-    """The files of what was said, those alone that hold something.
+def written(ratings: Ratings, folder: Path, shelf: Shelf) -> Ratings:
+    """What was said, with the files of it in a folder: those alone that hold something.
 
     Args:
         shelf: what was rated, whose candidates `weighted.parquet` holds.
@@ -231,7 +233,7 @@ def write(ratings: Ratings, folder: Path, shelf: Shelf) -> list[Path]:
         with disk.replacing(folder / WEIGHTED) as content:
             ratings.weighted(candidates).to_parquet(content)
         made.append(folder / WEIGHTED)
-    return made
+    return replace(ratings, files=made)
 
 
 def _ranks(order: Sequence[str], ratings: Mapping[str, int]) -> dict[str, float]:

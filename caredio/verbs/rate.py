@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from caredio import packages
-from caredio.app import rate, rating_export, shelf
+from caredio.app import rate, rating_export
+from caredio.app import shelf as shelves
 from caredio.app.rating_export import Ratings
 from caredio.app.shelf import Shelf
 from caredio.errors import InputError
@@ -16,10 +17,10 @@ from caredio.verbs.arguments import Folder, Place
 class Rating:
     """What is rated, and where it is kept, checked."""
 
-    def __init__(self, data: Folder, other: Folder | None, out: Place, port: int | None) -> None:
+    def __init__(self, place: Folder, other: Folder | None, out: Place, port: int | None) -> None:
         packages.require("a page to rate on", "app", "gradio")
-        self.shelf = shelf.open(arguments.folder(data))
-        self.other = shelf.open(arguments.folder(other)) if other is not None else None
+        self.shelf = shelves.open(arguments.folder(place))
+        self.other = shelves.open(arguments.folder(other)) if other is not None else None
         self.folder, self.port = kept_in(self.shelf, out), port
 
     def result(self) -> None:
@@ -41,20 +42,18 @@ class Rating:
 class Exporting:
     """Where annotators' files are, and what they rated, checked."""
 
-    def __init__(self, data: Folder, out: Place) -> None:
-        self.shelf = shelf.open(arguments.folder(data))
+    def __init__(self, place: Folder, out: Place) -> None:
+        self.shelf = shelves.open(arguments.folder(place))
         self.folder = kept_in(self.shelf, out)
         if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: nobody rated anything there; `caredio rate {data}` serves the page.")
+            raise InputError(f"{self.folder}: nobody rated anything there; `caredio rate {place}` serves the page.")
 
     def result(self) -> Ratings:
         """What annotators said, with its files written."""
-        ratings = rating_export.load(self.folder)
-        rating_export.write(ratings, self.folder, self.shelf)
-        return ratings
+        return rating_export.written(rating_export.load(self.folder), self.folder, self.shelf)
 
 
-def kept_in(place: Shelf, out: Place) -> Path:
+def kept_in(shelf: Shelf, out: Place) -> Path:
     """The folder of what annotators say: that of a run, or the one that is named.
 
     Raises:
@@ -63,6 +62,6 @@ def kept_in(place: Shelf, out: Place) -> Path:
     if out is not None:
         arguments.paths(out=out)
         return Path(out)
-    if not place.is_run:
-        raise InputError(f"{place.name} is no run, which has a folder for ratings; name one with out.")
-    return place.folder / rating_export.FOLDER
+    if not shelf.is_run:
+        raise InputError(f"{shelf.name} is no run, which has a folder for ratings; name one with out.")
+    return shelf.folder / rating_export.FOLDER

@@ -9,8 +9,8 @@ from rating_tables import ranked_rows, run_folder
 from scipy import stats
 
 import caredio
-from caredio import features
-from caredio.app import annotations, rating_export, rating_tasks
+from caredio import cli, features, runs
+from caredio.app import annotations, rating_export, rating_tasks, shelf
 from caredio.app.annotations import Annotation, Annotations
 from caredio.app.rating_export import Ratings
 from caredio.app.rating_tasks import Item, Said, Task
@@ -158,8 +158,8 @@ def test_candidates_weigh_more_for_each_person_who_finds_them_right_and_nothing_
 
 def test_files_hold_what_there_is(tmp_path):
     rows = ranked_rows(("china", 1, "q1", "rice"), ("china", 2, "q2", "duck"), others=[("iran", "tea")])
-    shelf = run_folder(tmp_path / "run", rows)
-    tasks = rating_tasks.rating("china", shelf)
+    opened = run_folder(tmp_path / "run", rows)
+    tasks = rating_tasks.rating("china", opened)
     folder = tmp_path / "run" / "ratings"
     with Annotations(folder) as kept:
         who = kept.annotator("Amina")
@@ -169,11 +169,77 @@ def test_files_hold_what_there_is(tmp_path):
         shown = [item.response for item in tasks[1].shown(who)]
         kept.click(who, tasks[1], {"item": shown.index("duck"), "untrue": "we eat <b>goose</b>"})
     ratings = rating_export.load(folder)
-    made = rating_export.write(ratings, folder, shelf)
+    made = rating_export.written(ratings, folder, opened).files
     assert [file.name for file in made] == ["care.jsonl", "kto.jsonl", "weighted.parquet"]
     weighted = Dataset.from_parquet(str(made[-1]), cache_dir=str(tmp_path / "cache"))
     assert dict(zip(weighted["response"], weighted["weight"], strict=True)) == {"rice": 2.0, "duck": 0.0}
     before = [file.read_bytes() for file in made]
-    assert [file.read_bytes() for file in rating_export.write(rating_export.load(folder), folder, shelf)] == before
+    assert [
+        file.read_bytes() for file in rating_export.written(rating_export.load(folder), folder, opened).files
+    ] == before
     assert annotations.read(folder)[1] == []  # exports are no annotators
     assert ratings.rejected == [features.sample_id("china", "What of q2?", "duck")]
+
+
+def rate_all(folder, opened, names, rating=8, untrue=()):
+    """Annotators who give China's answers a rating, or say that they are not true there."""
+    tasks = rating_tasks.rating("china", opened)
+    with Annotations(folder) as kept:
+        for who in map(kept.annotator, names):
+            for task in map(tasks.__getitem__, range(len(tasks))):
+                for at, item in enumerate(task.shown(who)):
+                    if item.culture == "china":
+                        click = {"untrue": "no"} if item.response in untrue else {"rate": rating}
+                        kept.click(who, task, {"item": at, **click})
+
+
+def test_ratings_enter_the_ranking_as_weights(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    answers = {"china": ("rice with tea", "roast duck"), "mexico": ("tortillas", "mole poblano")}
+    table = [
+        {"question_id": f"q{at}", "question": f"What is eaten on day {at}?", "response": said, "culture": culture}
+        for culture, both in answers.items()
+        for at, said in enumerate(both)
+    ]
+    ranking = {"embedder": "openai:m", "theta": 0.99, "representativeness": "size"}
+    run = tmp_path / "run"
+    before = caredio.select(Dataset.from_list(table), out=run, **ranking)
+    assert set(before.pool["cluster_size"]) == {1.0}
+    rate_all(run / "ratings", shelf.open(run), ["Amina", "Bo"], untrue=["rice with tea"])
+    made = caredio.ratings(run)
+    assert "Rejected, and left out of the next release: " + made.rejected[0] in str(made)
+    after = caredio.select(run / "ratings" / "weighted.parquet", **ranking)
+    sizes = {row["response"]: (row["cluster_size"], row["drop_reason"]) for row in after.pool}
+    assert sizes["roast duck"] == (3.0, None)
+    assert sizes["mole poblano"] == (1.0, None)
+    assert sizes["rice with tea"] == (None, "no_weight")
+
+
+def test_the_command_reports_and_names_the_files(tmp_path, capsys):
+    run = run_folder(tmp_path / "run", ranked_rows(("china", 1, "q1", "rice"), ("china", 2, "q2", "duck")))
+    with pytest.raises(SystemExit) as end:
+        cli.main(["ratings", str(tmp_path / "run")])
+    assert end.value.code == 2
+    assert "nobody rated anything there; `caredio rate " in capsys.readouterr().err
+    rate_all(tmp_path / "run" / "ratings", run, ["Amina", "Bo", "Chen"])
+    cli.main(["ratings", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert said.startswith("china: 3 annotators, 6 tasks done, 6 ratings\n  Krippendorff's alpha: not defined")
+    assert "care.jsonl" in said
+    rate_all(tmp_path / "elsewhere", run, ["Amina"])
+    cli.main(["ratings", str(tmp_path / "run"), "--out", str(tmp_path / "elsewhere")])
+    assert "china: 1 annotator, 2 tasks done, 2 ratings" in capsys.readouterr().out
+
+
+def test_a_release_has_no_folder_for_ratings_of_its_own(tmp_path, capsys):
+    run = run_folder(tmp_path / "run", ranked_rows(("china", 1, "q1", "rice")))
+    release = tmp_path / "release"
+    (release / "china-pool").mkdir(parents=True)
+    (release / "release.json").write_text('{"kind": "dataset", "version": "v1.0.0"}')
+    runs.read([run.folder / "scored" / "all.parquet"]).to_parquet(release / "china-pool" / "train.parquet")
+    for verb in ("rate", "ratings"):
+        with pytest.raises(SystemExit) as end:
+            cli.main([verb, str(release)])
+        assert end.value.code == 2
+        assert "is no run, which has a folder for ratings; name one with out." in capsys.readouterr().err

@@ -1,0 +1,242 @@
+"""The page to rate on, in a real browser: two at once, by keyboard alone, through a kill and a damaged file."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from rating_tables import ranked_rows, run_folder
+
+from caredio.app import annotations, rate, rating_export, rating_tasks, shelf
+from caredio.app.annotations import Annotations
+
+pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+expect.set_options(timeout=60_000)
+
+HOSTILE = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'> {{7*7}} ${7*7} **bold** `x`"
+OTHERS = [("iran", HOSTILE), ("iran", "saffron rice"), ("mexico", "corn")]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A run and another of the same culture."""
+    folder = tmp_path_factory.mktemp("places")
+    rows = ranked_rows(
+        ("china", 1, HOSTILE, HOSTILE + "!"), ("china", 2, "q2", "rice"), ("china", 3, "q3", "duck"), others=OTHERS
+    )
+    run_folder(folder / "run", rows)
+    run_folder(folder / "other", ranked_rows(("china", 1, "q2", "bread"), ("china", 2, "q3", HOSTILE + "?")))
+    return folder
+
+
+@contextmanager
+def serving(*arguments):
+    """The address of `caredio rate`, its process, and what it said before it served."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with served_at(port, *arguments) as found:
+        yield found
+
+
+@contextmanager
+def served_at(port, *arguments):
+    command = [sys.executable, "-m", "caredio.cli", "rate", *map(str, arguments), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "is the page to rate on" in line:
+            break
+    try:
+        yield said[-1].split()[0], process, said
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def served(places):
+    """The address of a page on both, and where it keeps what is said."""
+    folder = places / "said"
+    with serving(places / "run", places / "other", "--out", folder) as (address, _, _):
+        yield address, folder
+
+
+def sign_in(page, name, kind=None):
+    page.get_by_label("Your name").fill(name)
+    if kind:
+        page.get_by_label("What to do").select_option(kind)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text(re.compile("task [0-9]+ of")).wait_for()
+
+
+def answer(page, text):
+    """The answer that says `text`."""
+    return page.locator("li.item").filter(has=page.get_by_text(text, exact=True))
+
+
+def give(item, rating):
+    """Click a rating of an answer, and wait until it is kept."""
+    item.get_by_label(str(rating), exact=True).click()
+    expect(item.get_by_label(str(rating), exact=True)).to_be_checked()
+
+
+def rated(folder, name):
+    """response -> rating of what an annotator said, on the disk."""
+    with Annotations(folder) as kept:
+        who = kept.annotator(name)
+    found, notes = annotations.read(folder)
+    assert notes == []
+    return {
+        (one.task.question_id, item.response): one.said.ratings[item.sample_id]
+        for one in found
+        if one.annotator == who
+        for item in one.task.items
+        if item.sample_id in one.said.ratings
+    }
+
+
+def test_two_annotators_at_once_each_keep_their_own(places, look):
+    with serving(places / "run", "--out", places / "two") as (address, _, _):
+        pages = {name: look(address) for name in ("Amina", "Bo")}
+        for name, page in pages.items():
+            sign_in(page, name)
+        for rating in (3, 9):  # in turns, on one task
+            for at, page in enumerate(pages.values()):
+                give(answer(page, HOSTILE + "!"), rating - at)
+        for page in pages.values():
+            expect(page.get_by_text(HOSTILE, exact=True)).to_be_visible()
+            assert page.evaluate("window.hacked") is None
+            assert page.locator(".rate script, .rate img, .rate b").count() == 0
+            shown = page.content() + page.locator(".rate").inner_text()
+            assert not re.search("iran|mexico|places|saffron-|runs?/run", shown.split("</head>")[1], re.IGNORECASE)
+    assert rated(places / "two", "Amina") == {(HOSTILE, HOSTILE + "!"): 9}
+    assert rated(places / "two", "Bo") == {(HOSTILE, HOSTILE + "!"): 8}
+
+
+def test_the_keyboard_alone_rates_orders_and_goes_on(places, look):
+    with serving(places / "run", "--out", places / "keys") as (address, _, _):
+        page = look(address)
+        keys = page.keyboard
+        expect(page.get_by_label("Your name")).to_be_focused()
+        keys.type("Amina")
+        keys.press("Enter")
+        page.get_by_text("task 1 of 3").wait_for()
+        first = page.locator("li.item").first
+        expect(first).to_be_focused()
+        text = first.locator(".text").inner_text()
+        keys.press("0")
+        expect(answer(page, text).get_by_label("10", exact=True)).to_be_checked()
+        keys.press("Shift+ArrowDown")
+        expect(page.locator("li.item").nth(1).locator(".text")).to_have_text(text)
+        expect(page.locator("li.item").nth(1)).to_be_focused()
+        keys.press("x")
+        comment = answer(page, text).get_by_label("why it is not true here")
+        comment.wait_for()
+        for _ in range(12):  # past the buttons, the scale and the box
+            keys.press("Tab")
+            if comment.evaluate("one => one === document.activeElement"):
+                break
+        keys.type("not 1 of us")
+        expect(page.locator(".rate .status")).to_have_text("Saved.")
+        for _ in range(40):
+            keys.press("Tab")
+            if page.evaluate("document.activeElement.textContent") == "Next":
+                break
+        keys.press("Enter")
+        page.get_by_text("task 2 of 3").wait_for()
+        keys.press("p")
+        page.get_by_text("task 1 of 3").wait_for()
+        expect(answer(page, text).get_by_label("why it is not true here")).to_have_value("not 1 of us")
+    ((_, task, said),), _ = annotations.read(places / "keys")
+    (moved,) = [item.sample_id for item in task.items if item.response == text]
+    assert said.ratings == {moved: 10}
+    assert said.untrue == {moved: "not 1 of us"}
+    assert said.order.index(moved) == 1
+
+
+def test_two_datasets_side_by_side(served, look):
+    address, folder = served
+    page = look(address)
+    sign_in(page, "Chen", "compare")
+    sides = [one.inner_text() for one in page.locator("li.item .text:not(.asked)").all()]
+    assert set(sides) == {"rice", "bread"}
+    page.keyboard.press("1")  # the first question is focused
+    expect(page.get_by_role("group", name="accurate").get_by_label("Left")).to_be_checked()
+    give(page.get_by_role("group", name="salient"), "Equal")
+    page.get_by_text("1 done").wait_for()
+    page.keyboard.press("n")
+    page.get_by_text("task 2 of 2").wait_for()
+    rows = [row for row in rating_export.load(folder).study() if row["annotator"]]
+    better = {row["measure"]: row["better"].rpartition("/")[2] for row in rows}
+    assert better == {"accuracy": "run" if sides[0] == "rice" else "other", "salience": "same"}
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_killed_server_and_a_damaged_file_lose_no_click_that_was_answered(places, look):
+    folder = places / "killed"
+    with serving(places / "run", "--out", folder) as (address, process, _):
+        page = look(address)
+        sign_in(page, "Amina")
+        for at in range(page.locator("li.item").count()):
+            give(page.locator("li.item").nth(at), 7)
+        expect(page.get_by_text("1 done")).to_be_visible()
+        page.get_by_role("button", name="Next").click()
+        page.get_by_text("task 2 of 3").wait_for()
+        give(answer(page, "rice"), 4)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        answer(page, "rice").get_by_label("9", exact=True).click()
+        expect(page.locator(".rate .status")).to_have_text(re.compile("^Not saved"))
+        expect(answer(page, "rice").get_by_label("4", exact=True)).to_be_checked()  # what is kept
+    (file,) = folder.glob("*.jsonl")
+    with file.open("ab") as content:
+        content.write(b'{"crc32": 12, "line": {"task": {"task_id": "\xff\xfe')
+    with served_at(int(address.rstrip("/").rpartition(":")[2]), places / "run", "--out", folder) as (_, _, said):
+        assert "a line could not be read and is kept in" in said[0]
+        give(answer(page, "rice"), 9)  # the page stayed open
+        page.reload()
+        page.get_by_text("task 2 of 3, 1 done").wait_for()  # goes on where it was
+        expect(answer(page, "rice").get_by_label("9", exact=True)).to_be_checked()
+    found = rated(folder, "Amina")
+    assert found["q2", "rice"] == 9
+    assert sorted(found.values()) == [7, 7, 7, 7, 9]
+    assert file.with_suffix(".damaged").read_bytes().endswith(b"\xff\xfe\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({}, "a name has 1 to 200 characters"),
+        ({"name": "A", "culture": "iran", "kind": "rate"}, "choose a culture"),
+        ({"name": "A", "culture": "china", "kind": "compare"}, "choose a culture"),
+        ({"name": "A", "culture": "china", "kind": "rate", "task": 99}, "task is 99"),
+        ({"name": "A", "culture": "china", "kind": "rate", "task": 0, "click": {"item": 9, "rate": 1}}, "item is 9"),
+    ],
+)
+def test_what_a_page_cannot_ask_is_told_it(asked, match, places, tmp_path):
+    with Annotations(tmp_path) as kept:
+        assert match in rate.Rating(shelf.open(places / "run"), kept).answer(asked)["error"]
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_a_task_is_shown_as_it_was_when_it_was_begun(tmp_path):
+    first = run_folder(tmp_path / "a", ranked_rows(("china", 1, "q1", "rice"), others=[("iran", "tea")]))
+    again = run_folder(tmp_path / "b", ranked_rows(("china", 1, "q1", "rice"), others=[("iran", "milk")]))
+    asked = {"name": "A", "culture": "china", "kind": "rate", "task": 0}
+    with Annotations(tmp_path / "said") as kept:
+        rate.Rating(first, kept).answer({**asked, "click": {"item": 0, "rate": 5}})
+        shown = rate.Rating(again, kept).answer(asked)
+        assert {item["response"] for item in shown["items"]} == {"rice", "tea"}
+        assert rate.Rating(again, kept).answer({**asked, "name": "B"})["items"] != shown["items"]
+    assert json.dumps(shown)  # all keys are text
+    assert rating_tasks.rating("china", first).names == rating_tasks.rating("china", again).names
