@@ -582,6 +582,22 @@ def test_the_paper_s_ranking_is_one_flag_below_other_flags_and_above_a_file(tmp_
     assert "per_question: null" in (tmp_path / "run" / "select.yaml").read_text()
 
 
+def test_the_file_that_an_older_version_wrote_ranks_as_it_did(tmp_path, monkeypatch):
+    """It named all settings: size and cosine, which were the defaults, so that auto means their product."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "select.yaml").write_text(
+        "representativeness: size\ndistinctiveness: cosine\nscore: auto\nweight: 1.0\n"
+    )
+    given = ["select", str(own_table(tmp_path)), "--quiet"]
+    cli.main([*given, "--out", "older", "--config", "select.yaml"])
+    cli.main([*given, "--out", "new"])
+    older, new = (runs.read([tmp_path / out / "scored" / "scored.parquet"]).to_list() for out in ("older", "new"))
+    known = [row for row in older if row["score"] is not None]
+    assert known
+    assert all(row["score"] == row["representativeness"] * row["distinctiveness"] for row in known)
+    assert [row["score"] for row in older] != [row["score"] for row in new]
+
+
 def test_none_on_the_command_line_and_null_in_a_file_are_no_value(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("theta: 0.8\nbudget:\n")
