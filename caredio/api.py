@@ -491,6 +491,24 @@ def results(
     return Comparing(folders, cultures, format, to, plot, seed).result()
 
 
+def plot(data: Path | str | Result, *, out: Path | str | None = None) -> list[Path]:
+    """Draw a run that was ranked: its rows by culture, scores, map, phrases, drops and costs.
+
+    Args:
+        data: a run folder, or the result of a verb that wrote one.
+        out: folder that the figures are written to, a PNG and an SVG each; by default `figures` in the run folder.
+
+    Returns:
+        The files. What a run has nothing of, such as costs, is not drawn.
+
+    Raises:
+        CaredioError: one sentence on what to mend.
+    """
+    from caredio.verbs.plot import Plotting  # heavy: when a verb runs
+
+    return Plotting(data, out).result()
+
+
 def rate(
     place: Path | str | Result,
     other: Path | str | Result | None = None,

@@ -105,6 +105,10 @@ _RESULTS_EXAMPLES = """examples:
   caredio results runs/food runs/rice --to table.tex --plot pictures
   caredio results raw=eval/base trained=eval/tuned    what `lm_eval --output_path eval/base --log_samples` wrote
 """
+_PLOT_EXAMPLES = """examples:
+  caredio plot runs/food                              to runs/food/figures, a PNG and an SVG each
+  caredio plot runs/food --out pictures
+"""
 _RATE_EXAMPLES = """examples:
   caredio rate runs/food                              a page on which people of a culture rate its answers
   caredio rate runs/food runs/rice --port 7861        and compare rows of both
@@ -321,6 +325,11 @@ def _model_commands(commands: Any) -> None:
     _judge_command(commands)
     _rating_commands(commands)
 
+    plot = _plain_command(commands, "plot", _plot, "draw a run that was ranked", _PLOT_EXAMPLES)
+    plot.add_argument("data", metavar="run", help="run folder")
+    _path_flag(plot, "--out", "folder for the figures; default: RUN/figures")
+    _quiet_flag(plot)
+
     _publish_command(commands)
 
     differing = _plain_command(commands, "diff", api.diff, "compare two releases or runs", _DIFF_EXAMPLES)
@@ -460,6 +469,10 @@ def _looking_commands(commands: Any) -> None:
     path = _plain_command(commands, "tasks-path", tasks_path, about, "")
     _names_flag(path, "--benchmarks", "YAML files that declare tables of yours, comma-separated")
     _path_flag(path, "--cultures-file", "YAML of cultures besides the shipped ones")
+
+
+def _plot(data: str, **arguments: Any) -> str:
+    return "\n".join(map(str, api.plot(data, **arguments)))
 
 
 def _publish(yes: bool = False, **arguments: Any) -> Path:

@@ -81,9 +81,13 @@ def of(tables: Tables, report: Mapping[str, Any]) -> dict[str, Figure]:
     }
 
 
-def draw(run: Run, folder: Path) -> list[Path]:
-    """The files of an open run's figures, a PNG and an SVG each. Raises as `read` does."""
-    tables = read(run)
-    made = of(tables, run.report())
+def draw(tables: Tables, report: Mapping[str, Any], folder: Path) -> list[Path]:
+    """The files of a run's figures, its phrases included, a PNG and an SVG each.
+
+    Args:
+        tables, report: as `of` takes them.
+        folder: where they go.
+    """
+    made = of(tables, report)
     files = [file for name, one in made.items() for file in plots.drawn(one.make, folder / name, one.texts)]
     return files + phrases.draw(phrases.distinctive(tables.responses()), folder / "phrases")

@@ -16,6 +16,7 @@ from caredio.selection.embed import matrix
 _MOST = 400  # points of a culture; its centroid is of all its rows
 _FEW = 100  # points of a culture, up to which they are drawn large
 _PANELS = 4  # side by side
+_BOX = np.array([-0.49, 0.49, 0.49, -0.49, -0.49]), np.array([-0.49, -0.49, 0.49, 0.49, -0.49])  # around a panel
 _MARGIN = 0.06  # of the map's width, beside the outermost points
 
 
@@ -106,18 +107,19 @@ def _apart(found: Map, named: dict[str, str]) -> Any:
     low, high = every.min(axis=0), every.max(axis=0)
     unit = max(float((high - low).max()), 1e-9) * (1 + 2 * _MARGIN)
     step = 1.0, 1.12  # of a panel, whose name stands above it
-    scaled = (every - (low + high) / 2) / unit
-    for number, (culture, points) in enumerate(found.points.items()):
-        corner = np.array([step[0] * (number % _PANELS), -step[1] * (number // _PANELS)])
-        own = (points - (low + high) / 2) / unit + corner
-        axis.scatter(*(scaled + corner).T, s=1.2, c="#7f7f7f", alpha=0.25, linewidths=0, rasterized=True)
-        axis.scatter(*own[:_MOST].T, s=4, c=plots.COLORS[0], alpha=0.7, linewidths=0, rasterized=True)
-        axis.scatter(
-            *own.mean(axis=0), s=42, c=plots.COLORS[1], marker="X", edgecolors="white", linewidths=0.8, zorder=3
-        )
-        box = [corner[0] - 0.49, corner[1] - 0.49]
-        axis.plot(*_box(box), color=plots.INK, linewidth=0.4)
-        axis.text(corner[0], corner[1] + 0.505, named[culture], ha="center", va="bottom", fontsize=7)
+    middle = (low + high) / 2
+    corners = [
+        np.array([step[0] * (number % _PANELS), -step[1] * (number // _PANELS)]) for number in range(len(found.points))
+    ]
+    own = [(points - middle) / unit + corner for points, corner in zip(found.points.values(), corners, strict=True)]
+    behind = np.concatenate([(every - middle) / unit + corner for corner in corners])
+    front, centres = np.concatenate([points[:_MOST] for points in own]), np.array([one.mean(axis=0) for one in own])
+    axis.scatter(*behind.T, s=1.2, c="#7f7f7f", alpha=0.25, linewidths=0, rasterized=True)
+    axis.scatter(*front.T, s=4, c=plots.COLORS[0], alpha=0.7, linewidths=0, rasterized=True)
+    axis.scatter(*centres.T, s=42, c=plots.COLORS[1], marker="X", edgecolors="white", linewidths=0.8, zorder=3)
+    for culture, (x, y) in zip(found.points, corners, strict=True):
+        axis.plot(x + _BOX[0], y + _BOX[1], color=plots.INK, linewidth=0.4)
+        axis.text(x, y + 0.505, named[culture], ha="center", va="bottom", fontsize=7)
     axis.set_xlim(-0.5, step[0] * (_PANELS - 1) + 0.5)
     axis.set_ylim(-step[1] * (down - 1) - 0.5, 0.64)
     axis.set_axis_off()
@@ -125,8 +127,3 @@ def _apart(found: Map, named: dict[str, str]) -> Any:
     drawing.suptitle("Responses of each culture (blue) among all, and its centroid (x)", fontsize=9)
     drawing.supxlabel(f"component 1: {across} of the variance; component 2, upwards: {up}", fontsize=7)
     return drawing
-
-
-def _box(corner: list[float]) -> tuple[list[float], list[float]]:
-    (x, y), side = corner, 0.98
-    return [x, x + side, x + side, x, x], [y, y, y + side, y + side, y]

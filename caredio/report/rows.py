@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset
 
-_SHOWN = 10  # rows of a culture
+_SHOWN = 6  # rows of a culture
 _CULTURES = 3  # whose answers stand beside a row; those of others are folded
 _ANSWERS = 3  # of another culture, where they are short
 _SHORT, _LONGEST = 60, 1200  # characters of an answer that is short; of any text

@@ -15,6 +15,7 @@ from caredio import configuration, features, messages, progress, runs
 from caredio.api import settings_of
 from caredio.llm.plan import Plan
 from caredio.llm.settings import Endpoint
+from caredio.report import page
 from caredio.result import Result
 from caredio.runs import Run
 from caredio.selection import match
@@ -52,6 +53,8 @@ class Asking:
             self.run(run)
             made = result(run, self.out, names)
         repeatable(verb, self.out, self.arguments, self.rooms)
+        if self.out is not None and "ranked" in names:
+            page.write(Path(self.out))
         return made
 
 

@@ -1,0 +1,29 @@
+"""`plot`: the figures of a run, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from caredio import disk
+from caredio.report import figures
+from caredio.verbs import arguments, work
+from caredio.verbs.arguments import Folder, Place
+
+FOLDER = "figures"  # in the run
+
+
+class Plotting:
+    """A run and the folder that its figures go to, checked."""
+
+    def __init__(self, data: Folder, out: Place) -> None:
+        self.run = Path(arguments.folder(data))
+        arguments.paths(out=out)
+        self.out = Path(out) if out else self.run / FOLDER
+
+    def result(self) -> list[Path]:
+        """The files, written."""
+        with work.opened(self.run, create=False) as run:
+            made = figures.read(run)
+            with disk.writing(self.out):
+                self.out.mkdir(parents=True, exist_ok=True)
+            return figures.draw(made, run.report(), self.out)
