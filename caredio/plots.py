@@ -185,27 +185,36 @@ def drawable(text: str) -> bool:
 
 def _families(text: str) -> tuple[list[str], frozenset[str]]:
     """The fonts that draw a text together, and the characters that none has."""
-    return _found(frozenset(char for char in text if char.isprintable() and not char.isspace()) - _characters(_FONT))
+    from matplotlib import get_data_path
+
+    own = _characters(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf")
+    return _found(frozenset(char for char in text if char.isprintable() and not char.isspace()) - own)
 
 
 @functools.lru_cache(maxsize=1024)
 def _found(wanted: frozenset[str]) -> tuple[list[str], frozenset[str]]:
     families, missing = [_FONT], wanted
-    if missing:
-        from matplotlib.font_manager import fontManager
-
-        for name in sorted({font.name for font in fontManager.ttflist} - {_FONT}):
-            if missing & _characters(name):
-                families.append(name)
-                missing -= _characters(name)
+    for family, file in _installed() if missing else ():
+        if missing & _characters(file):
+            families.append(family)
+            missing -= _characters(file)
     return families, missing
 
 
 @functools.cache
-def _characters(family: str) -> frozenset[str]:
-    from matplotlib.font_manager import findfont, get_font
+def _installed() -> list[tuple[str, str]]:
+    """The upright regular fonts besides ours, and their files; none that draws a box for every character."""
+    from matplotlib.font_manager import fontManager
 
-    return frozenset(map(chr, get_font(findfont(family)).get_charmap()))
+    regular = {font.name: font.fname for font in fontManager.ttflist if (font.style, font.weight) == ("normal", 400)}
+    return sorted(one for one in regular.items() if one[0] != _FONT and not one[0].startswith("Last Resort"))
+
+
+@functools.cache
+def _characters(file: str) -> frozenset[str]:
+    from matplotlib.font_manager import get_font
+
+    return frozenset(map(chr, get_font(file).get_charmap()))
 
 
 def drawn(make: Callable[[], Any], file: Path, texts: Iterable[str] = ()) -> list[Path]:

@@ -144,7 +144,9 @@ def _made_of(file: Path) -> str:
 def _names(run: Run, found: list[str]) -> dict[str, str]:
     """Culture -> its name, where the run or the package knows all of them, else what it is called in the tables."""
     known = run.cultures()
-    return {culture: known[culture].name for culture in found} if known.keys() >= set(found) else dict(zip(found, found))
+    if not known.keys() >= set(found):
+        return {culture: culture for culture in found}
+    return {culture: known[culture].name for culture in found}
 
 
 def _asked(run: Run, source: Any) -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """What each culture says that others do not: its distinctive phrases, by TF-IDF (seed 001, Figure 3 b).
 
 Term frequency is the share of a culture's texts that hold a phrase, less the mean of that share elsewhere; inverse
-document frequency is the logarithm of texts over texts that hold it. A word that every culture uses alike gets 0, in
-whatever language, so no list of stop words is needed; where cultures write in different languages, function words of
-each stay in.
+document frequency is the logarithm of texts over texts that hold it. A phrase counts where that share is twice the mean
+elsewhere. What every culture says alike is none, in whatever language, so no list of stop words is needed; where
+cultures write in different languages, function words of each stay in.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from caredio.report import bars
 
 _WORDS, _CHARACTERS = 3, 6  # the longest phrase, in scripts with and without spaces between words
 _LEAST = 2  # texts of the culture that hold a phrase
+_TIMES = 2  # as frequent as elsewhere
 _COMMON = 0.1  # share of texts, in most cultures, from which a word neither begins nor ends a phrase
 _PART = 0.75  # of the texts that hold a phrase: as many hold a longer one, which then stands for it
-_ACROSS, _SHOWN = 2, 8  # cultures side by side in a picture, and phrases of each
+_ACROSS = 2  # cultures side by side in a picture
+_SHOWN, _FEWER, _MANY = 8, 5, 6  # phrases of each, and where there are more than so many cultures
 _ROW = 0.19  # inches of a phrase
 
 _COMBINING = "".join(char for char in map(chr, range(0x10000)) if unicodedata.category(char) in ("Mn", "Mc"))
@@ -63,8 +65,9 @@ def distinctive(texts: Mapping[str, Sequence[str]], top: int = 10) -> dict[str, 
             if count < _LEAST or phrase[0] in common or phrase[-1] in common:
                 continue
             elsewhere = fmean(other.get(phrase, 0.0) for other in others) if others else 0.0
-            score = (shares[culture][phrase] - elsewhere) * math.log(every / within[phrase])
-            if score > 0:
+            here = shares[culture][phrase]
+            score = (here - elsewhere) * math.log(every / within[phrase])
+            if score > 0 and here >= _TIMES * elsewhere:
                 scores[phrase] = score
         made[culture] = _best(scores, found, top)
     return made
@@ -85,8 +88,9 @@ def draw(found: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> list[P
 
 def figure(found: Mapping[str, Sequence[tuple[str, float]]]) -> Any:
     """As `draw`; None where there is nothing to draw."""
+    shown = _SHOWN if len(found) <= _MANY else _FEWER
     drawn = {
-        culture: [one for one in phrases if plots.drawable(one[0])][:_SHOWN]
+        culture: [one for one in phrases if plots.drawable(one[0])][:shown]
         for culture, phrases in sorted(found.items())
     }
     drawn = {culture: phrases for culture, phrases in drawn.items() if phrases}
@@ -156,7 +160,7 @@ def _best(
     for phrase in sorted(scores, key=lambda one: (-scores[one], one)):
         if len(chosen) >= 3 * top:  # a longer phrase that takes a place comes soon after what it holds
             break
-        if any(_within(phrase, other) for other in chosen):
+        if any(_within(phrase, other) or _overlap(phrase, other) for other in chosen):
             continue
         if whole := [other for other in chosen if _within(other, phrase)]:
             if counts[phrase] < _PART * max(counts[other] for other in whole):
@@ -169,6 +173,12 @@ def _best(
 
 def _within(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))
+
+
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether one begins with two or more that the other ends with: both are parts of something longer."""
+    sizes = range(2, min(len(one), len(other)))
+    return any(one[-size:] == other[:size] or other[-size:] == one[:size] for size in sizes)
 
 
 def _written(phrase: tuple[str, ...]) -> str:
