@@ -5,21 +5,24 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from caredio.app import browse, comparing
+from caredio.app import browse, comparing, talk
 from caredio.app.markup import text
 from caredio.app.shelf import Shelf
 from caredio.errors import InputError
+
+if TYPE_CHECKING:
+    from caredio.app.speakers import Speakers
 
 _FONT = ("system-ui", "sans-serif")  # of the reader's machine: nothing is fetched
 _MONO = ("ui-monospace", "monospace")
 
 
-def build(shelf: Shelf, other: Shelf | None = None) -> gr.Blocks:
-    """The page of a shelf; of two, with what changed from the first to the second."""
+def build(shelf: Shelf, other: Shelf | None = None, speakers: Speakers | None = None) -> gr.Blocks:
+    """The page of a shelf; of two, with what changed from the first to the second; of speakers, to put questions to."""
     with gr.Blocks(title=f"{shelf.name} · CAReDiO", analytics_enabled=False, fill_width=True) as page:
         browse.shown(_head(shelf))
         with gr.Tabs():
@@ -28,6 +31,9 @@ def build(shelf: Shelf, other: Shelf | None = None) -> gr.Blocks:
             if other:
                 with gr.Tab("Compare", id="compare"):
                     comparing.tab(page, shelf, other)
+            if speakers:
+                with gr.Tab("Talk", id="talk"):
+                    talk.tab(speakers)
     return page
 
 

@@ -284,7 +284,7 @@ def answered(
     for (model, adapter, source, instruction), group in groups.items():
         tokenizer = checkpoints.load_tokenizer(source)
         titles = {one.task: asked[one] for one in group}
-        with _with_adapter(loader.model(model), adapter) as adapted:
+        with with_adapter(loader.model(model), adapter) as adapted:
             how = (instruction, folder, files, limit, batch_size)
             try:
                 results = _measured(titles, adapted, tokenizer, *how)
@@ -473,7 +473,7 @@ def _counting_tokens(generate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _with_adapter(model: Any, adapter: str) -> Iterator[Any]:
+def with_adapter(model: Any, adapter: str) -> Iterator[Any]:
     """The model with the adapter on, which comes off again; without one, the model.
 
     Raises:

@@ -26,9 +26,10 @@ from selecting import THETA, table
 
 NAME, TAG, CULTURE = "caredio/cardset", "v1.0.0", "culture07"
 FIRST = 200  # rows that are streamed
-_PEAK = """
-import re
-print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
+_USED = """
+import re, resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024, used.ru_utime + used.ru_stime)
 """
 _SELECT = """
 import caredio
@@ -73,11 +74,11 @@ class Counting(HubServer):
 
 
 def step(hub: Counting, folder: Path, script: str, **values: Any) -> dict[str, float]:
-    """Seconds, MiB of memory, requests and MB of a script in a process and a cache of its own."""
+    """Seconds, those of the CPU, MiB, requests and MB of a script in a process and a cache of its own."""
     before = hub.up, hub.down, hub.asked
     with tempfile.TemporaryDirectory(dir=folder) as home:
         environment = hub.environment(Path(home))
-        code = textwrap.dedent(script).format(**values) + _PEAK
+        code = textwrap.dedent(script).format(**values) + _USED
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
@@ -86,8 +87,8 @@ def step(hub: Counting, folder: Path, script: str, **values: Any) -> dict[str, f
     if done.returncode:
         sys.exit(done.stderr)
     up, down, asked = (now - then for now, then in zip((hub.up, hub.down, hub.asked), before, strict=True))
-    peak = float(done.stdout.split()[-1])
-    return {"seconds": seconds, "memory": peak, "requests": asked, "up": up / 1e6, "down": down / 1e6}
+    peak, cpu = map(float, done.stdout.split()[-2:])
+    return {"seconds": seconds, "cpu": cpu, "memory": peak, "requests": asked, "up": up / 1e6, "down": down / 1e6}
 
 
 def commits(hub: Counting, name: str) -> int:
@@ -117,11 +118,11 @@ def main() -> None:
         }
         size = sum(file.stat().st_size for file in release.rglob("*.parquet")) / 1e6
         print(f"{len(rows)} configs, {rows[f'{CULTURE}-pool']['train']:,} rows a pool, {size:,.0f} MB of Parquet")
-        print(f"{'':34}{'seconds':>9}{'MiB':>7}{'requests':>10}{'MB up':>8}{'MB down':>9}")
+        print(f"{'':34}{'seconds':>9}{'CPU s':>8}{'MiB':>7}{'requests':>10}{'MB up':>8}{'MB down':>9}")
         for name, one in found.items():
             print(
-                f"{name:34}{one['seconds']:9.1f}{one['memory']:7.0f}{one['requests']:10.0f}{one['up']:8.1f}"
-                f"{one['down']:9.1f}"
+                f"{name:34}{one['seconds']:9.1f}{one['cpu']:8.1f}{one['memory']:7.0f}{one['requests']:10.0f}"
+                f"{one['up']:8.1f}{one['down']:9.1f}"
             )
         print(f"commits: {commits(hub, NAME)} and {commits(hub, 'caredio/pushed')}")
 

@@ -64,7 +64,7 @@ def test_role_and_adapter_reach_the_model(tiny: Path, adapter: Path) -> None:
     model, tokenizer = systems.Loader("cpu").model(str(tiny)), checkpoints.load_tokenizer(str(tiny))
     inputs = tokenizer("What is eaten?", return_tensors="pt")
     before = model(**inputs).logits
-    with systems._with_adapter(model, str(adapter)) as adapted:
+    with systems.with_adapter(model, str(adapter)) as adapted:
         assert (adapted(**inputs).logits - before).abs().max() > 1e-3
     assert (model(**inputs).logits == before).all()
 

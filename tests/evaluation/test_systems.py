@@ -293,7 +293,7 @@ def test_putting_an_adapter_on_warns_of_no_name_that_peft_still_uses(tiny: Path,
     model = systems.Loader("cpu").model(str(tiny))
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        with systems._with_adapter(model, str(adapter)) as adapted:
+        with systems.with_adapter(model, str(adapter)) as adapted:
             assert adapted.peft_config
     assert [str(one.message) for one in seen if one.category is FutureWarning] == []
 

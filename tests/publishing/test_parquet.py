@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, Features
+from datasets import Dataset
 from hub_server import HubServer
 from publishing.test_hub import python
 

@@ -63,7 +63,7 @@ def measurable(folder):
     model = systems.Loader("cpu").model(subject.model)
     if subject.adapter is None:
         return model
-    with systems._with_adapter(model, subject.adapter) as adapted:
+    with systems.with_adapter(model, subject.adapter) as adapted:
         return adapted
 
 
