@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         select,
         synthesize,
         train,
+        verify,
     )
     from caredio.llm.rows import ask
     from caredio.messages import quiet
@@ -66,6 +67,7 @@ _HOMES = {"ask": "caredio.llm.rows", "Result": "caredio.result", "quiet": "cared
         "select",
         "synthesize",
         "train",
+        "verify",
     ],
     "caredio.api",
 )
@@ -96,6 +98,7 @@ __all__ = [
     "select",
     "synthesize",
     "train",
+    "verify",
 ]
 
 

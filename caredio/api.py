@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from caredio.llm.plan import Plan
     from caredio.publishing.diff import Diff
     from caredio.publishing.plan import Plan as ReleasePlan
+    from caredio.publishing.verify import Verified
     from caredio.result import Result
     from caredio.selection.calibrate import Calibration
     from caredio.training.curve import Curves
@@ -691,6 +692,35 @@ def browse(
     from caredio.verbs.browse import Browsing  # heavy: when a verb runs
 
     return Browsing(place, other, port, space, private).result()
+
+
+def verify(
+    place: Path | str | Result,
+    *,
+    benchmarks: Sequence[str] | None = None,
+    benchmark_data: str | None = None,
+) -> Verified:
+    """See whether a release, or a run, is what it says: each number in it is worked out anew.
+
+    Looked at are its files' hashes, the configs and numbers of its card, columns, sample_ids, ranks, scores, pairs,
+    splits, texts that two cultures share, and questions of benchmarks.
+
+    Args:
+        place: a release folder, a run folder, or a release on the Hub: `owner/name`, `owner/name@v1.0.0`.
+        benchmarks: names of those whose questions may not stand in ranked rows, as `evaluate` takes them; by default
+            those of which a part is shipped, and those whose data is named.
+        benchmark_data: where data lies, as SOURCE=FILE with commas between; by default what is shipped, and of
+            benchmarks that are named the Hub's.
+
+    Returns:
+        `findings`, each a sentence with its place, `checked` and `unchecked`; `str` of it is a report.
+
+    Raises:
+        CaredioError: one sentence on what to mend: there is no such place, or a benchmark cannot be read.
+    """
+    from caredio.verbs.verify import Verifying  # heavy: when a verb runs
+
+    return Verifying(place, benchmarks, benchmark_data).result()
 
 
 @_of_settings

@@ -130,6 +130,12 @@ _DIFF_EXAMPLES = """examples:
   caredio diff owner/name@v1.0.0 owner/name           what the newest release changed since
   caredio diff runs/food/release runs/food            what a run would change
 """
+_VERIFY_EXAMPLES = """examples:
+  caredio verify runs/food/release
+  caredio verify owner/name@v1.0.0                    a release on the Hub
+  caredio verify runs/food --benchmark-data culturalbench=CulturalBench-Easy.csv,blend=BLEnD/data
+exit code: 0 without a fault, 1 with one, 2 where there is nothing to verify
+"""
 _FINETUNE_EXAMPLES = """examples:
   caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --dry-run      what it would cost
   caredio finetune runs/food --culture china --model gpt-4.1-2025-04-14 --budget 200
@@ -337,6 +343,17 @@ def _model_commands(commands: Any) -> None:
         differing.add_argument(name, help="release or run folder, or owner/name on the Hub, with @tag or its newest")
     _quiet_flag(differing)
 
+    about = "see whether a release, or a run, is what it says"
+    verify = _plain_command(commands, "verify", _verify, about, _VERIFY_EXAMPLES)
+    verify.add_argument("place", help="release folder, run folder, or owner/name@v1.0.0 on the Hub")
+    _names_flag(
+        verify, "--benchmarks", "whose questions may not stand in it, comma-separated; default: those that are shipped"
+    )
+    verify.add_argument(
+        "--benchmark-data", default=argparse.SUPPRESS, help="where data lies, as SOURCE=FILE with commas between"
+    )
+    _quiet_flag(verify)
+
     _finetune_command(commands)
 
 
@@ -505,6 +522,14 @@ def _quickstart(out: Path | None = None, **arguments: Any) -> None:
 def _results(folders: Sequence[str], **arguments: Any) -> str:
     compared = api.results(*folders, **arguments)
     return str(arguments.get("to") or compared.to(arguments.get("format", "text")).rstrip("\n"))
+
+
+def _verify(**arguments: Any) -> str:
+    found = api.verify(**arguments)
+    if found.findings:
+        print(found)
+        sys.exit(1)
+    return str(found)
 
 
 def _benchmarks() -> str:

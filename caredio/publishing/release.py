@@ -42,6 +42,7 @@ from caredio.publishing import (
     screening,
 )
 from caredio.publishing.record import EVERYONE, RECORD, Release, same
+from caredio.publishing.scoring import Scoring
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
 from caredio.publishing.versions import FIRST, proposed
@@ -120,7 +121,8 @@ def dataset(
             croissant.write(making, splits, made, chosen, name, over.repo)
             citation.write(making, chosen, name, over.repo)
             record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.test_share}
-            return record | {"removed": sorted(over.removed), "columns": _columns(making, splits)}
+            about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
+            return record | {"removed": sorted(over.removed)} | about
 
         record = _versioned(making, settings.version, over.last, describe)
         over.agreed(making, record)

@@ -1,0 +1,145 @@
+"""Checks of a release's files and of its card: hashes, configs, and the numbers that the card gives."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import yaml
+
+from caredio import disk
+from caredio.publishing import metadata
+from caredio.publishing.release import RECORD
+from caredio.publishing.released import Finding, Released, Unchecked, view
+
+_HUBS_OWN = (".gitattributes",)
+_HIDDEN = (".cache/", ".git/")
+_COLUMNS = ("train", "test", "candidates scored", "score, best", "score, median", "score, last")
+
+
+def files(given: Released) -> Iterator[Finding]:
+    """Files that are missing, changed, unknown or unreadable."""
+    yield from given.unread
+    if not given.record:
+        return
+    listed = given.record.get("files") or {}
+    every = (file for file in sorted(given.folder.rglob("*")) if file.is_file())
+    there = {disk.name(file.relative_to(given.folder)): file for file in every}
+    for name, sha in listed.items():
+        if name not in there:
+            yield Finding("files", name, f"is in {RECORD} and not there")
+        elif hashlib.sha256(there[name].read_bytes()).hexdigest() != sha:
+            yield Finding("files", name, f"has another hash than in {RECORD}")
+    for name in sorted(there.keys() - listed.keys() - {RECORD, *_HUBS_OWN}):
+        if not name.startswith(_HIDDEN):
+            yield Finding("files", name, f"is there and not in {RECORD}")
+
+
+def configs(given: Released) -> Iterator[Finding | Unchecked]:
+    """Configs and splits that the card names and the folders lack, or the other way round."""
+    if left := _no_card(given):
+        yield left
+        return
+    head = _head(given)
+    if head is None:
+        yield Finding("configs", "README.md", "has no YAML head that can be read")
+        return
+    named = {
+        (str(one.get("config_name")), str(file.get("split"))): str(file.get("path"))
+        for one in head.get("configs") or ()
+        for file in one.get("data_files") or ()
+    }
+    there = {(file.parent.name, file.stem) for file in given.folder.glob("*/*.parquet")}
+    for config, split in sorted(named.keys() - there):
+        yield Finding("configs", f"{config}/{split}", "is a config of the card, and its file is not there")
+    for config, split in sorted(there - named.keys()):
+        yield Finding("configs", f"{config}/{split}", "is there, and the card names no such config and split")
+    for (config, split), path in named.items():
+        if path != f"{config}/{split}.parquet" and (config, split) in there:
+            yield Finding("configs", f"{config}/{split}", f"the card looks for it in {path}")
+
+
+def numbers(given: Released) -> Iterator[Finding | Unchecked]:
+    """Numbers of release.json and of the card that are not those of the tables."""
+    if left := _no_card(given):
+        yield left
+        return
+    rows: dict[str, dict[str, int]] = {}
+    for (config, split), table in given.tables.items():
+        rows.setdefault(config, {})[split] = len(table)
+    head = _head(given) or {}
+    for place, counts in ((RECORD, given.record.get("rows") or {}), ("README.md, dataset_info", _dataset_info(head))):
+        for config, splits in counts.items():
+            for split, said in splits.items():
+                if said != (there := rows.get(config, {}).get(split)) and there is not None:
+                    yield Finding("card", f"{place}, {config}/{split}", f"{said} rows are given, {there} are there")
+    ranked = sum(sum(splits.values()) for config, splits in rows.items() if config != "all" and not view(config))
+    if (size := head.get("size_categories")) not in (None, [metadata.size_category(ranked)]):
+        yield Finding("card", "README.md, size_categories", f"{size} is given, {ranked} ranked rows are there")
+    yield from _table(given, rows)
+
+
+def _table(given: Released, rows: dict[str, dict[str, int]]) -> Iterator[Finding]:
+    """Numbers of the card's table of cultures that are not those of their tables."""
+    said = _cultures(given.card or "")
+    scores: dict[str, list[float]] = {}
+    for config, _, table in given.of(""):
+        scores.setdefault(config, []).extend(table["score"])
+    if missing := sorted(scores.keys() - said.keys()):
+        yield Finding("card", "README.md", f"its table of cultures has no line on {', '.join(missing)}")
+    for config, found in scores.items():
+        there: dict[str, Any] = {split: rows[config].get(split, 0) for split in ("train", "test")}
+        there["candidates scored"] = sum(rows.get(f"{config}-pool", {}).values())
+        there |= {"score, best": max(found), "score, median": median(found), "score, last": min(found)}
+        for column, cell in said.get(config, {}).items():
+            number = there[column]
+            text = str(number) if isinstance(number, int) else f"{number:.3f}"
+            if cell.replace(",", "") != text:
+                yield Finding("card", f"README.md, {config}", f"{column} is given as {cell}, the tables have {text}")
+
+
+def _cultures(card: str) -> dict[str, dict[str, str]]:
+    """Slug -> column -> cell of the card's table of cultures, of the columns whose numbers are known."""
+    found: dict[str, dict[str, str]] = {}
+    names: list[str] = []
+    for line in card.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        if cells and cells[0] == "culture" and "train" in cells:
+            names = cells
+        elif not cells:
+            names = []
+        elif names and (slug := re.search(r"\(`([a-z][a-z0-9_]*)`\)$", cells[0])):
+            of = dict(zip(names, cells, strict=False))
+            found[slug[1]] = {name: of[name] for name in _COLUMNS if name in of}
+    return found
+
+
+def _dataset_info(head: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Config -> split -> rows of the card's dataset_info, where it has one."""
+    info = head.get("dataset_info") or []
+    return {
+        str(one.get("config_name", "default")): {
+            str(split.get("name")): split.get("num_examples") for split in one.get("splits") or ()
+        }
+        for one in (info if isinstance(info, list) else [info])
+    }
+
+
+def _no_card(given: Released) -> Unchecked | None:
+    """Why there is no card of a dataset to look at."""
+    if given.record.get("kind") == "dataset":
+        return None
+    return Unchecked("a model has no configs" if given.record else "a run has no card")
+
+
+def _head(given: Released) -> dict[str, Any] | None:
+    """The card's YAML head; None where there is none, or it cannot be read."""
+    parts = (given.card or "").split("---\n", 2)
+    try:
+        head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    except yaml.YAMLError:
+        return None
+    return head if isinstance(head, dict) else None

@@ -1,0 +1,213 @@
+"""Checks of a release's tables: columns, sample_ids, ranks, scores, views, splits, and texts of two cultures."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from datasets import Dataset, concatenate_datasets
+
+from caredio import features
+from caredio.errors import InputError
+from caredio.publishing import scoring
+from caredio.publishing.released import Finding, Released, Unchecked, columns_of, view
+from caredio.training import style
+
+_EVERYONE = "all"
+_LONG = 8  # words of a response that two cultures do not both give by chance
+_QUOTED = 60  # characters of a text in a finding
+
+
+def schema(given: Released) -> Iterator[Finding]:
+    """Columns that are missing, unknown, or of another type."""
+    for (config, split), table in given.tables.items():
+        wanted, found = columns_of(config, table), table.features
+        said = [
+            *(f"column {name} is missing" for name in wanted if name not in found),
+            *(f"column {name} is none of features.py" for name in found if name not in wanted),
+            *(
+                f"column {name} holds {_kind(found[name])}, where features.py has {_kind(kind)}"
+                for name, kind in wanted.items()
+                if name in found and found[name] != kind
+            ),
+        ]
+        if said:
+            yield Finding("schema", f"{config}/{split}", "; ".join(said))
+
+
+def sample_ids(given: Released) -> Iterator[Finding]:
+    """Rows whose sample_id, prompt or completion is of another text, and sample_ids that stand twice."""
+    for config, split, table in _sound(given, "", "pool", everyone=True):
+        columns = [table[name][:] for name in ("sample_id", "culture", "question", "response")]
+        rows = list(zip(*columns, strict=True))
+        wrong = [row for row, (name, *text) in enumerate(rows) if features.sample_id(*text) != name]
+        yield from _counted("sample_ids", config, split, wrong, columns[0], "has the sample_id of another text")
+        twice = [name for name, count in Counter(columns[0]).items() if count > 1]
+        again = [row for row, name in enumerate(columns[0]) if name in set(twice)]
+        yield from _counted("sample_ids", config, split, again, columns[0], "stands there more than once")
+        if "prompt" in table.column_names:
+            chats = zip(*columns[2:], table["prompt"], table["completion"], strict=True)
+            other = [row for row, cells in enumerate(chats) if not _says(*cells)]
+            yield from _counted("sample_ids", config, split, other, columns[0], "has another text in its chat")
+
+
+def ranks(given: Released) -> Iterator[Finding]:
+    """Ranks that are left out or stand twice, rows out of their order, and ranks that differ between configs."""
+    known: dict[tuple[str, str], dict[str, int]] = {}
+    for config, split, table in _sound(given, "", "pool", everyone=True):
+        of_culture: dict[str, list[int]] = defaultdict(list)
+        for culture, rank in zip(table["culture"], table["rank"], strict=True):
+            if rank is not None:
+                of_culture[culture].append(rank)
+        for culture, found in of_culture.items():
+            found = sorted(found) if view(config) == "pool" else found
+            if found != list(range(1, len(found) + 1)):
+                yield Finding("ranks", f"{config}/{split}", f"{culture}: {_gap(found)}")
+        if view(config) != "pool":
+            known[config, split] = dict(zip(table["sample_id"], table["rank"], strict=True))
+    for config, split, table in _sound(given, "preference", "unpaired", everyone=True):
+        of = known.get((config.partition("-")[0], split))
+        if of is None:
+            continue
+        names = zip(table["sample_id"], table["rank"], strict=True)
+        wrong = [row for row, (name, rank) in enumerate(names) if name in of and of[name] != rank]
+        said = f"has another rank than in {config.partition('-')[0]}"
+        yield from _counted("ranks", config, split, wrong, table["sample_id"], said)
+
+
+def scores(given: Released) -> Iterator[Finding | Unchecked]:
+    """Numbers of the pools that come out otherwise, and of ranked rows that are not their pool's."""
+    pools = [table for _, _, table in _sound(given, "pool")]
+    vectors = [table for _, _, table in _sound(given, "vectors")]
+    if not pools:
+        yield Unchecked("there is no pool of features.py's columns")
+        return
+    pool = concatenate_datasets(pools)
+    own = dict(zip(pool["sample_id"], zip(pool["score"], pool["cluster"], strict=True), strict=True))
+    for config, split, table in _sound(given, "", everyone=True):
+        cells = zip(table["sample_id"], table["score"], table["cluster"], strict=True)
+        wrong = [row for row, (name, *held) in enumerate(cells) if own.get(name) != tuple(held)]
+        yield from _counted("scores", config, split, wrong, table["sample_id"], "is not as in the pool of its culture")
+    if given.scoring is None:
+        yield Unchecked("release.json does not say what they were made by")
+        return
+    if given.record.get("removed"):
+        yield Unchecked(f"{len(given.record['removed'])} rows were removed after they had counted")
+        return
+    try:
+        cultures, names = pool["culture"][:], pool["sample_id"][:]
+        for column, rows, old, new in scoring.differences(pool, _distinct(vectors), given.scoring):
+            said = f"{column} of {len(rows)} of {len(pool)} rows comes out otherwise, such as of {names[rows[0]]}"
+            yield Finding("scores", f"pool of {cultures[rows[0]]}", f"{said}: {old!r}, made anew {new!r}")
+    except InputError as error:
+        yield Unchecked(str(error))
+        return
+
+
+def views(given: Released) -> Iterator[Finding]:
+    """Rows that one config has and another lacks, and pairs that prefer nothing."""
+    own: dict[str, set[str]] = defaultdict(set)
+    for _, split, table in _sound(given, ""):
+        own[split].update(table["sample_id"])
+    for (config, split), table in given.tables.items():
+        if config == _EVERYONE and (wrong := own[split] ^ set(table["sample_id"])):
+            said = f"{len(wrong)} rows are not both here and in their culture's config, such as {min(wrong)}"
+            yield Finding("views", f"{config}/{split}", said)
+    for config, split, table in _sound(given, "preference", "unpaired"):
+        names = table["sample_id"][:]
+        alone = [row for row, name in enumerate(names) if name not in own[split]]
+        yield from _counted("views", config, split, alone, names, f"is no ranked row of {split}")
+        if view(config) == "preference":
+            sides = zip(table["chosen"], table["rejected"], table["culture"], table["rejected_culture"], strict=True)
+            same = [row for row, cells in enumerate(sides) if _prefers_nothing(*cells)]
+            yield from _counted("views", config, split, same, names, "rejects what it chooses, or its own culture")
+
+
+def splits(given: Released) -> Iterator[Finding]:
+    """Questions that are in train and in test, of the same or of two cultures."""
+    places: dict[str, dict[str, str]] = {"train": {}, "test": {}}
+    for config, split, table in _sound(given, "", "preference", "unpaired", everyone=True):
+        for name in table["question_id"][:] if split in places else ():
+            places[split].setdefault(name, config)
+    if both := sorted(places["train"].keys() & places["test"].keys()):
+        there = f"{places['train'][both[0]]}/train and {places['test'][both[0]]}/test"
+        yield Finding("splits", there, f"{len(both)} questions are in train and in test, such as {both[0]!r}")
+
+
+def equal_texts(given: Released) -> Iterator[Finding]:
+    """Question and response, or a long response alone, that rows of two cultures have."""
+    seen: dict[tuple[str, ...], tuple[str, str]] = {}
+    found: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
+    for _, _, table in _sound(given, ""):
+        cells = (table[name][:] for name in ("culture", "sample_id", "question", "response"))
+        for culture, name, question, response in zip(*cells, strict=True):
+            said = _folded(response)
+            keys = [(_folded(question), said), *([(said,)] if len(said.split()) >= _LONG else [])]
+            for key in keys:
+                other, its = seen.setdefault(key, (culture, name))
+                if other != culture:
+                    found[other, culture].append((its, name, response))
+                    break
+    for (one, other), rows in found.items():
+        first, second, text = rows[0]
+        said = f"{len({name for _, name, _ in rows})} rows say the same in both"
+        yield Finding("equal_texts", f"{one} and {other}", f"{said}, such as {first} and {second}: {_short(text)}")
+
+
+def _sound(given: Released, *wanted: str, everyone: bool = False) -> Iterator[tuple[str, str, Dataset]]:
+    """Tables of views that have their columns; `everyone` takes `all` too, where ranked rows are wanted."""
+    for (config, split), table in given.tables.items():
+        if (config != _EVERYONE or everyone) and view(config) in wanted and table.features == columns_of(config, table):
+            yield config, split, table
+
+
+def _counted(
+    check: str, config: str, split: str, rows: list[int], names: Iterable[str], said: str
+) -> Iterator[Finding]:
+    """One finding on the rows of a table that share a fault; none of no rows."""
+    if rows:
+        more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield Finding(check, f"{config}/{split}, row {rows[0] + 1}", f"{list(names)[rows[0]]} {said}{more}")
+
+
+def _gap(found: list[int]) -> str:
+    """What is wrong with ranks that are not 1, 2, 3, ... in order."""
+    if missing := sorted(set(range(1, len(found) + 1)) - set(found)):
+        return f"rank {missing[0]} is missing among {len(found)} rows"
+    place, (one, other) = next((place, pair) for place, pair in enumerate(pairwise(found), 2) if pair[0] > pair[1])
+    return f"rank {other} comes after {one} in row {place} of the culture"
+
+
+def _prefers_nothing(chosen: list[Any], rejected: list[Any], culture: str, rejected_culture: str | None) -> bool:
+    """Whether a pair's sides say the same, or are of one culture."""
+    return _folded(style.text(chosen)) == _folded(style.text(rejected)) or culture == rejected_culture
+
+
+def _says(question: str, response: str, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> bool:
+    """Whether a chat asks the question, after a line on the culture where there is one, and gives the response."""
+    asked, said = style.text(prompt[-1:]), style.text(completion)
+    return said == response and (asked == question or asked.endswith(f"\n\n{question}"))
+
+
+def _distinct(tables: list[Dataset]) -> Dataset:
+    """Vectors of all cultures, each sample's once."""
+    every = concatenate_datasets(tables)
+    first = {name: row for row, name in reversed(list(enumerate(every["sample_id"][:])))}
+    return every.select(sorted(first.values()))
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _short(text: str) -> str:
+    text = re.sub(r"\s+", " ", text)
+    return ascii(text)[1:-1][:_QUOTED] if not text.isprintable() else text[:_QUOTED]
+
+
+def _kind(kind: Any) -> str:
+    return getattr(kind, "dtype", None) or type(kind).__name__

@@ -1,0 +1,291 @@
+"""Verification: a release as it was written has no fault, and each planted defect is named, and no other."""
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from datasets import Dataset
+from hub_server import HubServer
+from publishing.test_hub import publish, python
+from publishing.test_release import table
+
+import caredio
+from caredio import cli
+from caredio.errors import InputError
+from caredio.evaluation.benchmarks import culturalbench
+
+CHECKS = {
+    *("files", "configs", "schema", "sample_ids", "ranks", "scores", "views", "splits", "equal_texts", "card"),
+    "leakage",
+}
+
+
+def selected(folder, change=lambda rows: None, **settings):
+    """A run over a table after a change, whose vectors are drawn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in table(folder).read_text().splitlines()]
+    change(rows)
+    draw = np.random.default_rng(0)
+    for row in rows:
+        row |= {name: draw.normal(size=8).tolist() for name in ("sample_embedding", "response_embedding")}
+    caredio.select(Dataset.from_list(rows), out=folder / "run", embedder="given", theta=0.4, **settings)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return selected(tmp_path_factory.mktemp("verified"), budget=10)
+
+
+@pytest.fixture(scope="module")
+def clean(run):
+    return caredio.publish(run, version="v1.0.0", test_share=0.3)
+
+
+@pytest.fixture
+def release(clean, tmp_path):
+    """A copy of a release, to plant a defect in."""
+    return shutil.copytree(clean, tmp_path / "release")
+
+
+def names(found):
+    return {one.check for one in found.findings}
+
+
+def edit(release, config, split, change):
+    """Change the rows of a table; their columns keep their types."""
+    file = release / config / f"{split}.parquet"
+    old = pq.read_table(file)
+    rows = old.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=old.schema), file)
+
+
+def sign(release):
+    """Give release.json the hashes of what is there."""
+    record = json.loads((release / "release.json").read_text())
+    record["files"] = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in record["files"]}
+    (release / "release.json").write_text(json.dumps(record))
+
+
+def wide_ranks(release):
+    file = release / "china-preference/train.parquet"
+    old = pq.read_table(file)
+    place = old.schema.get_field_index("rank")
+    pq.write_table(old.set_column(place, "rank", pc.cast(old["rank"], pa.int64())), file)
+
+
+def left_out_rank(release):
+    edit(release, "china", "train", lambda rows: rows[-1].update(rank=rows[-1]["rank"] + 1))
+
+
+def raised_score(release):
+    def raised(rows):
+        row = next(row for row in rows if row["drop_reason"] == "over_budget")
+        row["score"] += 0.001
+
+    edit(release, "china-pool", "train", raised)
+
+
+def moved_vector(release):
+    def moved(rows):
+        vector = rows[0]["response_embedding"]
+        vector[0], vector[1] = vector[1], vector[0]
+
+    edit(release, "china-vectors", "train", moved)
+
+
+def other_words(release):
+    edit(release, "china-pool", "train", lambda rows: rows[2].update(response="What nobody said"))
+
+
+def other_number(release):
+    page = (release / "README.md").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("| China (`china`)"))
+    cells = line.split(" | ")
+    cells[3] = str(int(cells[3]) + 1)
+    (release / "README.md").write_text(page.replace(line, " | ".join(cells)))
+
+
+def unlisted_config(release):
+    page = (release / "README.md").read_text()
+    head, body = page.removeprefix("---\n").split("---\n", 1)
+    values = yaml.safe_load(head)
+    values["configs"] = [one for one in values["configs"] if one["config_name"] != "china-unpaired"]
+    (release / "README.md").write_text(f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n{body}")
+
+
+def question_in_both(release):
+    held_out = pq.read_table(release / "narnia/test.parquet")["question_id"][0].as_py()
+    (trained,) = pq.read_table(release / "china/train.parquet")["question_id"][:1].to_pylist()
+
+    def moved(rows):
+        for row in rows:
+            if row["culture"] == "china" and row["question_id"] == trained:
+                row["question_id"] = held_out
+
+    for config in ("china", "all", "china-preference", "china-unpaired"):
+        edit(release, config, "train", moved)
+
+
+def pair_of_equals(release):
+    edit(release, "china-preference", "train", lambda rows: rows[0].update(rejected=rows[0]["chosen"]))
+
+
+@pytest.mark.parametrize(
+    ("plant", "check", "said"),
+    [
+        (wide_ranks, "schema", "china-preference/train: column rank holds int64, where features.py has int32"),
+        (left_out_rank, "ranks", r"china/train: china: rank \d+ is missing among"),
+        (raised_score, "scores", r"pool of china: score of 1 of \d+ rows comes out otherwise"),
+        (moved_vector, "scores", r"pool of \w+: distinctiveness of \d+ of \d+ rows comes out otherwise"),
+        (other_words, "sample_ids", r"china-pool/train, row 3: [0-9a-f]{16} has the sample_id of another text"),
+        (other_number, "card", "README.md, china: candidates scored is given as 25, the tables have 24"),
+        (unlisted_config, "configs", "china-unpaired/train: is there, and the card names no such config and split"),
+        (question_in_both, "splits", "1 questions are in train and in test"),
+        (pair_of_equals, "views", "china-preference/train, row 1: [0-9a-f]{16} rejects what it chooses"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_planted_defect_is_named_and_no_other(release, plant, check, said):
+    plant(release)
+    sign(release)
+    found = caredio.verify(release)
+    assert names(found) == {check}
+    assert re.search(said, "\n".join(map(str, found.findings)))
+
+
+def test_a_changed_an_added_and_a_missing_file_are_named(release):
+    with (release / "README.md").open("a") as page:
+        page.write("\n")
+    assert names(caredio.verify(release)) == {"files"}
+    (release / "notes.txt").write_text("x")
+    (release / "CITATION.cff").unlink()
+    assert sorted(str(one) for one in caredio.verify(release).findings) == [
+        "CITATION.cff: is in release.json and not there",
+        "README.md: has another hash than in release.json",
+        "notes.txt: is there and not in release.json",
+    ]
+
+
+def test_a_question_of_a_benchmark_is_named(tmp_path):
+    with culturalbench.SAMPLE.open(newline="", encoding="utf-8") as lines:
+        asked = next(row for row in csv.DictReader(lines) if row["country"] == "China")
+
+    def leaks(rows):
+        for row in rows[:3]:
+            row["question"] = asked["prompt_question"].upper()
+
+    found = caredio.verify(caredio.publish(selected(tmp_path, leaks), version="v1.0.0"))
+    assert names(found) == {"leakage"}
+    assert f"question {asked['data_idx']} on China in row" in str(found)
+
+
+def test_a_text_of_two_cultures_is_named(tmp_path):
+    def same(rows):
+        rows[1]["response"] = f" {rows[0]['response'].upper()}"
+
+    found = caredio.verify(caredio.publish(selected(tmp_path, same), version="v1.0.0"))
+    assert names(found) == {"equal_texts"}
+    assert "china and united_kingdom: 1 rows say the same in both, such as" in str(found)
+
+
+def test_a_release_and_its_run_are_as_they_say(run, clean):
+    found = caredio.verify(clean)
+    assert found.findings == []
+    assert found.unchecked == []
+    assert {one.partition(":")[0] for one in found.checked} == CHECKS
+    of_run = caredio.verify(run)
+    assert of_run.findings == []
+    assert of_run.unchecked == ["configs: a run has no card", "card: a run has no card"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"representativeness": "prevalence", "distinctiveness": "hybrid"},
+        {"representativeness": "typicality", "coverage": "mmr", "budget": 7},
+        {"representativeness": "support", "coverage": "facility", "weight": 0.5, "per_question": None},
+        {"ranking": "kcenter", "linkage": "single", "budget": 5},
+        {"ranking": "random", "seed": 3, "compared": 1},
+    ],
+    ids=lambda one: "-".join(map(str, one.values())),
+)
+def test_scores_of_every_kind_are_made_anew(tmp_path, settings):
+    found = caredio.verify(caredio.publish(selected(tmp_path, **settings)))
+    assert (found.findings, found.unchecked) == ([], [])
+
+
+def test_a_release_of_an_older_version_says_what_was_not_checked(release):
+    record = json.loads((release / "release.json").read_text())
+    del record["scored"]
+    (release / "release.json").write_text(json.dumps(record))
+    found = caredio.verify(release)
+    assert (found.findings, found.unchecked) == ([], ["scores: release.json does not say what they were made by"])
+
+
+def test_a_table_that_cannot_be_read_is_named(release):
+    (release / "china" / "train.parquet").write_bytes(b"PAR1 and no more")
+    found = caredio.verify(release)
+    assert "china/train.parquet: cannot be read (" in str(found)
+
+
+def test_the_command_exits_with_1_where_it_finds_a_fault_and_2_where_there_is_nothing(clean, release, capsys):
+    cli.main(["verify", str(clean)])
+    assert "no fault" in capsys.readouterr().out
+    pair_of_equals(release)
+    for place, code, said in ((release, 1, "files  china-preference"), (release.parent / "none", 2, "no such folder")):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["verify", str(place)])
+        shown = capsys.readouterr()
+        assert stopped.value.code == code
+        assert said in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"place": 3}, "place is 3; give"),
+        ({"benchmarks": "blend"}, "benchmarks is 'blend', one text"),
+        ({"benchmarks": ["blnd"]}, "'blnd' is no benchmark"),
+        ({"benchmark_data": "blend"}, "benchmark_data holds 'blend'"),
+        ({"benchmark_data": "culturalbench=none.csv"}, "none.csv: no such file"),
+    ],
+)
+def test_what_cannot_be_verified_is_one_sentence(clean, arguments, said):
+    with pytest.raises(InputError, match=said):
+        caredio.verify(**{"place": clean, **arguments})
+
+
+def test_a_release_on_the_hub_is_verified_by_its_tag(run, tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        home = tmp_path / "home"
+        publish(hub, run, home, "--to", tmp_path / "r", "--version", "v1.0.0", "--push", "caredio/cardset")
+        said = python(
+            hub,
+            home,
+            """
+            import caredio
+            for place in ("caredio/cardset@v1.0.0", "caredio/cardset"):
+                print(len(caredio.verify(place).findings))
+            for place in ("caredio/cardset@v9.0.0", "caredio/other"):
+                try:
+                    caredio.verify(place)
+                except caredio.InputError as error:
+                    print(error)
+            """,
+        )
+    assert said[-4:] == [
+        "0",
+        "0",
+        "caredio/cardset: has no v9.0.0 on the Hub; name one of its tags.",
+        "caredio/other: no such folder, and no dataset or model of this name on the Hub.",
+    ]
