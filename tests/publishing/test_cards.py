@@ -158,7 +158,7 @@ def check_method(body, one, combine, model):
         assert f"weight {one['weight']:g}." in rank
     by_score = one["ranking"] == "score" and (combine == "product" or one["weight"] > 0)
     assert ("rows were preferred for differing" in body) == by_score
-    assert "200" not in body.split("## What")[0]  # no culture has as many rows
+    assert "range(200)" not in body  # no culture has as many rows
     assert ("best first" in body) == (one["ranking"] == "score")
 
 

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import re
+import shutil
 
 import pytest
 import yaml
 from datasets import load_dataset
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCard
 
 import caredio
 from caredio import checkpoints, cli, features, runs
 from caredio.errors import InputError
-from caredio.publishing import cards, release
+from caredio.publishing import cards, provenance, release
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
+from caredio.runs import Run
 
 CULTURES = ("china", "united_kingdom", "narnia")
 
@@ -150,6 +155,104 @@ def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
     assert "similarity of 0.99" in body
     assert "{{" not in page
     assert "None" not in page
+
+
+HEADINGS = [
+    *("What is in it", "Figures", "How it was made", "Limits", "Licence", "Citation"),
+]
+
+
+def cells(line):
+    """The cells of a table's row: bars in code, or escaped, divide none."""
+    return len(re.sub(r"`[^`]*`|\\\|", "", line).strip().strip("|").split("|"))
+
+
+def test_the_whole_page_is_well_formed(released):
+    """Headings in their order, tables of even rows, code and folds that end, pictures that are there."""
+    page = (released / "README.md").read_text()
+    _, body = page.split("---\n", 2)[1:]
+    fences = re.findall(r"^```(\w*)$", body, re.MULTILINE)
+    assert fences == ["python", "", "json", "", "bibtex", ""]
+    text = re.sub(r"^```\w+$.*?^```$", "", body, flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"^# (.*)$", text, re.MULTILINE) == [released.as_posix()]
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 7
+    for found in tables:
+        lines = found.splitlines()
+        assert re.fullmatch(r"\|(---\|)+", lines[1])
+        assert len(lines) > 2
+        assert len({cells(line) for line in lines}) == 1, found
+    assert text.count("<details>") == text.count("</details>") == 2
+    assert set(re.findall(r"<(\w+)", text)) == {"details", "summary", "culture"}  # the last one in code
+    pictures = re.findall(r"!\[[^\]]+\]\((.*?)\)", text)
+    assert pictures == [f"figures/{name}.png" for name in ("counts", "scores", "map", "phrases")]
+    assert all((released / one).read_bytes().startswith(b"\x89PNG") for one in pictures)
+    assert body.index("```json") < body.index("| column |") < body.index("figures/counts.png") < body.index("## What")
+    assert "\n\n\n" not in page
+
+
+def test_the_example_is_the_first_row_of_the_default_config(released, tmp_path):
+    body = (released / "README.md").read_text()
+    shown = json.loads(re.search(r"```json\n(.*?)```", body, re.DOTALL)[1])
+    row = load(released, "all", "train", tmp_path)[0]
+    assert shown == {name: row[name] for name in shown}
+    assert list(shown)[:3] == ["prompt", "completion", "culture"]
+    assert list(shown)[-2:] == ["question_id", "sample_id"]
+
+
+def test_every_column_is_described_as_it_is_written(released, tmp_path):
+    body = (released / "README.md").read_text().split("Every column, and where it stands")[1]
+    lines = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \| (.*) \|$", body.split("</details>")[0], re.MULTILINE)
+    listed = {name: kinds.split(", ") for name, _, _, kinds in lines}
+    configs = {"ranked": "all", **{view: f"china-{view}" for view in ("preference", "unpaired", "pool", "vectors")}}
+    for kind, config in configs.items():
+        table = load(released, config, "train", tmp_path)
+        assert set(table.column_names) == {name for name, kinds in listed.items() if kind in kinds}
+    assert all(meaning == features.COLUMNS[name].meaning for name, _, meaning, _ in lines)
+
+
+def test_the_hub_s_library_reads_the_head(released, tmp_path):
+    card = DatasetCard.load(released / "README.md")
+    infos = DatasetInfosDict.from_dataset_card_data(card.data)
+    assert list(infos) == [one["config_name"] for one in card.data.configs]
+    assert list(infos)[:4] == ["all", "china", "narnia", "united_kingdom"]
+    for name, info in infos.items():
+        for split, size in info.splits.items():
+            table = load(released, name, split, tmp_path)
+            assert (size.num_examples, info.features) == (len(table), table.features)
+            assert list(info.features) == table.column_names
+        files = (released / name).glob("*.parquet")
+        assert info.download_size == sum(file.stat().st_size for file in files)
+    assert card.data.annotations_creators == ["machine-generated"]
+    assert card.data.language_creators == ["found"]
+    assert card.data.pretty_name == "cardset"
+    assert card.data.tags == ["culture", "alignment", "sft", "dpo", "kto", "caredio"]
+
+
+def test_a_release_without_that_head_still_loads(released, tmp_path):
+    """As earlier versions wrote it: no dataset_info, ids first."""
+    old = tmp_path / "old"
+    shutil.copytree(released / "china", old / "china")
+    table = runs.read([old / "china" / "train.parquet"])
+    table.select_columns(list(features.RANKED)).to_parquet(str(old / "china" / "train.parquet"))
+    (old / "china" / "test.parquet").unlink()
+    config = {"config_name": "china", "data_files": [{"split": "train", "path": "china/train.parquet"}]}
+    (old / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': [config]})}---\n")
+    rows = load(old, "china", "train", tmp_path / "cache")
+    assert rows.column_names[0] == "sample_id"
+    assert rows.select_columns(["sample_id"]).to_list() == table.select_columns(["sample_id"]).to_list()
+
+
+def test_the_card_lists_what_changed(run, released):
+    with Run(run) as opened:
+        splits = json.loads((released / "release.json").read_text())["rows"]
+        slugs = {culture: culture for culture in CULTURES}
+        made = provenance.of_run(opened)
+        arguments = (opened, Settings(), released, splits, slugs, {}, "name", made)
+        assert "## Changes" not in cards.dataset_card(*arguments)
+        page = cards.dataset_card(*arguments, changes=["china: 3 rows added", "a `b`\n# c"])
+    assert page.endswith("## Changes\n\nOver the release before:\n\n- `china: 3 rows added`\n- `a 'b' # c`\n")
 
 
 def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
@@ -321,10 +424,44 @@ def test_a_model_card_shows_a_few_settings_and_folds_the_rest(run, tmp_path):
     record["result"] = {"first_loss": 3.5, "last_loss": 2.5, "steps": 75}
     page = cards.model_card(record, Settings(), [], "caredio/model")
     short, rest = page.split("<details>")
-    assert "| learning_rate | `0.0002` |\n| first_loss | `3.5` |\n| last_loss | `2.5` |" in short
+    assert (
+        "| learning_rate | `0.0002` |\n\nThe loss went from 3.500 in the first step to 2.500 in the last ones." in short
+    )
     assert "steps" not in short
     assert "| result.steps | `75` |" in rest.split("</details>")[0]
     assert "The recipe `sft` learns the culture's own answers, word by word." in short
+
+
+def test_a_model_card_shows_no_more_than_five_hyper_parameters(tmp_path):
+    record = json.loads((trained(tmp_path / "m") / "training.json").read_text())
+    record["hyperparameters"] = {
+        **{"learning_rate": 1e-5, "rows_per_step": 8, "num_train_epochs": 3, "beta": 0.1, "optim": "adamw"},
+        "max_length": 1024,
+    }
+    record["lora"] = {"r": 16, "lora_alpha": 32}
+    page = cards.model_card(record, Settings(), [], "caredio/model")
+    short = page.split("## Training")[1].split("<details>")[0]
+    rows = [line for line in short.splitlines() if line.startswith("| ") and line != "| | |"]
+    assert rows == [
+        "| learning_rate | `1e-05` |", "| rows_per_step | `8` |", "| num_train_epochs | `3` |", "| beta | `0.1` |",
+        "| lora.r | `16` |",
+    ]  # fmt: skip
+    assert "| hyperparameters.optim | `adamw` |" in page.split("<details>")[1]
+
+
+def test_the_loss_is_drawn_where_training_json_keeps_it(tmp_path):
+    source = trained(tmp_path / "m")
+    release.model(source, tmp_path / "none", Settings(), None, "m")
+    assert not (tmp_path / "none" / "figures").exists()
+    record = json.loads((source / "training.json").read_text())
+    record["result"] = {"first_loss": 3.5, "last_loss": 2.5, "losses": [[1, 3.5], [5, 3.0], [10, 2.5]]}
+    (source / "training.json").write_text(json.dumps(record))
+    made = [release.model(source, tmp_path / name, Settings(), None, "m") for name in ("one", "two")]
+    assert made[0]["files"] == made[1]["files"]
+    assert "![Loss at each logged step](figures/loss.png)" in (tmp_path / "one" / "README.md").read_text()
+    assert (tmp_path / "one" / "figures" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    head = yaml.safe_load((tmp_path / "one" / "README.md").read_text().split("---\n")[1])
+    assert (head["base_model_relation"], head["datasets"]) == ("adapter", ["caredio/cardset"])
 
 
 def test_the_card_of_a_preference_model_shows_how_to_score(run, tmp_path):
