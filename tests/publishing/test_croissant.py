@@ -3,6 +3,8 @@
 import itertools
 import json
 import logging
+from configparser import ConfigParser
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -150,3 +152,13 @@ def test_a_licence_that_spdx_does_not_know_is_left_out(run, tmp_path):
     assert "license" not in found
     assert found["abstract"] == "Attribution of the source: A: *survey*"
     assert page(folder)["license"] == "openrail"
+
+
+def test_the_package_is_cited_by_the_same_paper():
+    root = Path(__file__).parents[2]
+    found = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    settings = ConfigParser()
+    settings.read(root / "setup.cfg")
+    assert found["preferred-citation"] == citation.PAPER
+    assert (found["version"], found["license"]) == tuple(settings["metadata"][name] for name in ("version", "license"))
+    assert citation.TITLE in citation.BIBTEX

@@ -1,6 +1,7 @@
 """What people do with a release, with no code of ours: TRL's command, transformers and PEFT, over a local Hub."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -104,6 +105,11 @@ def test_models_load_from_their_release(hub, tiny, tmp_path):
         """,
     )
     assert said[-1] == "True 1"
+    for name in ("sft-full", "sft-lora"):
+        page = (tmp_path / f"{name}-r" / "README.md").read_text(encoding="utf-8")
+        (block,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
+        python(hub, tmp_path / "fresh", block + "\nassert answer.ndim == 1 and 0 < len(answer) <= 100")
+        assert (tmp_path / f"{name}-r" / "figures" / "loss.png").exists()
 
 
 def test_a_wheel_holds_templates_benchmarks_recipes_and_prompts(tmp_path):
