@@ -189,6 +189,7 @@ def _places(out: Path, release: Path) -> str:
     return f"""
 Where it lies
   {release}/     the dataset with its card and licence: load_dataset("{release}", "china", split="train")
+  {out}/report.html  all of this on a page, with figures and more rows: open it in a browser
   {out}/ranked/      the ranked rows, best first
   {out}/preference/  the same rows over other regions' answers, for DPO; {out}/unpaired/ for KTO
   {out}/scored/      every ranked or dropped answer with its scores and drop_reason

@@ -434,7 +434,7 @@ def test_a_ranking_that_cannot_be_is_told_before_anything_is_spent(endpoint, tmp
     assert endpoint.seen == []
 
 
-@pytest.mark.parametrize("name", [*api.VERBS, "prompts", "answers", "results", "rate", "ratings"])
+@pytest.mark.parametrize("name", [*api.VERBS, "prompts", "answers", "results", "rate", "ratings", "plot"])
 def test_every_command_helps_with_an_example(name, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main([name, "--help"])

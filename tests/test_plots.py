@@ -1,20 +1,15 @@
 """Pictures: what is drawn, from the files that are left."""
 
-import importlib.util
+import re
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
+from svg import texts
 
 from caredio import plots
 from caredio.plots import Line
-
-
-def texts(file):
-    """What an SVG whose letters are text would show: its comments, in which matplotlib keeps each text."""
-    parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
-    return {
-        element.text.strip() for element in ElementTree.parse(file, parser).iter() if element.tag is ElementTree.Comment
-    }
 
 
 def test_the_loss_of_each_culture_has_an_axis(tmp_path):
@@ -50,8 +45,55 @@ def test_nothing_is_drawn_of_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_a_line_says_how_to_get_it(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with caplog.at_level("INFO", "caredio"):
-        assert plots.losses({"china": [[1, 2.0]]}, tmp_path / "loss") == []
-    assert "pip install 'caredio[plot]'" in caplog.text
+def test_importing_loads_no_matplotlib():
+    script = "import sys, caredio.plots, caredio.report.page, caredio.verbs.plot; print('matplotlib' in sys.modules)"
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two  words\nand a line", "two words and a line"),
+        ("left\u202eto right\x00", "leftto right"),
+        ("$\\frac{1$", "$\\frac{1$"),
+        ("_private", " _private"),
+        ("x" * 40, "x" * 27 + "…"),
+        ("a \U00013000", "a ?"),  # a hieroglyph, which no font here has
+    ],
+)
+def test_a_label_is_a_line_that_a_font_draws(text, shown):
+    with plots.style():
+        assert plots.label(text) == shown
+
+
+def test_a_label_of_no_font_gives_way_and_a_page_keeps_it():
+    with plots.style():
+        assert plots.label("\U00013000", "culture_1a2b3c4d") == "culture_1a2b3c4d"
+    with plots.style(page=True):
+        assert plots.label("\U00013000", "culture_1a2b3c4d") == "\U00013000"
+
+
+def test_a_picture_in_a_page_is_an_element_in_the_colour_of_its_text():
+    def make():
+        drawing = plots.figure(2, 1)
+        axis = drawing.subplots()
+        axis.scatter([0, 1], [0, 1], rasterized=True)
+        axis.plot([0, 1], [0, 1], clip_on=True)
+        axis.set_title(plots.label("</svg><script>alert(1)</script> $x"))
+        return drawing
+
+    svg = plots.inline(make, '"quoted"')
+    assert svg == plots.inline(make, '"quoted"')
+    root = ElementTree.fromstring(svg)
+    kinds = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert "image" in kinds
+    assert not kinds & {"script", "style", "metadata", "a"}
+    assert root.get("aria-label") == '"quoted"'
+    assert "</svg><script>alert(1)</scr…" in [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert plots.INK not in svg
+    assert "currentColor" in svg
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert set(ids) == set(re.findall(r'(?:="#|url\(#)([^")]+)', svg))  # those alone that are used
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in re.findall(r'xlink:href="([^"]*)"', svg))
+    assert plots.inline(lambda: None, "nothing") == ""

@@ -104,9 +104,9 @@ def test_functions_are_short(file):
 
 
 def test_light_modules_load_nothing_heavy():
-    """What `--help` needs: no datasets, numpy, torch or openai."""
+    """What `--help` needs: no datasets, numpy, torch, openai or matplotlib."""
     script = "import sys, caredio, caredio.cli; print([m for m in %r if m in sys.modules])"
-    heavy = ["datasets", "numpy", "pandas", "pyarrow", "torch", "transformers", "openai", "sklearn"]
+    heavy = ["datasets", "numpy", "pandas", "pyarrow", "torch", "transformers", "openai", "sklearn", "matplotlib"]
     import subprocess
     import sys
 

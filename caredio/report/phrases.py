@@ -23,7 +23,7 @@ from caredio.report import bars
 _WORDS, _CHARACTERS = 3, 6  # the longest phrase, in scripts with and without spaces between words
 _LEAST = 2  # texts of the culture that hold a phrase
 _TIMES = 2  # as frequent as elsewhere
-_COMMON = 0.1  # share of texts, in most cultures, from which a word neither begins nor ends a phrase
+_COMMON = 0.3  # share of texts, in most cultures, from which a word neither begins nor ends a phrase
 _PART = 0.75  # of the texts that hold a phrase: as many hold a longer one, which then stands for it
 _ACROSS = 2  # cultures side by side in a picture
 _SHOWN, _FEWER, _MANY = 8, 5, 6  # phrases of each, and where there are more than so many cultures
@@ -162,10 +162,7 @@ def _best(
             break
         if any(_within(phrase, other) or _overlap(phrase, other) for other in chosen):
             continue
-        if whole := [other for other in chosen if _within(other, phrase)]:
-            if counts[phrase] < _PART * max(counts[other] for other in whole):
-                continue
-            chosen = [other for other in chosen if other not in whole]
+        chosen = [other for other in chosen if not (_within(other, phrase) and counts[phrase] >= _PART * counts[other])]
         chosen.append(phrase)
     chosen.sort(key=lambda one: (-scores[one], one))
     return [(_written(phrase), scores[phrase]) for phrase in chosen[:top]]

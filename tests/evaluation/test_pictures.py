@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 import pytest
 
 pytest.importorskip("lm_eval")
-pytest.importorskip("matplotlib")
 
 from lm_eval_folder import Folders, asked, named, questions, right_on, saved
 
