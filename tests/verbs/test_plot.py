@@ -16,8 +16,8 @@ NAMES = [f"{name}.{kind}" for name in ("counts", "scores", "map", "drops", "phra
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answers = {
-        "china": ["green tea", "green tea, hot", "cold green tea", "green tea cup"],
-        "uk": ["black tea", "black tea, milk", "strong black tea", "black tea bag"],
+        "china": ["hot pot", "hot pot, beef", "mild hot pot", "hot pot, lamb"],
+        "uk": ["black pudding", "black pudding, eggs", "fried black pudding", "black pudding, beans"],
     }
     return select(tmp_path_factory.mktemp("plot") / "run", answers)
 
@@ -26,7 +26,7 @@ def test_the_figures_of_a_run_are_files(run: Path, tmp_path: Path) -> None:
     made = caredio.plot(run)
     assert made == [run / "figures" / name for name in NAMES]  # no cost, as no model was asked
     assert all(file.read_bytes().startswith((b"\x89PNG", b"<?xml")) for file in made)
-    assert {"china", "uk", "green tea", "black tea"} <= texts(run / "figures" / "phrases.svg")
+    assert {"china", "uk", "hot pot", "black pudding"} <= texts(run / "figures" / "phrases.svg")
     again = caredio.plot(str(run), out=tmp_path / "new" / "pictures")
     assert [file.read_bytes() for file in again] == [file.read_bytes() for file in made]
 
