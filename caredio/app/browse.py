@@ -69,18 +69,18 @@ class Asked:
     stage: str = ""
     reason: str = ""
     order: str = "best first"
-    page: int = 0
+    at: int = 0  # number of the page of rows; Gradio reads `page` of an address itself
     row: str = ""
     view: str = "list"
 
     @classmethod
     def of(cls, query: dict[str, str]) -> Asked:
         """Out of an address; what it cannot mean is left out."""
-        known = {field.name for field in fields(cls)} - {"page"}
-        page = query.get("page", "")
+        known = {field.name for field in fields(cls)} - {"at"}
+        at = query.get("at", "")
         asked = cls(**{name: value for name, value in query.items() if name in known})
         order = asked.order if asked.order in ORDERS else cls.order
-        return replace(asked, page=int(page[:9]) if page.isascii() and page.isdigit() else 0, order=order)
+        return replace(asked, at=int(at[:9]) if at.isascii() and at.isdigit() else 0, order=order)
 
     def address(self) -> str:
         """The query of the address that asks for this."""
@@ -100,7 +100,7 @@ def found(shelf: Shelf, asked: Asked) -> np.ndarray:
 
 def listed(shelf: Shelf, places: np.ndarray, asked: Asked) -> str:
     """The HTML of a page of rows."""
-    shown = places[asked.page * ROWS : (asked.page + 1) * ROWS]
+    shown = places[asked.at * ROWS : (asked.at + 1) * ROWS]
     names = ("key", "stage", "split", "rank", "drop_reason", "culture", "question", "response", "score")
     rows = []
     for row in shelf.cells(shown, *names):
@@ -115,7 +115,7 @@ def listed(shelf: Shelf, places: np.ndarray, asked: Asked) -> str:
 
 def counted(places: np.ndarray, shelf: Shelf, asked: Asked) -> str:
     """How many rows were found, and which of them are listed."""
-    first = asked.page * ROWS + 1
+    first = asked.at * ROWS + 1
     last = min(first + ROWS - 1, len(places))
     pages = f", {first:,} to {last:,} of them listed" if len(places) > ROWS else ""
     some = f" of {len(shelf):,}" if len(places) < len(shelf) else ""
@@ -157,7 +157,7 @@ class _Tab:
             with gr.Column(scale=4, min_width=320, elem_classes="reading"):
                 self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened")
         self.address = gr.Textbox(visible="hidden", elem_id="address")
-        self.inputs = [self.words, *self.filters.values(), self.order]
+        self.inputs: list[Any] = [self.words, *self.filters.values(), self.order]
         self.listing = [self.state, self.rows, self.picture, self.count, self.back, self.forth, self.address]
 
     def _filters(self) -> None:
@@ -185,8 +185,11 @@ class _Tab:
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events; the address of the page follows what is shown."""
         events = [
-            one.input(self._filtered, [self.state, *self.inputs], self.listing, trigger_mode="always_last", **PRIVATE)
-            for one in self.inputs
+            changed(self._filtered, [self.state, *self.inputs], self.listing, trigger_mode="always_last", **PRIVATE)
+            for changed in (
+                self.words.change,
+                *(one.input for one in self.inputs[1:]),
+            )  # text that is pasted is no input
         ]
         for button, turned in ((self.back, self._back), (self.forth, self._forth)):
             events.append(button.click(turned, self.state, self.listing, **PRIVATE))
@@ -205,14 +208,14 @@ class _Tab:
     def _shown(self, asked: Asked) -> list[Any]:
         places = found(self.shelf, asked)
         last = max(0, (len(places) - 1) // ROWS)
-        asked = replace(asked, page=min(max(asked.page, 0), last))
+        asked = replace(asked, at=min(max(asked.at, 0), last))
         return [
             asked,
             listed(self.shelf, places, asked),
             self._drawn(asked, places),
             counted(places, self.shelf, asked),
-            gr.Button(interactive=asked.page > 0),
-            gr.Button(interactive=asked.page < last),
+            gr.Button(interactive=asked.at > 0),
+            gr.Button(interactive=asked.at < last),
             asked.address(),
         ]
 
@@ -227,14 +230,15 @@ class _Tab:
 
     def _filtered(self, asked: Asked, words: str, *values: str) -> list[Any]:
         *chosen, order = values
-        given = dict(zip(self.filters, (value or "" for value in chosen), strict=True))
-        return self._shown(replace(asked, q=words or "", **given, order=order, page=0))
+        given: dict[str, Any] = dict(zip(self.filters, (value or "" for value in chosen), strict=True))
+        now = replace(asked, q=words or "", **given, order=order)
+        return [gr.skip()] * len(self.listing) if now == asked else self._shown(replace(now, at=0))
 
     def _back(self, asked: Asked) -> list[Any]:
-        return self._shown(replace(asked, page=asked.page - 1))
+        return self._shown(replace(asked, at=asked.at - 1))
 
     def _forth(self, asked: Asked) -> list[Any]:
-        return self._shown(replace(asked, page=asked.page + 1))
+        return self._shown(replace(asked, at=asked.at + 1))
 
     def _as_list(self, asked: Asked) -> list[Any]:
         return self._shown(replace(asked, view="list"))
@@ -252,6 +256,6 @@ class _Tab:
         asked = Asked.of(dict(request.query_params))
         for name, choices in self.choices.items():
             if getattr(asked, name) not in {value for _, value in choices}:
-                asked = replace(asked, **{name: ""})
+                asked = replace(asked, **dict[str, Any]({name: ""}))
         given = [asked.q, *(getattr(asked, name) for name in self.filters), asked.order]
         return [*given, *self._shown(asked), read(self.shelf, asked.row), gr.Tabs(selected=asked.view)]

@@ -48,22 +48,24 @@ class _Tab:
 
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events."""
-        inputs = [self.words, self.kind, self.culture]
+        inputs: list[Any] = [self.words, self.kind, self.culture]
         outputs = [self.rows, self.count, self.number, self.back, self.forth]
-        for one in inputs:
-            one.input(self._first, inputs, outputs, trigger_mode="always_last", **PRIVATE)
-        self.back.click(
-            lambda *given: self._shown(*given[:-1], given[-1] - 1), [*inputs, self.number], outputs, **PRIVATE
-        )
-        self.forth.click(
-            lambda *given: self._shown(*given[:-1], given[-1] + 1), [*inputs, self.number], outputs, **PRIVATE
-        )
-        for one in (self.rows, self.whole):
-            one.click(self._opened, None, self.whole, **PRIVATE)
+        for changed in (self.words.change, *(one.input for one in inputs[1:])):  # text that is pasted is no input
+            changed(self._first, inputs, outputs, trigger_mode="always_last", **PRIVATE)
+        for button, turned in ((self.back, self._back), (self.forth, self._forth)):
+            button.click(turned, [*inputs, self.number], outputs, **PRIVATE)
+        for place in (self.rows, self.whole):
+            place.click(self._opened, None, self.whole, **PRIVATE)
         page.load(self._first, inputs, outputs, **PRIVATE)
 
     def _first(self, words: str, kind: str, culture: str) -> list[Any]:
         return self._shown(words, kind, culture, 0)
+
+    def _back(self, words: str, kind: str, culture: str, number: int) -> list[Any]:
+        return self._shown(words, kind, culture, number - 1)
+
+    def _forth(self, words: str, kind: str, culture: str, number: int) -> list[Any]:
+        return self._shown(words, kind, culture, number + 1)
 
     def _shown(self, words: str, kind: str, culture: str, number: int) -> list[Any]:
         found = compare.matching(self.pairs, self.before, self.after, kind or None, culture or None, words or "")

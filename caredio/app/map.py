@@ -92,7 +92,7 @@ def svg(shelf: Shelf, there: Map, found: np.ndarray, opened: str = "") -> str:
 def _mark(x: float, y: float, shape: int) -> str:
     """A circle, a square or a triangle around a point."""
     at = f"M{x:.0f} {y:.0f}"
-    return at + ("m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "m-4-4h8v8h-8z", "m-5 4l5-9 5 9z")[shape]
+    return at + ("m-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0", "m-4-4h9v9h-9z", "m-6 5l6-11 6 11z")[shape]
 
 
 def _labels(shelf: Shelf, there: Map, bright: set[int]) -> str:

@@ -58,7 +58,7 @@ def standing(row: Mapping[str, Any]) -> str:
     """Where a row stands, in a badge: its rank, or why it was dropped."""
     if row["stage"] == "ranked":
         split = " · test" if row["split"] == "test" else ""
-        return badge(f"rank {row['rank']}{split}", "good")
+        return badge(f"rank {row['rank']}{split}" if row["rank"] else f"ranked{split}", "good")
     if row["drop_reason"]:
         return badge(row["drop_reason"], "dropped")
     return badge("not ranked yet")

@@ -1,0 +1,178 @@
+"""The page in a real browser: searched, filtered, read, by mouse and by keyboard, whatever the rows hold."""
+
+import pytest
+from app.conftest import HOSTILE
+
+pytest.importorskip("gradio")
+
+from caredio.app import browse, page, shelf
+from caredio.app.browse import Asked
+
+
+@pytest.fixture
+def address(serve, ranked):
+    return serve(page.build(shelf.open(ranked)))
+
+
+def listed(seen):
+    """The questions in the list, once it is what `count` says."""
+    return seen.locator("#rows .row-link").all_inner_texts()
+
+
+def waits(seen, text):
+    seen.get_by_role("status").filter(has_text=text).first.wait_for()
+
+
+def test_a_known_row_is_searched_filtered_opened_and_read(address, look):
+    seen = look(address)
+    waits(seen, "27 rows")
+    seen.get_by_label("Search questions and answers").fill("honey rice")
+    waits(seen, "1 of 27 rows")
+    seen.get_by_label("Search questions and answers").fill("rice")
+    waits(seen, "9 of 27 rows")
+    seen.get_by_label("Topic").click()
+    seen.get_by_role("option", name="feasts").click()
+    waits(seen, "4 of 27 rows")
+    seen.get_by_role("button", name="What is eaten at feast 9?").click()
+    whole = seen.locator("#opened")
+    whole.get_by_text("rice with honey", exact=True).wait_for()
+    said = whole.inner_text()
+    for text in (
+        "china",
+        "rank",
+        "feasts",
+        "customs",
+        "Other cultures answer",
+        "tortilla and honey",
+        "potato, then honey",
+    ):
+        assert text in said
+    again = look(seen.url)  # a link to the row, with what was looked for
+    again.locator("#opened").get_by_text("rice with honey", exact=True).wait_for()
+    waits(again, "4 of 27 rows")
+    assert again.get_by_label("Search questions and answers").input_value() == "rice"
+    assert listed(again) == listed(seen)
+
+
+def test_a_drop_reason_and_a_stage_filter(address, look, ranked):
+    seen = look(f"{address}?stage=scored&reason=over_budget")
+    left = len(shelf.open(ranked).of(drop_reason="over_budget"))
+    waits(seen, f"{left} of 27 rows")
+    assert set(seen.locator("#rows .badge").all_inner_texts()) == {"over_budget"}
+
+
+def test_hostile_text_is_shown_and_nothing_of_it_is_done(address, look):
+    seen = look(f"{address}?q=%22window.hacked+%3D+1%22")
+    waits(seen, "1 of 27 rows")
+    seen.locator("#rows .row-link").click()
+    shown = HOSTILE.replace("\x1b", "␛").replace("\u202e", "[RIGHT-TO-LEFT OVERRIDE]")
+    seen.locator("#opened").get_by_text(shown, exact=True).first.wait_for()
+    seen.get_by_role("tab", name="Map").click()
+    seen.locator("#map path").first.wait_for()
+    assert seen.evaluate("window.hacked") is None
+    assert seen.locator("#opened script, #rows script, #opened img, #rows img, #map script, #map img").count() == 0
+    again = look(f"{address}?row=%3Cscript%3Ewindow.hacked=1%3C/script%3E&q=%3Cimg%20src=x%3E&at=99999999999&order=x")
+    again.get_by_text("<script>window.hacked=1</script> is no row here.").wait_for()
+    assert again.evaluate("window.hacked") is None
+
+
+def test_the_keyboard_alone_is_enough(address, look):
+    seen = look(address)
+    waits(seen, "27 rows")
+    for _ in range(12):  # tabs, then the words
+        seen.keyboard.press("Tab")
+        if seen.evaluate("document.activeElement.tagName") == "TEXTAREA":
+            break
+    seen.keyboard.type("potato")
+    waits(seen, "8 of 27 rows")
+    for _ in range(20):
+        seen.keyboard.press("Tab")
+        if seen.evaluate("document.activeElement.className").startswith("row-link"):
+            break
+    seen.keyboard.press("ArrowDown")
+    second = seen.evaluate("document.activeElement.innerText")
+    assert second == listed(seen)[1]
+    seen.keyboard.press("Enter")
+    seen.locator("#opened").get_by_text(second, exact=True).first.wait_for()
+    assert seen.locator("#rows [aria-current]").inner_text() == second
+
+
+def test_a_point_of_the_map_opens_its_row(address, look, ranked):
+    seen = look(f"{address}?view=map&culture=peru")
+    seen.locator("#map path").first.wait_for()
+    assert seen.locator("#map path[data-row]").count() == 27
+    assert seen.locator("#map path[data-row]:not(.pale)").count() == 8
+    point = seen.locator("#map path[data-row]:not(.pale)").first
+    key = point.get_attribute("data-row")
+    point.dispatch_event("click")
+    opened = shelf.open(ranked)
+    response = opened.row(opened.place(key))["response"]
+    seen.locator("#opened").get_by_text(response, exact=True).first.wait_for()
+    seen.locator("#map .ring").wait_for()
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(address, look):
+    seen = look(address, width=390, height=844)
+    waits(seen, "27 rows")
+    seen.locator("#rows .row-link").first.click()
+    seen.locator("#opened h3").first.wait_for()
+    assert seen.evaluate("document.documentElement.scrollWidth") <= 390
+    seen.get_by_role("button", name="Back to the list").click()
+
+
+def test_two_shelves_are_compared(serve, look, ranked, released, tmp_path):
+    seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))))
+    seen.get_by_role("tab", name="Compare").click()
+    waits(seen, "18 of 18 pairs")
+    seen.get_by_label("Search questions and answers of both").fill("honey")
+    waits(seen, "of 18 pairs")
+    seen.locator("#pairs .row-link").first.click()
+    seen.locator("#opened-side h3").first.wait_for()
+
+
+def test_what_a_model_wrote_is_shown_with_its_history_review_and_drops(serve, look, written):
+    opened = shelf.open(written)
+    rows = (opened.row(int(place)) for place in opened.of(stage="ranked"))
+    row = max(rows, key=lambda row: len(row["history"]))
+    seen = look(f"{serve(page.build(opened))}?row={row['key']}").locator("#opened")
+    seen.get_by_text("Review", exact=True).wait_for()
+    said = seen.inner_text()
+    for step in row["history"]:
+        assert step["response"] in said
+    for reason in row["review"]:
+        assert reason["reason"] in said
+    assert "caredio answers --out" in seen.inner_html()
+
+
+def test_an_address_says_what_is_looked_for_and_nothing_else():
+    asked = Asked(q="a b", culture="peru", at=2, row="x&y")
+    assert asked.address() == "q=a+b&culture=peru&at=2&row=x%26y"
+    assert Asked.of({"q": "a b", "culture": "peru", "at": "2", "row": "x&y", "other": "z"}) == asked
+    assert Asked.of({"at": "-1", "order": "by magic"}) == Asked()
+    assert Asked().address() == ""
+
+
+def test_pages_are_of_fifty_rows(ranked, monkeypatch):
+    opened = shelf.open(ranked)
+    monkeypatch.setattr(browse, "ROWS", 10)
+    places = browse.found(opened, Asked())
+    pages = [browse.listed(opened, places, Asked(at=number)).count("<tr>") - 1 for number in range(3)]
+    assert pages == [10, 10, 7]
+    assert "11 to 20 of them listed" in browse.counted(places, opened, Asked(at=1))
+
+
+def test_an_order_puts_the_highest_first_and_what_has_none_last(ranked):
+    opened = shelf.open(ranked)
+    places = browse.found(opened, Asked(order="distinctiveness"))
+    values = [row["distinctiveness"] for row in opened.cells(places, "distinctiveness")]
+    there = [value for value in values if value is not None]
+    assert values[: len(there)] == sorted(there, reverse=True)
+    assert len(places) == 27
+
+
+def test_the_page_names_no_other_machine(ranked):
+    built = page.build(shelf.open(ranked))
+    assert not built.analytics_enabled
+    options = page.options()
+    assert "http" not in options["css"]
+    assert [one for one in options["theme"]._stylesheets if one] == []
