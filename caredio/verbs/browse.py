@@ -14,8 +14,9 @@ class Browsing:
     """What is to be looked at and where, checked."""
 
     def __init__(self, place: Folder, other: Folder | None, port: int, space: str | None, private: bool) -> None:
-        self.places = [str(arguments.folder(one)) for one in (place, other) if one is not None]
-        arguments.paths(place=self.places[0])
+        given = [arguments.folder(one) for one in (place, other) if one is not None]
+        arguments.paths(place=given[0], other=given[-1])
+        self.places = [str(one) for one in given]
         if isinstance(port, bool) or not isinstance(port, int) or port not in _PORTS:
             raise InputError(f"port is {port!r}; give a number from {_PORTS[0]} to {_PORTS[-1]}.")
         if private and not space:

@@ -1,5 +1,9 @@
 """A row whole: every part that its table holds is there, and none that it does not."""
 
+from dataclasses import replace
+
+import pyarrow as pa
+from app.test_compare import of as shelf_of
 from app.test_markup import Seen
 
 from caredio.app import opened, shelf
@@ -13,7 +17,7 @@ def test_a_row_stands_beside_what_others_answered_and_its_cluster(ranked):
     opened_shelf = shelf.open(ranked)
     (place,) = opened_shelf.search('"tortilla and ham"')
     said = text_of(opened.opened(opened_shelf, int(place)))
-    for part in ("mexico", "What is eaten at feast 49?", "rice with ham", "potato, then ham", "Scores", "Its cluster"):
+    for part in ("mexico", "What is eaten at feast 49?", "rice with ham", "potato, then ham", "Scores"):
         assert part in said
     assert "rice with jam" not in said  # of another question
     assert "Rounds of optimisation" not in said
@@ -28,6 +32,18 @@ def test_a_score_is_placed_among_those_of_its_culture(ranked):
     below = sum(score < scores[best] for score in scores.values()) / len(scores)
     said = text_of(opened.opened(opened_shelf, opened_shelf.place(best)))
     assert f"what other cultures answer, by cosine; above {100 * below:.0f} % of its culture's rows" in said
+
+
+def test_the_rows_of_its_cluster_are_listed():
+    table = shelf_of(*(("peru", f"q{number}", f"s{number}", 1.0) for number in range(10)))
+    cells = pa.array([0] * 3 + [1] * 7, pa.int32())
+    rows = table.rows.set_column(table.rows.schema.get_field_index("cluster"), "cluster", cells)
+    rows = rows.append_column("split", pa.nulls(10, pa.string()))
+    clustered = replace(table, rows=rows)
+    row = {"culture": "peru", "cluster": 0, "key": "s1", "is_center": True}
+    keys = {attributes.get("data-row") for _, attributes in Seen(opened._mates(clustered, row)).elements} - {None}
+    assert keys == {"s0", "s2"}
+    assert "This row stands for the cluster." in text_of(opened._mates(clustered, row))
 
 
 def test_why_a_row_was_dropped_is_said(ranked):

@@ -71,7 +71,7 @@ def test_the_page_is_served_until_it_is_interrupted(run):
             with urllib.request.urlopen(line.split()[0]) as answer:
                 assert answer.status == 200
             served.send_signal(signal.SIGINT)
-            out, error = served.communicate(timeout=60)
+            _, error = served.communicate(timeout=60)
         finally:
             served.kill()
     assert (served.returncode, error) == (0, "")
