@@ -213,7 +213,8 @@ def test_ratings_enter_the_ranking_as_weights(server, monkeypatch, tmp_path):
     sizes = {row["response"]: (row["cluster_size"], row["drop_reason"]) for row in after.pool}
     assert sizes["roast duck"] == (3.0, None)
     assert sizes["mole poblano"] == (1.0, None)
-    assert sizes["rice with tea"] == (None, "no_weight")
+    assert "rice with tea" not in sizes
+    assert after.report["candidates"]["dropped"] == {"no_weight": 1}
 
 
 def test_the_command_reports_and_names_the_files(tmp_path, capsys):
