@@ -115,7 +115,8 @@ class Annotations:
 
 def read(folder: Path) -> tuple[list[Annotation], list[str]]:
     """What all annotators said, by annotator and in the order of their tasks, and a sentence on each damaged file."""
-    found, notes = [], []
+    found: list[Annotation] = []
+    notes: list[str] = []
     for file in _files(folder):
         good, bad = _lines(file)
         last = {task.task_id: Annotation(file.stem, task, said) for task, said in map(_parsed, good)}
@@ -161,7 +162,8 @@ _LINE = re.compile(rb'\{"crc32": (\d+), "line": (\{.*\})\}\n', re.DOTALL)
 
 def _lines(file: Path) -> tuple[list[bytes], list[bytes]]:
     """The lines of a file that are as they were written, then the others."""
-    good, bad = [], []
+    good: list[bytes] = []
+    bad: list[bytes] = []
     for line in file.read_bytes().splitlines(keepends=True):
         (good if _whole(line) else bad).append(line)
     return good, bad

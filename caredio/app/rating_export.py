@@ -22,8 +22,7 @@ from typing import Any
 from datasets import Dataset
 
 from caredio import cultures, disk, features, intervals, runs
-from caredio.app import annotations
-from caredio.app.annotations import Annotation
+from caredio.app.annotations import Annotation, read
 from caredio.app.rating_tasks import COMPARE, MEASURES, SAME, Item
 from caredio.app.shelf import Shelf
 from caredio.evaluation import agreement
@@ -207,7 +206,27 @@ class Ratings:
 
 def load(folder: Path) -> Ratings:
     """What annotators said in a folder; nothing where there is none."""
-    return Ratings(*annotations.read(folder))
+    return Ratings(*read(folder))
+
+
+def reviewed(folder: Path, ranked: Sequence[str]) -> str:
+    """A sentence for cards on how many ranked rows people judged, and rejected; empty where nobody judged one.
+
+    Args:
+        folder: of what annotators said.
+        ranked: sample_ids, those that are rejected included.
+    """
+    own = load(folder).own
+    judged = [own[name] for name in ranked if name in own]
+    if not judged:
+        return ""
+    people = len({name for one in judged for name in one.ratings.keys() | one.untrue})
+    rejected = sum(one.rejected for one in judged)
+    left = f"; {rejected:,} that most of them called not true there {'is' if rejected == 1 else 'are'} left out"
+    return (
+        f"{len(judged):,} of {len(ranked):,} ranked rows were rated by {_many(people, 'person', 'people')} of their"
+        f" cultures{left if rejected else ''}."
+    )
 
 
 def written(ratings: Ratings, folder: Path, shelf: Shelf) -> Ratings:
@@ -261,5 +280,5 @@ def _compared(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _many(number: int, what: str, several: str = "") -> str:
+    return f"{number:,} {what if number == 1 else several or f'{what}s'}"

@@ -179,8 +179,8 @@ def _responsible(made: provenance.Made, settings: Settings) -> dict[str, Any]:
         "rai:dataCollection": " ".join(made.method),
         "rai:dataCollectionType": ["Secondary Data Analysis" if made.source else "Software Collection"],
         "rai:dataPreprocessingProtocol": list(_drops(made.stages)),
-        "rai:dataAnnotationProtocol": "Scores and ranks are computed; no person labelled a row. Reviewed by native"
-        f" speakers: {reviewed}.",
+        "rai:dataAnnotationProtocol": f"Scores and ranks are computed; {made.rated or 'no person labelled a row.'}"
+        f" Reviewed by native speakers: {reviewed}.",
         "rai:machineAnnotationTools": [f"caredio {', '.join(made.versions)}"],
         "rai:dataLimitations": made.limits,
         "rai:dataBiases": _biases(made),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from caredio.app import rating_export
 from caredio.publishing import metadata
 from caredio.runs import Run
 from caredio.selection import pipeline as selection_pipeline
@@ -57,6 +58,7 @@ class Made:
         method: a sentence for each step.
         limits: sentences on what the rows do not say.
         license: what they are under where the publisher states nothing.
+        rated: a sentence on how many of them people of their cultures rated; empty where nobody did.
     """
 
     stages: Mapping[str, Any]
@@ -68,6 +70,7 @@ class Made:
     method: list[str]
     limits: list[str]
     license: str
+    rated: str = ""
 
     @property
     def asked(self) -> list[Asked]:
@@ -115,6 +118,7 @@ def of_run(run: Run, own_prompts: Sequence[str] = ()) -> Made:
         ],
         limits=[_GIVEN if source else _WRITTEN, _COUNTRY, *selection_pipeline.describe_limits(stages)],
         license="unknown" if source else "other",
+        rated=rating_export.reviewed(run.path / rating_export.FOLDER, ranked["sample_id"]),
     )
 
 

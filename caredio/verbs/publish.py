@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from caredio import preflight
+from caredio.app import rating_export
 from caredio.errors import EndpointError, InputError
 from caredio.publishing import hub, metadata, record, release, removals
 from caredio.publishing import plan as plans
@@ -139,8 +140,9 @@ class Publishing:
         return seen
 
     def _removed(self, run: Run, *before: Release | None) -> list[str]:
-        """The sample_ids that are left out: those asked for now, and what earlier releases left out."""
+        """The sample_ids that are left out: asked for now, rejected by people, left out of earlier releases."""
         known = {*removals.remembered(self.out), *(name for one in before if one for name in one.removed)}
+        known.update(rating_export.load(self.out / rating_export.FOLDER).rejected)
         if self.file:
             removals.check(self.asked, {"scored": run.table("scored")}, known, self.file)
         return sorted({*known, *self.asked})

@@ -244,3 +244,39 @@ def test_a_release_has_no_folder_for_ratings_of_its_own(tmp_path, capsys):
             cli.main([verb, str(release)])
         assert end.value.code == 2
         assert "is no run, which has a folder for ratings; name one with out." in capsys.readouterr().err
+
+
+def test_rejected_rows_are_left_out_of_the_next_release_whose_card_says_so(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    dishes = {"china": ("rice", "duck", "noodles"), "mexico": ("tortillas", "mole", "tamales")}
+    table = [
+        {"question_id": f"q{at}", "question": f"What is eaten at feast {at}?", "response": said, "culture": culture}
+        for culture, both in dishes.items()
+        for at, said in enumerate(both)
+    ]
+    run = tmp_path / "run"
+    caredio.select(Dataset.from_list(table), out=run, embedder="openai:m", theta=0.99)
+
+    def released(version):
+        folder = caredio.publish(run, version=version, test_share=0, reviewed_by="Amina")
+        held = [
+            row["response"]
+            for config in ("china", "china-pool", "all")
+            for row in runs.read([folder / config / "train.parquet"])
+            if row["culture"] == "china"
+        ]
+        return sorted(held), (folder / "README.md").read_text(), json.loads((folder / "release.json").read_text())
+
+    held, card, _ = released("v1.0.0")
+    assert held == sorted(3 * dishes["china"])
+    assert "were rated by" not in card
+    rate_all(run / "ratings", shelf.open(run), ["Amina", "Bo"], untrue=["rice"])
+    held, card, record = released("v1.1.0")
+    assert held == sorted(3 * ("duck", "noodles"))
+    assert "- 3 of 6 ranked rows were rated by 2 people of their cultures; 1 that most of them called not true" in card
+    assert "- Reviewed by native speakers: `Amina`." in card
+    assert record["removed"] == [features.sample_id("china", "What is eaten at feast 0?", "rice")]
+    assert "rice" not in card.split("## Limits")[0].replace("price", "")
+    croissant = (run / "release" / "croissant.json").read_text()
+    assert "3 of 6 ranked rows were rated by 2 people" in croissant
