@@ -4,7 +4,8 @@ const GUIDELINES = {
     "Put the answers in order, the best first, then rate each from 1 (poor) to 10 (excellent). Your culture is the measure: is it right there, does it answer what was asked, does it say enough?",
     "1 to 2: mostly wrong, or beside the question.",
     "3 to 4: some of it is right; much is missing, or does not belong there.",
-    "5 to 6: right on the whole, with a small mistake or little detail. With a mistake in it, an answer gets 5 at most.",
+    "5: right on the whole, with a small mistake. No answer with a mistake gets more.",
+    "6: nothing in it is wrong, and it says little.",
     "7 to 8: nothing in it is wrong, and it says what matters.",
     "9 to 10: nothing in it is wrong, and it says all that somebody from your culture would want to say.",
     "Not true here: people of your culture would say that this is false of them. Say why, if you like.",
@@ -148,6 +149,9 @@ function guidelines(open) {
 function ratingParts() {
   const cards = shown.order.map((item, place) => card(item, place));
   const wrong = shown.contradictions.map(([one, other]) => `${letter(one)} stands above ${letter(other)}, and is rated lower.`);
+  for (const item of Object.keys(shown.untrue)) {
+    if (shown.ratings[item] > 5) wrong.push(`${letter(Number(item))} is not true here, and is rated ${shown.ratings[item]}.`);
+  }
   return [
     make("h2", { dir: "auto" }, shown.question),
     make("ol", { class: "items" }, ...cards),

@@ -18,6 +18,8 @@ class Rating:
     """What is rated, and where it is kept, checked."""
 
     def __init__(self, place: Folder, other: Folder | None, out: Place, port: int | None) -> None:
+        if port is not None and (type(port) is not int or not 0 < port < 65_536):
+            raise InputError(f"port is {port!r}; give a number from 1 to 65535.")
         packages.require("a page to rate on", "app", "gradio")
         self.shelf = shelves.open(arguments.folder(place))
         self.other = shelves.open(arguments.folder(other)) if other is not None else None

@@ -147,6 +147,7 @@ def test_the_keyboard_alone_rates_orders_and_goes_on(places, look):
             if comment.evaluate("one => one === document.activeElement"):
                 break
         keys.type("not 1 of us")
+        expect(page.get_by_role("note")).to_contain_text("is not true here, and is rated 10.")
         expect(page.locator(".rate .status")).to_have_text("Saved.")
         for _ in range(40):
             keys.press("Tab")

@@ -239,6 +239,8 @@ def test_a_release_has_no_folder_for_ratings_of_its_own(tmp_path, capsys):
     (release / "china-pool").mkdir(parents=True)
     (release / "release.json").write_text('{"kind": "dataset", "version": "v1.0.0"}')
     runs.read([run.folder / "scored" / "all.parquet"]).to_parquet(release / "china-pool" / "train.parquet")
+    with pytest.raises(caredio.InputError, match="port is 70000; give a number"):
+        caredio.rate(release, port=70_000)
     for verb in ("rate", "ratings"):
         with pytest.raises(SystemExit) as end:
             cli.main([verb, str(release)])
