@@ -71,8 +71,8 @@ class Staying:
         """What the changelog says of them."""
         if self.release is None:
             return []
-        names = ", ".join(f"`{slug}`" for slug in sorted(self.slugs.values()))
-        return [f"{names}: as in `{self.release.version}`, whose card says how the rows were made"]
+        names = ", ".join(f"{slug}" for slug in sorted(self.slugs.values()))
+        return [f"{names}: as in {self.release.version}, whose card says how the rows were made"]
 
 
 NOTHING = Staying()

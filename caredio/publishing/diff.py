@@ -99,11 +99,11 @@ class Diff:
         head = _counted({kind: count for kind, count in total.items() if count}) or (
             "the ranked rows are the same" if self.data_differs else "the data is the same"
         )
-        lines = [f"since `{self.before}`: {head}"]
-        lines += [f"`{slug}` is new: {_counted(self.cultures[slug].counts())}" for slug in self.new]
-        lines += [f"`{slug}` is gone" for slug in self.gone]
+        lines = [f"since {self.before}: {head}"]
+        lines += [f"{slug} is new: {_counted(self.cultures[slug].counts())}" for slug in self.new]
+        lines += [f"{slug} is gone" for slug in self.gone]
         rest = {slug: rows for slug, rows in self.cultures.items() if slug not in (*self.new, *self.gone)}
-        lines += [f"`{slug}`: {_counted(rows.counts())}" for slug, rows in rest.items()]
+        lines += [f"{slug}: {_counted(rows.counts())}" for slug, rows in rest.items()]
         return [*lines, *self.columns]
 
     def __str__(self) -> str:
@@ -243,11 +243,11 @@ def _columns(before: Schema, after: Schema) -> Iterator[str]:
         old, new = before[view], after[view]
         for name in sorted({*old, *new}):
             if name not in old:
-                yield f"columns of `{view}`: `{name}` is new"
+                yield f"columns of {view}: {name} is new"
             elif name not in new:
-                yield f"columns of `{view}`: `{name}` is gone"
+                yield f"columns of {view}: {name} is gone"
             elif old[name] != new[name]:
-                yield f"columns of `{view}`: `{name}` is of another type"
+                yield f"columns of {view}: {name} is of another type"
 
 
 def _files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ ATTEMPTS = 6
 _PAUSE = 0.5  # seconds before the second attempt; doubled each time
 _AGAIN = (408, 412, 425, 429)  # of the client errors: a timeout, a stale parent, too early, a rate limit
 _MOVED = re.compile("parent|has happened|already exists|in progress|concurrent|try again", re.IGNORECASE)  # of 409
-_PATIENCE = 10  # seconds that a question asked ahead of the work may take
+_PATIENCE = 10.0  # seconds that a question asked ahead of the work, or of a file, may take
 _SILENCE = 120.0  # seconds without a byte after which a request counts as lost; the Hub's client would wait for ever
 _REQUESTS = 10  # pull requests, the latest, among which one's own is looked for
 
@@ -81,11 +81,20 @@ def fetched(repo_id: str, repo_type: str, tag: str, whole: bool = False) -> Rele
         found = _released(api, repo_id, repo_type, tag)
         if found is None:
             return None
-        wanted = None if whole else [RECORD, *(f"{name}/*.parquet" for name in record.ranked_configs(found))]
-        path = api.snapshot_download(repo_id, repo_type=repo_type, revision=tag, allow_patterns=wanted)
-        return Release(f"{repo_id}@{tag}", Path(path), found)
+        folder = _file(api, repo_id, repo_type, tag, RECORD).parent  # named by its commit
+        rows = found.get("rows", {})
+        for config in rows if whole else record.ranked_configs(found):
+            for split in rows[config]:
+                _file(api, repo_id, repo_type, folder.name, f"{config}/{split}.parquet")
+        return Release(f"{repo_id}@{tag}", folder, found)
 
     return _tried(repo_id, step)
+
+
+def _file(api: Any, repo_id: str, repo_type: str, revision: str, path: str) -> Path:
+    """A file of a repository, in the Hub's cache."""
+    kept = api.hf_hub_download(repo_id, path, repo_type=repo_type, revision=revision, etag_timeout=_PATIENCE)
+    return Path(kept)
 
 
 def named(place: str, whole: bool = False) -> Release:
@@ -397,8 +406,7 @@ def _released(api: Any, repo_id: str, repo_type: str, revision: str) -> dict[str
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     try:
-        path = api.hf_hub_download(repo_id, RECORD, repo_type=repo_type, revision=revision)
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(_file(api, repo_id, repo_type, revision, RECORD).read_text(encoding="utf-8"))
     except (RemoteEntryNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) else None

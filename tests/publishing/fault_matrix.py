@@ -22,8 +22,7 @@ OWNER = "caredio"
 ROUTES = {  # name -> method, path
     "look: refs": ("GET", "/refs$"),
     "look: info": ("GET", "/api/datasets/[^/]+/[^/]+$"),
-    "fetch: revision": ("GET", "/revision/"),
-    "fetch: file": ("GET|HEAD", "/resolve/"),
+    "fetch": ("GET|HEAD", "/resolve/"),
     "validate-yaml": ("POST", "/api/validate-yaml"),
     "create": ("POST", "/api/repos/create"),
     "settings": ("PUT", "/settings$"),
@@ -72,8 +71,8 @@ class Stage:
         from caredio.publishing import hub
 
         self.hub = hub
-        hub._PAUSE, hub._SILENCE, hub.ATTEMPTS = 0, 0.4, 3
-        constants.HF_HUB_ETAG_TIMEOUT = constants.HF_HUB_DOWNLOAD_TIMEOUT = hub._SILENCE
+        hub._PAUSE, hub._SILENCE, hub._PATIENCE, hub.ATTEMPTS = 0, 0.4, 0.4, 3
+        constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.4
         time.sleep = lambda seconds: None  # of the client, between its attempts
 
     def begun(self, first: bool = True) -> tuple[str, Path]:

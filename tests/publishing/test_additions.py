@@ -43,7 +43,7 @@ def test_others_stay_and_all_is_made_anew(own, tmp_path):
     assert before
     record = json.loads((release / "release.json").read_text())
     assert record["version"] == "v0.2.0"
-    assert "`japan` is new: " in "\n".join(record["changes"])
+    assert "japan is new: " in "\n".join(record["changes"])
     rows = runs.read([release / "all" / "train.parquet"])
     assert set(rows["culture"]) == {"china", "japan", "narnia", "united_kingdom"}
     for slug in ("china", "japan", "united_kingdom"):

@@ -63,10 +63,10 @@ print(json.dumps([tags(), differ.lines(), str(plan).splitlines()[-1], plan.targe
     )
     tags, lines, last, tagged, changes = found
     assert tags == ["v0.1.0", "v0.2.0", "v0.2.1", "v1.0.0"]
-    changed = lines[0].split("`: ")[1].split()[0]
-    assert lines == [f"since `{NAME}@v0.1.0`: {changed} rows changed", f"`china`: {changed} rows changed"]
+    changed = lines[0].split(": ")[1].split()[0]
+    assert lines == [f"since {NAME}@v0.1.0: {changed} rows changed", f"china: {changed} rows changed"]
     assert (last, tagged) == (f"nothing differs from {NAME}@v1.0.0", True)
-    assert changes[0].startswith("since `v0.2.1`: ")
+    assert changes[0].startswith("since v0.2.1: ")
     assert len(state(hub, tmp_path / "home")[0]) == 5
 
 

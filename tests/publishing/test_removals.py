@@ -43,7 +43,7 @@ def test_a_removed_row_is_nowhere_and_stays_out(run, tmp_path):
             assert sorted(ranks) == list(range(1, 24))
         record = json.loads((first / "release.json").read_text())
         assert (record["removed"], record["version"]) == ([row["sample_id"]], "v0.2.0")
-        assert "since `v0.1.0`: 1 row removed" in record["changes"]
+        assert "since v0.1.0: 1 row removed" in record["changes"]
         caredio.publish(run, to=first, test_share=0)
     assert removals.remembered(run) == [row["sample_id"]]
 

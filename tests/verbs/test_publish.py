@@ -71,7 +71,7 @@ def test_what_differs_from_the_release_in_the_folder_is_in_the_plan(run, tmp_pat
     plan = caredio.plan(caredio.publish, tmp_path / "few", to=folder)
     assert (plan.version, plan.why) == ("v0.2.0", "proposed over v0.1.0: the data differs")
     assert len(plan.found.cultures["china"].removed) == 1
-    assert f"since `{folder}`: 3 rows removed" in str(plan)
+    assert f"since {folder}: 3 rows removed" in str(plan)
     assert caredio.plan(caredio.publish, tmp_path / "few", to=folder, version="v7.0.0").version == "v7.0.0"
 
 
@@ -138,4 +138,4 @@ def test_a_run_is_compared_with_its_release(run, tmp_path):
     folder = caredio.publish(run, to=tmp_path / "r", test_share=0)
     found = caredio.diff(folder, run)
     assert not found.cultures
-    assert found.lines()[0].startswith(f"since `{folder}`: ")
+    assert found.lines()[0].startswith(f"since {folder}: ")
