@@ -66,13 +66,13 @@ class Stage:
         os.environ.update(self.server.environment(home / "home"))
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         os.environ.pop("HF_HUB_OFFLINE", None)
-        from huggingface_hub import constants
+        from huggingface_hub import constants, file_download
 
         from caredio.publishing import hub
 
         self.hub = hub
         hub._PAUSE, hub._SILENCE, hub._PATIENCE, hub.ATTEMPTS = 0, 0.4, 0.4, 3
-        constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.4
+        constants.HF_HUB_DOWNLOAD_TIMEOUT = file_download._ETAG_RETRY_TIMEOUT = 0.4
         time.sleep = lambda seconds: None  # of the client, between its attempts
 
     def begun(self, first: bool = True) -> tuple[str, Path]:

@@ -70,6 +70,7 @@ print(json.dumps([tags(), differ.lines(), str(plan).splitlines()[-1], plan.targe
     assert len(state(hub, tmp_path / "home")[0]) == 5
 
 
+@pytest.mark.slow  # several releases, each with its figures
 def test_of_two_publishers_the_loser_plans_again(hub, own, tmp_path):
     """The other one releases while this one's plan is being read."""
     plans, tags = script(
@@ -129,6 +130,7 @@ def test_a_crash_before_the_tag_is_mended_whatever_the_version_was(hub, own, tmp
     assert (len(commits), tags) == (2, {"v0.1.0": commits[0]})
 
 
+@pytest.mark.slow  # several releases, each with its figures
 def test_removals_and_additions_follow_the_release_on_the_hub(hub, own, tmp_path):
     rows, removed, cultures, tags = script(
         hub,
@@ -154,6 +156,7 @@ print(json.dumps([rows, json.load(open("{tmp_path}/other/release.json"))["remove
     (own / "a" / "removed.txt").unlink()
 
 
+@pytest.mark.slow  # several releases, each with its figures
 def test_private_gated_and_another_s_organisation(hub, own, tmp_path):
     found = script(
         hub,
@@ -183,6 +186,7 @@ print(json.dumps([info.private, info.gated, hidden, told]))
     assert "check HF_TOKEN and that it may write there" in told
 
 
+@pytest.mark.slow  # several releases, each with its figures
 def test_a_pull_request_is_opened_once_and_bears_no_tag(hub, own, tmp_path):
     found = script(
         hub,

@@ -83,7 +83,7 @@ def test_without_a_terminal_a_folder_is_written_and_the_plan_shown(run, tmp_path
     assert (tmp_path / "r" / "release.json").exists()
 
 
-@pytest.mark.parametrize(("answer", "written"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False)])
+@pytest.mark.parametrize(("answer", "written"), [("Yes\n", True), ("n\n", False), ("\n", False)])
 def test_on_a_terminal_it_is_asked_for(run, tmp_path, capsys, terminal, answer, written):
     terminal(answer)
     if written:
