@@ -417,7 +417,7 @@ def test_a_result_has_what_was_made(server):
         (lambda: api.select(), "nothing to rank"),
         (lambda: api.publish(3), "out is 3; give a run folder"),
         (lambda: api.plan("build"), "plan takes one of the verbs"),
-        (lambda: api.plan(api.publish, "x"), "only synthesize, select, build, evaluate and judge ask a model"),
+        (lambda: api.plan(api.calibrate, "x"), "only synthesize, select, build, evaluate and judge ask a model"),
         (lambda: api.select([{"question": "a"}]), "the table is a list, where a Dataset, a DataFrame or a name"),
     ],
 )
