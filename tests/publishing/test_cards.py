@@ -131,21 +131,22 @@ def named(text, values):
 
 
 def check_method(body, one, combine, model):
-    """Every setting that ran is named in its line, and no other value of it anywhere."""
+    """Every setting that ran is named in its line, and no other value of it anywhere beside it."""
+    made = body.split("## How it was made")[1]  # what is above names columns
     assert named(line(body, "Representativeness:"), R) == {one["representativeness"]}
     assert named(line(body, "Distinctiveness:"), D) == {one["distinctiveness"]}
-    assert named(body, R + D) == {one["representativeness"], one["distinctiveness"]}
+    assert named(made, R + D) == {one["representativeness"], one["distinctiveness"]}
     assert named(line(body, "Clusters:"), ("average", "single")) == {one["linkage"]}
     assert f"similarity of {one['theta']:g}." in line(body, "Clusters:")
-    assert not re.search("average" if one["linkage"] == "single" else "single", body)
+    assert not re.search("average" if one["linkage"] == "single" else "single", made)
     for text, asks in (("Representativeness:", ("information", "in_context")), ("Distinctiveness:", ("information",))):
         measure = one[text.lower().rstrip(":")]
         assert (f"`{model}`" in line(body, text)) == (measure in asks)
     rank = line(body, "Rank:")
-    assert named(body, RANKINGS) == {one["ranking"]}
+    assert named(made, RANKINGS) == {one["ranking"]}
     assert f"at most {one['budget']} rows" in rank
     assert ("a baseline" in rank) == (one["ranking"] != "score")
-    assert named(body, ("product", "sum")) == ({combine} if one["ranking"] == "score" else set())
+    assert named(made, ("product", "sum")) == ({combine} if one["ranking"] == "score" else set())
     held = one["ranking"] not in ("kcenter", "facility_location")
     assert ("No question has a second row" in rank) == (held and one["per_question"] == 1)
     assert ("No question has more than 3 rows" in rank) == (held and one["per_question"] == 3)
