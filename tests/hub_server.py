@@ -36,7 +36,7 @@ LFS_BYTES = 10 * 2**20
 GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
 
 NAME = r"(?P<name>\w[\w.-]*/\w[\w.-]*)"
-REPO = rf"/api/(?P<kind>models|datasets)/{NAME}"
+REPO = rf"/api/(?P<kind>models|datasets|spaces)/{NAME}"
 REVISION = r"(?P<revision>[^/]+)"
 
 
@@ -70,7 +70,7 @@ class Repo:
     """Commits, and the names that point at them: JSON read at each request, so a restarted server knows them too."""
 
     def __init__(self, folder: Path, path: str) -> None:
-        self.folder, self.path, self.name = folder, path, path.removeprefix("datasets/")
+        self.folder, self.path, self.name = folder, path, re.sub("^(datasets|spaces)/", "", path)
         self.exists = (folder / "refs.json").exists()
         self.refs = json.loads((folder / "refs.json").read_text()) if self.exists else {"branches": {}, "tags": {}}
         self.branches, self.tags = self.refs["branches"], self.refs["tags"]
@@ -119,7 +119,7 @@ class Store:
             part.mkdir(parents=True, exist_ok=True)
 
     def repo(self, kind: str, name: str) -> Repo:
-        return Repo(self.repos / kind / name, f"datasets/{name}" if kind == "datasets" else name)
+        return Repo(self.repos / kind / name, name if kind == "models" else f"{kind}/{name}")
 
     def put(self, content: bytes) -> str:
         sha256 = hashlib.sha256(content).hexdigest()
@@ -390,7 +390,7 @@ class Call:
         page = {"pullRequestUrl": f"{self.hub.url}/{repo.path}/discussions/{pull[8:]}"}
         return made | (page if pull else {})
 
-    @route("GET", rf"/((?P<kind>datasets)/)?{NAME}/resolve/{REVISION}/(?P<path>.+)")
+    @route("GET", rf"/((?P<kind>datasets|spaces)/)?{NAME}/resolve/{REVISION}/(?P<path>.+)")
     def resolve(self) -> Any:
         """A file's bytes, or the span of them that the client asks for."""
         commit = self.commit
@@ -410,7 +410,7 @@ class Call:
             raise HubError(416, f"Nothing in {asked[0]} of {len(content)} bytes")
         return Answer(content[start:stop], 206, headers | {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}"})
 
-    @route("POST", rf"/(datasets/)?{NAME}\.git/info/lfs/objects/batch")
+    @route("POST", rf"/((datasets|spaces)/)?{NAME}\.git/info/lfs/objects/batch")
     def lfs_batch(self) -> Any:
         """Where to send each large file; one that is stored already gets no actions."""
 
