@@ -171,12 +171,12 @@ def _opening(sample: Dataset) -> str:
 
 _MEANING = """
 Rank 1 is the highest score of a region: the sum of two measures, in standard deviations.
-  representativeness   how many people gave an answer, and how near it is to what its region answers to
-                       other questions (support)
-  distinctiveness      how far it is from the other regions' answers to the same question, and in how many
-                       of them nobody words it so (hybrid)
-A high rank means common here and distinctive among these answers. It does not mean true, and a region's
-5 annotators a question do not speak for everybody."""
+  representativeness   how many people gave an answer, and how near it is to what its region answers
+                       to other questions (support)
+  distinctiveness      how far it is from the other regions' answers to the same question, and in
+                       how many of them nobody words it so (hybrid)
+A high rank means common here and distinctive among these answers. It does not mean true, and a
+region's 5 annotators a question do not speak for everybody."""
 
 
 _TRAINING = """

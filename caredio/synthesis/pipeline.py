@@ -81,7 +81,8 @@ def review_record(stages: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What the review that a run's candidates passed was made from, by run.json; None where there was none."""
     made: Mapping[str, Any] = stages["candidates"]["made_from"]
     if "reviewed" in made["inputs"]:
-        return stages["reviewed"]["made_from"]  # type: ignore[no-any-return]
+        made = stages["reviewed"]["made_from"]
+        return made
     return None if "contrasted" not in made["inputs"] or "optimize_rounds" in made["config"] else made
 
 
