@@ -399,7 +399,8 @@ refs = api.list_repo_refs(repo, repo_type="dataset", include_pull_requests=True)
 names = {"repo_type": "dataset", "filename": "a.txt"}
 texts = [open(api.hf_hub_download(repo, revision=one, **names)).read() for one in ("main", "refs/pr/1")]
 api.update_repo_settings(repo, repo_type="dataset", gated="auto")
-stranger = attempt(HfApi(token=False).hf_hub_download, repo, revision="main", force_download=True, **names)
+import tempfile
+stranger = attempt(HfApi(token=False).hf_hub_download, repo, revision="main", cache_dir=tempfile.mkdtemp(), **names)
 print(json.dumps([made.pr_revision, [one.ref for one in refs.pull_requests], texts,
                   api.dataset_info(repo).gated, api.dataset_info(repo).sha == start, stranger]))
 """)
