@@ -1,6 +1,7 @@
 """Releases that follow one another on the local Hub: versions, plans, losers, removals, additions, pull requests."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -16,13 +17,14 @@ NAME = "caredio/cardset"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """Three runs: a, b with another answer for china, and c with japan in place of the uk."""
+    """Runs: a, b (and d) with another answer for china, and c with japan in place of the uk."""
     folder = tmp_path_factory.mktemp("runs")
     for name, answer, other in (("a", "rice", None), ("b", "noodles", None), ("c", "soup", "japan")):
         (folder / name).mkdir()
         rows = table(folder / name, (answer, "toast", "turnips")).read_text()
         (folder / name / "own.jsonl").write_text(rows.replace("united_kingdom", other) if other else rows)
         caredio.select(folder / name / "own.jsonl", out=folder / name, theta=0.99, length_ratio=1.0)
+    shutil.copytree(folder / "b", folder / "d")  # a run is one command's at a time
     return folder
 
 
@@ -106,7 +108,7 @@ def reading(plan):
     if len(plans) == 1:
         publish("b", to=str(plan.folder) + "-other")
     return True
-publish("b", license="mit", confirm=reading)
+publish("d", license="mit", confirm=reading)
 told = ""
 try:
     publish("c", version="v0.2.0")
