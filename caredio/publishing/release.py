@@ -139,7 +139,7 @@ def _write(
         parquet.write(table, disk.named(making, config_name) / f"{split}.parquet")
         splits.setdefault(config_name, {})[split] = len(table)
     staying.copy(making)
-    return splits | staying.splits
+    return {**splits, **staying.splits}
 
 
 def _columns(making: Path, splits: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
