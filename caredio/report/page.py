@@ -153,7 +153,7 @@ def _asked(run: Run, source: Any) -> list[tuple[str, str]]:
     """(what, value) of what the command asked for."""
     made = {name: entry["made_from"] for name, entry in run.stages.items()}
     models = sorted({one["model"]["model"] for one in made.values() if one.get("model")})
-    topics = [topic["topic"] for topic in run.used.get("topics", ())]
+    topics = [one["topic"] for one in (made.get("questions", {}).get("config") or {}).get("topics", ())]
     told: list[tuple[str, str]] = []
     if source:
         table = source.get("table") or "a table in memory"

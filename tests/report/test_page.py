@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset
+from llm_server import LLMServer
 from report_run import ANSWERS, HOSTILE, rows, select
 
 import caredio
@@ -46,6 +47,28 @@ def test_a_page_shows_the_run(run: Path) -> None:
     assert set(ANSWERS) <= set(read.texts)
     settings = read.texts[read.texts.index("theta") :]
     assert settings[1] == "0.9999"
+
+
+def test_a_page_of_a_build_shows_what_was_asked_and_spent(
+    server: LLMServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    asked = {"model": "scripted", "base_url": server.url, "per_topic": 3, "embedder": "openai:m", "theta": 0.9}
+    out = tmp_path / "run"
+    caredio.build(["china", "brazil"], ["food"], out=out, **asked)
+    read, record = Read(out / "report.html"), json.loads((out / "run.json").read_text())
+    assert read.texts[read.texts.index("1 topic") + 1] == "Food"
+    assert read.texts[read.texts.index("models") + 1] == "scripted"
+    used = record["stages"]["answers"]["usage"]
+    tokens = used["prompt_tokens"] + used["completion_tokens"]
+    row = [str(record["stages"]["answers"]["rows"]), str(used["calls"]), "0", f"{tokens:,}", "no listed price"]
+    place = read.texts.index("answers")
+    assert read.texts[place : place + 6] == ["answers", *row]
+    (spent,) = (one for one in record["spending"]["models"] if one["model"] == "scripted")
+    place = read.texts.index("scripted", read.texts.index("Spent by all commands on this run"))
+    assert read.texts[place + 1 : place + 3] == [f"{spent['calls']:,}", f"{spent['prompt_tokens']:,}"]
+    assert read.elements.count("svg") >= 4
+    assert "sk-very-secret" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_hostile_text_is_text(run: Path) -> None:
