@@ -533,7 +533,7 @@ def rate(
     """
     from caredio.verbs.rate import Rating  # heavy: when a verb runs
 
-    return Rating(place, other, out, port).result()
+    Rating(place, other, out, port).result()
 
 
 def ratings(place: Path | str | Result, *, out: Path | str | None = None) -> Ratings:
