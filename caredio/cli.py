@@ -453,7 +453,7 @@ def _training_commands(commands: Any) -> None:
     )
     _quiet_flag(export)
 
-    recipes = _plain_command(commands, "recipes", configuration.recipes, "list or copy the training recipes", _RECIPES)
+    recipes = _plain_command(commands, "recipes", configuration.recipes, "list or copy the recipes", _RECIPES)
     recipes.add_argument("name", nargs="?", default=argparse.SUPPRESS, help="a YAML file, or all; default: list them")
     recipes.add_argument("to", nargs="?", default=argparse.SUPPRESS, help="folder to copy it to")
 
