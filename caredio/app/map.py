@@ -49,7 +49,7 @@ def drawn(shelf: Shelf) -> Map | None:
 def projected(vectors: np.ndarray) -> tuple[np.ndarray, list[float]]:
     """(n, 2) coordinates on the first two principal components, and the share of variance of either."""
     centred = vectors - vectors.mean(axis=0)
-    values, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    values, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
     axes = axes[:, [-1, -2]]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # so that equal vectors give an equal map
     total = float(values.clip(0).sum()) or 1.0

@@ -148,16 +148,17 @@ class Shelf:
         if (found := ON_HUB.fullmatch(self.name)) and not Path(self.name).exists():
             _fetched(found["name"], found["revision"], ["*-vectors/*"])
         files = sorted(self.folder.glob("vectors/*.parquet" if self.is_run else "*-vectors/*.parquet"))
-        keys: dict[str, np.ndarray] = {}
+        keys: list[str] = []
+        parts: list[np.ndarray] = []
         for file in files:
             with file.open("rb") as content:
                 read = pq.read_table(content, columns=["sample_id", "sample_embedding"])
-            read = read.filter(pc.is_valid(read["sample_embedding"])).combine_chunks()
-            cells = pc.list_flatten(read["sample_embedding"]).to_numpy()
-            rows = cells.reshape(len(read), -1) if len(read) else np.empty((0, 0), np.float32)
-            keys |= zip(read["sample_id"].to_pylist(), rows, strict=True)
-        keys = {key: vector for key, vector in keys.items() if key in self._places}
-        return list(keys), np.stack(list(keys.values())) if keys else np.empty((0, 0), np.float32)
+            here = pc.is_in(read["sample_id"], self.rows["key"].combine_chunks())
+            read = read.filter(pc.and_(here, pc.is_valid(read["sample_embedding"]))).combine_chunks()
+            if len(read):
+                keys += read["sample_id"].to_pylist()
+                parts.append(pc.list_flatten(read["sample_embedding"]).to_numpy().reshape(len(read), -1))
+        return keys, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
 def open(place: Path | str) -> Shelf:
