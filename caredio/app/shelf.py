@@ -158,7 +158,10 @@ class Shelf:
             if len(read):
                 keys += read["sample_id"].to_pylist()
                 parts.append(pc.list_flatten(read["sample_embedding"]).to_numpy().reshape(len(read), -1))
-        return keys, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        if not parts:
+            return [], np.empty((0, 0), np.float32)
+        _, once = np.unique(np.array(keys), return_index=True)  # of a release, other cultures' too in each file
+        return [keys[place] for place in once], np.concatenate(parts)[once]
 
 
 def open(place: Path | str) -> Shelf:

@@ -31,7 +31,8 @@ def test_a_score_is_placed_among_those_of_its_culture(ranked):
     best = max(scores, key=scores.__getitem__)
     below = sum(score < scores[best] for score in scores.values()) / len(scores)
     said = text_of(opened.opened(opened_shelf, opened_shelf.place(best)))
-    assert f"what other cultures answer, by cosine; above {100 * below:.0f} % of its culture's rows" in said
+    by = opened_shelf.record["stages"]["scored"]["made_from"]["config"]["distinctiveness"]
+    assert f"what other cultures answer, by {by}; above {100 * below:.0f} % of its culture's rows" in said
 
 
 def test_the_rows_of_its_cluster_are_listed():
