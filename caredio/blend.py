@@ -25,6 +25,7 @@ NAMES = {
     **{culture: name for culture, (name,) in LABELS.items()},
 }
 SAMPLED = {"china": "China", "mexico": "Mexico", "south_korea": "South_Korea"}  # those of the packaged sample
+ANOTHER_WORDING = "another_wording"  # of the answer in the row before
 _COLUMNS = pa.schema(
     [(name, pa.string()) for name in ("question_id", "culture", "question", "response")]
     + [("annotators", pa.int8()), ("drop_reason", pa.string()), ("also", pa.list_(pa.string()))]
@@ -43,10 +44,11 @@ def sample(annotations: Path) -> pa.Table:
 
 
 def whole(annotations: Path) -> pa.Table:
-    """As `sample`, of all 16 regions, with the language of the text.
+    """As `sample`, of all 16 regions, with the language of the text, and a row for each other wording of an answer.
 
     Answers to a question that the source's own evaluation leaves out in the region are dropped: too many of its
-    annotators found that it has no answer, does not apply, or did not know.
+    annotators found that it has no answer, does not apply, or did not know. Other wordings are dropped too: they say
+    what of other regions' answers is none to be rejected here.
 
     Raises:
         InputError: as `sample`.
@@ -58,6 +60,8 @@ def whole(annotations: Path) -> pa.Table:
         for row in _rows(culture, file):
             reason = row["drop_reason"] or ("not_applicable" if row["question_id"] in out else None)
             rows.append({**row, "drop_reason": reason, "language": "en"})
+            other = {"drop_reason": ANOTHER_WORDING, "language": "en", "also": []}
+            rows += [{**row, "response": wording, **other} for wording in row["also"]]
     return pa.Table.from_pylist(rows, schema=_COLUMNS.append(pa.field("language", pa.string())))
 
 

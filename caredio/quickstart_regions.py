@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from caredio import api, blend, cultures, disk, preflight
@@ -20,13 +21,7 @@ from caredio.api import SelectOptions
 OUT = Path("runs/blend-regions")
 TABLE = "blend.parquet"
 ATTRIBUTION = f"{blend.SOURCE}; changed: one English wording of each answer that two annotators or more gave, ranked"
-# what docs/validity.md confirms: answers that more people give here, and fewer elsewhere
-RANKING: SelectOptions = {
-    "representativeness": "support",
-    "distinctiveness": "hybrid",
-    "budget": 200,
-    "weight_column": "annotators",
-}
+RANKING: SelectOptions = {"budget": 200, "weight_column": "annotators"}
 _SHOWN = 3  # rows of a region on the screen
 
 
@@ -44,7 +39,7 @@ def release(annotations: Path, out: Path, push: str, version: str) -> Path:
     with disk.replacing(out / TABLE) as content:
         pq.write_table(table, content, compression="zstd")
     names = {slug: culture.name for slug, culture in cultures.load(blend.CULTURES).items()}
-    print(_opening(table.num_rows, len(set(table["culture"].to_pylist()))), flush=True)
+    print(_opening(table), flush=True)
     made = api.select(out / TABLE, out=out, **RANKING)
     folder = api.publish(
         out,
@@ -84,7 +79,9 @@ def _counts(ranked: Any, pool: Any, pairs: Any, names: Mapping[str, str]) -> str
     return "\n".join(lines)
 
 
-def _opening(answers: int, regions: int) -> str:
+def _opening(table: pa.Table) -> str:
+    answers = sum(reason != blend.ANOTHER_WORDING for reason in table["drop_reason"].to_pylist())
+    regions = len(set(table["culture"].to_pylist()))
     text = (
         f"Ranking {answers:,} short answers that people of {regions} regions gave to the same everyday questions. No"
         f" model wrote them. Source: {ATTRIBUTION}."

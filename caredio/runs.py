@@ -187,6 +187,11 @@ class Run:
         self.check(stage)
         return features.current(read(self._files(stage)))
 
+    def rejects(self, stage: str) -> list[Path]:
+        """The files of the rows that a finished stage dropped; none where it dropped none, or keeps them."""
+        folder = (self._new if stage in self._held else self.path) / stage / "rejects"
+        return sorted(folder.glob("*.parquet"))
+
     def check(self, stage: str) -> None:
         """See that a table can be read. Raises as `table` does."""
         if wrong := self._wrong(stage):

@@ -36,7 +36,7 @@ def test_the_table_of_all_regions_says_what_people_answered():
             for answer in item["annotations"]
             if any(text.strip() for text in answer["en_answers"])
         ]
-        found = [row for row in rows if row["culture"] == culture]
+        found = [row for row in rows if row["culture"] == culture and row["drop_reason"] != "another_wording"]
         assert Counter((row["question_id"], row["response"], row["annotators"]) for row in found) == Counter(answers)
         assert {row["question"] for row in found} <= {item["en_question"] for item in source(name).values()}
     assert {row["language"] for row in rows} == {"en"}
@@ -49,9 +49,24 @@ def test_answers_of_one_person_and_to_questions_that_do_not_apply_are_dropped():
             idks = item["idks"]
             out = idks["no-answer"] + idks["not-applicable"] >= 3 or idks["idk"] >= 5
             for row in rows:
-                if (row["culture"], row["question_id"]) == (culture, question_id):
+                own = (row["culture"], row["question_id"]) == (culture, question_id)
+                if own and row["drop_reason"] != "another_wording":
                     kept = row["annotators"] >= 2 and any(map(str.isalpha, row["response"])) and not out
                     assert (row["drop_reason"] is None) == kept
+
+
+def test_every_other_wording_of_an_answer_is_a_row_that_is_dropped():
+    rows = blend.whole(BLEND).to_pylist()
+    wordings = Counter(
+        (culture, question_id, wording, answer["count"])
+        for culture, name in blend.NAMES.items()
+        for question_id, item in source(name).items()
+        for answer in item["annotations"]
+        for wording in list(dict.fromkeys(text.strip() for text in answer["en_answers"] if text.strip()))[1:]
+    )
+    found = [row for row in rows if row["drop_reason"] == "another_wording"]
+    names = ("culture", "question_id", "response", "annotators")
+    assert Counter(tuple(row[name] for name in names) for row in found) == wordings
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, Features, List, Value, concatenate_datasets
 
-from caredio import features, prompts
+from caredio import contents, features, prompts, runs
 from caredio.errors import InputError
 from caredio.runs import Run
 from caredio.selection.embed import matrix
@@ -62,6 +63,7 @@ def write(run: Run, ranked: Dataset, settings: Settings) -> None:
             run,
             lambda: _reported(run, ranked, settings, contrasted),
             [settings],
+            source=contents.sha256(dropped) if (dropped := _dropped(run)) else "",
             after=[*PREFERENCE.reads, *([OTHERS] if contrasted else [])],
         )
     UNPAIRED.run(run, lambda: unpaired(pairs))
@@ -71,7 +73,20 @@ def of_run(run: Run, ranked: Dataset, settings: Settings, contrasted: bool) -> D
     """The pairs of some of a run's rows."""
     others = run.table(OTHERS) if contrasted else None
     vectors = run.table("vectors") if settings.rejected == "hardest" else None
-    return preference(ranked, vectors, settings, others, run.table("scored"))
+    return preference(ranked, vectors, settings, others, _answered(run))
+
+
+def _answered(run: Run) -> Dataset:
+    """Culture, question_id and response of all that was answered, in a table of one's own what it drops too."""
+    named = ["culture", "question_id", "response"]
+    tables = [run.table("scored"), *([runs.read(files)] if (files := _dropped(run)) else [])]
+    return concatenate_datasets([table.select_columns(named) for table in tables])
+
+
+def _dropped(run: Run) -> list[Path]:
+    """The files of a table's rows that were dropped before scoring: people gave these answers all the same."""
+    made_from = run.stages.get("candidates", {}).get("made_from", {})
+    return run.rejects("candidates") if made_from.get("source") else []
 
 
 def settings_of(run: Run) -> tuple[Settings, bool]:

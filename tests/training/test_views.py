@@ -423,3 +423,21 @@ def test_pairs_made_before_there_were_settings_stand_until_some_are_given(tmp_pa
     assert len(read(out, "unpaired")) == 4 * 48
     caredio.select(Dataset.from_list(ROWS), out=out, theta=0.999, pairs=1)
     assert len(read(out, "preference")) == 48
+
+
+def test_an_answer_that_its_own_culture_gave_in_a_row_that_was_dropped_is_not_rejected(tmp_path):
+    said = {"culture": "korea", "question_id": "q0", "question": "What is on day 0?", "response": "Ceviche 0"}
+    rows = [{**row, "drop_reason": None} for row in ROWS]
+
+    def rejected_of_korea(*more):
+        Dataset.from_list([*rows, *more]).to_parquet(tmp_path / "own.parquet")
+        made = caredio.select(tmp_path / "own.parquet", out=tmp_path / "run", theta=0.999, length_ratio=1)
+        return {
+            pair["rejected"][0]["content"]
+            for pair in made.preference
+            if (pair["culture"], pair["question_id"]) == ("korea", "q0")
+        }
+
+    assert rejected_of_korea() == {"tamales 0", "ceviche 0", "coconuts 0"}
+    assert rejected_of_korea({**said, "drop_reason": "one_annotator"}) == {"tamales 0", "coconuts 0"}
+    assert rejected_of_korea() == {"tamales 0", "ceviche 0", "coconuts 0"}  # what is dropped counts, and is looked at
