@@ -283,12 +283,14 @@ def _tables(
             preferred = views.pairs_of(own, pairs)
             yield f"{slugs[culture]}-preference", split, preferred
             yield f"{slugs[culture]}-unpaired", split, views.unpaired(preferred)
+    pooled = set(pool["sample_id"])  # whose vectors lie beside their own culture's pool
     for culture, slug in slugs.items():
         samples = views.of_culture(pool, culture)
         yield f"{slug}-pool", "train", samples
         used = set(samples["sample_id"])
         for column in ("others", "panel"):  # distinctiveness reads the former, typicality the latter
-            used.update(answer["sample_id"] for answers in samples[column] for answer in answers)
+            beside = {answer["sample_id"] for answers in samples[column] for answer in answers}
+            used |= beside - pooled
         rows = [row for row, name in enumerate(vectors["sample_id"]) if name in used]
         yield f"{slug}-vectors", "train", vectors.select(rows)
 

@@ -177,17 +177,22 @@ def check_rows(body, tables, held_out):
         assert f"`test` holds {len(out)} of the {len(questions)} ranked questions ({share:.3g} %)" in body
     else:
         assert f"Every ranked row is in `{next(iter(ranked))}`." in body
+    pools = [splits["train"] for name, splits in tables.items() if name.endswith("-pool")]
+    pooled = {row["sample_id"] for rows in pools for row in rows}
     for slug in ("china", "cote_d_ivoire", "united_kingdom"):
         cells = next(text for text in body.splitlines() if f"(`{slug}`)" in text).split(" | ")
         held = tables.get(slug, {})
         assert cells[1:4] == [str(len(held.get(split, []))) for split in ("train", "test")] + [
             str(len(tables[f"{slug}-pool"]["train"]))
         ]
-        pool = tables[f"{slug}-pool"]["train"]
-        vectors = {row["sample_id"] for row in tables[f"{slug}-vectors"]["train"]}
-        assert vectors == {row["sample_id"] for row in pool} | {
-            other["sample_id"] for row in pool for column in ("others", "panel") for other in row[column]
-        }
+        own = {row["sample_id"] for row in tables[f"{slug}-pool"]["train"]}
+        assert {row["sample_id"] for row in tables[f"{slug}-vectors"]["train"]} == own | (beside(tables, slug) - pooled)
+
+
+def beside(tables, slug):
+    """The answers that a culture's candidates are compared with."""
+    pool = tables[f"{slug}-pool"]["train"]
+    return {other["sample_id"] for row in pool for column in ("others", "panel") for other in row[column]}
 
 
 def check_views(body, tables, run, sides):
