@@ -670,6 +670,10 @@ def browse(
     port: int = 7860,
     space: str | None = None,
     private: bool = False,
+    model: str | None = None,
+    trained: Path | str | None = None,
+    base_url: str | None = None,
+    cultures_file: Path | str | None = None,
 ) -> str | None:
     """Serve a page in the browser that shows a run or a release row by row, until it is interrupted.
 
@@ -682,6 +686,12 @@ def browse(
         port: of this machine.
         space: `owner/name` of a Space on the Hub that shows the page instead, to everybody who may see it.
         private: visibility of a Space that this creates.
+        model: base model to put questions to on the page, by name or folder, or the endpoint's name of it; with
+            `trained` the embedded one by default.
+        trained: what recipes or `finetune` made of it, to be asked beside it: as `evaluate` takes it, or a folder that
+            `finetune` or `export` with adapter left.
+        base_url: address of the endpoint that serves the model.
+        cultures_file: YAML of cultures besides the shipped ones.
 
     Returns:
         The address of the Space; None where there is none.
@@ -691,7 +701,7 @@ def browse(
     """
     from caredio.verbs.browse import Browsing  # heavy: when a verb runs
 
-    return Browsing(place, other, port, space, private).result()
+    return Browsing(place, other, port, space, private, model, trained, base_url, cultures_file).result()
 
 
 def verify(

@@ -145,6 +145,7 @@ _BROWSE_EXAMPLES = """examples:
   caredio browse runs/food                            search it in the browser, at http://127.0.0.1:7860
   caredio browse owner/name@v1.0.0 owner/name@v1.1.0  two releases side by side
   caredio browse owner/name@v1.0.0 --space owner/look a page on the Hub for everybody
+  caredio browse runs/food --trained runs/food/models put questions to the model before and after training
 """
 _PROMPTS = """examples:
   caredio prompts                                     names of the prompts
@@ -468,6 +469,10 @@ def _looking_commands(commands: Any) -> None:
     browse.add_argument("--port", type=int, default=argparse.SUPPRESS, help="of this machine (default: 7860)")
     browse.add_argument("--space", metavar="OWNER/NAME", default=argparse.SUPPRESS, help="make it a Space on the Hub")
     browse.add_argument("--private", action="store_true", help="make a Space that is not there yet private")
+    browse.add_argument("--model", default=argparse.SUPPRESS, help="model to put questions to on the page")
+    _path_flag(browse, "--trained", "what was trained of it, to be asked beside it")
+    browse.add_argument("--base-url", default=argparse.SUPPRESS, help="endpoint that serves the model")
+    _path_flag(browse, "--cultures-file", "YAML of cultures besides the shipped ones")
     _quiet_flag(browse)
 
     prompts = _plain_command(commands, "prompts", configuration.prompts, "print or copy the prompts", _PROMPTS)

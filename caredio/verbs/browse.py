@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from caredio import packages
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caredio import cultures, packages
 from caredio.errors import InputError
+from caredio.llm.local import model_path
+from caredio.llm.settings import Endpoint
+from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.verbs import arguments
-from caredio.verbs.arguments import Folder
+from caredio.verbs.arguments import Folder, Place
+
+if TYPE_CHECKING:
+    from caredio.app.speakers import Speakers
 
 _PORTS = range(1, 65_536)
 
@@ -13,7 +23,18 @@ _PORTS = range(1, 65_536)
 class Browsing:
     """What is to be looked at and where, checked."""
 
-    def __init__(self, place: Folder, other: Folder | None, port: int, space: str | None, private: bool) -> None:
+    def __init__(
+        self,
+        place: Folder,
+        other: Folder | None,
+        port: int,
+        space: str | None,
+        private: bool,
+        model: str | None = None,
+        trained: Place = None,
+        base_url: str | None = None,
+        cultures_file: Place = None,
+    ) -> None:
         given = [arguments.folder(one) for one in (place, other) if one is not None]
         arguments.paths(place=given[0], other=given[-1])
         self.places = [str(one) for one in given]
@@ -21,8 +42,16 @@ class Browsing:
             raise InputError(f"port is {port!r}; give a number from {_PORTS[0]} to {_PORTS[-1]}.")
         if private and not space:
             raise InputError("private is given without space, whose visibility it is; name a space, or leave it out.")
+        arguments.paths(model=model, trained=trained, base_url=base_url, cultures_file=cultures_file)
+        self.talks = bool(model or trained or base_url)
+        if self.talks and space:
+            raise InputError("a model is given beside space, where none is asked; leave model and trained out.")
+        if base_url and not model:
+            raise InputError(f"base_url is given, but no model; name the model that {base_url} serves.")
         packages.require("browse", "app", "gradio")
         self.port, self.space, self.private = port, space, private
+        self.model, self.base_url, self.cultures_file = model or LOCAL_MODEL, base_url, cultures_file
+        self.trained = Path(trained) if trained else None
 
     def result(self) -> str | None:
         """The address of the Space; None after a page on this machine, which is served until it is interrupted."""
@@ -32,7 +61,29 @@ class Browsing:
         if self.space:
             return space.push(self.places, self.space, self.private)
         shelves = [shelf.open(place) for place in self.places]
-        address = page.launch(page.build(*shelves), self.port)
+        speakers = self._speakers(shelves[0].values("culture")) if self.talks else None
+        address = page.launch(page.build(*shelves, speakers=speakers), self.port)
         print(f"{address} shows {' beside '.join(self.places)}; Ctrl+C stops it.", flush=True)
         page.wait()
         return None
+
+    def _speakers(self, found: Iterable[str]) -> Speakers:
+        """Who answers questions, as the cultures that are looked at.
+
+        Raises:
+            CaredioError: none of the cultures is known, or a model cannot be used.
+        """
+        from caredio.app.speakers import Local, Remote  # torch, where weights are asked
+
+        names = list(found)
+        known = cultures.load(self.cultures_file)
+        asked = [known[slug] for slug in cultures.slugs(names).values() if slug in known]
+        if not asked:
+            raise InputError(
+                f"{self.places[0]}: none of its cultures ({', '.join(sorted(names)[:5])}) is known; describe them in a"
+                " YAML file and give it as cultures_file."
+            )
+        if self.base_url or self.model.startswith("ft:"):
+            return Remote(Spec(model=self.model), Endpoint(base_url=self.base_url), self.trained, asked)
+        base = str(model_path()) if self.model == LOCAL_MODEL else self.model
+        return Local(base, self.trained, asked)

@@ -1,6 +1,9 @@
 """The tab Talk: three answers on the screen of a browser, and what stands there meanwhile."""
 
 import importlib.util
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from caredio.errors import InputError
 
 pytest.importorskip("gradio")
 
-from caredio.app import page, shelf, speakers, talk
+from caredio.app import speakers, talk
 
 _SHARED = Path(__file__).parents[1] / "training" / "test_export.py"
 _spec = importlib.util.spec_from_file_location("export_fixtures_of_talk", _SHARED)
@@ -67,19 +70,36 @@ def run(tmp_path):
 
 @pytest.mark.slow
 def test_a_question_is_answered_three_times_on_the_screen(run, tiny, trained, browser):
-    local = speakers.Local(str(tiny), trained, ASKED, longest=8)
+    local = speakers.Local(str(tiny), trained, ASKED)
     wanted = {name: local.answer(name, "china", "What is eaten?") for name in local.names}
     assert len(set(wanted.values())) > 1
-    address = page.launch(page.build(shelf.open(run), speakers=local))
-    tab = browser.new_page()
-    tab.goto(f"{address}?__theme=light")
+    command = ["browse", run, "--model", tiny, "--trained", trained, "--port", free_port()]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "caredio.cli", *map(str, command)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        address, _, rest = serving.stdout.readline().partition(" ")
+        assert rest == f"shows {run}; Ctrl+C stops it.\n"
+        reads_three_answers(browser.new_page(), address, wanted)
+    finally:
+        serving.kill()
+        serving.wait()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def reads_three_answers(tab, address, wanted):
+    tab.goto(address)
     tab.get_by_role("tab", name="Talk").click()
     tab.locator("#talk-culture input").click()
     tab.get_by_role("option", name="China").click()
     box = tab.locator("#talk-question textarea")
     box.fill("What is eaten?")
     box.press("Enter")
-    for name in local.names:
+    for name in wanted:
         answer = tab.locator(f"#talk-{name} textarea")
         tab.wait_for_function(
             "name => !['', '...'].includes(document.querySelector(`#talk-${name} textarea`).value)", arg=name
@@ -87,3 +107,10 @@ def test_a_question_is_answered_three_times_on_the_screen(run, tiny, trained, br
         assert answer.input_value() == wanted[name]
         assert answer.is_visible()
     assert tab.get_by_text("The same model, told to speak as a member of the culture.").is_visible()
+
+
+def test_what_is_to_answer_is_refused_where_it_cannot(tmp_path):
+    with pytest.raises(InputError, match="a model is given beside space"):
+        caredio.browse(tmp_path, space="owner/look", model="m")
+    with pytest.raises(InputError, match=r"base_url is given, but no model"):
+        caredio.browse(tmp_path, base_url="http://localhost:8000/v1")
