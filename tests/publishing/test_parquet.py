@@ -86,7 +86,7 @@ def test_a_row_that_changes_leaves_most_of_the_file_as_it_was(tmp_path):
     parquet.write(whole.select([row for row in range(20_000) if row != 9_000]), tmp_path / "b.parquet")
     before, after = ((tmp_path / name).read_bytes() for name in ("a.parquet", "b.parquet"))
     found = sum(after[at : at + 4096] in before for at in range(0, len(after), 4096))
-    assert found > 0.5 * len(after) / 4096
+    assert found > 0.9 * len(after) / 4096  # 0.83 without chunks by content
 
 
 def test_the_first_rows_are_row_groups_of_their_own(file, tmp_path):
