@@ -8,7 +8,7 @@ import gradio as gr
 
 from caredio.app import compare
 from caredio.app.browse import CLICKS, PRIVATE, shown
-from caredio.app.markup import text
+from caredio.app.markup import badge, text
 from caredio.app.opened import opened
 from caredio.app.shelf import Shelf
 
@@ -80,4 +80,8 @@ class _Tab:
     def _opened(self, event: gr.EventData) -> str:
         side = self.before if event.side == "before" else self.after
         place = side.place(str(event.row))
-        return _HINT if place is None else f'<div data-side="{text(event.side)}">{opened(side, place)}</div>'
+        return (
+            _HINT
+            if place is None
+            else f'<div data-side="{text(event.side)}"><p>{badge(side.name)}</p>{opened(side, place)}</div>'
+        )

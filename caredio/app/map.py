@@ -11,6 +11,7 @@ from caredio.app.markup import number, text
 from caredio.app.shelf import Shelf
 
 POINTS = 3000  # that are drawn
+_NAMED = 6  # cultures whose names stand in the picture
 _WIDTH, _HEIGHT, _EDGE = 900, 640, 30
 # Okabe and Ito's colours, told apart by people who see few; a second round of cultures has squares, a third triangles
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7A00", "#555555")
@@ -96,11 +97,13 @@ def _mark(x: float, y: float, shape: int) -> str:
 
 
 def _labels(shelf: Shelf, there: Map, bright: set[int]) -> str:
-    """Each culture's name at the mean of its points that were found."""
+    """Each culture's name at the mean of its points that were found, where these are few."""
     cultures = np.array([row["culture"] for row in shelf.cells(there.places, "culture")])
     shown = np.array([place in bright for place in there.places.tolist()])
-    labels = []
-    for culture in sorted(set(cultures[shown])):
+    labels: list[str] = []
+    if len(named := sorted(set(cultures[shown]))) > _NAMED:  # they would lie over each other; the legend names them
+        return ""
+    for culture in named:
         x, y = there.points[shown & (cultures == culture)].mean(axis=0)
         labels.append(f'<text x="{x:.0f}" y="{y:.0f}">{text(culture)}</text>')
     return "".join(labels)
