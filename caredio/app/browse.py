@@ -78,7 +78,8 @@ class Asked:
         """Out of an address; what it cannot mean is left out."""
         known = {field.name for field in fields(cls)} - {"at"}
         at = query.get("at", "")
-        asked = cls(**{name: value for name, value in query.items() if name in known})
+        texts: dict[str, Any] = {name: value for name, value in query.items() if name in known}
+        asked = cls(**texts)
         order = asked.order if asked.order in ORDERS else cls.order
         return replace(asked, at=int(at[:9]) if at.isascii() and at.isdigit() else 0, order=order)
 

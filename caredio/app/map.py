@@ -68,7 +68,9 @@ def svg(shelf: Shelf, there: Map, found: np.ndarray, opened: str = "") -> str:
     look = {culture: (_COLOURS[n % len(_COLOURS)], n // len(_COLOURS) % 3) for n, culture in enumerate(cultures)}
     bright = set(found.tolist())
     cells = shelf.cells(there.places, "key", "culture", "response")
-    pale, coloured, ring = [], [], ""
+    pale: list[str] = []
+    coloured: list[str] = []
+    ring = ""
     for place, (x, y), row in zip(there.places.tolist(), there.points, cells, strict=True):
         colour, shape = look[row["culture"]]
         kind = "" if place in bright else ' class="pale"'

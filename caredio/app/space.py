@@ -61,7 +61,7 @@ def push(places: Sequence[str], repo: str, private: bool = False) -> str:
     made, api = files(places, repo), HfApi()
     try:
         api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
-        there = {file.rfilename for file in api.repo_info(repo, repo_type="space").siblings or []}
+        there = {file.rfilename for file in api.space_info(repo).siblings or []}
         stale = sorted(there - made.keys() - {".gitattributes"})
         changes: list[Any] = [CommitOperationAdd(path, content) for path, content in made.items()]
         changes += [CommitOperationDelete(path) for path in stale]

@@ -60,9 +60,10 @@ class Browsing:
 
         if self.space:
             return space.push(self.places, self.space, self.private)
-        shelves = [shelf.open(place) for place in self.places]
-        speakers = self._speakers(shelves[0].values("culture")) if self.talks else None
-        address = page.launch(page.build(*shelves, speakers=speakers), self.port)
+        first, *others = [shelf.open(place) for place in self.places]
+        speakers = self._speakers(first.values("culture")) if self.talks else None
+        made = page.build(first, others[0] if others else None, speakers=speakers)
+        address = page.launch(made, self.port)
         print(f"{address} shows {' beside '.join(self.places)}; Ctrl+C stops it.", flush=True)
         page.wait()
         return None
