@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from hub_server import Answer, Call, HubServer
 from selecting import THETA, table
 
-NAME, TAG, CULTURE = "caredio/cardset", "v1.0.0", "culture07"
+NAME, TAG, CULTURE = "caredio/cardset", "v1.0.0", "culture01"
 FIRST = 200  # rows that are streamed
 _USED = """
 import re, resource
