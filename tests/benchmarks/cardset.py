@@ -77,6 +77,7 @@ def steps(recipe: Path, out: Path, url: str, per_topic: int) -> dict[str, list[s
 def through(recipe: Path, out: Path, per_topic: int) -> Iterator[tuple[str, Used]]:
     """What each step took, and at last the requests of all."""
     home = {"CAREDIO_HOME": str(out.parent / "home"), "HF_HOME": str(out.parent / "hf"), "OPENAI_API_KEY": "none"}
+    home["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     with served(0.0) as url:
         for name, command in steps(recipe, out, url, per_topic).items():
             asked = counts(url)["requests"]
