@@ -22,6 +22,7 @@ from caredio.evaluation.judging_settings import Settings as Judging
 from caredio.evaluation.settings import Settings as Evaluation
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
+from caredio.markdown import inert
 from caredio.publishing.settings import GATES
 from caredio.publishing.settings import Settings as Release
 from caredio.selection.settings import PAPER
@@ -183,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         messages.show(given.pop("log_level", "info"), given.pop("quiet", False))
         made = given.pop("verb")(**given)
         if made is not None:
-            print(made)
+            print(inert(str(made)))
         sys.stdout.flush()
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
@@ -201,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"caredio: {sentence}", file=sys.stderr)
+    print(inert(f"caredio: {sentence}"), file=sys.stderr)
     return code
 
 
@@ -532,7 +533,7 @@ def _results(folders: Sequence[str], **arguments: Any) -> str:
 def _verify(**arguments: Any) -> str:
     found = api.verify(**arguments)
     if found.findings:
-        print(found)
+        print(inert(str(found)))
         sys.exit(1)
     return str(found)
 

@@ -6,9 +6,19 @@ import contextlib
 import logging
 import sys
 
+from caredio.markdown import inert
+
 LEVELS = ("debug", "info", "warning", "error")
 _OTHERS = ("transformers", "sentence_transformers", "httpx2", "httpx", "openai", "datasets", "lm_eval", "bitsandbytes")
 log = logging.getLogger("caredio")
+
+
+class _Inert(logging.Formatter):
+    """Lines in which texts of tables are text: no escape sequence of theirs reaches the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return inert(super().format(record))
 
 
 class _ToStderr(logging.StreamHandler):
@@ -16,7 +26,7 @@ class _ToStderr(logging.StreamHandler):
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
-        self.setFormatter(logging.Formatter("%(message)s"))
+        self.setFormatter(_Inert("%(message)s"))
 
     @property
     def stream(self):  # type: ignore[no-untyped-def]

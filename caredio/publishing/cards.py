@@ -19,7 +19,7 @@ from datasets import Dataset
 from caredio import disk
 from caredio.cultures import Culture
 from caredio.llm.spec import LOCAL_MODEL
-from caredio.markdown import code
+from caredio.markdown import as_json, code
 from caredio.publishing import citation, columns, head, parquet
 from caredio.publishing.figures import Figure
 from caredio.publishing.provenance import Made
@@ -117,14 +117,8 @@ def _columns(folder: Path, splits: Mapping[str, Mapping[str, int]]) -> dict[str,
     return {
         "main": [column for column in every if column.name in columns.MAIN],
         "every": every,
-        "row": _json({name: row[name] for name in row if name in columns.MAIN and name != "others"}),
+        "row": as_json({name: row[name] for name in row if name in columns.MAIN and name != "others"}),
     }
-
-
-def _json(row: Mapping[str, Any]) -> str:
-    """A row as JSON that any text can stand in: what is not printed is escaped, so no line of it is the row's own."""
-    text = json.dumps(row, ensure_ascii=False, indent=2)
-    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def _samples(ranked: Dataset, known: Mapping[str, Culture]) -> list[dict[str, str]]:

@@ -8,7 +8,6 @@ Evaluations and Datasets Track (https://neurips.cc/Conferences/2026/EvaluationsD
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from datasets import Features, List, Value
 
 from caredio import disk, features
+from caredio.markdown import as_json
 from caredio.publishing import citation, head, metadata, parquet, provenance
 from caredio.publishing.settings import Settings
 from caredio.publishing.versions import FIRST
@@ -77,7 +77,7 @@ def write(
         repo: its name on the Hub, from where files are then read; None where they lie beside this one.
     """
     page = _dataset(folder, splits, made, settings, name, repo)
-    (folder / FILE).write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (folder / FILE).write_text(as_json(page, indent=1) + "\n", encoding="utf-8")
 
 
 def _dataset(

@@ -29,6 +29,7 @@ from caredio.cultures import Culture
 from caredio.errors import InputError
 from caredio.evaluation import entries
 from caredio.evaluation.benchmark import VARIED
+from caredio.markdown import as_json
 from caredio.publishing import (
     additions,
     cards,
@@ -330,5 +331,5 @@ def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         if file.is_file()
     }
     record = {**record, "caredio": version(), "files": files}
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(as_json(record) + "\n", encoding="utf-8")
     return record

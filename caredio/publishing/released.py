@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from datasets import Dataset
 
-from caredio import cultures, features, packages, runs
-from caredio.errors import EndpointError, InputError
-from caredio.publishing import metadata
-from caredio.publishing.release import RECORD
+from caredio import cultures, features, runs
+from caredio.errors import InputError
+from caredio.publishing import hub
+from caredio.publishing.record import RECORD
 from caredio.publishing.scoring import Scoring
 from caredio.runs import Run
 from caredio.training import views
 
-_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+EVERY = "every"  # of a run, whose vectors are one table
 # table of a run -> the view that a release makes of it
 _OF_RUN = {"ranked": "", "scored": "pool", "preference": "preference", "unpaired": "unpaired"}
 
@@ -95,32 +96,9 @@ def opened(place: Path | str) -> Released:
         return _run(str(place), folder)
     if folder.exists():
         raise InputError(f"{place}: holds neither {RECORD} nor run.json; name a release, a run or owner/name@v1.0.0.")
-    named = _NAME.fullmatch(str(place))
-    if named is None:
+    if not _NAME.fullmatch(str(place)):
         raise InputError(f"{place}: no such folder; name a release, a run, or owner/name@v1.0.0 on the Hub.")
-    found = _fetched(named["repo"], named["revision"])
-    if not (found / RECORD).is_file():
-        raise InputError(f"{place}: holds no {RECORD}, so it was not released by caredio; name another.")
-    return _release(str(place), found)
-
-
-def _fetched(repo_id: str, revision: str | None) -> Path:
-    """A copy of a release on the Hub, at a tag; without one, of its newest state."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    metadata.check_repo(repo_id)
-    for repo_type in ("dataset", "model"):
-        try:
-            return Path(snapshot_download(repo_id, repo_type=repo_type, revision=revision))
-        except RepositoryNotFoundError:
-            continue
-        except RevisionNotFoundError:
-            raise InputError(f"{repo_id}: has no {revision} on the Hub; name one of its tags.") from None
-        except packages.unreachable(OSError, ValueError) as error:
-            why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise EndpointError(f"{repo_id}: {HfApi().endpoint} does not give the release ({why}).") from None
-    raise InputError(f"{repo_id}: no such folder, and no dataset or model of this name on the Hub.")
+    return _release(str(place), hub.named(str(place), whole=True).path)
 
 
 def _release(place: str, folder: Path) -> Released:
@@ -154,7 +132,7 @@ def _run(place: str, folder: Path) -> Released:
                 unread.append(Finding("files", place, str(error).removeprefix(f"{folder / stage}: ")))
                 continue
             if found is not None and stage == "vectors":
-                tables["every-vectors", "train"] = found
+                tables[f"{EVERY}-vectors", "train"] = found
             elif found is not None:
                 for culture, slug in cultures.slugs(found["culture"]).items():
                     name = f"{slug}-{_OF_RUN[stage]}".rstrip("-")

@@ -27,8 +27,17 @@ _RANKS = ("score", "rank", "drop_reason")
 
 @dataclass(frozen=True)
 class Scoring:
-    """What scores are made by: the settings that count, the similarity above which clusters merged, and the version."""
+    """What scores are made by.
 
+    Attributes:
+        cultures: whose rows they are of, as the column names them; in a release to which they were added, others have
+            the scores of the release before.
+        settings: those that count.
+        theta: the similarity above which clusters merged.
+        version: of this package.
+    """
+
+    cultures: list[str]
     settings: dict[str, Any]
     theta: float
     version: str
@@ -42,13 +51,16 @@ class Scoring:
         names = [one.name for one in of_stage("scored", Settings) if one.metadata.get("counts", True) is not False]
         kept = {name: config[name] for name in names if name in config}
         kept["score"] = config.get("combine", kept["score"])
-        return cls(kept, entry["theta"], entry["made_from"]["version"])
+        cultures = sorted(set(run.table("scored")["culture"]))
+        return cls(cultures, kept, entry["theta"], entry["made_from"]["version"])
 
     @classmethod
     def of_record(cls, record: Any) -> Scoring | None:
         """That which release.json holds; None where it holds none, as of older versions."""
         try:
-            return cls(dict(record["settings"]), float(record["theta"]), str(record["version"]))
+            return cls(
+                list(record["cultures"]), dict(record["settings"]), float(record["theta"]), str(record["version"])
+            )
         except (KeyError, TypeError, ValueError):
             return None
 

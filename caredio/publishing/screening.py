@@ -29,10 +29,7 @@ _NAMES = frozenset(
 _VIEWS = ("-preference", "-unpaired")  # whose texts stand in the other tables, but for answers in contrast
 
 # what a text holds at least in which anything can be found: RE2, over all texts at once
-_MAY_HOLD = (
-    r"[@＠﹫]|hf_|sk-|sk_|rk_|AKIA|ASIA|gh[a-z]_|github_pat_|glpat-|xox|AIza|npm_|gsk_|eyJ|PRIVATE KEY"
-    r"|(?:\p{Nd}[^\p{Nd}]{0,4}){6}\p{Nd}"
-)
+_MAY_HOLD = r"[@＠﹫]|hf_|sk-|sk_|rk_|AKIA|ASIA|gh[a-z]_|github_pat_|glpat-|xox|AIza|npm_|gsk_|eyJ|PRIVATE KEY"
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"hf_[A-Za-z0-9]{20,}"  # Hugging Face
@@ -53,6 +50,8 @@ _WORDS = (
 _CALLED = re.compile(rf"(?:{_WORDS})(?:是|は)?[\W_]{{0,6}}(?P<number>\d[\d ()./-]{{5,20}}\d)(?!\d)", re.IGNORECASE)
 _DATES = re.compile(r"(?:1\d|20)\d\d ?[-/. ] ?(?:(?:1\d|20)\d\d|\d{1,2} ?[-/.] ?\d{1,2})|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 _AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+")  # 12.500.000
+_LEAST_DIGITS = 7  # of a telephone number
+_NEAR = re.compile(r"(?:\d\D{0,4}){6}\d")  # so many of them, with what may stand between
 _LEAST_GROUPED, _LEAST_MOBILE = 9, 10  # digits of a national number that no word introduces
 
 
@@ -142,11 +141,11 @@ def telephone(text: str, country: str | None = None) -> str | None:
     One begins with + or follows a word such as "call", or is a valid number of the country in the groups in which it is
     written there, or with its leading 0, or of a mobile telephone. Years, dates and amounts are none.
     """
-    if sum(character.isdigit() for character in text) < 7:
+    if not _NEAR.search(text):
         return None
     for called in _CALLED.finditer(text):
         number = called["number"]
-        enough = sum(character.isdigit() for character in number) >= 7
+        enough = sum(character.isdigit() for character in number) >= _LEAST_DIGITS
         if enough and not _DATES.fullmatch(number) and not _AMOUNT.fullmatch(number):
             return number
     import phonenumbers
@@ -198,7 +197,8 @@ def _suspects(table: Dataset, countries: Mapping[str, str | None]) -> Iterator[t
 def _may_hold(texts: pa.Array) -> list[int]:
     """The places of the texts that may hold something, each distinct text looked at once."""
     distinct = texts.unique()
-    able = distinct.filter(pc.match_substring_regex(distinct, _MAY_HOLD))
+    digits = pc.greater_equal(pc.count_substring_regex(distinct, r"\p{Nd}"), _LEAST_DIGITS)
+    able = distinct.filter(pc.or_(pc.match_substring_regex(distinct, _MAY_HOLD), digits))
     return np.flatnonzero(pc.is_in(texts, able).to_numpy(zero_copy_only=False)).tolist() if len(able) else []
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from caredio import disk
 from caredio.publishing import metadata
-from caredio.publishing.release import RECORD
+from caredio.publishing.record import RECORD
 from caredio.publishing.released import Finding, Released, Unchecked, view
 
 _HUBS_OWN = (".gitattributes",)

@@ -14,7 +14,7 @@ from datasets import Dataset, concatenate_datasets
 from caredio import features
 from caredio.errors import InputError
 from caredio.publishing import scoring
-from caredio.publishing.released import Finding, Released, Unchecked, columns_of, view
+from caredio.publishing.released import EVERY, Finding, Released, Unchecked, columns_of, view
 from caredio.training import style
 
 _EVERYONE = "all"
@@ -82,7 +82,6 @@ def ranks(given: Released) -> Iterator[Finding]:
 def scores(given: Released) -> Iterator[Finding | Unchecked]:
     """Numbers of the pools that come out otherwise, and of ranked rows that are not their pool's."""
     pools = [table for _, _, table in _sound(given, "pool")]
-    vectors = [table for _, _, table in _sound(given, "vectors")]
     if not pools:
         yield Unchecked("there is no pool of features.py's columns")
         return
@@ -94,18 +93,27 @@ def scores(given: Released) -> Iterator[Finding | Unchecked]:
         yield from _counted("scores", config, split, wrong, table["sample_id"], "is not as in the pool of its culture")
     if given.scoring is None:
         yield Unchecked("release.json does not say what they were made by")
-        return
-    if given.record.get("removed"):
+    elif given.record.get("removed"):
         yield Unchecked(f"{len(given.record['removed'])} rows were removed after they had counted")
-        return
+    else:
+        yield from _made_anew(given, pool, given.scoring)
+
+
+def _made_anew(given: Released, pool: Dataset, by: scoring.Scoring) -> Iterator[Finding | Unchecked]:
+    """Columns of the pool that come out otherwise, of the cultures that were scored together."""
+    cultures = pool["culture"][:]
+    if older := sorted(set(cultures) - set(by.cultures)):
+        yield Unchecked(f"{', '.join(older)}: as in the release to which cultures were added; verify that one")
+    pool = pool.select([row for row, culture in enumerate(cultures) if culture in by.cultures])
+    cultures, names = pool["culture"][:], pool["sample_id"][:]
     try:
-        cultures, names = pool["culture"][:], pool["sample_id"][:]
-        for column, rows, old, new in scoring.differences(pool, _distinct(vectors), given.scoring):
+        for column, rows, old, new in scoring.differences(pool, _vectors(given, by.cultures), by):
             said = f"{column} of {len(rows)} of {len(pool)} rows comes out otherwise, such as of {names[rows[0]]}"
             yield Finding("scores", f"pool of {cultures[rows[0]]}", f"{said}: {old!r}, made anew {new!r}")
     except InputError as error:
         yield Unchecked(str(error))
-        return
+    if by.asks:
+        yield Unchecked(f"{' and '.join(by.asks)}: what a model was asked for is taken as it stands")
 
 
 def views(given: Released) -> Iterator[Finding]:
@@ -193,8 +201,16 @@ def _says(question: str, response: str, prompt: list[dict[str, str]], completion
     return said == response and (asked == question or asked.endswith(f"\n\n{question}"))
 
 
-def _distinct(tables: list[Dataset]) -> Dataset:
-    """Vectors of all cultures, each sample's once."""
+def _vectors(given: Released, cultures: Iterable[str]) -> Dataset:
+    """The vectors of some cultures, each sample's once.
+
+    Raises:
+        InputError: there are none.
+    """
+    of = {config.partition("-")[0] for config, _, table in given.of("pool") if table["culture"][0] in set(cultures)}
+    tables = [table for config, _, table in _sound(given, "vectors") if config.partition("-")[0] in (*of, EVERY)]
+    if not tables:
+        raise InputError("there are no vectors of features.py's columns.")
     every = concatenate_datasets(tables)
     first = {name: row for row, name in reversed(list(enumerate(every["sample_id"][:])))}
     return every.select(sorted(first.values()))

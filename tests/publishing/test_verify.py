@@ -28,7 +28,7 @@ CHECKS = {
 }
 
 
-def selected(folder, change=lambda rows: None, **settings):
+def selected(folder, change=lambda rows: None, theta=0.4, **settings):
     """A run over a table after a change, whose vectors are drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in table(folder).read_text().splitlines()]
@@ -36,7 +36,7 @@ def selected(folder, change=lambda rows: None, **settings):
     draw = np.random.default_rng(0)
     for row in rows:
         row |= {name: draw.normal(size=8).tolist() for name in ("sample_embedding", "response_embedding")}
-    caredio.select(Dataset.from_list(rows), out=folder / "run", embedder="given", theta=0.4, **settings)
+    caredio.select(Dataset.from_list(rows), out=folder / "run", embedder="given", theta=theta, **settings)
     return folder / "run"
 
 
@@ -184,7 +184,7 @@ def test_a_question_of_a_benchmark_is_named(tmp_path):
         for row in rows[:3]:
             row["question"] = asked["prompt_question"].upper()
 
-    found = caredio.verify(caredio.publish(selected(tmp_path, leaks), version="v1.0.0"))
+    found = caredio.verify(caredio.publish(selected(tmp_path, leaks, theta=1.0), version="v1.0.0"))
     assert names(found) == {"leakage"}
     assert f"question {asked['data_idx']} on China in row" in str(found)
 
@@ -193,7 +193,7 @@ def test_a_text_of_two_cultures_is_named(tmp_path):
     def same(rows):
         rows[1]["response"] = f" {rows[0]['response'].upper()}"
 
-    found = caredio.verify(caredio.publish(selected(tmp_path, same), version="v1.0.0"))
+    found = caredio.verify(caredio.publish(selected(tmp_path, same, theta=1.0), version="v1.0.0"))
     assert names(found) == {"equal_texts"}
     assert "china and united_kingdom: 1 rows say the same in both, such as" in str(found)
 
@@ -230,6 +230,27 @@ def test_a_release_of_an_older_version_says_what_was_not_checked(release):
     (release / "release.json").write_text(json.dumps(record))
     found = caredio.verify(release)
     assert (found.findings, found.unchecked) == ([], ["scores: release.json does not say what they were made by"])
+
+
+def test_rows_that_were_removed_leave_no_fault_and_scores_that_are_not_made_anew(run, clean, tmp_path):
+    names = pq.read_table(clean / "china/train.parquet")["sample_id"].to_pylist()[:2]
+    (tmp_path / "removed.txt").write_text("\n".join(names))
+    copy = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("release", ".lock"))
+    found = caredio.verify(caredio.publish(copy, remove=tmp_path / "removed.txt"))
+    assert found.findings == []
+    assert found.unchecked == ["scores: 2 rows were removed after they had counted"]
+
+
+def test_cultures_that_were_added_are_made_anew_and_the_others_are_not(clean, tmp_path):
+    def renamed(rows):
+        for row in rows:
+            row["culture"] = {"china": "peru", "narnia": "chad"}.get(row["culture"], row["culture"])
+
+    added = selected(tmp_path, renamed, budget=10)
+    found = caredio.verify(caredio.publish(added, add_to=clean, test_share=0.3))
+    assert found.findings == []
+    (left,) = found.unchecked
+    assert left.startswith("scores: china, narnia: as in the release to which cultures were added")
 
 
 def test_a_table_that_cannot_be_read_is_named(release):
@@ -283,9 +304,6 @@ def test_a_release_on_the_hub_is_verified_by_its_tag(run, tmp_path):
                     print(error)
             """,
         )
-    assert said[-4:] == [
-        "0",
-        "0",
-        "caredio/cardset: has no v9.0.0 on the Hub; name one of its tags.",
-        "caredio/other: no such folder, and no dataset or model of this name on the Hub.",
-    ]
+    assert said[-4:-2] == ["0", "0"]
+    assert said[-2] == "caredio/cardset@v9.0.0: no release of this package's is tagged so; the tags there are v1.0.0."
+    assert said[-1] == "caredio/other: is neither a folder nor a release on the Hub; check the name."
