@@ -245,6 +245,7 @@ def test_cultures_that_were_added_are_made_anew_and_the_others_are_not(clean, tm
     def renamed(rows):
         for row in rows:
             row["culture"] = {"china": "peru", "narnia": "chad"}.get(row["culture"], row["culture"])
+            row["response"] = f"not {row['response']}"
 
     added = selected(tmp_path, renamed, budget=10)
     found = caredio.verify(caredio.publish(added, add_to=clean, test_share=0.3))
