@@ -59,6 +59,9 @@ def tree(folder):
 # text and names
 
 
+_NO_TEXT = ("access.open", "os.open", "shelf.open", "shelves.open")  # what opens no text
+
+
 def calls_without_encoding(tree):
     """(line, call) of what reads or writes text in the locale's encoding."""
     for node in ast.walk(tree):
@@ -69,7 +72,7 @@ def calls_without_encoding(tree):
         strings = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         binary = any("b" in str(mode) for mode in [*strings[-1:], given.get("mode")])
         texts = name in ("read_text", "write_text", "fdopen", "NamedTemporaryFile", "TextIOWrapper") or (
-            name == "open" and (isinstance(node.func, ast.Name) or not ast.unparse(node.func).endswith("access.open"))
+            name == "open" and (isinstance(node.func, ast.Name) or not ast.unparse(node.func).endswith(_NO_TEXT))
         )
         if (texts and not binary and "encoding" not in given) or (
             given.get("text") is True and "encoding" not in given

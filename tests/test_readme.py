@@ -43,7 +43,7 @@ def test_the_readme_has_blocks_of_both_kinds_and_is_short():
 def test_the_first_line_ranks_and_the_second_tests():
     (first, line), (second, tests) = blocks("README.md")[:2]
     assert (first, line.count("\n"), line.split(" && ")[-1]) == ("sh", 1, "caredio quickstart\n")
-    assert (second, tests.count("\n"), tests.split(" && ")[-1]) == ("sh", 1, "pytest\n")
+    assert (second, tests.count("\n"), tests.split(" && ")[-1]) == ("sh", 1, "pytest -n 2 --dist loadfile\n")
 
 
 def test_no_command_stands_twice():

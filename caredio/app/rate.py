@@ -135,8 +135,8 @@ def tab(shelf: Shelf, folder: Path, other: Shelf | None = None) -> Annotations:
     page = resources.files("caredio.app")
     gradio.HTML(
         html_template='<div class="rate"></div>',
-        css_template=page.joinpath("rate.css").read_text("utf-8"),
-        js_on_load=page.joinpath("rate.js").read_text("utf-8"),
+        css_template=page.joinpath("rate.css").read_text(encoding="utf-8"),
+        js_on_load=page.joinpath("rate.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         server_functions=[annotate],
         elem_id="rate",

@@ -66,7 +66,7 @@ class Local:
             arms.append(systems.trained(trained, base, [culture.slug for culture in asked]))
         found, notes = systems.subjects(arms, asked)
         self.subjects = {(subject.system, subject.culture.slug): subject for subject in found}
-        self.cultures = {culture.slug: culture for culture in asked}
+        self.cultures: Mapping[str, Culture] = {culture.slug: culture for culture in asked}
         self.names, self.notes, self.longest = tuple(arm.name for arm in arms), tuple(notes), longest
         self._loader, self._one = systems.Loader(), threading.Lock()
 
@@ -103,7 +103,7 @@ class Remote:
         Raises:
             CaredioError: `trained` names no model, or the endpoint cannot be used.
         """
-        self.cultures = {culture.slug: culture for culture in cultures}
+        self.cultures: Mapping[str, Culture] = {culture.slug: culture for culture in cultures}
         self._part = prompts.load("systems")
         self._spec = replace(spec, temperature=0.0, max_tokens=min(spec.max_tokens, LONGEST))
         self._endpoint = endpoint

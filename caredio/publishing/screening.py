@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -111,7 +111,7 @@ def find(tables: Iterable[tuple[str, str, Dataset]], countries: Mapping[str, str
         for cells, cell, (what, text) in _suspects(table, countries):
             row = int(cells.rows[cell])
             own = cells.sample_ids[cell].as_py() if cells.sample_ids is not None else None
-            name = own if own in samples else table["sample_id"][row]
+            name = str(own if own in samples else table["sample_id"][row])
             before = found.get((name, what))
             beside = before is not None and "." in before.column and "." not in cells.column
             if (before is None or beside) and not (config.endswith(_VIEWS) and text in quoted):
@@ -156,7 +156,7 @@ def telephone(text: str, country: str | None = None) -> str | None:
     return None
 
 
-def _is_telephone(written: str, number: object, country: str | None) -> bool:
+def _is_telephone(written: str, number: Any, country: str | None) -> bool:
     """Whether a valid number is written as a telephone number, and no year, amount or identifier."""
     import phonenumbers
 

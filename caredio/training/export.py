@@ -27,8 +27,10 @@ RECORD = "export.json"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM's --max-lora-rank takes
 _DEFAULT_RANK = 16
-_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.*")
-_TOKENIZER += ("merges.txt", "*.model", "*.tiktoken", "*.spm")
+_TOKENIZER = (
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.*"),
+    *("merges.txt", "*.model", "*.tiktoken", "*.spm"),
+)
 
 
 @dataclass(frozen=True)
