@@ -159,7 +159,7 @@ def model_card(
         name: the model's name.
         figures: pictures of the training.
     """
-    adapter, recipe = record["method"] != "full", record["recipe"]
+    adapter, recipe = _is_adapter(record), record["recipe"]
     scores = recipe == "reward"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     facts = {key: value for key, value in _flat(record) if value is not None}
@@ -191,9 +191,14 @@ def model_card(
     )
 
 
+def _is_adapter(record: Mapping[str, Any]) -> bool:
+    """Whether the weights are an adapter's; `caredio export` merges one."""
+    return record["method"] != "full" and "merged" not in record
+
+
 def _model_head(record: Mapping[str, Any], license_: str) -> dict[str, Any]:
     """The YAML head of a model's card; of folders of this machine it names none."""
-    adapter, base, data = record["method"] != "full", record["base_model"], record["dataset_name"]
+    adapter, base, data = _is_adapter(record), record["base_model"], record["dataset_name"]
     relation = {"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"}
     return {
         "license": license_,
