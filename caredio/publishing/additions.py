@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, Features, concatenate_datasets
 
@@ -61,10 +60,6 @@ class Staying:
             cultures=sorted({*made.cultures, *self.slugs}),
             languages=sorted({*made.languages, *spoken}),
         )
-
-    def scored(self, record: dict[str, Any] | None) -> dict[str, Any] | None:
-        """What all scores were made by: nothing where those that stay were made by something else."""
-        return record if self.release is None or self.release.record.get("scored") == record else None
 
     def copy(self, folder: Path) -> None:
         """Put the configs that stay into a release."""

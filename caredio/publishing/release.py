@@ -122,7 +122,7 @@ def dataset(
             croissant.write(making, splits, made, chosen, name, over.repo)
             citation.write(making, chosen, name, over.repo)
             record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.test_share}
-            about = {"columns": _columns(making, splits), "scored": staying.scored(Scoring.of_run(run).record())}
+            about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
             return record | {"removed": sorted(over.removed)} | about
 
         record = _versioned(making, settings.version, over.last, describe)
