@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,15 +77,19 @@ def fetched(repo_id: str, repo_type: str, tag: str, whole: bool = False) -> Rele
         InputError, EndpointError: as `push` does.
     """
 
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
     def step(api: Any) -> Release | None:
         found = _released(api, repo_id, repo_type, tag)
         if found is None:
             return None
         folder = _file(api, repo_id, repo_type, tag, RECORD).parent  # named by its commit
         rows = found.get("rows", {})
-        for config in rows if whole else record.ranked_configs(found):
-            for split in rows[config]:
-                _file(api, repo_id, repo_type, folder.name, f"{config}/{split}.parquet")
+        ranked = [f"{config}/{split}.parquet" for config in record.ranked_configs(found) for split in rows[config]]
+        missing = [RemoteEntryNotFoundError] if whole else []  # which who looks at all of it sees
+        for path in found.get("files", ranked) if whole else ranked:
+            with suppress(*missing):
+                _file(api, repo_id, repo_type, folder.name, path)
         return Release(f"{repo_id}@{tag}", folder, found)
 
     return _tried(repo_id, step)

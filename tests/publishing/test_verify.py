@@ -297,7 +297,7 @@ def test_a_release_on_the_hub_is_verified_by_its_tag(run, tmp_path):
             """
             import caredio
             for place in ("caredio/cardset@v1.0.0", "caredio/cardset"):
-                print(len(caredio.verify(place).findings))
+                print([str(one) for one in caredio.verify(place).findings])
             for place in ("caredio/cardset@v9.0.0", "caredio/other"):
                 try:
                     caredio.verify(place)
@@ -305,6 +305,6 @@ def test_a_release_on_the_hub_is_verified_by_its_tag(run, tmp_path):
                     print(error)
             """,
         )
-    assert said[-4:-2] == ["0", "0"]
+    assert said[-4:-2] == ["[]", "[]"]
     assert said[-2] == "caredio/cardset@v9.0.0: no release of this package's is tagged so; the tags there are v1.0.0."
     assert said[-1] == "caredio/other: is neither a folder nor a release on the Hub; check the name."
