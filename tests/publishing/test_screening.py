@@ -156,7 +156,7 @@ def test_an_answer_beside_a_row_is_named_by_its_own_sample_id():
     ]
     china = Dataset.from_list([{**rows[0], "sample_id": "bbbb", "culture": "china", "response": other["response"]}])
     given = [("iran-pool", "train", Dataset.from_list(rows)), ("china-pool", "train", china)]
-    assert [(one.sample_id, one.column) for one in screening.find(given, {})] == [("bbbb", "others.response")]
+    assert [(one.sample_id, one.column) for one in screening.find(given, {})] == [("bbbb", "response")]
     alone = list(screening.find(given[:1], {}))  # a run's own isolated answers are no rows: those that hold them go
     assert [one.sample_id for one in alone] == ["aaaa", "cccc"]
 
