@@ -105,6 +105,8 @@ def _release(place: str, folder: Path) -> Released:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         kind, scored = record["kind"], record.get("scored")
+        if kind not in ("dataset", "model"):
+            raise ValueError(kind)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{folder / RECORD}: is damaged; release the run again.") from None
     tables: dict[tuple[str, str], Dataset] = {}

@@ -70,12 +70,23 @@ def run(place: Path | str, benchmarks: Sequence[tuple[Benchmark, Path]] = ()) ->
     held = ", ".join(f"{len(some):,} of {title}" for title, some in documents.items()) or "none was named"
     leaks = (f"no question of a benchmark stands in a ranked row ({held})", lambda one: _leaks(one, documents))
     for name, (looks_at, check) in {**CHECKS, "leakage": leaks}.items():
-        found = list(check(given))
+        found = _found(name, check, given)
         findings += [one for one in found if isinstance(one, Finding)]
         left = [f"{name}: {one.why}" for one in found if isinstance(one, Unchecked)]
         checked += [] if left else [f"{name}: {looks_at}"]
         unchecked += left
     return Verified(given.place, findings, checked, unchecked)
+
+
+def _found(name: str, check: Check, given: Released) -> list[Finding | Unchecked]:
+    """What a check finds; that it cannot read what lies there is a fault of that."""
+    found: list[Finding | Unchecked] = []
+    try:
+        found.extend(check(given))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = (str(error).splitlines() or [""])[0][:200]
+        found.append(Finding(name, given.place, f"cannot be checked to the end ({type(error).__name__}: {why})"))
+    return found
 
 
 def _leaks(given: Released, documents: dict[str, list[Document]]) -> Iterator[Finding | Unchecked]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from statistics import median
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from caredio import disk
-from caredio.publishing import metadata
+from caredio.publishing import croissant, metadata
 from caredio.publishing.record import RECORD
 from caredio.publishing.released import Finding, Released, Unchecked, view
 
@@ -33,9 +34,19 @@ def files(given: Released) -> Iterator[Finding]:
             yield Finding("files", name, f"is in {RECORD} and not there")
         elif hashlib.sha256(there[name].read_bytes()).hexdigest() != sha:
             yield Finding("files", name, f"has another hash than in {RECORD}")
+    for name, sha in _described(given):
+        if listed.get(name, sha) != sha:
+            yield Finding("files", croissant.FILE, f"gives another hash of {name} than {RECORD}")
     for name in sorted(there.keys() - listed.keys() - {RECORD, *_HUBS_OWN}):
         if not name.startswith(_HIDDEN):
             yield Finding("files", name, f"is there and not in {RECORD}")
+
+
+def _described(given: Released) -> list[tuple[str, str]]:
+    """(file, sha256) of what croissant.json describes."""
+    file = given.folder / croissant.FILE
+    page = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return [(one["@id"], one["sha256"]) for one in page.get("distribution", ())]
 
 
 def configs(given: Released) -> Iterator[Finding | Unchecked]:
@@ -79,7 +90,27 @@ def numbers(given: Released) -> Iterator[Finding | Unchecked]:
     ranked = sum(sum(splits.values()) for config, splits in rows.items() if config != "all" and not view(config))
     if (size := head.get("size_categories")) not in (None, [metadata.size_category(ranked)]):
         yield Finding("card", "README.md, size_categories", f"{size} is given, {ranked} ranked rows are there")
+    yield from _sentences(given, ranked)
     yield from _table(given, rows)
+
+
+def _sentences(given: Released, ranked: int) -> Iterator[Finding]:
+    """Numbers in the card's sentences that are not those of the tables, and a version that is not release.json's."""
+    questions = {
+        split: {name for _, its, table in given.of("") if its == split for name in table["question_id"][:]}
+        for split in ("train", "test")
+    }
+    there = {
+        r"^(\d+) conversations? that align ": (str(ranked),),
+        r"^- `<culture>`: the ranked selection. `test` holds (\d+) of the (\d+) ranked questions ": (
+            str(len(questions["test"])), str(len(questions["train"] | questions["test"])),
+        ),
+        r"^rows = load_dataset\(.*, revision=\"(.*)\"\)$": (str(given.record.get("version")),),
+    }  # fmt: skip
+    for pattern, wanted in there.items():
+        found = re.search(pattern, given.card or "", re.MULTILINE)
+        if found and found.groups() != wanted:
+            yield Finding("card", "README.md", f"{found[0].strip()!r}, where {' of '.join(wanted)} is there")
 
 
 def _table(given: Released, rows: dict[str, dict[str, int]]) -> Iterator[Finding]:

@@ -15,9 +15,12 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.publishing import scoring
 from caredio.publishing.released import EVERY, Finding, Released, Unchecked, columns_of, view
+from caredio.publishing.split import is_test
 from caredio.training import style
 
 _EVERYONE = "all"
+# columns of a ranked row that its pool may give otherwise: ranks count within splits, sample_ids are of the texts
+_OF_SPLITS = ("rank", "drop_reason", "question", "response")
 _LONG = 8  # words of a response that two cultures do not both give by chance
 _QUOTED = 60  # characters of a text in a finding
 
@@ -41,6 +44,7 @@ def schema(given: Released) -> Iterator[Finding]:
 
 def sample_ids(given: Released) -> Iterator[Finding]:
     """Rows whose sample_id, prompt or completion is of another text, and sample_ids that stand twice."""
+    removed = set(given.record.get("removed") or ())
     for config, split, table in _sound(given, "", "pool", everyone=True):
         columns = [table[name][:] for name in ("sample_id", "culture", "question", "response")]
         rows = list(zip(*columns, strict=True))
@@ -48,11 +52,21 @@ def sample_ids(given: Released) -> Iterator[Finding]:
         yield from _counted("sample_ids", config, split, wrong, columns[0], "has the sample_id of another text")
         twice = [name for name, count in Counter(columns[0]).items() if count > 1]
         again = [row for row, name in enumerate(columns[0]) if name in set(twice)]
+        gone = [row for row, name in enumerate(columns[0]) if name in removed]
+        yield from _counted("sample_ids", config, split, gone, columns[0], "was removed, and stands there")
+        beside = [row for row, answers in enumerate(_answers(table)) if not removed.isdisjoint(answers)]
+        yield from _counted("sample_ids", config, split, beside, columns[0], "has a removed answer beside it")
         yield from _counted("sample_ids", config, split, again, columns[0], "stands there more than once")
         if "prompt" in table.column_names:
             chats = zip(*columns[2:], table["prompt"], table["completion"], strict=True)
             other = [row for row, cells in enumerate(chats) if not _says(*cells)]
             yield from _counted("sample_ids", config, split, other, columns[0], "has another text in its chat")
+
+
+def _answers(table: Dataset) -> Iterator[set[str]]:
+    """The sample_ids of the answers beside each row."""
+    for row in _cells(table, ["others", "panel"]):
+        yield {one["sample_id"] for answers in row for one in answers or ()}
 
 
 def ranks(given: Released) -> Iterator[Finding]:
@@ -86,10 +100,11 @@ def scores(given: Released) -> Iterator[Finding | Unchecked]:
         yield Unchecked("there is no pool of features.py's columns")
         return
     pool = concatenate_datasets(pools)
-    own = dict(zip(pool["sample_id"], zip(pool["score"], pool["cluster"], strict=True), strict=True))
+    kept = [name for name in features.RANKED if name in features.SCORED and name not in _OF_SPLITS]
+    own = dict(zip(pool["sample_id"][:], _cells(pool, kept), strict=True))
     for config, split, table in _sound(given, "", everyone=True):
-        cells = zip(table["sample_id"], table["score"], table["cluster"], strict=True)
-        wrong = [row for row, (name, *held) in enumerate(cells) if own.get(name) != tuple(held)]
+        cells = zip(table["sample_id"][:], _cells(table, kept), strict=True)
+        wrong = [row for row, (name, held) in enumerate(cells) if own.get(name) != held]
         yield from _counted("scores", config, split, wrong, table["sample_id"], "is not as in the pool of its culture")
     if given.scoring is None:
         yield Unchecked("release.json does not say what they were made by")
@@ -125,14 +140,59 @@ def views(given: Released) -> Iterator[Finding]:
         if config == _EVERYONE and (wrong := own[split] ^ set(table["sample_id"])):
             said = f"{len(wrong)} rows are not both here and in their culture's config, such as {min(wrong)}"
             yield Finding("views", f"{config}/{split}", said)
+    texts = {row[0]: row[1:] for _, _, table in _sound(given, "") for row in zip(*_texts(table), strict=True)}
     for config, split, table in _sound(given, "preference", "unpaired"):
         names = table["sample_id"][:]
         alone = [row for row, name in enumerate(names) if name not in own[split]]
         yield from _counted("views", config, split, alone, names, f"is no ranked row of {split}")
+        chosen = table["chosen"] if view(config) == "preference" else table["completion"]
+        right = table["label"][:] if view(config) == "unpaired" else [True] * len(names)
+        sides = zip(names, table["prompt"], chosen, right, strict=True)
+        other = [row for row, cells in enumerate(sides) if cells[0] in texts and not _of_row(*cells, texts)]
+        yield from _counted("views", config, split, other, names, "has other words than its ranked row")
         if view(config) == "preference":
             sides = zip(table["chosen"], table["rejected"], table["culture"], table["rejected_culture"], strict=True)
             same = [row for row, cells in enumerate(sides) if _prefers_nothing(*cells)]
             yield from _counted("views", config, split, same, names, "rejects what it chooses, or its own culture")
+    yield from _one_by_one(given)
+
+
+def _one_by_one(given: Released) -> Iterator[Finding]:
+    """Pairs and their sides one by one that do not say the same."""
+    pairs = {(config.partition("-")[0], split): table for config, split, table in _sound(given, "preference")}
+    for config, split, table in _sound(given, "unpaired"):
+        of = pairs.get((config.partition("-")[0], split))
+        if of is None:
+            continue
+        single = zip(table["sample_id"], table["label"], map(style.text, table["completion"]), strict=True)
+        sides = {
+            (name, label, style.text(said))
+            for label, column in ((True, "chosen"), (False, "rejected"))
+            for name, said in zip(of["sample_id"], of[column], strict=True)
+        }
+        if wrong := sides ^ set(single):
+            said = (
+                f"{len(wrong)} sides are not both here and in the pairs, such as of {min(name for name, *_ in wrong)}"
+            )
+            yield Finding("views", f"{config}/{split}", said)
+
+
+def _of_row(
+    name: str, prompt: list[dict[str, str]], said: list[dict[str, str]], chosen: bool, texts: dict[str, tuple[str, ...]]
+) -> bool:
+    """Whether a side asks the question of its ranked row and, where it was chosen, gives its response."""
+    question, response = texts[name]
+    return _says(question, response if chosen else style.text(said), prompt, said)
+
+
+def _texts(table: Dataset) -> list[list[str]]:
+    return [table[name][:] for name in ("sample_id", "question", "response")]
+
+
+def _cells(table: Dataset, names: list[str]) -> Iterator[tuple[Any, ...]]:
+    """The cells of some columns, a row at a time."""
+    arrow = table.select_columns(names).with_format("arrow")[:]
+    return zip(*(arrow[name].to_pylist() for name in names), strict=True)
 
 
 def splits(given: Released) -> Iterator[Finding]:
@@ -144,6 +204,12 @@ def splits(given: Released) -> Iterator[Finding]:
     if both := sorted(places["train"].keys() & places["test"].keys()):
         there = f"{places['train'][both[0]]}/train and {places['test'][both[0]]}/test"
         yield Finding("splits", there, f"{len(both)} questions are in train and in test, such as {both[0]!r}")
+    share = given.record.get("test_share")
+    if share is not None and not both:
+        for split, of in places.items():
+            if wrong := sorted(name for name in of if is_test(name, share) != (split == "test")):
+                said = f"{len(wrong)} questions are not of this split by test_share {share}, such as {wrong[0]!r}"
+                yield Finding("splits", f"{of[wrong[0]]}/{split}", said)
 
 
 def equal_texts(given: Released) -> Iterator[Finding]:

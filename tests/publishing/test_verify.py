@@ -70,7 +70,11 @@ def edit(release, config, split, change):
 
 
 def sign(release):
-    """Give release.json the hashes of what is there."""
+    """Give croissant.json and release.json the hashes of what is there."""
+    page = json.loads((release / "croissant.json").read_text())
+    for one in page["distribution"]:
+        one["sha256"] = hashlib.sha256((release / one["@id"]).read_bytes()).hexdigest()
+    (release / "croissant.json").write_text(json.dumps(page))
     record = json.loads((release / "release.json").read_text())
     record["files"] = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in record["files"]}
     (release / "release.json").write_text(json.dumps(record))
@@ -140,9 +144,62 @@ def pair_of_equals(release):
     edit(release, "china-preference", "train", lambda rows: rows[0].update(rejected=rows[0]["chosen"]))
 
 
+def other_representativeness(release):
+    for config in ("china", "all"):
+        edit(release, config, "train", lambda rows: rows[0].update(representativeness=99.0))
+
+
+def answer_gone_from_beside(release):
+    edit(release, "china", "train", lambda rows: rows[0].update(others=[]))
+
+
+def chosen_by_nobody(release):
+    said = [{"role": "assistant", "content": "What nobody said"}]
+    edit(release, "china-preference", "train", lambda rows: rows[0].update(chosen=said))
+
+
+def asked_otherwise(release):
+    asked = [{"role": "user", "content": "What nobody asked"}]
+    edit(release, "china-preference", "train", lambda rows: rows[0].update(prompt=asked))
+
+
+def labels_turned(release):
+    edit(release, "china-unpaired", "train", lambda rows: [row.update(label=not row["label"]) for row in rows])
+
+
+def removed_and_there(release):
+    record = json.loads((release / "release.json").read_text())
+    record["removed"] = pq.read_table(release / "china/train.parquet")["sample_id"].to_pylist()[:1]
+    (release / "release.json").write_text(json.dumps(record))
+
+
+def other_share(release):
+    record = json.loads((release / "release.json").read_text()) | {"test_share": 0.0001}
+    (release / "release.json").write_text(json.dumps(record))
+
+
+def other_version(release):
+    record = json.loads((release / "release.json").read_text()) | {"version": "v9.9.9"}
+    (release / "release.json").write_text(json.dumps(record))
+
+
+def more_conversations(release):
+    page = (release / "README.md").read_text()
+    (release / "README.md").write_text(re.sub(r"(?m)^\d+ conversations that", "999 conversations that", page))
+
+
 @pytest.mark.parametrize(
     ("plant", "check", "said"),
     [
+        (other_representativeness, "scores", "all/train, row 1: [0-9a-f]{16} is not as in the pool"),
+        (answer_gone_from_beside, "scores", "china/train, row 1: [0-9a-f]{16} is not as in the pool"),
+        (chosen_by_nobody, "views", "china-preference/train, row 1: [0-9a-f]{16} has other words than its ranked row"),
+        (asked_otherwise, "views", "china-preference/train, row 1: [0-9a-f]{16} has other words than its ranked row"),
+        (labels_turned, "views", r"china-unpaired/train: \d+ sides are not both here and in the pairs"),
+        (removed_and_there, "sample_ids", "china/train, row 1: [0-9a-f]{16} was removed, and stands there"),
+        (other_share, "splits", r"test: \d+ questions are not of this split by test_share 0.0001"),
+        (other_version, "card", "where v9.9.9 is there"),
+        (more_conversations, "card", "'999 conversations that align', where"),
         (wide_ranks, "schema", "china-preference/train: column rank holds int64, where features.py has int32"),
         (left_out_rank, "ranks", r"china/train: china: rank \d+ is missing among"),
         (raised_score, "scores", r"pool of china: score of 1 of \d+ rows comes out otherwise"),
@@ -150,7 +207,6 @@ def pair_of_equals(release):
         (other_words, "sample_ids", r"china-pool/train, row 3: [0-9a-f]{16} has the sample_id of another text"),
         (other_number, "card", "README.md, china: candidates scored is given as 25, the tables have 24"),
         (unlisted_config, "configs", "china-unpaired/train: is there, and the card names no such config and split"),
-        (question_in_both, "splits", "1 questions are in train and in test"),
         (pair_of_equals, "views", "china-preference/train, row 1: [0-9a-f]{16} rejects what it chooses"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
@@ -161,6 +217,45 @@ def test_a_planted_defect_is_named_and_no_other(release, plant, check, said):
     found = caredio.verify(release)
     assert names(found) == {check}
     assert re.search(said, "\n".join(map(str, found.findings)))
+
+
+def test_a_question_in_train_and_test_is_named_and_differs_from_the_pool_s(release):
+    question_in_both(release)
+    sign(release)
+    found = caredio.verify(release)
+    assert names(found) == {"splits", "scores"}
+    assert "1 questions are in train and in test" in str(found)
+
+
+def test_another_hash_for_machines_is_named(release):
+    page = json.loads((release / "croissant.json").read_text())
+    page["distribution"][0]["sha256"] = "0" * 64
+    record = json.loads((release / "release.json").read_text())
+    (release / "croissant.json").write_text(json.dumps(page))
+    record["files"]["croissant.json"] = hashlib.sha256((release / "croissant.json").read_bytes()).hexdigest()
+    (release / "release.json").write_text(json.dumps(record))
+    (found,) = caredio.verify(release).findings
+    assert str(found) == "croissant.json: gives another hash of all/train.parquet than release.json"
+
+
+@pytest.mark.parametrize("part", ["rows", "files", "removed"])
+def test_a_record_that_is_damaged_is_a_fault(release, part):
+    record = json.loads((release / "release.json").read_text()) | {part: 3}
+    (release / "release.json").write_text(json.dumps(record))
+    assert "cannot be checked to the end" in str(caredio.verify(release))
+
+
+@pytest.mark.parametrize("head", ["configs: here", "configs: [3]", "configs: [{data_files: here}]"])
+def test_a_head_that_is_damaged_is_a_fault(release, head):
+    (release / "README.md").write_text(f"---\n{head}\n---\n")
+    assert "configs" in names(caredio.verify(release))
+
+
+def test_cells_without_a_value_are_a_fault(release):
+    edit(release, "china", "train", lambda rows: rows[0].update(culture=None, completion=None))
+    edit(release, "china-preference", "train", lambda rows: rows[0].update(rejected=None))
+    edit(release, "narnia-pool", "train", lambda rows: rows.clear())
+    assert {"sample_ids", "views"} <= names(caredio.verify(release))
 
 
 def test_a_changed_an_added_and_a_missing_file_are_named(release):
