@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from datasets import Dataset, Features, concatenate_datasets
 
 from caredio import cultures, disk, features, runs
 from caredio.errors import InputError
-from caredio.publishing import metadata, record
+from caredio.publishing import metadata, record, removals
 from caredio.publishing.provenance import Made
 from caredio.publishing.record import VIEWS, Release
 from caredio.publishing.split import is_test
@@ -78,15 +78,17 @@ class Staying:
 NOTHING = Staying()
 
 
-def staying(base: Release, slugs: Mapping[str, str], share: float) -> Staying:
+def staying(base: Release, slugs: Mapping[str, str], share: float, removed: Sequence[str] = ()) -> Staying:
     """What stays of a release to which a run's cultures are added; a culture that both have is the run's.
 
     Args:
         slugs: of the run's cultures.
         share: of the questions that the run's release holds out.
+        removed: sample_ids that the release leaves out.
 
     Raises:
-        InputError: the release is no dataset, has other columns, or holds out other questions; or nothing of it stays.
+        InputError: the release is no dataset, has other columns, holds out other questions, or holds what is removed;
+            or nothing of it stays.
     """
     if base.record.get("kind") != "dataset":
         raise InputError(f"{base.place}: is no release of a dataset, to which a culture could be added.")
@@ -107,6 +109,7 @@ def staying(base: Release, slugs: Mapping[str, str], share: float) -> Staying:
             said = f"test_share {made_with}" if made_with is not None else "the test_share that it was made with"
             raise InputError(f"{base.place}: holds out other questions than this release would; give {said}.")
     pool = _table(base, [f"{name}-pool/train" for name in names if f"{name}-pool" in held], features.SCORED)
+    removals.see_none(pool, removed, base.place)
     known = {culture: slug for culture, slug in cultures.slugs([*slugs, *pool["culture"]]).items() if slug in names}
     if len(known) < len(names):
         raise InputError(

@@ -62,7 +62,7 @@ def dataset_card(
         figures: pictures of the release, the first to be shown near the top.
         phrases: culture -> what tells its answers from others', with their scores.
         changes: lines on what differs from the release before; they are shown as code.
-        tables: `ranked` and `scored` as they are released; by default those of the run.
+        tables: `ranked`, `scored` and `preference` as they are released; by default those of the run.
     """
     ranked, pool = (tables[name] if tables else run.table(name) for name in ("ranked", "scored"))
     license_ = settings.license or made.license
@@ -85,7 +85,7 @@ def dataset_card(
         made=made,
         small=LOCAL_MODEL in made.generators and not made.source,
         **_stages(made),
-        sides=_sides(run.stages["preference"].get("sides", {}), slugs),
+        sides=_sides(_report(run, tables), slugs),
         license=license_,
         settings=settings,
         bibtex=citation.BIBTEX,
@@ -292,6 +292,15 @@ def _cultures(
         }
         for culture in sorted(scores)
     ]
+
+
+def _report(run: Run, tables: Mapping[str, Dataset] | None) -> Mapping[str, Any]:
+    """What tells chosen from rejected: the run's report, or anew where some of its pairs were left out."""
+    report: Mapping[str, Any] = run.stages["preference"].get("sides", {})
+    if tables is None or sum(one["pairs"] for one in report.values()) == len(tables["preference"]):
+        return report
+    ranked = tables["ranked"]
+    return style.report(tables["preference"], dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
 
 
 def _sides(report: Mapping[str, Any], slugs: Mapping[str, str]) -> list[dict[str, Any]]:

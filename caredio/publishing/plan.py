@@ -118,6 +118,8 @@ def of(
             why = "the first one"
         elif not unchanged and found is not None:
             why = f"proposed over {last.version}: {proposed(last.version, found)[1]}"
+    elif last is not None and record.numbers(asked) < record.numbers(last.version):
+        why = f"lower than the last one, {last.version}"
     names = [file for file in sorted(making.rglob("*")) if file.is_file()]
     files = {disk.name(file.relative_to(making)): file.stat().st_size for file in names}
     return Plan(

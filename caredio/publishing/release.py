@@ -102,7 +102,9 @@ def dataset(
     """
     tables = removals.without({stage: run.table(stage) for stage in TABLES}, over.removed)
     slugs = cultures.slugs([*tables["ranked"]["culture"], *tables["scored"]["culture"]])
-    staying = additions.staying(over.base, slugs, settings.test_share) if over.base else additions.NOTHING
+    staying = additions.NOTHING
+    if over.base:
+        staying = additions.staying(over.base, slugs, settings.test_share, over.removed)
     configs = [one for one in _tables(tables, staying, settings, slugs, known, prompt_folders) if len(one[-1])]
     screening.check(configs, {name: known[slug].country for name, slug in slugs.items() if slug in known})
     with _replacing(folder) as making:
@@ -168,9 +170,11 @@ def _versioned(
         return _sign(making, record | {"changes": list(changes)})
 
     record = signed(asked or (last.version if last else FIRST), last.changes if last else ())
-    if last is None or asked == last.version or (not asked and same(record, last.record)):
+    if last is None or same(record, last.record) or (asked == last.version and not last.changes):
         return record
     found = diff.compare(last.path, making, (last.version, ""))
+    if asked == last.version:  # takes its place: what was said of other data is not true of this
+        return signed(asked, ()) if found.data_differs else record
     return signed(asked or proposed(last.version, found)[0], found.lines())
 
 

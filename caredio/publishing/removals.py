@@ -48,7 +48,7 @@ def read(file: Path) -> list[str]:
 def remembered(out: Path) -> list[str]:
     """What was removed from the releases of a run, in order."""
     file = out / FILE
-    return read(file) if file.exists() and file.read_text(encoding="utf-8").strip() else []
+    return read(file) if file.exists() and file.read_bytes().strip() else []
 
 
 def remember(out: Path, names: Iterable[str]) -> None:
@@ -75,7 +75,11 @@ def check(asked: Iterable[str], tables: Mapping[str, Dataset], known: Collection
 
 
 def without(tables: Mapping[str, Dataset], names: Iterable[str]) -> dict[str, Dataset]:
-    """`ranked`, `scored`, `vectors` and `preference` without these sample_ids, ranked from 1 again."""
+    """`ranked`, `scored`, `vectors` and `preference` without these sample_ids, ranked from 1 again.
+
+    Raises:
+        InputError: no ranked row is left.
+    """
     removed = frozenset(names)
     if not removed:
         return dict(tables)
@@ -88,6 +92,8 @@ def without(tables: Mapping[str, Dataset], names: Iterable[str]) -> dict[str, Da
         if (culture, question, style.text(said)) not in unwanted
     ]
     ranked = views.ranked_anew(_cleared(tables["ranked"], removed))
+    if not len(ranked):
+        raise InputError("every ranked row is removed or rejected, so that nothing is left to release; keep some.")
     pool = _cleared(tables["scored"], removed)
     ranks = dict(zip(ranked["sample_id"], ranked["rank"], strict=True))
     return {
@@ -97,6 +103,23 @@ def without(tables: Mapping[str, Dataset], names: Iterable[str]) -> dict[str, Da
         "vectors": _kept(tables["vectors"], removed),
         "preference": views.pairs_of(ranked, pairs.select(kept)),
     }
+
+
+def see_none(pool: Dataset, names: Collection[str], place: str) -> None:
+    """See that nothing removed stands in a pool that is to stay as it is.
+
+    Raises:
+        InputError: it does; names the first.
+    """
+    removed = frozenset(names)
+    own = zip(pool["sample_id"], pool["culture"], strict=True)
+    beside = ((name, culture) for name, culture, *_ in _beside(pool))
+    found = next((one for one in (*own, *beside) if one[0] in removed), None) if removed else None
+    if found:
+        raise InputError(
+            f"{place}: holds {found[0]} of {found[1]}, which is to be removed, in cultures that would stay as they are;"
+            " remove it from that release first, by the run that it was made of, or publish all cultures from one run."
+        )
 
 
 def _kept(table: Dataset, removed: Collection[str]) -> Dataset:

@@ -1,6 +1,7 @@
 """A culture is added to a release: what was there stays byte for byte, and `all` is made anew."""
 
 import json
+import shutil
 
 import pytest
 from publishing.test_release import table
@@ -69,3 +70,13 @@ def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(own, tmp_path,
         caredio.publish(own / run, to=release, add_to=release, test_share=share)
     assert said in str(told.value)
     assert (release / "release.json").read_bytes() == before
+
+
+def test_an_answer_that_is_removed_does_not_stay_beside_cultures_that_stay(own, tmp_path):
+    release = caredio.publish(own / "a", to=tmp_path / "r", test_share=0.2)
+    beside = runs.read([release / "united_kingdom" / "train.parquet"])["others"][0][0]["sample_id"]
+    run = shutil.copytree(own / "b", tmp_path / "b")
+    (run / "removed.txt").write_text(f"{beside}\n")
+    with pytest.raises(InputError, match=f"holds {beside} of .*, which is to be removed"):
+        caredio.publish(run, to=tmp_path / "other", add_to=release, test_share=0.2)
+    assert not (tmp_path / "other").exists()

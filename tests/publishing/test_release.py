@@ -255,6 +255,25 @@ def test_the_card_lists_what_changed(run, released):
     assert page.endswith("## Changes\n\nOver the release before:\n\n- `china: 3 rows added`\n- `a 'b' # c`\n")
 
 
+def test_a_version_that_is_taken_again_by_other_data_tells_no_changes_of_what_was_there(run, tmp_path):
+    folder = caredio.publish(run, to=tmp_path / "r", version="v1.0.0", test_share=0)
+    caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3)
+    told = json.loads((folder / "release.json").read_text())["changes"]
+    assert told == ["since v1.0.0: the ranked rows are the same"]
+    caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3, license="mit")
+    assert json.loads((folder / "release.json").read_text())["changes"] == told
+    caredio.publish(run, to=folder, version="v1.1.0", test_share=0.5)
+    assert json.loads((folder / "release.json").read_text())["changes"] == []
+
+
+def test_the_plan_says_that_a_version_is_lower_than_the_last(run, tmp_path):
+    folder = caredio.publish(run, to=tmp_path / "r", version="v1.10.0")
+    assert "v1.9.0 (lower than the last one, v1.10.0)" in str(
+        caredio.plan(caredio.publish, run, to=folder, version="v1.9.0")
+    )
+    assert "lower" not in str(caredio.plan(caredio.publish, run, to=folder, version="v1.11.0"))
+
+
 def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
     folder = caredio.publish(
         run,

@@ -87,3 +87,34 @@ def test_a_plan_removes_and_remembers_nothing(run, tmp_path):
     assert "left out on request: 1 sample_id\n" in str(plan)
     assert removals.remembered(run) == []
     assert json.loads((first / "release.json").read_text())["removed"] == []
+
+
+def test_a_culture_of_which_nothing_is_left_is_gone_and_the_last_one_stays(run, tmp_path):
+    first = caredio.publish(run, to=tmp_path / "r", test_share=0)
+    pool = ids(first, "china-pool")
+    (tmp_path / "china.txt").write_text("\n".join(pool))
+    caredio.publish(run, to=first, test_share=0, remove=tmp_path / "china.txt")
+    record = json.loads((first / "release.json").read_text())
+    assert record["version"] == "v1.0.0"
+    assert "china" not in record["rows"]
+    page = (first / "README.md").read_text()
+    assert "`china`" not in page
+    rest = [name for slug in ("narnia", "united_kingdom") for name in ids(first, f"{slug}-pool")]
+    (tmp_path / "rest.txt").write_text("\n".join(rest))
+    with pytest.raises(InputError, match="every ranked row is removed or rejected"):
+        caredio.publish(run, to=first, test_share=0, remove=tmp_path / "rest.txt")
+    assert json.loads((first / "release.json").read_text()) == record
+
+
+def test_the_card_counts_the_pairs_that_are_left(run, tmp_path):
+    first = caredio.publish(run, to=tmp_path / "r", test_share=0)
+    (tmp_path / "ids.txt").write_text("\n".join(ids(first)[:5]))
+    caredio.publish(run, to=first, test_share=0, remove=tmp_path / "ids.txt")
+    pairs = len(runs.read([first / "china-preference" / "train.parquet"]))
+    assert f"| `china` | {pairs} | " in (first / "README.md").read_text()
+
+
+def test_remembered_ids_that_are_no_text_are_one_sentence(run):
+    (run / removals.FILE).write_bytes(b"\xff\xfe\0")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        caredio.publish(run)
