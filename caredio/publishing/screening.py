@@ -33,11 +33,12 @@ _MAY_HOLD = r"[@＠﹫]|hf_|sk-|sk_|rk_|AKIA|ASIA|gh[a-z]_|github_pat_|glpat-|xo
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"hf_[A-Za-z0-9]{20,}"  # Hugging Face
-    r"|sk-(?:[a-z]+[0-9]*-)*(?=[\w-]*[0-9])(?=[\w-]*[A-Za-z])[A-Za-z0-9_]{16,}"  # OpenAI, Anthropic, OpenRouter
+    # OpenAI, Anthropic, OpenRouter; bounded, as a text of many such beginnings is read from each of them
+    r"|sk-(?:[a-z]{1,20}[0-9]{0,8}-){0,4}(?=[\w-]{0,200}[0-9])(?=[\w-]{0,200}[A-Za-z])[A-Za-z0-9_]{16,}"
     r"|[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[\w-]{35}"  # Stripe, AWS, Google
     r"|gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}"  # GitHub, GitLab, Slack
     r"|npm_[A-Za-z0-9]{36}|gsk_[A-Za-z0-9]{40,}"  # npm, Groq
-    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"  # JSON Web Token
+    r"|eyJ[\w-]{8,2000}\.eyJ[\w-]{8,}\.[\w-]*"  # JSON Web Token
     r")|-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 )
 _EMAIL = re.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,}")

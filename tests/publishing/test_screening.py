@@ -168,3 +168,12 @@ def test_a_telephone_number_is_known_by_the_country_of_who_speaks():
     (found,) = screening.find(given, {"china": "CN", "iran": "IR"})
     assert found.column == "others.response"
     assert not list(screening.find(given, {}))
+
+
+@pytest.mark.parametrize(
+    "text", ["sk-" * 60_000, "sk-a1-" * 30_000, "eyJaaaaaaaa-" * 15_000], ids=["sk", "sk-a1", "eyJ"]
+)
+def test_a_text_of_many_beginnings_of_tokens_is_read_to_its_end(text):
+    assert screening.reason(text) is None
+    found = screening.reason(f"{text} sk-proj-abcDEF1234567890abcdef")
+    assert found == (screening.TOKEN, "sk-proj-abcDEF1234567890abcdef")
