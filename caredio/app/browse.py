@@ -16,6 +16,7 @@ from caredio.app.opened import opened, standing
 from caredio.app.shelf import Shelf
 
 ROWS = 50  # of a page
+VIEWS = ("list", "map")
 ORDERS = {
     "best first": "",
     "score": "score",
@@ -81,7 +82,8 @@ class Asked:
         texts: dict[str, Any] = {name: value for name, value in query.items() if name in known}
         asked = cls(**texts)
         order = asked.order if asked.order in ORDERS else cls.order
-        return replace(asked, at=int(at[:9]) if at.isascii() and at.isdigit() else 0, order=order)
+        view = asked.view if asked.view in VIEWS else cls.view
+        return replace(asked, at=int(at[:9]) if at.isascii() and at.isdigit() else 0, order=order, view=view)
 
     def address(self) -> str:
         """The query of the address that asks for this."""

@@ -104,6 +104,8 @@ def clicked(task: Task, said: Said, annotator: str, click: Mapping[str, Any]) ->
     Raises:
         InputError: it is no such click.
     """
+    if not isinstance(click, Mapping):
+        raise InputError(f"{click!r} is no click.")
     shown = task.shown(annotator)
     if "verdict" in click:
         return _verdict(task, said, shown, click)

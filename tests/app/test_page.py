@@ -148,7 +148,7 @@ def test_an_address_says_what_is_looked_for_and_nothing_else():
     asked = Asked(q="a b", culture="peru", at=2, row="x&y")
     assert asked.address() == "q=a+b&culture=peru&at=2&row=x%26y"
     assert Asked.of({"q": "a b", "culture": "peru", "at": "2", "row": "x&y", "other": "z"}) == asked
-    assert Asked.of({"at": "-1", "order": "by magic"}) == Asked()
+    assert Asked.of({"at": "-1", "order": "by magic", "view": "from above"}) == Asked()
     assert Asked().address() == ""
 
 

@@ -146,6 +146,8 @@ def test_clicks_add_up():
         (COMPARE, {"item": 0, "rate": 5}),
         (COMPARE, {"verdict": "beauty", "side": "left"}),
         (COMPARE, {"verdict": "accuracy", "side": "a"}),
+        (RATE, "rate"),
+        (RATE, [1]),
     ],
 )
 def test_what_is_no_click_is_refused(task, click):
