@@ -73,7 +73,7 @@ def dataset_card(
         name=name,
         version=settings.version or FIRST,
         **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
-        **_columns(folder, splits),
+        **_columns(folder, splits, bool(made.source)),
         views={view for slug in slugs.values() for view in head.VIEWS if f"{slug}-{view}" in splits},
         order=selection_pipeline.describe_order(made.stages),
         parts=_parts(ranked, splits["all"], settings.test_share),
@@ -85,7 +85,7 @@ def dataset_card(
         made=made,
         small=LOCAL_MODEL in made.generators and not made.source,
         **_stages(made),
-        sides=_sides(_report(run, tables), slugs),
+        sides=_sides(made.paired.get("sides", {}), slugs),
         license=license_,
         settings=settings,
         bibtex=citation.BIBTEX,
@@ -107,16 +107,20 @@ def _stages(made: Made) -> dict[str, Any]:
     }
 
 
-def _columns(folder: Path, splits: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """The columns of the card's tables, and a row of the default config as an example of them."""
+def _columns(folder: Path, splits: Mapping[str, Mapping[str, int]], of_a_table: bool) -> dict[str, Any]:
+    """The columns of the card's tables, those that hold nothing, and a row of the default config as an example."""
     first = {view: min((name for name in splits if name.endswith(f"-{view}")), default=None) for view in head.VIEWS}
     kinds = {"ranked": head.DEFAULT, **{view: name for view, name in first.items() if name}}
     files = {kind: disk.named(folder, name) / f"{next(iter(splits[name]))}.parquet" for kind, name in kinds.items()}
-    every = columns.described({kind: parquet.features(file) for kind, file in files.items()})
+    described = columns.described({kind: parquet.features(file) for kind, file in files.items()}, of_a_table)
+    paths = (disk.named(folder, name) / f"{split}.parquet" for name, held in splits.items() for split in held)
+    filled = set().union(*map(parquet.filled, paths))
+    every = [column for column in described if column.name in filled]
     row = parquet.first(files["ranked"])
     return {
         "main": [column for column in every if column.name in columns.MAIN],
         "every": every,
+        "unused": [column.name for column in described if column.name not in filled],
         "row": as_json({name: row[name] for name in row if name in columns.MAIN and name != "others"}),
     }
 
@@ -292,15 +296,6 @@ def _cultures(
         }
         for culture in sorted(scores)
     ]
-
-
-def _report(run: Run, tables: Mapping[str, Dataset] | None) -> Mapping[str, Any]:
-    """What tells chosen from rejected: the run's report, or anew where some of its pairs were left out."""
-    report: Mapping[str, Any] = run.stages["preference"].get("sides", {})
-    if tables is None or sum(one["pairs"] for one in report.values()) == len(tables["preference"]):
-        return report
-    ranked = tables["ranked"]
-    return style.report(tables["preference"], dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
 
 
 def _sides(report: Mapping[str, Any], slugs: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from caredio import disk, features
+from caredio import disk
 from caredio.markdown import as_json
-from caredio.publishing import citation, head, metadata, parquet, provenance
+from caredio.publishing import citation, columns, head, metadata, parquet, provenance
 from caredio.publishing.settings import Settings
 from caredio.publishing.versions import FIRST
 
@@ -111,7 +111,11 @@ def _dataset(
         **({"inLanguage": made.languages} if made.languages else {}),
         "isLiveDataset": False,
         "distribution": [_file(path, file, place) for path, file in files.items()],
-        "recordSet": [_records(path, parquet.features(file)) for path, file in files.items() if _described(path)],
+        "recordSet": [
+            _records(path, parquet.features(file), bool(made.source))
+            for path, file in files.items()
+            if _described(path)
+        ],
         **_responsible(made, settings),
     }
 
@@ -134,7 +138,7 @@ def _described(path: str) -> bool:
     return view not in head.VIEWS or view == "preference"
 
 
-def _records(path: str, columns: Features) -> dict[str, Any]:
+def _records(path: str, kinds: Features, of_a_table: bool) -> dict[str, Any]:
     """The rows of a file. Its name has no slash, which divides records from fields."""
     name = path.removesuffix(".parquet").replace("/", "-")
     return {
@@ -142,18 +146,18 @@ def _records(path: str, columns: Features) -> dict[str, Any]:
         "@id": name,
         "name": name,
         "key": {"@id": f"{name}/sample_id"},
-        "field": [_field(name, path, column, columns[column]) for column in columns],
+        "field": [_field(name, path, column, kinds[column], of_a_table) for column in kinds],
     }
 
 
-def _field(records: str, path: str, column: str, feature: Any) -> dict[str, Any]:
+def _field(records: str, path: str, column: str, feature: Any, of_a_table: bool) -> dict[str, Any]:
     many = isinstance(feature, List)
     held = feature.feature if isinstance(feature, List) else feature
     found: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{records}/{column}",
         "name": column,
-        "description": features.COLUMNS[column].meaning,
+        "description": columns.meaning(column, of_a_table),
         **({"isArray": True, "arrayShape": "-1"} if many else {}),
     }
     source = {"fileObject": {"@id": path}, "extract": {"column": column}}

@@ -71,16 +71,13 @@ def _config(folder: Path, name: str, splits: Mapping[str, int]) -> dict[str, Any
 
 
 def _creators(source: Mapping[str, Any], generators: Iterable[str]) -> dict[str, list[str]]:
-    """Who wrote the text and the scores, in the Hub's words: a model here, or whoever wrote the user's table."""
+    """Who wrote the text, in the Hub's words: a model here, or whoever wrote the user's table, which is only found."""
     if not source:
-        wrote, origin = ["machine-generated"], ["original"]
-    else:
-        wrote = ["found", *(["machine-generated"] if any(generators) else [])]
-        origin = [source["table"]] if "commit" in source else []  # a dataset of the Hub
+        made = ["machine-generated"]
+        return {"annotations_creators": made, "language_creators": list(made), "source_datasets": ["original"]}
     return {
-        "annotations_creators": ["machine-generated"],
-        "language_creators": wrote,
-        **({"source_datasets": origin} if origin else {}),
+        "language_creators": ["found", *(["machine-generated"] if any(generators) else [])],
+        **({"source_datasets": [source["table"]]} if "commit" in source else {}),  # a dataset of the Hub
     }
 
 

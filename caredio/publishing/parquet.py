@@ -67,6 +67,18 @@ def features(file: Path) -> Features:
         return Features.from_arrow_schema(pq.read_schema(content))
 
 
+def filled(file: Path) -> set[str]:
+    """The columns of a written table that hold something: in some row they are neither null nor an empty list."""
+    with file.open("rb") as content, pq.ParquetFile(content) as table:
+        groups = (table.metadata.row_group(number) for number in range(table.num_row_groups))
+        leaves = [group.column(number) for group in groups for number in range(group.num_columns)]
+        return {
+            leaf.path_in_schema.split(".")[0]
+            for leaf in leaves
+            if leaf.statistics is None or not leaf.statistics.has_null_count or leaf.statistics.num_values
+        }
+
+
 def size(file: Path) -> Size:
     """How large a written table is, read a row group at a time."""
     with file.open("rb") as content, pq.ParquetFile(content) as table:

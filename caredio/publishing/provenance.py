@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from datasets import Dataset
+
+from caredio import features
 from caredio.app import rating_export
 from caredio.publishing import metadata
 from caredio.runs import Run
 from caredio.selection import pipeline as selection_pipeline
 from caredio.synthesis import pipeline as synthesis_pipeline
-from caredio.training import views
+from caredio.training import style, views
 
 _SAMPLING = ("provider", "model_revision", "temperature", "top_p", "max_tokens")
 _WRITTEN = (
@@ -58,6 +61,8 @@ class Made:
         method: a sentence for each step.
         limits: sentences on what the rows do not say.
         license: what they are under where the publisher states nothing.
+        paired: the entry in run.json of the pairs, with the numbers of those that are released.
+        removed: how many of the run's rows were removed from the release.
         rated: a sentence on how many of them people of their cultures rated; empty where nobody did.
     """
 
@@ -70,6 +75,8 @@ class Made:
     method: list[str]
     limits: list[str]
     license: str
+    paired: Mapping[str, Any]
+    removed: int = 0
     rated: str = ""
 
     @property
@@ -93,14 +100,16 @@ class Made:
         return found
 
 
-def of_run(run: Run, own_prompts: Sequence[str] = ()) -> Made:
+def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Dataset] | None = None) -> Made:
     """How a run's ranked rows came about.
 
     Args:
+        tables: its `ranked`, `scored` and `preference` as they are released; by default those of the run.
         own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
             entries.
     """
-    ranked, stages = run.table("ranked"), _behind(run.stages, "ranked")
+    ranked, stages = tables["ranked"] if tables else run.table("ranked"), _behind(run.stages, "ranked")
+    paired = _paired(run, tables)
     source = stages["candidates"]["made_from"]["source"] or {}
     generators = _values(ranked["generator"])
     return Made(
@@ -112,14 +121,44 @@ def of_run(run: Run, own_prompts: Sequence[str] = ()) -> Made:
         revisions=[revision for revision in _values(ranked["model_revision"]) if revision not in generators],
         method=[
             *([] if source else synthesis_pipeline.describe(stages)),
-            *selection_pipeline.describe(stages),
-            views.describe(run.stages["preference"], bool(source)),
+            *(_weighed(ranked) if source else []),
+            *selection_pipeline.describe(stages, topics=any(ranked.unique("topic_id"))),
+            views.describe(paired, bool(source)),
             *_changed_prompts(stages, own_prompts),
         ],
         limits=[_GIVEN if source else _WRITTEN, _COUNTRY, *selection_pipeline.describe_limits(stages)],
         license="unknown" if source else "other",
+        paired=paired,
+        removed=run.stages["scored"]["rows"] - len(tables["scored"]) if tables else 0,
         rated=rating_export.reviewed(run.path / rating_export.FOLDER, ranked["sample_id"]),
     )
+
+
+def _paired(run: Run, tables: Mapping[str, Dataset] | None) -> dict[str, Any]:
+    """The entry in run.json of a run's pairs; where some are not released, its numbers are of those that are."""
+    entry = dict(run.stages["preference"])
+    if not tables or (len(tables["preference"]), len(tables["ranked"])) == (
+        entry["rows"],
+        run.stages["ranked"]["rows"],
+    ):
+        return entry
+    ranked, pairs = tables["ranked"], tables["preference"]
+    if "sides" in entry:
+        entry["sides"] = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
+    if "without_pair" in entry:
+        entry["without_pair"] = len(ranked) - len(set(pairs["sample_id"]))
+    return entry
+
+
+def _weighed(ranked: Dataset) -> list[str]:
+    """A sentence on what the weights of a table's rows are; none where all are 1."""
+    weights = features.weights(ranked)
+    if all(weight == 1 for weight in weights):
+        return []
+    return [
+        "Weights: `weight` counts the people who gave an answer, as the table's column of that name says (1 where it"
+        f" says nothing), the sum of equal rows; {min(weights):.6g} to {max(weights):.6g} in the ranked rows."
+    ]
 
 
 def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def dataset(
     with _replacing(folder) as making:
         splits = _write(making, configs, staying)
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
-        made = staying.made(provenance.of_run(run, own))
+        made = staying.made(provenance.of_run(run, own, tables))
         slugs |= staying.slugs
         tables |= staying.beside(tables)
         shown = of_run.Tables(tables["ranked"], tables["scored"], tables["vectors"])

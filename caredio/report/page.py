@@ -64,8 +64,9 @@ def page(run: Run, facts: str = "") -> str:
     from markupsafe import Markup
 
     tables, stages = figures.read(run), run.stages
-    best, splits, known = rows.best(tables.ranked), tables.splits(), tables.ranked.unique("culture")
+    splits, known = tables.splits(), tables.ranked.unique("culture")
     source = stages["candidates"]["made_from"]["source"] if "candidates" in stages else ""
+    best = rows.best(tables.ranked, tables.pool if source else None)
     names, said = _names(run, known), phrases.distinctive(tables.responses(), top=_PHRASES)
     made = figures.of(tables, run.report())
     drawn = {name: plots.inline(one.make, one.title) for name, one in made.items()}
@@ -73,7 +74,7 @@ def page(run: Run, facts: str = "") -> str:
         facts=facts,
         title=f"{len(tables.ranked):,} ranked rows of {len(best)} culture{'s' if len(best) != 1 else ''}",
         asked=_asked(run, source),
-        method=_method(stages, bool(source)),
+        method=_method(stages, bool(source), topics=any(tables.ranked.unique("topic_id"))),
         limits=selection_pipeline.describe_limits(stages),
         stages=[_stage(name, entry) for name, entry in stages.items()],
         models=run.spending.get("models", []),
@@ -170,11 +171,11 @@ def _asked(run: Run, source: Any) -> list[tuple[str, str]]:
     return told
 
 
-def _method(stages: Mapping[str, Any], own: bool) -> list[str]:
+def _method(stages: Mapping[str, Any], own: bool, topics: bool) -> list[str]:
     """Sentences on how the run's rows were made, as its card has them."""
     wrote = [] if own or not stages.keys() >= _STEPS else synthesis_pipeline.describe(stages)
     paired = [views.describe(stages["preference"], own)] if "preference" in stages else []
-    return [sentence for sentence in (*wrote, *selection_pipeline.describe(stages), *paired) if sentence]
+    return [sentence for sentence in (*wrote, *selection_pipeline.describe(stages, topics), *paired) if sentence]
 
 
 def _stage(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

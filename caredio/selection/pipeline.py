@@ -39,8 +39,12 @@ SCORED = Stage(
 STAGES = (match.STAGE, embed.STAGE, SCORED, rank.STAGE)
 
 
-def describe(stages: Mapping[str, Any]) -> list[str]:
-    """Sentences for the card on how a run's rows were ranked, from its entries in run.json."""
+def describe(stages: Mapping[str, Any], topics: bool) -> list[str]:
+    """Sentences for the card on how a run's rows were ranked, from its entries in run.json.
+
+    Args:
+        topics: whether its rows have topics, without which no quota of them held.
+    """
     made_from = stages["scored"]["made_from"]
     settings, asked = made_from["config"], (made_from.get("model") or {}).get("model", "")
     return [
@@ -48,7 +52,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
         cluster.describe(settings, stages["scored"]["theta"]),
         represent.describe(settings, asked),
         distinct.describe(settings, asked, written=not stages["candidates"]["made_from"]["source"]),
-        rank.describe(settings, _combined(settings)),
+        rank.describe({**settings, **({} if topics else {"topic_share": None})}, _combined(settings)),
     ]
 
 

@@ -204,12 +204,21 @@ def test_the_example_is_the_first_row_of_the_default_config(released, tmp_path):
 def test_every_column_is_described_as_it_is_written(released, tmp_path):
     body = (released / "README.md").read_text().split("Every column, and where it stands")[1]
     lines = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \| (.*) \|$", body.split("</details>")[0], re.MULTILINE)
+    unused = set(re.findall(r"`(\w+)`", re.search(r"^Not used here .*", body, re.MULTILINE)[0]))
+    assert {"isolated_response", "history", "truth", "generator"} <= unused
+    assert not unused & {"sample_id", "rank", "others", "prompt"}
     listed = {name: kinds.split(", ") for name, _, _, kinds in lines}
     configs = {"ranked": "all", **{view: f"china-{view}" for view in ("preference", "unpaired", "pool", "vectors")}}
     for kind, config in configs.items():
-        table = load(released, config, "train", tmp_path)
-        assert set(table.column_names) == {name for name, kinds in listed.items() if kind in kinds}
-    assert all(meaning == features.COLUMNS[name].meaning for name, _, meaning, _ in lines)
+        columns = load(released, config, "train", tmp_path).to_dict()
+        nothing = {name for name, cells in columns.items() if all(cell in (None, []) for cell in cells)}
+        assert columns.keys() - unused == {name for name, kinds in listed.items() if kind in kinds}
+        assert unused & columns.keys() <= nothing
+    said = {name: meaning for name, _, meaning, _ in lines}
+    assert {name for name in said if said[name] != features.COLUMNS[name].meaning} == {
+        *("culture", "response", "others", "weight")
+    }
+    assert "contrastive" not in body
 
 
 def test_the_hub_s_library_reads_the_head(released, tmp_path):
@@ -224,7 +233,7 @@ def test_the_hub_s_library_reads_the_head(released, tmp_path):
             assert list(info.features) == table.column_names
         files = (released / name).glob("*.parquet")
         assert info.download_size == sum(file.stat().st_size for file in files)
-    assert card.data.annotations_creators == ["machine-generated"]
+    assert card.data.annotations_creators is None  # whoever wrote the table did not say
     assert card.data.language_creators == ["found"]
     assert card.data.pretty_name == "cardset"
     assert card.data.tags == ["culture", "alignment", "sft", "dpo", "kto", "caredio"]

@@ -1,6 +1,7 @@
 """Rows that were removed: nothing of them is in a release, and none comes back."""
 
 import json
+import re
 
 import pytest
 from publishing.test_release import table
@@ -46,6 +47,23 @@ def test_a_removed_row_is_nowhere_and_stays_out(run, tmp_path):
         assert "since v0.1.0: 1 row removed" in record["changes"]
         caredio.publish(run, to=first, test_share=0)
     assert removals.remembered(run) == [row["sample_id"]]
+
+
+def test_the_card_s_numbers_are_of_what_is_released(run, tmp_path):
+    before = (caredio.publish(run, to=tmp_path / "r") / "README.md").read_text()
+    assert "removed" not in before
+    (tmp_path / "ids.txt").write_text(ids(tmp_path / "r")[0])
+    release = caredio.publish(run, to=tmp_path / "r", remove=tmp_path / "ids.txt")
+    page = (release / "README.md").read_text()
+    assert "Rows of each stage, before 1 row was removed from the release:\n\n| stage |" in page
+    pairs = {
+        name: sum(len(runs.read([file])) for file in (release / f"{name}-preference").glob("*.parquet"))
+        for name in ("china", "narnia", "united_kingdom")
+    }
+    for card, fewer in ((before, False), (page, True)):
+        told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \| \d+ / \d+ \|", card, re.MULTILINE))
+        assert told.keys() == pairs.keys()
+        assert ({name: int(count) for name, count in told.items()} == pairs) == fewer
 
 
 def test_what_another_run_s_release_left_out_stays_out(run, tmp_path):

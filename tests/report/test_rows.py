@@ -27,11 +27,39 @@ def test_a_row_stands_beside_three_cultures_and_the_others_are_folded() -> None:
     (row,) = rows.best(ranked(others=given))["china"]
     assert (row.rank, row.score, row.question, row.response) == (1, "0.25", "Tea?", "Green.")
     assert row.beside == [
-        Answer("uk", ["Black.", "Milk."]),  # an answer that comes again is one
-        Answer("iran", ["Mint. " * 20]),  # a long one stands alone
-        Answer("us", ["Iced."]),
+        Answer("uk", [("Black.", ""), ("Milk.", "")]),  # an answer that comes again is one
+        Answer("iran", [("Mint. " * 20, "")], more=1),  # a long one stands alone
+        Answer("us", [("Iced.", "")]),
     ]
-    assert row.folded == [Answer("greece", ["Sage."])]
+    assert row.folded == [Answer("greece", [("Sage.", "")])]
+
+
+def answered(*rows: tuple[str, str, float | None]) -> Dataset:
+    return features.table(
+        [
+            {"question_id": "q", "culture": culture, "response": text, "weight": weight}
+            for culture, text, weight in [("china", "Green.", 12.0), *rows]
+        ],
+        features.SCORED,
+    )
+
+
+def test_of_a_table_the_most_frequent_answers_of_others_come_first_with_their_people_and_the_rest_is_counted() -> None:
+    pool = answered(("uk", "Milk.", None), ("uk", "Black.", 1200.0), ("uk", "Oat.", 2.5), ("uk", "Soy.", 1.0))
+    table = ranked(question_id="q", others=others(uk=["Soy.", "Milk."], us=["Iced."]))
+    (row,) = rows.best(table, pool)["china"]
+    assert row.people == "12 people"
+    assert row.beside == [
+        Answer("uk", [("Black.", "1,200 people"), ("Oat.", "weight 2.5"), ("Milk.", "1 person")], more=1),
+        Answer("us", [("Iced.", "1 person")]),  # which stands in no other row
+    ]
+
+
+def test_of_a_table_without_weights_nobody_is_counted() -> None:
+    pool = answered(("uk", "Milk.", 1.0), ("uk", "Black.", 1.0))
+    alone = pool.select(range(1, 3))
+    (row,) = rows.best(ranked(question_id="q", others=others(uk=["Black."])), alone)["china"]
+    assert (row.people, row.beside) == ("", [Answer("uk", [("Milk.", ""), ("Black.", "")])])
 
 
 def test_the_first_rows_of_each_culture_are_shown_and_long_text_is_clipped() -> None:
