@@ -465,7 +465,7 @@ def test_the_card_of_a_merged_adapter_loads_a_whole_model(tmp_path):
     page = cards.model_card({**record, "merged": {"base": "m"}}, Settings(), [], "caredio/model")
     head = yaml.safe_load(page.split("---")[1])
     assert (head["library_name"], head.get("base_model_relation", "finetune")) == ("transformers", "finetune")
-    assert "PeftModel" not in page and "AutoPeftModel" not in page
+    assert "PeftModel" not in page
 
 
 def test_a_model_card_shows_no_more_than_five_hyper_parameters(tmp_path):
