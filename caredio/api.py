@@ -130,7 +130,7 @@ class FinetuneOptions(FinetuningOptions, total=False):
     timeout: float
     retries: int
     max_cost: float
-    test_share: float
+    test_share: float | None
 
 
 class _Answering(TypedDict, total=False):

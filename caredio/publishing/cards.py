@@ -76,7 +76,7 @@ def dataset_card(
         **_columns(folder, splits, bool(made.source)),
         views={view for slug in slugs.values() for view in head.VIEWS if f"{slug}-{view}" in splits},
         order=selection_pipeline.describe_order(made.stages),
-        parts=_parts(ranked, splits["all"], settings.test_share),
+        parts=_parts(ranked, splits["all"], settings.share),
         rows=sum(splits[head.DEFAULT].values()),
         cultures=_cultures(ranked, pool, splits, slugs, known),
         samples=_samples(ranked, known),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from caredio import disk
 from caredio.publishing import diff, record
 from caredio.publishing.diff import Diff
-from caredio.publishing.record import Release
+from caredio.publishing.record import EVERYONE, Release
+from caredio.publishing.split import is_test
 from caredio.publishing.versions import proposed
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -47,10 +50,11 @@ class Plan:
         last: how the release before is called; None of the first one.
         rows: config -> split -> rows; nothing of a model.
         files: path -> bytes.
-        removed: how many sample_ids are left out on request.
+        removed: how many sample_ids are left out on request; `rejected` how many besides, by raters.
         found: how it differs from the release before; None of the first one.
         unchanged: whether it is the release before.
         target: where on the Hub it goes; None where it stays in its folder.
+        notes: sentences on what is kept from the release before, and on a test split that is missing.
     """
 
     folder: Path
@@ -61,16 +65,19 @@ class Plan:
     rows: Mapping[str, Mapping[str, int]]
     files: Mapping[str, int]
     removed: int
+    rejected: int
     found: Diff | None
     unchanged: bool
     target: Target | None
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         head = f"release of a {self.kind}: {self.version}{f' ({self.why})' if self.why else ''}"
         total = f"{len(self.files):,} files, {_size(sum(self.files.values()))}, to {disk.name(self.folder)}"
         lines = [head, *self._contents(), total, *([_sent(self.target, self.version)] if self.target else [])]
-        if self.removed:
-            lines.append(f"left out on request: {self.removed:,} sample_id{'s' if self.removed > 1 else ''}")
+        lines += self.notes
+        if self.removed or self.rejected:
+            lines.append(f"left out on request: {self.removed:,}; rejected by raters: {self.rejected:,}")
         if self.unchanged:
             lines.append(f"nothing differs from {self.last}")
         elif self.found is not None:
@@ -98,6 +105,7 @@ def of(
     last: Release | None,
     asked: str | None,
     target: Target | None,
+    kept: Sequence[str] = (),
 ) -> Plan:
     """The plan of a release that is written and not in its place yet.
 
@@ -106,6 +114,7 @@ def of(
         made: what its release.json holds.
         folder: where it is to be.
         asked: the version that was asked for.
+        kept: lines on what is kept from the release before.
     """
     version = str(made["version"])
     unchanged = last is not None and record.same(dict(made), last.record)
@@ -130,11 +139,26 @@ def of(
         last.place if last else None,
         made.get("rows", {}),
         files,
-        len(made.get("removed", ())),
+        len(made.get("removed", ())) - len(made.get("rejected", ())),
+        len(made.get("rejected", ())),
         found,
         unchanged,
         target,
+        [*kept, *_unsplit(making, made)],
     )
+
+
+def _unsplit(making: Path, made: Mapping[str, Any]) -> list[str]:
+    """A sentence on a test split that was wanted and is not there, as no question falls into its share."""
+    share = made.get("test_share")
+    if not share or set(made.get("rows", {}).get(EVERYONE, ())) != {"train"}:
+        return []
+    table = pq.read_table(disk.named(making, EVERYONE) / "train.parquet", columns=["question_id"])
+    questions = set(table["question_id"].to_pylist())
+    some = (one / 20 for one in range(1, 20) if 0 < sum(is_test(name, one / 20) for name in questions) < len(questions))
+    larger = next(some, None)
+    told = f"give --test-share {larger:g} for one" if larger else "it takes more questions"
+    return [f"no test split, as a test share of {share:g} holds out none of {len(questions):,} questions; {told}"]
 
 
 def _sent(target: Target, version: str) -> str:

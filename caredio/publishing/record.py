@@ -41,8 +41,13 @@ class Release:
 
     @property
     def removed(self) -> list[str]:
-        """sample_ids that were removed on request."""
+        """sample_ids that were left out: removed on request, or rejected by raters."""
         return list(self.record.get("removed", ()))
+
+    @property
+    def rejected(self) -> list[str]:
+        """Those of them that raters rejected."""
+        return list(self.record.get("rejected", ()))
 
 
 def read(folder: Path, place: str | None = None) -> Release:

@@ -37,6 +37,7 @@ from caredio.publishing import (
     croissant,
     diff,
     figures,
+    kept,
     parquet,
     provenance,
     removals,
@@ -64,6 +65,7 @@ class Over:
         last: the release before, which the version and the changelog follow; None of the first one.
         base: the release whose other cultures stay in this one.
         removed: sample_ids that are left out.
+        rejected: those of them that raters rejected and nobody asked to remove.
         repo: where on the Hub it goes, `owner/name`; None where it stays in its folder.
         agreed: called with the folder in which the release is written and what its release.json will hold, before
             anything takes its place; what it raises leaves everything as it was.
@@ -72,6 +74,7 @@ class Over:
     last: Release | None = None
     base: Release | None = None
     removed: Sequence[str] = ()
+    rejected: Sequence[str] = ()
     repo: str | None = None
     agreed: Callable[[Path, dict[str, Any]], None] = lambda making, record: None
 
@@ -104,7 +107,7 @@ def dataset(
     slugs = cultures.slugs([*tables["ranked"]["culture"], *tables["scored"]["culture"]])
     staying = additions.NOTHING
     if over.base:
-        staying = additions.staying(over.base, slugs, settings.test_share, over.removed)
+        staying = additions.staying(over.base, slugs, settings.share, over.removed)
     configs = [one for one in _tables(tables, staying, settings, slugs, known, prompt_folders) if len(one[-1])]
     screening.check(configs, {name: known[slug].country for name, slug in slugs.items() if slug in known})
     with _replacing(folder) as making:
@@ -123,9 +126,10 @@ def dataset(
             (making / "README.md").write_text(cards.dataset_card(run, chosen, *page), encoding="utf-8")
             croissant.write(making, splits, made, chosen, name, over.repo)
             citation.write(making, chosen, name, over.repo)
-            record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.test_share}
+            record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.share}
             about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
-            return record | {"removed": sorted(over.removed)} | about
+            left_out = {"removed": sorted(over.removed), "rejected": sorted(over.rejected)}
+            return record | kept.stated(settings) | left_out | about
 
         record = _versioned(making, settings.version, over.last, describe)
         over.agreed(making, record)
@@ -223,7 +227,7 @@ def model(
         def describe(version: str, changes: Sequence[str]) -> dict[str, Any]:
             card = cards.model_card(record, replace(settings, version=version), measured, name, pictures)
             (making / "README.md").write_text(card, encoding="utf-8")
-            return {"kind": "model", "version": version, "training": record}
+            return {"kind": "model", "version": version, "training": record} | kept.stated(settings)
 
         made = _versioned(making, settings.version, over.last, describe)
         over.agreed(making, made)
@@ -274,7 +278,7 @@ def _tables(
 ) -> Iterator[tuple[str, str, Dataset]]:
     """(config, split, table) of everything a dataset release holds, but for the cultures that stay."""
     ranked, pool, vectors, pairs = (tables[name] for name in TABLES)
-    held_out = [is_test(question_id, settings.test_share) for question_id in ranked["question_id"]]
+    held_out = [is_test(question_id, settings.share) for question_id in ranked["question_id"]]
     names = {slug: culture.name for slug, culture in known.items()}
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))

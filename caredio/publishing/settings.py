@@ -11,6 +11,7 @@ from caredio.errors import InputError
 from caredio.publishing import metadata
 from caredio.settings import setting
 
+SHARE = 0.05  # of the questions, that a first release holds out
 GATES = ("auto", "manual")  # who asks to read a gated repository is let in at once, or by hand
 
 
@@ -24,7 +25,11 @@ class Settings(settings.Settings):
         "release",
         everyday=True,
     )
-    test_share: float = setting(0.05, "share of the questions whose rows go to the test split", "release")
+    test_share: float | None = setting(
+        None,
+        f"share of the questions whose rows go to the test split; default: {SHARE}, of a later release the last one's",
+        "release",
+    )
     license: str | None = setting(
         None, "licence as the Hub spells it; default: other, of a table of one's own unknown", "release", everyday=True
     )
@@ -38,16 +43,21 @@ class Settings(settings.Settings):
         super().__post_init__()
         if self.version is not None and not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
             raise InputError(f"version is {self.version!r}; write it as v1.0.0.")
-        if not 0 <= self.test_share < 1:
+        if not 0 <= self.share < 1:
             raise InputError(f"test_share is {self.test_share}; use a share from 0 to below 1.")
         metadata.check_license(self.license or "")
+
+    @property
+    def share(self) -> float:
+        """The test share that holds where no release before says another."""
+        return SHARE if self.test_share is None else self.test_share
 
 
 class Options(TypedDict, total=False):
     """`Settings` as named parameters."""
 
     version: str | None
-    test_share: float
+    test_share: float | None
     license: str | None
     attribution: str | None
     terms: str | None

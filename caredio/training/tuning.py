@@ -59,7 +59,7 @@ class Tuning:
             ranked = run.table("ranked")
             pairs = run.table("preference") if settings.method == DPO else None
             names = {slug: one.name for slug, one in run.cultures().items()}
-            self.files = finetune.examples(ranked, pairs, culture, names, settings, release.test_share)
+            self.files = finetune.examples(ranked, pairs, culture, names, settings, release.share)
             self.hash = run.hashes()["ranked"]
         self.cultures = sorted(set(ranked["culture"])) if culture == finetune.ALL else [culture]
         slug = finetune.ALL if culture == finetune.ALL else cultures.slugs(ranked["culture"])[culture]
@@ -109,7 +109,7 @@ class Tuning:
             "dataset_config": self.culture,
             "dataset_split": "train",
             "dataset_sha256": self.hash,
-            "test_share": self.release.test_share,
+            "test_share": self.release.share,
             "budget": chosen.budget,
             "rows": self.estimate.examples,
             "held_out_rows": self.estimate.held_out,

@@ -13,7 +13,7 @@ from typing import Any
 from caredio import preflight
 from caredio.app import rating_export
 from caredio.errors import EndpointError, InputError
-from caredio.publishing import hub, metadata, record, release, removals
+from caredio.publishing import hub, kept, metadata, record, release, removals
 from caredio.publishing import plan as plans
 from caredio.publishing.plan import Plan, Target
 from caredio.publishing.record import Release
@@ -118,9 +118,13 @@ class Publishing:
         last, base = self._last(seen), _base(self.add_to)
         if self.target is None and last is None:
             last = base
+        before, kind = last or base, "model" if self.model else "dataset"
+        called = before.version if before and before is not base else before.place if before else ""
+        chosen = kept.of(self.settings, kind, before, called)
 
         def agree(making: Path, made: dict[str, Any]) -> None:
-            plan = plans.of(making, made, self.folder, last, self.settings.version, self._on_hub(seen, last, made))
+            target = self._on_hub(seen, last, made)
+            plan = plans.of(making, made, self.folder, last, self.settings.version, target, chosen.lines)
             if not agreed(plan):
                 raise InputError(f"nothing was written{' or sent' if self.target else ''}.")
 
@@ -129,23 +133,25 @@ class Publishing:
         with work.opened(self.out, create=False) as run:
             if self.model:
                 measured = run.table("results") if "results" in run.stages else None
-                release.model(self.model, folder, self.settings, measured, name, Over(last, agreed=agree))
+                release.model(self.model, folder, chosen.settings, measured, name, Over(last, agreed=agree))
             else:
                 for stage in release.TABLES:
                     run.check(stage)  # before the folder of a release is made
                 known = run.cultures(self.cultures_file)
-                over = Over(last, base, self._removed(run, last, base), repo, agree)
-                release.dataset(run, folder, self.settings, known, name, self.prompts, over)
+                over = Over(last, base, *self._removed(run, last, base), repo, agree)
+                release.dataset(run, folder, chosen.settings, known, name, self.prompts, over)
                 removals.remember(self.out, self.asked)
         return seen
 
-    def _removed(self, run: Run, *before: Release | None) -> list[str]:
-        """The sample_ids that are left out: asked for now, rejected by people, left out of earlier releases."""
-        known = {*removals.remembered(self.out), *(name for one in before if one for name in one.removed)}
-        known.update(rating_export.load(self.out / rating_export.FOLDER).rejected)
+    def _removed(self, run: Run, *before: Release | None) -> tuple[list[str], list[str]]:
+        """The sample_ids that are left out, now and in earlier releases; and those of them that raters rejected."""
+        remembered, releases = removals.remembered(self.out), [one for one in before if one]
+        rejected = {*rating_export.load(self.out / rating_export.FOLDER).rejected}
+        rejected.update(name for one in releases for name in one.rejected)
+        known = {*remembered, *rejected, *(name for one in releases for name in one.removed)}
         if self.file:
             removals.check(self.asked, {"scored": run.table("scored")}, known, self.file)
-        return sorted({*known, *self.asked})
+        return sorted({*known, *self.asked}), sorted(rejected.difference(remembered, self.asked))
 
     def _last(self, seen: hub.Seen) -> Release | None:
         """The release before: on the Hub where this one goes there, else in the folder."""

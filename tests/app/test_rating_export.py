@@ -274,11 +274,18 @@ def test_rejected_rows_are_left_out_of_the_next_release_whose_card_says_so(serve
     assert held == sorted(3 * dishes["china"])
     assert "were rated by" not in card
     rate_all(run / "ratings", shelf.open(run), ["Amina", "Bo"], untrue=["rice"])
+    told = "left out on request: 0; rejected by raters: 1\n"
+    assert told in str(caredio.plan(caredio.publish, run, version="v1.1.0", test_share=0))
     held, card, record = released("v1.1.0")
     assert held == sorted(3 * ("duck", "noodles"))
     assert "- 3 of 6 ranked rows were rated by 2 people of their cultures; 1 that most of them called not true" in card
     assert "- Reviewed by native speakers: `Amina`." in card
     assert record["removed"] == [features.sample_id("china", "What is eaten at feast 0?", "rice")]
     assert "rice" not in card.split("## Limits")[0].replace("price", "")
+    assert record["rejected"] == record["removed"]
+    duck = features.sample_id("china", "What is eaten at feast 1?", "duck")
+    (tmp_path / "ids.txt").write_text(duck)
+    plan = caredio.plan(caredio.publish, run, remove=tmp_path / "ids.txt")
+    assert (plan.removed, plan.rejected) == (1, 1)
     croissant = (run / "release" / "croissant.json").read_text()
     assert "3 of 6 ranked rows were rated by 2 people" in croissant

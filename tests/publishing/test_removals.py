@@ -102,7 +102,7 @@ def test_a_plan_removes_and_remembers_nothing(run, tmp_path):
     (tmp_path / "ids.txt").write_text(ids(first)[0])
     plan = caredio.plan(caredio.publish, run, to=first, remove=tmp_path / "ids.txt")
     assert (plan.removed, plan.version) == (1, "v0.2.0")
-    assert "left out on request: 1 sample_id\n" in str(plan)
+    assert "left out on request: 1; rejected by raters: 0\n" in str(plan)
     assert removals.remembered(run) == []
     assert json.loads((first / "release.json").read_text())["removed"] == []
 

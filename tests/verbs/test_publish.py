@@ -1,5 +1,6 @@
 """What `caredio publish` shows, asks and does: without a terminal, on one, and in Python."""
 
+import hashlib
 import json
 import os
 import pty
@@ -139,3 +140,16 @@ def test_a_run_is_compared_with_its_release(run, tmp_path):
     found = caredio.diff(folder, run)
     assert not found.cultures
     assert found.lines()[0].startswith(f"since {folder}: ")
+
+
+def test_a_test_split_that_nothing_falls_into_is_one_sentence(tmp_path):
+    rows = table(tmp_path).read_text().splitlines()
+    (tmp_path / "few.jsonl").write_text("\n".join(row for row in rows if json.loads(row)["question_id"] < "q03"))
+    caredio.select(tmp_path / "few.jsonl", out=tmp_path / "few", theta=0.99)
+    shares = [int(hashlib.sha256(f"q0{one}".encode()).hexdigest()[:8], 16) / 16**8 for one in range(3)]
+    assert min(shares) > 0.05
+    larger = next(one for one in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5) if one > min(shares))
+    said = "no test split, as a test share of 0.05 holds out none of 3 questions; give --test-share "
+    assert f"\n{said}{larger} for one" in str(caredio.plan(caredio.publish, tmp_path / "few"))
+    for share in (larger, 0):  # with one, and with none on purpose
+        assert "no test split" not in str(caredio.plan(caredio.publish, tmp_path / "few", test_share=share))

@@ -42,7 +42,7 @@ def read(path: Path) -> list[Document]:
     files = [path] if path.is_file() else [split] if split.is_file() else sorted(path.glob("*.parquet"))
     if not files or (files != [split] and (path / "train.parquet").is_file()):
         raise InputError(f"{path}: holds no test split; name a run with a ranked split, or a release of one.")
-    rows, share = _rows(files), Release().test_share
+    rows, share = _rows(files), Release().share
     if files[0].name != split.name:
         out = [is_test(name, share) for name in rows["question_id"]]
         rows = rows.select([row for row, held in enumerate(out) if held])
