@@ -66,7 +66,10 @@ print(json.dumps([tags(), differ.lines(), str(plan).splitlines()[-1], plan.targe
     tags, lines, last, tagged, changes = found
     assert tags == ["v0.1.0", "v0.2.0", "v0.2.1", "v1.0.0"]
     changed = lines[0].split(": ")[1].split()[0]
-    assert lines == [f"since {NAME}@v0.1.0: {changed} rows changed", f"china: {changed} rows changed"]
+    assert lines[0].startswith(f"since {NAME}@v0.1.0: {changed} rows changed")
+    assert f"china: {changed} rows changed" in lines
+    # what China answers is what the others' distinctiveness is measured against
+    assert all("rows scored anew" in line for line in lines if not line.startswith(("since", "china")))
     assert (last, tagged) == (f"nothing differs from {NAME}@v1.0.0", True)
     assert changes[0].startswith("since v0.2.1: ")
     assert len(state(hub, tmp_path / "home")[0]) == 5
