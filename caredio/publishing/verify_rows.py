@@ -180,13 +180,17 @@ def _one_by_one(given: Released) -> Iterator[Finding]:
 def _of_row(
     name: str, prompt: list[dict[str, str]], said: list[dict[str, str]], chosen: bool, texts: dict[str, tuple[str, ...]]
 ) -> bool:
-    """Whether a side asks the question of its ranked row and, where it was chosen, gives its response."""
-    question, response = texts[name]
-    return _says(question, response if chosen else style.text(said), prompt, said)
+    """Whether a side asks the question of its ranked row and, where it was chosen, gives its response.
+
+    A row that a model wrote is chosen by what it said before it saw others' answers, or by what it said after.
+    """
+    question, *responses = texts[name]
+    given = [one for one in responses if one is not None] if chosen else [style.text(said)]
+    return any(_says(question, one, prompt, said) for one in given)
 
 
 def _texts(table: Dataset) -> list[list[str]]:
-    return [table[name][:] for name in ("sample_id", "question", "response")]
+    return [table[name][:] for name in ("sample_id", "question", "response", "isolated_response")]
 
 
 def _cells(table: Dataset, names: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from datasets import Dataset
 from hub_server import HubServer
+from llm_server import LLMServer
 from publishing.test_hub import publish, python
 from publishing.test_release import table
 
@@ -54,6 +55,18 @@ def clean(run):
 def release(clean, tmp_path):
     """A copy of a release, to plant a defect in."""
     return shutil.copytree(clean, tmp_path / "release")
+
+
+def test_a_release_that_a_model_wrote_has_no_fault(tmp_path):
+    """Its pairs choose what was said before others' answers were seen."""
+    with LLMServer() as server:
+        asked = {"model": "scripted", "base_url": server.url, "per_topic": 3, "neighbours": 1, "subtopics": 0}
+        asked |= {"embedder": "openai:m", "theta": 0.9, "review": True}
+        run = caredio.build(["china", "brazil"], ["food"], out=tmp_path / "run", store=tmp_path / "store", **asked).path
+    pairs = caredio.publish(run, version="v1.0.0") / "china-preference" / "train.parquet"
+    rows = {row["sample_id"]: row["response"] for row in pq.read_table(pairs.parents[1] / "china").to_pylist()}
+    assert any(row["chosen"][0]["content"] != rows[row["sample_id"]] for row in pq.read_table(pairs).to_pylist())
+    assert not caredio.verify(run / "release").findings
 
 
 def names(found):
