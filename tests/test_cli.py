@@ -201,6 +201,7 @@ def test_a_plan_counts_what_an_endpoint_embeds(tmp_path):
 def test_select_takes_the_vectors_of_the_table(tmp_path, capsys):
     rows = [{**row, "sample_embedding": [1, n], "response_embedding": [n, 1]} for n, row in enumerate(OWN)]
     arguments = ["select", own_table(tmp_path, rows), "--out", tmp_path / "run", "--embedder", "given"]
+    arguments += ["--distinctiveness", "cosine"]
     assert "no theta is known for embedder 'given'" in fails(capsys, *arguments)
     cli.main([*map(str, arguments), "--theta", "0.99"])
     scored = runs.read([tmp_path / "run" / "scored" / "scored.parquet"])

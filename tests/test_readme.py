@@ -164,7 +164,7 @@ def test_dataset_and_model_go_to_the_hub(reader, tmp_path):
     with HubServer(tmp_path / "hub") as hub:
         online = Reader(reader.folder, hub.environment(tmp_path / "home") | {"PATH": reader.environment["PATH"]})
         publish = "caredio publish --out runs/first --version v1.0.0"
-        online.types("bash", f"{publish} --push caredio/quick")
-        online.types("bash", f"{publish} --model runs/first/models/china --push caredio/quick-china")
+        online.types("bash", f"{publish} --push caredio/quick --yes")
+        online.types("bash", f"{publish} --model runs/first/models/china --push caredio/quick-china --yes")
         tags = [request.path for request in hub.requests if request.method == "POST" and "/tag/" in request.path]
         assert len(tags) == 2

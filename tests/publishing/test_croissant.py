@@ -119,7 +119,14 @@ def test_text_of_a_model_is_synthetic_and_names_its_model(server, tmp_path):
 
 def test_a_release_on_the_hub_is_read_from_its_tag(run, tmp_path):
     with Run(run) as opened:
-        release.dataset(opened, tmp_path / "r", Settings(version="v1.0.0"), {}, "caredio/cardset")
+        release.dataset(
+            opened,
+            tmp_path / "r",
+            Settings(version="v1.0.0"),
+            {},
+            "caredio/cardset",
+            over=release.Over(repo="caredio/cardset"),
+        )
     place = "https://huggingface.co/datasets/caredio/cardset"
     found = page(tmp_path / "r")
     assert found["url"] == place

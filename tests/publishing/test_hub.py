@@ -365,7 +365,7 @@ def test_a_hub_dataset_is_selected_from_and_published_in_one_command(hub, tmp_pa
         in page
     )
     assert "`cc-by-sa-4.0`: what the publisher says of the source." in page
-    assert not any("written by" in line or line.startswith("language") for line in page)
+    assert not any("written by" in line or line.startswith("language:") for line in page)
 
 
 def test_a_build_publishes_what_it_ranked(hub, tmp_path):

@@ -40,7 +40,7 @@ def tables(others, vectors):
 
 
 def scores(others, vectors, compared=4):
-    table = distinct.run(*tables(others, vectors), Settings(compared=compared))
+    table = distinct.run(*tables(others, vectors), Settings(distinctiveness="cosine", compared=compared))
     return {row["sample_id"]: (row["distinctiveness"], row["compared"]) for row in table}
 
 
@@ -123,7 +123,7 @@ def test_a_shown_answer_does_not_count():
 
 def test_a_row_without_others_is_null_beside_rows_that_have_some():
     candidates, vectors = tables({"a": "right", "near": ""}, PLANE)
-    table = distinct.run(candidates, vectors, Settings())
+    table = distinct.run(candidates, vectors, Settings(distinctiveness="cosine"))
     assert table["distinctiveness"][:] == [1.0, None]
     assert table["compared"][:] == [1, 0]
     for name in ("distinctiveness", "compared"):
@@ -134,12 +134,14 @@ def test_a_row_without_others_is_null_beside_rows_that_have_some():
 def test_no_row_with_others_is_an_error_that_names_questions():
     candidates, vectors = tables({"a": "", "near": "", "far": "", "right": ""}, PLANE)
     with pytest.raises(InputError, match=r"'What of a\?', 'What of near\?', 'What of far\?'\).*same question_id"):
-        distinct.run(candidates, vectors, Settings())
+        distinct.run(candidates, vectors, Settings(distinctiveness="cosine"))
 
 
 def test_dropped_rows_are_not_scored():
     candidates, vectors = tables({"a": "right", "nowhere": "right"}, PLANE)
-    table = distinct.run(candidates.add_column("drop_reason", [None, "empty"]), vectors, Settings())
+    table = distinct.run(
+        candidates.add_column("drop_reason", [None, "empty"]), vectors, Settings(distinctiveness="cosine")
+    )
     assert table["sample_id"][:] == ["a"]
 
 

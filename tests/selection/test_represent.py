@@ -27,7 +27,7 @@ def clustered(rows):
 
 
 def sized(table):
-    return represent.run(table, NO_VECTORS, Settings())
+    return represent.run(table, NO_VECTORS, Settings(representativeness="size"))
 
 
 NO_VECTORS = features.table([], features.vectors(2))

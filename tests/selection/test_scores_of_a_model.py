@@ -72,9 +72,9 @@ def test_in_context_is_the_share_of_right_answers_of_the_largest_centres(tmp_pat
 
 
 def test_another_measure_recomputes_scores_and_ranks_alone(server, tmp_path, caplog):
-    select(tmp_path, server)
+    select(tmp_path, server, "--representativeness", "size", "--distinctiveness", "cosine")
     caplog.clear()
-    select(tmp_path, server, "--representativeness", "information")
+    select(tmp_path, server, "--representativeness", "information", "--distinctiveness", "cosine")
     unchanged = [record.args[0] for record in caplog.records if "unchanged" in record.msg]
     assert unchanged == ["candidates", "vectors", "unpaired"]  # the pairs were made anew, and are the same
 

@@ -22,6 +22,7 @@ NO_TEXT = {
     *("recognised_as", "review.criterion"),
     *("others.culture", "others.sample_id", "panel.persona", "panel.sample_id", "rejected_culture"),
     *("generator", "model_revision", "prompt_sha"),
+    *("evidence.source", "evidence.evidence_id"),
     *("prompt.role", "completion.role", "chosen.role", "rejected.role"),
 }
 OFFENCES = {
