@@ -27,7 +27,16 @@ _TYPES = {"slug": str, "name": str, "adjective": str, "languages": list, "region
 _OPTIONAL = {"aliases": list, "places": list}
 # configs of a release, of `load_dataset`, and names that Windows keeps for devices
 RESERVED = frozenset(
-    ["all", "default", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+    [
+        "all",
+        "default",
+        "figures",
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+    ]
 )
 _SLUG = re.compile(r"[a-z][a-z0-9_]*")
 _LONGEST_NAME, _LONGEST_SLUG = 200, 60  # characters

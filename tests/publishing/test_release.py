@@ -357,7 +357,9 @@ def test_no_question_held_out_leaves_no_test_split(run, tmp_path):
     assert len(load(folder, "china", "train", tmp_path / "cache")) == len(ranked)
 
 
-@pytest.mark.parametrize("name", ["all", "ALL", "default", "mexico-pool", "mexico-vectors", "MEXICO ", "con", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["all", "ALL", "default", "mexico-pool", "mexico-vectors", "MEXICO ", "con", "a/b", "figures"]
+)
 def test_no_name_of_a_culture_loses_rows(tmp_path, name):
     rows = [
         {"question_id": f"q{number}", "question": f"Question {number}?", "response": f"{one} {number}", "culture": one}
