@@ -130,7 +130,7 @@ def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Datas
         license="unknown" if source else "other",
         paired=paired,
         removed=run.stages["scored"]["rows"] - len(tables["scored"]) if tables else 0,
-        rated=rating_export.reviewed(run.path / rating_export.FOLDER, ranked["sample_id"]),
+        rated=rating_export.reviewed(run.path / rating_export.FOLDER, run.table("ranked")["sample_id"]),
     )
 
 
