@@ -228,7 +228,14 @@ def test_two_models_through_one_endpoint_share_its_places_and_its_minute():
 
 
 def test_a_synthesis_stops_at_its_limit_and_a_higher_one_goes_on(tmp_path, monkeypatch):
-    wanted = {"model": "scripted", "per_topic": 2, "neighbours": 1, "compared": 1, "max_tokens": 50, "question_cosine": 1}
+    wanted = {
+        "model": "scripted",
+        "per_topic": 2,
+        "neighbours": 1,
+        "compared": 1,
+        "max_tokens": 50,
+        "question_cosine": 1,
+    }
     with LLMServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with pytest.raises(BudgetError, match=r"calls used [\d,]+ tokens.*max_total_tokens 4000") as stopped:
