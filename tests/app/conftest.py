@@ -67,7 +67,7 @@ def written(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its driver has an event loop that runs, under which others' tests cannot start theirs
 def browser():
     """Debian's Chromium, without a window."""
     if not Path(CHROMIUM).exists():
