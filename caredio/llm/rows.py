@@ -31,8 +31,8 @@ from caredio.prompts import Prompt
 
 FAILED = "endpoint: "  # how the drop_reason of a row without an answer begins
 MAX_FAILED = 0.05  # share of calls that may go without an answer
-_TOGETHER = 16  # rows of one piece of work: `datasets` looks at all of them for each one that it adds
-_TASKS = 900  # pieces that `datasets` runs at once, being at most 1000
+_TOGETHER = 16  # rows of one piece of work at least
+_TASKS = 900  # pieces at most: from 1000 on `datasets` spins, as the first that has ended does not end its wait
 _OPEN = 256  # of these, how many have their rows and prompts in memory
 WITHOUT_EFFECT = ("MAX_FAILED", "_TOGETHER", "_TASKS", "_OPEN")  # on what a stage makes (fingerprints.py)
 
@@ -268,12 +268,13 @@ def gather(
     Args:
         some: (start, count) -> the items of these places.
         desc: what the progress bar says, which counts each row when it ends.
-        size: places of one piece of work.
-        at_once: how many pieces are begun at a time.
+        size: places of one piece of work; more where there are many places.
+        at_once: how many pieces of that size are begun at a time.
         requests: that all items take, where that is not one each.
     """
     calls, places = Calls(), Dataset.from_dict({"place": range(total)})
-    room = asyncio.Semaphore(at_once)
+    fewest = max(size, -(-total // _TASKS))
+    room = asyncio.Semaphore(max(1, at_once * size // fewest))
 
     async def counted(item: _S) -> dict[str, Any]:
         row = await work(item)
@@ -302,7 +303,7 @@ def gather(
                     lambda: places.map(
                         piece,
                         batched=True,
-                        batch_size=size,
+                        batch_size=fewest,
                         remove_columns=["place"],
                         features=columns,
                         desc=desc,

@@ -13,7 +13,7 @@ from caredio.errors import EndpointError, InputError
 from caredio.llm.cache import Answer, Store
 from caredio.llm.limits import Backend
 from caredio.llm.model import Model, connect
-from caredio.llm.rows import Unusable, ask
+from caredio.llm.rows import Unusable, ask, gather
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 
@@ -436,6 +436,23 @@ def test_works_inside_a_running_event_loop(server):
         return run(server)
 
     assert len(asyncio.run(notebook())) == 20
+
+
+def test_a_map_of_many_rows_does_not_spin_while_its_first_are_under_way(monkeypatch):
+    waits = []
+    wait = asyncio.wait
+    monkeypatch.setattr(asyncio, "wait", lambda *given, **named: waits.append(1) or wait(*given, **named))
+
+    async def work(place):
+        await asyncio.sleep(0.2 if place < 16 else 0)  # those after the first are done long before it
+        return {"place": place}
+
+    total = 20_000
+    found = gather(
+        total, lambda start, count: range(start, start + count), work, Features({"place": Value("int64")}), "m"
+    )
+    assert found["place"].to_pylist() == list(range(total))
+    assert not waits  # `datasets` waits again and again where a thousand coroutines of one map are open
 
 
 def test_rows_that_wait_are_not_read_yet(tmp_path):
