@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -146,7 +145,7 @@ class Budget:
         self.spent: dict[Rate, Usage] = {}
         self.journal: Journal | None = None  # where spending is written down as it happens
         self._held: dict[Rate, Usage] = {}
-        self._waiting: deque[tuple[Rate, Usage, asyncio.Future[None]]] = deque()
+        self._first, self._freed = asyncio.Lock(), asyncio.Event()  # of those who wait, and of what they wait for
         self._number = itertools.count()
 
     def check(self, rate: Rate) -> None:
@@ -187,24 +186,19 @@ class Budget:
             _add(self.spent, rate, used)
             if usage is not None:
                 usage.add(used)
-            self._next()
+            self._freed.set()
             if self.journal:
                 self.journal.used(number, used)
 
     async def _room(self, rate: Rate, upper_bound: Usage) -> None:
-        """Wait until the attempt fits beside those in flight, and hold its cost."""
-        if not self._waiting and self._fits(rate, upper_bound):
+        """Wait until the attempt fits beside those in flight, and hold its cost; who comes first is served first."""
+        async with self._first:
+            while not self._fits(rate, upper_bound):
+                if not any(usage.calls for usage in self._held.values()):
+                    raise BudgetError(self._exhausted())
+                self._freed.clear()
+                await self._freed.wait()
             _add(self._held, rate, upper_bound)
-            return
-        turn: asyncio.Future[None] = asyncio.Future()
-        self._waiting.append((rate, upper_bound, turn))
-        self._next()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # room was made, too late
-                _add(self._held, rate, upper_bound, -1)
-            raise
 
     def _fits(self, rate: Rate, upper_bound: Usage) -> bool:
         if not (self.max_cost or self.max_total_tokens):
@@ -216,20 +210,6 @@ class Budget:
         if self.max_total_tokens and _tokens(total) > self.max_total_tokens:
             return False
         return not self.max_cost or (_dollars(total) or 0.0) <= self.max_cost
-
-    def _next(self) -> None:
-        """Let those who wait longest go on, as far as there is room; end their wait when there will never be."""
-        while self._waiting:
-            rate, upper_bound, turn = self._waiting[0]
-            if not turn.done():  # else its caller was stopped
-                if self._fits(rate, upper_bound):
-                    _add(self._held, rate, upper_bound)
-                    turn.set_result(None)
-                elif any(usage.calls for usage in self._held.values()):
-                    return
-                else:
-                    turn.set_exception(BudgetError(self._exhausted()))
-            self._waiting.popleft()
 
     def _exhausted(self) -> str:
         calls, dollars = sum(usage.calls for usage in self.spent.values()), _dollars(self.spent)
