@@ -77,9 +77,6 @@ class Embeddings:
         """Ask for the vectors of texts; the first request to fail is raised once the others are done."""
         failures: list[CallFailed] = []
 
-        def some(start: int, count: int) -> list[list[str]]:
-            return requests[start : start + count]
-
         async def asked(texts: list[str]) -> dict[str, Any]:
             try:
                 await self._asked.embed(texts)
@@ -87,7 +84,7 @@ class Embeddings:
                 failures.append(failure)
             return {"texts": len(texts)}
 
-        gather(len(requests), some, asked, Features({"texts": Value("int32")}), "embedded", 1, self._at_once)
+        gather(requests, asked, Features({"texts": Value("int32")}), "embedded", 1, self._at_once)
         if failures:
             raise EndpointError(
                 f"embedder {self.provider}:{self.model} got no answer ({failures[0].description}). Vectors that"

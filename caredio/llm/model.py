@@ -83,9 +83,7 @@ class Model:
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
 
-        Raises:
-            CallFailed: this call got no answer.
-            EndpointError: no call will, as where the endpoint returns no log-probabilities.
+        Raises as `complete`; EndpointError also where the endpoint returns no log-probabilities.
         """
         if not completion:
             return 0.0
@@ -96,22 +94,14 @@ class Model:
     async def first_token(self, messages: Messages) -> list[dict[str, Any]]:
         """The likeliest first tokens of the next turn: `token` and `logprob`; none where the prompt is refused.
 
-        Raises:
-            CallFailed: this call got no answer.
-            EndpointError: no call will, as where the endpoint returns no log-probabilities.
+        Raises as `likelihood`.
         """
         answer = await enter(self._known(FirstToken(self.spec.first_token_key(messages), messages)))
         return json.loads(answer.text or "[]")
 
     async def embed(self, texts: list[str]) -> None:
-        """Ask for the vectors of `texts`, in one request, and keep them.
-
-        Raises:
-            CallFailed: this call got no answer.
-            EndpointError: no call will.
-        """
-        request = Embedding(tuple(map(self.spec.embedding_key, texts)), texts)
-        await enter(self._sent(request))
+        """Ask for the vectors of `texts`, in one request, and keep them. Raises as `complete`."""
+        await enter(self._sent(Embedding(tuple(map(self.spec.embedding_key, texts)), texts)))
 
     async def _known(self, request: Chat | Likelihood | FirstToken, refused: str = "", part: bool = False) -> Answer:
         """The stored answer, that to an equal request in flight, or that to a new one.
@@ -274,16 +264,6 @@ async def ordinary(call: Callable[..., Coroutine[Any, Any, _T]], *given: Any) ->
         raise Stopped from error
 
 
-async def together(call: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S]) -> list[_T]:
-    """The results of `call` for all items, in order; the first to fail stops the others."""
-    tasks = [asyncio.ensure_future(ordinary(call, item)) for item in items]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
 class Calls:
     """The calls of one stage, which can be stopped together."""
 
@@ -292,14 +272,17 @@ class Calls:
         self.stopped = False
         self.failure: Exception | None = None  # the first, which stopped the others
 
-    async def kept(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `coroutine`, which `stop` and the failure of another cancel; runs in the loop of the models."""
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
+    async def together(self, call: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S]) -> list[_T]:
+        """The results of `call` for all items, in order; `stop` and the first of the stage to fail cancel the others.
+
+        Runs in the loop of the models.
+        """
+        if self.stopped:
+            raise Stopped
+        tasks = [asyncio.ensure_future(ordinary(call, item)) for item in items]
+        self._tasks.update(tasks)
         try:
-            if self.stopped:
-                task.cancel()
-            return await task
+            return await asyncio.gather(*tasks)
         except Exception as error:
             if not self.stopped:
                 self.stopped, self.failure = True, error
@@ -307,8 +290,9 @@ class Calls:
                     other.cancel()
             raise
         finally:
-            task.cancel()
-            self._tasks.discard(task)
+            for task in tasks:
+                task.cancel()
+            self._tasks.difference_update(tasks)
 
     def run(self, work: Callable[[], _T]) -> _T:
         """The result of `work`, an async map, in a thread: it brings its own loop, and one may run here (Jupyter).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from caredio.errors import EndpointError, InputError
 from caredio.llm import marks
 from caredio.llm.cache import Answer
 from caredio.llm.limits import CallFailed
-from caredio.llm.model import Calls, Model, Stopped, connect, enter, together
+from caredio.llm.model import Calls, Model, Stopped, connect, enter
 from caredio.llm.remote import advice, schema_instruction
 from caredio.llm.spec import Chat, Messages, Spec
 from caredio.prompts import Prompt
@@ -130,15 +130,11 @@ def ask(
         instruction = schema_instruction(schema, prompts)
     repair = prompt_files.load(prompt_files.REPAIR, prompts)
     settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, instruction, repair, form, failures, again)
-    rows = dataset.with_format("arrow")[:]  # each is read when its turn comes
-
-    def some(start: int, count: int) -> list[dict[str, Any]]:
-        return rows.slice(start, count).to_pylist()
-
+    rows = dataset.with_format("arrow")[:]
     # a Batch API is asked for all rows at once
     size = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
     try:
-        found = gather(total, some, settle, columns, desc, size, _TASKS if model.batch else _OPEN)
+        found = gather(rows, settle, columns, desc, size, _TASKS if model.batch else _OPEN)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(f"{desc}: parse returned a value of another type ({str(error).splitlines()[0]}).") from None
     return features.beside(features.in_memory(rows), features.in_memory(found))
@@ -216,16 +212,12 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
             failures.count(error)
             return {"bits": None}
 
-    def some(start: int, count: int) -> Sequence[Call]:
-        return calls[start : start + count]
-
     if not calls:
         return np.empty(0)
     # each of which is asked for once, beside its completions
     chats = {hash(json.dumps(messages)) for messages, _ in calls} if model.backend.whole_chats else ()
-    columns, requests = Features({"bits": Value("float64")}), len(calls) + len(chats)
-    found = gather(len(calls), some, bits, columns, desc, requests=requests)
-    return found["bits"].to_numpy()
+    columns = Features({"bits": Value("float64")})
+    return gather(calls, bits, columns, desc, requests=len(calls) + len(chats))["bits"].to_numpy()
 
 
 def first_tokens(chats: Sequence[Messages], model: Model, desc: str) -> list[list[dict[str, Any]]]:
@@ -243,16 +235,12 @@ def first_tokens(chats: Sequence[Messages], model: Model, desc: str) -> list[lis
             failures.count(error)
             raise  # which count has done, as none may fail
 
-    def some(start: int, count: int) -> Sequence[Messages]:
-        return chats[start : start + count]
-
     columns = Features({"tokens": List({"token": Value("string"), "logprob": Value("float64")})})
-    return gather(len(chats), some, tokens, columns, desc)["tokens"].to_pylist()
+    return gather(chats, tokens, columns, desc)["tokens"].to_pylist()
 
 
 def gather(
-    total: int,
-    some: Callable[[int, int], Iterable[_S]],
+    items: Sequence[_S] | pa.Table,
     work: Callable[[_S], Coroutine[Any, Any, dict[str, Any]]],
     columns: Features,
     desc: str,
@@ -260,20 +248,20 @@ def gather(
     at_once: int = _OPEN,
     requests: int = 0,
 ) -> pa.Table:
-    """The row of `work(item)` for each of `total` items, in order, as a table of `columns`.
+    """The row of `work(item)` for each item, in order, as a table of `columns`.
 
     A map of places alone, since thousands of rows wait in it. `work` runs in the loop of the models; the first of them
     to fail, or an interrupt, stops the others.
 
     Args:
-        some: (start, count) -> the items of these places.
+        items: any objects, or a table whose rows are read when their turn comes.
         desc: what the progress bar says, which counts each row when it ends.
         size: places of one piece of work; more where there are many places.
         at_once: how many pieces of that size are begun at a time.
         requests: that all items take, where that is not one each.
     """
-    calls, places = Calls(), Dataset.from_dict({"place": range(total)})
-    fewest = max(size, -(-total // _TASKS))
+    calls, places = Calls(), Dataset.from_dict({"place": range(len(items))})
+    fewest = max(size, -(-len(items) // _TASKS))
     room = asyncio.Semaphore(max(1, at_once * size // fewest))
 
     async def counted(item: _S) -> dict[str, Any]:
@@ -281,13 +269,11 @@ def gather(
         answered()
         return row
 
-    async def rows(places: list[int]) -> list[dict[str, Any]]:
-        return await together(counted, some(places[0], len(places)))
-
     async def piece(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
         async with room:
+            some = items[batch["place"][0] : batch["place"][-1] + 1]
             try:
-                written = await enter(calls.kept(rows(batch["place"])))
+                written = await enter(calls.together(counted, some.to_pylist() if isinstance(some, pa.Table) else some))
             except asyncio.CancelledError:
                 if calls.stopped:  # by another piece, or from outside of this map, which takes errors only
                     raise Stopped from None
@@ -298,7 +284,7 @@ def gather(
         # by way of a file, as a table that is written to memory takes twice its size
         file = str(Path(folder, "answers.arrow"))
         try:
-            with progress.asking(desc, total, requests or total) as answered:
+            with progress.asking(desc, len(items), requests or len(items)) as answered:
                 calls.run(
                     lambda: places.map(
                         piece,

@@ -448,9 +448,7 @@ def test_a_map_of_many_rows_does_not_spin_while_its_first_are_under_way(monkeypa
         return {"place": place}
 
     total = 20_000
-    found = gather(
-        total, lambda start, count: range(start, start + count), work, Features({"place": Value("int64")}), "m"
-    )
+    found = gather(range(total), work, Features({"place": Value("int64")}), "m")
     assert found["place"].to_pylist() == list(range(total))
     assert not waits  # `datasets` waits again and again where a thousand coroutines of one map are open
 
