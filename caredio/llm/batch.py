@@ -16,13 +16,11 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from caredio.errors import EndpointError
 from caredio.llm import access
-from caredio.llm.access import Access
 from caredio.llm.cache import Answer, Store
-from caredio.llm.limits import Backend, CallFailed, Held, Rate
-from caredio.llm.prices import Usage
-from caredio.llm.remote import NO_LIKELIHOOD, body, read, start_dialect, upper_bound
+from caredio.llm.limits import CallFailed, Held, Rate
+from caredio.llm.remote import NO_LIKELIHOOD, Remote, body, read, upper_bound
 from caredio.llm.settings import METHOD, Endpoint
-from caredio.llm.spec import Chat, FirstToken, Request, Spec
+from caredio.llm.spec import Chat, FirstToken, Request, Spec, Usage
 
 if TYPE_CHECKING:
     import openai
@@ -44,8 +42,10 @@ class _Call(NamedTuple):
     future: asyncio.Future[Answer]
 
 
-class Batch(Backend):
+class Batch(Remote):
     """Asks an endpoint in batches. A round submits what waits, and ends when all of it has come back."""
+
+    rate_limited, whole_chats = False, False
 
     def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
         """Read the environment; nothing is sent yet.
@@ -58,32 +58,21 @@ class Batch(Backend):
             EndpointError: no key, and no address of one's own.
             InputError: dollars are limited and the model has no listed price.
         """
-        self.spec, self.endpoint, self.store, self.price = spec, endpoint, store, Rate(spec.model, batch=True)
-        self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable)
-        endpoint.budget.check(self.price)
-        self.dialect = start_dialect(self.access.openai, endpoint.system_role, endpoint.token_limit)
+        super().__init__(spec, endpoint)
+        self.store, self.price = store, Rate(spec.model, batch=True)
         self._path = METHOD if self.access.azure else f"/v1{METHOD}"
         self._largest = _REQUESTS
         self._waiting: dict[str, _Call] = {}
         self._worker: asyncio.Task[None] | None = None
-        self._connections: openai.AsyncOpenAI | None = None
 
-    @property
-    def _openai(self) -> openai.AsyncOpenAI:
-        if self._connections is None:
-            self._connections = self.access.open(4, self.endpoint.retries, _TRANSFER)
-        return self._connections
-
-    async def close(self) -> None:
-        if self._connections is not None:
-            connections, self._connections = self._connections, None
-            await connections.close()
+    def _open(self) -> openai.AsyncOpenAI:
+        return self.access.open(4, self.endpoint.retries, _TRANSFER)
 
     def upper_bound(self, request: Request) -> Usage:
         """The most that a call can use; nothing, where an earlier command submitted it and held its cost."""
         if isinstance(request, Chat) and self.store.pending([request.key]):
             return Usage()
-        return upper_bound(body(self.spec, request, self.dialect))
+        return super().upper_bound(request)
 
     async def send(self, request: Request, held: Held) -> Answer:
         """The answer to a line of a batch, with the calls that are made at the same time.

@@ -12,7 +12,8 @@ from typing import Any
 
 from caredio.disk import writing
 from caredio.llm.limits import Rate
-from caredio.llm.prices import Usage, cost, price_list
+from caredio.llm.prices import cost, price_list
+from caredio.llm.spec import Usage
 
 NOTHING: dict[str, Any] = {"next": 0, "models": []}
 _COUNTS = ("calls", "prompt_tokens", "completion_tokens", "uncounted")

@@ -17,7 +17,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caredio.errors import BudgetError, InputError
-from caredio.llm.prices import Usage, cost
+from caredio.llm.prices import cost
+from caredio.llm.spec import Usage
 
 if TYPE_CHECKING:
     from caredio.llm.journal import Journal

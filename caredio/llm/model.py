@@ -25,10 +25,10 @@ from caredio.llm.batch import Batch
 from caredio.llm.cache import Answer, Store, Vectors
 from caredio.llm.limits import Backend, CallFailed, Limits
 from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
-from caredio.llm.prices import Usage, cost
+from caredio.llm.prices import cost
 from caredio.llm.remote import Remote
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
+from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec, Usage
 
 log = logging.getLogger("caredio")
 

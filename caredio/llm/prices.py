@@ -1,4 +1,4 @@
-"""What calls use, and what that costs by the list prices in the `genai-prices` package, which asks no network.
+"""What calls cost by the list prices in the `genai-prices` package, which asks no network.
 
 What it does not list of fine-tuning stands in `TUNING`.
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from importlib import metadata
+
+from caredio.llm.spec import Usage
 
 _BATCH = 0.5  # share of the list price that a Batch API takes
 # Base model -> US dollars for a million tokens trained on, and of the tuned model's prompts and of its answers, which
@@ -23,27 +24,6 @@ TUNING = {
     "gpt-4.1-nano-2025-04-14": (1.5, 0.2, 0.8),
 }
 TUNING_LIST = "openai.com/api/pricing of the last quarter of 2025"
-
-
-@dataclass
-class Usage:
-    """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
-
-    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is
-    how many of `calls` the endpoint told no tokens of; they are taken to have used the most they could.
-    """
-
-    calls: int = 0
-    stored: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    failed: int = 0
-    uncounted: int = 0
-
-    def add(self, other: Usage, sign: int = 1) -> None:
-        """Count `other` too, or no longer (sign -1)."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + sign * value)
 
 
 def price_list() -> str:

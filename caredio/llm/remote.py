@@ -9,7 +9,7 @@ import logging
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,11 @@ from caredio.llm import access, marks
 from caredio.llm.access import Access, unsent
 from caredio.llm.cache import Answer
 from caredio.llm.limits import Backend, CallFailed, Held, Rate
-from caredio.llm.prices import Usage
 from caredio.llm.settings import AUTO, MAX_COMPLETION_TOKENS, MAX_TOKENS, METHOD, Endpoint
-from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
+from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec, Usage
+
+if TYPE_CHECKING:
+    import openai
 
 log = logging.getLogger("caredio")
 
@@ -95,7 +97,7 @@ class Remote(Backend):
         self.spec, self.endpoint, self.price = spec, endpoint, Rate(spec.model)
         self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *names)
         endpoint.budget.check(self.price)
-        self._openai: Any = None
+        self._connections: openai.AsyncOpenAI | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -105,9 +107,18 @@ class Remote(Backend):
             known[self.spec.model] = start_dialect(self.access.openai, endpoint.system_role, endpoint.token_limit)
         return known[self.spec.model]
 
+    @property
+    def _openai(self) -> openai.AsyncOpenAI:
+        if self._connections is None:
+            self._connections = self._open()
+        return self._connections
+
+    def _open(self) -> openai.AsyncOpenAI:
+        return self.access.open(self.endpoint.concurrency)
+
     async def close(self) -> None:
-        if self._openai is not None:
-            connections, self._openai = self._openai, None
+        if self._connections is not None:
+            connections, self._connections = self._connections, None
             await connections.close()
 
     def upper_bound(self, request: Request) -> Usage:
@@ -124,8 +135,6 @@ class Remote(Backend):
         import httpx2
         import openai
 
-        if self._openai is None:
-            self._openai = self.access.open(self.endpoint.concurrency)
         dialect = self.dialect
         path = "/embeddings" if isinstance(request, Embedding) else METHOD
         try:
@@ -242,68 +251,50 @@ def _other_format(dialect: Dialect, words: str) -> Dialect | None:
 
 
 def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
-    """The body of a request."""
-    if isinstance(request, Chat):
-        return chat_body(spec, request, dialect)
+    """The body of a request. Of likelihoods it is vLLM's: of the text up to a chat's end, or to where a turn begins."""
+    if isinstance(request, Embedding):
+        return {
+            "model": spec.model,
+            "input": request.texts,
+            "encoding_format": "base64",
+        }  # a quarter of numbers' length
+    made = {"model": spec.model, "messages": _turns(request.messages, dialect), dialect.token_limit: 1}
     if isinstance(request, Likelihood):
-        return likelihood_body(spec, request.messages, dialect)
+        ends = request.messages[-1]["role"] == "assistant"
+        made |= {"prompt_logprobs": 0, "add_generation_prompt": not ends}
+        return {**made, "continue_final_message": True} if ends else made
     if isinstance(request, FirstToken):
-        return first_token_body(spec, request.messages, dialect)
-    return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}  # a quarter of numbers' length
-
-
-def chat_body(spec: Spec, chat: Chat, dialect: Dialect) -> dict[str, Any]:
-    """The body that asks for the next turn of a chat."""
-    body: dict[str, Any] = {"model": spec.model, "messages": _turns(chat.messages, dialect)}
-    body[dialect.token_limit] = spec.max_tokens
+        if dialect.temperature:
+            made["temperature"] = 1.0  # some servers' log-probabilities are tempered
+        return {**made, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+    made[dialect.token_limit] = spec.max_tokens
     if spec.temperature is not None and dialect.temperature:
-        body["temperature"] = spec.temperature
+        made["temperature"] = spec.temperature
     if spec.top_p is not None and dialect.top_p:
-        body["top_p"] = spec.top_p
-    mode = dialect.response_format or spec.json_mode
+        made["top_p"] = spec.top_p
+    return {**made, **_form(spec, request, made["messages"], dialect)}
+
+
+def _form(spec: Spec, chat: Chat, messages: Messages, dialect: Dialect) -> dict[str, Any]:
+    """What of a body asks for JSON: a response_format, or the messages with the schema stated at their end."""
     if chat.schema is None:
-        return body
+        return {}
+    mode = dialect.response_format or spec.json_mode
     if mode == "json_schema":
         form = {"name": "answer", "schema": chat.schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": form}
-        return body
-    if mode == "json_object":
-        beside = {"schema": chat.schema} if dialect.schema_beside else {}
-        body["response_format"] = {"type": "json_object", **beside}
+        return {"response_format": {"type": "json_schema", "json_schema": form}}
+    *before, last = messages
     stated = chat.instruction or schema_instruction(chat.schema)
-    last = body["messages"][-1]
-    body["messages"] = [*body["messages"][:-1], {**last, "content": f"{last['content']}\n\n{stated}"}]
-    return body
+    asked = {"messages": [*before, {**last, "content": f"{last['content']}\n\n{stated}"}]}
+    if mode == "prompt":
+        return asked
+    beside = {"schema": chat.schema} if dialect.schema_beside else {}
+    return {**asked, "response_format": {"type": "json_object", **beside}}
 
 
 def schema_instruction(schema: dict[str, Any], folders: str | None = None) -> str:
     """The sentence that states a JSON schema to a model, by the `schema.txt` of prompt folders."""
     return prompts.load(prompts.SCHEMA, folders).part("user", schema=json.dumps(schema))
-
-
-def likelihood_body(spec: Spec, messages: Messages, dialect: Dialect) -> dict[str, Any]:
-    """The body that asks vLLM how likely a chat's own text is, up to its last turn or to where the next would begin."""
-    ends = messages[-1]["role"] == "assistant"
-    turn = {"add_generation_prompt": False, "continue_final_message": True} if ends else {"add_generation_prompt": True}
-    return {
-        "model": spec.model,
-        "messages": _turns(messages, dialect),
-        dialect.token_limit: 1,
-        "prompt_logprobs": 0,
-        **turn,
-    }
-
-
-def first_token_body(spec: Spec, messages: Messages, dialect: Dialect) -> dict[str, Any]:
-    """The body that asks for the likeliest first tokens, as they are: some servers' log-probabilities are tempered."""
-    return {
-        "model": spec.model,
-        "messages": _turns(messages, dialect),
-        dialect.token_limit: 1,
-        **({"temperature": 1.0} if dialect.temperature else {}),
-        "logprobs": True,
-        "top_logprobs": TOP_LOGPROBS,
-    }
 
 
 def _turns(messages: Messages, dialect: Dialect) -> Messages:

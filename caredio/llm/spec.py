@@ -1,4 +1,4 @@
-"""What is asked of a model, and what makes two calls the same call."""
+"""What is asked of a model, what makes two calls the same call, and what calls use."""
 
 from __future__ import annotations
 
@@ -57,6 +57,27 @@ class Embedding(NamedTuple):
 
 
 Request = Chat | Likelihood | FirstToken | Embedding
+
+
+@dataclass
+class Usage:
+    """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
+
+    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is
+    how many of `calls` the endpoint told no tokens of; they are taken to have used the most they could.
+    """
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failed: int = 0
+    uncounted: int = 0
+
+    def add(self, other: Usage, sign: int = 1) -> None:
+        """Count `other` too, or no longer (sign -1)."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + sign * value)
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ def test_a_schema_is_sent_as_the_endpoint_takes_it(server, mode):
 
 def test_openai_itself_is_told_neither_a_schema_beside_json_object_nor_max_tokens():
     spec = Spec(model="m", json_mode="json_object")
-    body = remote.chat_body(spec, Chat(MESSAGES, SCHEMA), remote.start_dialect(openai=True))
+    body = remote.body(spec, Chat(MESSAGES, SCHEMA), remote.start_dialect(openai=True))
     assert body["response_format"] == {"type": "json_object"}
     assert "JSON" in body["messages"][-1]["content"]  # OpenAI asks for the word
     assert body["max_completion_tokens"] == 512

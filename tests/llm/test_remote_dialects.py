@@ -5,10 +5,11 @@ import json
 import pytest
 
 from caredio.llm.access import refusal
-from caredio.llm.remote import Dialect, advice, chat_body, learn, likelihood_body
+from caredio.llm.remote import Dialect, advice, learn
+from caredio.llm.remote import body as body_of
 from caredio.llm.remote import start_dialect as start
 from caredio.llm.settings import MAX_COMPLETION_TOKENS
-from caredio.llm.spec import Chat, Spec
+from caredio.llm.spec import Chat, Likelihood, Spec
 
 SPEC = Spec(model="m")
 SYSTEM = {"role": "system", "content": "You are from Japan."}
@@ -101,7 +102,7 @@ def test_a_refused_system_role_is_learnt_and_its_text_begins_the_first_turn(body
     learnt = learn(Dialect(), 500 if isinstance(body, str) else 400, words(body))
     assert learnt == Dialect(system_role=False)
     assert learn(learnt, 400, words(body)) is None
-    sent = chat_body(SPEC, Chat(MESSAGES), learnt)
+    sent = body_of(SPEC, Chat(MESSAGES), learnt)
     assert sent["messages"] == [{"role": "user", "content": "You are from Japan.\n\nWhat do you eat?"}]
     assert MESSAGES == [SYSTEM, USER]
 
@@ -109,11 +110,13 @@ def test_a_refused_system_role_is_learnt_and_its_text_begins_the_first_turn(body
 def test_a_repair_keeps_its_turns_and_a_chat_without_a_user_its_text():
     folded = Dialect(system_role=False)
     turns = [*MESSAGES, {"role": "assistant", "content": "Rice."}, {"role": "user", "content": "Again."}]
-    roles = [turn["role"] for turn in chat_body(SPEC, Chat(turns, SCHEMA), folded)["messages"]]
+    roles = [turn["role"] for turn in body_of(SPEC, Chat(turns, SCHEMA), folded)["messages"]]
     assert roles == ["user", "assistant", "user"]
-    assert chat_body(SPEC, Chat([SYSTEM]), folded)["messages"] == [{**SYSTEM, "role": "user"}]
-    assert chat_body(SPEC, Chat([USER]), folded)["messages"] == [USER]
-    assert likelihood_body(SPEC, turns[:3], folded)["messages"][0]["content"].startswith("You are from Japan.\n\n")
+    assert body_of(SPEC, Chat([SYSTEM]), folded)["messages"] == [{**SYSTEM, "role": "user"}]
+    assert body_of(SPEC, Chat([USER]), folded)["messages"] == [USER]
+    assert body_of(SPEC, Likelihood("", turns[:3], ""), folded)["messages"][0]["content"].startswith(
+        "You are from Japan.\n\n"
+    )
 
 
 def test_the_name_of_the_token_limit_is_learnt_either_way():
@@ -122,21 +125,21 @@ def test_the_name_of_the_token_limit_is_learnt_either_way():
         learnt = learn(start(True), 422, words(body))
         assert learnt is not None
         assert learnt.token_limit == "max_tokens"
-    assert chat_body(SPEC, Chat(MESSAGES), start(True))["max_completion_tokens"] == 512
-    assert "max_tokens" not in chat_body(SPEC, Chat(MESSAGES), start(True))
-    assert likelihood_body(SPEC, MESSAGES, start(False))["max_tokens"] == 1
+    assert body_of(SPEC, Chat(MESSAGES), start(True))["max_completion_tokens"] == 512
+    assert "max_tokens" not in body_of(SPEC, Chat(MESSAGES), start(True))
+    assert body_of(SPEC, Likelihood("", MESSAGES, ""), start(False))["max_tokens"] == 1
 
 
 @pytest.mark.parametrize("text", NO_TEMPERATURE)
 def test_a_refused_temperature_is_left_to_the_endpoint(text):
     assert learn(Dialect(), 400, text) == Dialect(temperature=False)
-    assert "temperature" not in chat_body(SPEC, Chat(MESSAGES), Dialect(temperature=False))
+    assert "temperature" not in body_of(SPEC, Chat(MESSAGES), Dialect(temperature=False))
 
 
 @pytest.mark.parametrize("text", NO_TOP_P)
 def test_a_refused_top_p_is_left_to_the_endpoint(text):
     assert learn(Dialect(), 400, text) == Dialect(top_p=False)
-    sent = chat_body(SPEC, Chat(MESSAGES), Dialect(top_p=False))
+    sent = body_of(SPEC, Chat(MESSAGES), Dialect(top_p=False))
     assert "top_p" not in sent
     assert sent["temperature"] == 0.7
 
@@ -149,7 +152,7 @@ def test_a_refused_response_format_ends_in_the_prompt_alone(text):
         seen.append(dialect.response_format)
     assert seen[-1] == "prompt"
     assert len(seen) <= 3
-    sent = chat_body(SPEC, Chat(MESSAGES, SCHEMA), dialect)
+    sent = body_of(SPEC, Chat(MESSAGES, SCHEMA), dialect)
     assert "response_format" not in sent
     assert json.dumps(SCHEMA) in sent["messages"][-1]["content"]
 
@@ -163,7 +166,7 @@ def test_a_refused_schema_is_asked_for_as_any_json_first(text):
 def test_a_server_that_wants_a_schema_alone_is_given_one():
     learnt = learn(Dialect(), 400, NO_FORMAT[2])
     assert learnt is not None
-    sent = chat_body(Spec(model="m", json_mode="json_object"), Chat(MESSAGES, SCHEMA), learnt)
+    sent = body_of(Spec(model="m", json_mode="json_object"), Chat(MESSAGES, SCHEMA), learnt)
     assert sent["response_format"]["type"] == "json_schema"
 
 
@@ -227,5 +230,5 @@ def test_each_point_can_be_set():
 def test_a_dialect_enters_no_key():
     spec = Spec(model="m")
     key = spec.key(Chat(MESSAGES, SCHEMA))
-    chat_body(spec, Chat(MESSAGES, SCHEMA), Dialect(False, MAX_COMPLETION_TOKENS, False, False, "prompt"))
+    body_of(spec, Chat(MESSAGES, SCHEMA), Dialect(False, MAX_COMPLETION_TOKENS, False, False, "prompt"))
     assert spec.key(Chat(MESSAGES, SCHEMA)) == key
