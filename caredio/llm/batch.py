@@ -48,16 +48,7 @@ class Batch(Remote):
     rate_limited, whole_chats = False, False
 
     def __init__(self, spec: Spec, endpoint: Endpoint, store: Store) -> None:
-        """Read the environment; nothing is sent yet.
-
-        Args:
-            store: where it is noted what is submitted; the answers of a batch are kept there in the step that forgets
-                the batch.
-
-        Raises:
-            EndpointError: no key, and no address of one's own.
-            InputError: dollars are limited and the model has no listed price.
-        """
+        """As `Remote`. `store` notes what is submitted, and keeps a batch's answers in the step that forgets it."""
         super().__init__(spec, endpoint)
         self.store, self.price = store, Rate(spec.model, batch=True)
         self._path = METHOD if self.access.azure else f"/v1{METHOD}"
@@ -139,7 +130,7 @@ class Batch(Remote):
                 if jobs[name].status == "failed":  # not begun
                     self._again(name, jobs, calls)
                 else:
-                    self._settle(await self._collect(name, jobs[name]), calls)
+                    await self._collect(name, jobs[name], calls)
             if not going:
                 return
             answered = sum(job.request_counts.completed for job in jobs.values() if job.request_counts)
@@ -200,17 +191,22 @@ class Batch(Remote):
                 return None
         return None
 
-    async def _collect(self, file: str, job: Job) -> dict[str, Answer | CallFailed]:
-        """What became of each call of an ended batch; answers are stored and the batch forgotten in one step."""
+    async def _collect(self, file: str, job: Job, calls: dict[str, _Call]) -> None:
+        """Settle the calls of an ended batch; answers are stored and the batch forgotten in one step."""
         keys = self.store.keys(file)
         lost = CallFailed(f"batch {job.status}", retryable=job.status in ("expired", "completed"))
         found: dict[str, Answer | CallFailed] = dict.fromkeys(keys, lost)
         for name in filter(None, (job.output_file_id, job.error_file_id)):
             content = await self._sent(self._openai.files.content(name))
             found |= {key: outcome for key, outcome in self._outcomes(content.iter_lines()) if key in found}
-        answers = {key: answer for key, answer in found.items() if isinstance(answer, Answer)}
-        self.store.collect(file, answers)
-        return found
+        self.store.collect(file, {key: answer for key, answer in found.items() if isinstance(answer, Answer)})
+        for key, outcome in found.items():
+            if key not in calls or calls[key].future.done():
+                continue
+            if isinstance(outcome, Answer):
+                calls[key].future.set_result(outcome)
+            else:
+                calls[key].future.set_exception(outcome)
 
     def _outcomes(self, lines: Iterable[str]) -> Iterator[tuple[str, Answer | CallFailed]]:
         for text in lines:
@@ -244,16 +240,6 @@ class Batch(Remote):
             self._largest = -(-len(keys) // 2)
             log.info("batch      %s takes less at once: %d calls a batch", self.access.host, self._largest)
         self._waiting |= {key: calls[key] for key in keys if key in calls}
-
-    def _settle(self, found: dict[str, Answer | CallFailed], calls: dict[str, _Call]) -> None:
-        for key, outcome in found.items():
-            call = calls.get(key)
-            if call is None or call.future.done():
-                continue
-            if isinstance(outcome, Answer):
-                call.future.set_result(outcome)
-            else:
-                call.future.set_exception(outcome)
 
     async def _sent(self, request: Awaitable[_T]) -> _T:
         import aiohttp

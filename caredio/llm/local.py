@@ -6,6 +6,7 @@ With it every step runs without a key. A model of 135M parameters writes weak da
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import logging
 import os
@@ -134,7 +135,6 @@ class LocalModel(Backend):
         self.spec, self.store = spec, store
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
-        self._loaded: tuple[Any, Any, Any] | None = None
         self._thread = ThreadPoolExecutor(1)  # one for all stages: each would keep memory of its own
 
     async def send(self, request: Chat | Likelihood, held: Held) -> Answer:
@@ -165,30 +165,26 @@ class LocalModel(Backend):
                     if not call.future.done():
                         call.future.set_exception(error)
 
-    def _load(self) -> tuple[Any, Any, Any]:
-        if self._loaded is None:
-            path = model_path()
-            packages.quiet_transformers()
-            import llguidance.hf
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+    @functools.cached_property
+    def _loaded(self) -> tuple[Any, Any, Any]:
+        """The model, its tokenizer, and the tokenizer of grammars."""
+        path = model_path()
+        packages.quiet_transformers()
+        import llguidance.hf
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-            tokenizer: Any = AutoTokenizer.from_pretrained(path, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(path, dtype="float32").eval()
-            self._loaded = model, tokenizer, llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
-        return self._loaded
+        tokenizer: Any = AutoTokenizer.from_pretrained(path, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype="float32").eval()
+        return model, tokenizer, llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
 
     def _answer(self, calls: list[_Call], answered: Answered) -> None:
         """Answer as many of the calls, from the first on, as fit into memory at once; none that nobody waits for."""
-        model, tokenizer, grammar_tokenizer = self._load()
-        prompts = [
-            tokenizer.apply_chat_template(call.request.messages, tokenize=False, add_generation_prompt=True)
-            for call in calls
-        ]
+        model, tokenizer, grammar_tokenizer = self._loaded
+        prompts = _prompts(tokenizer, calls)
         lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
         if max(lengths) + _LONGEST > model.config.max_position_embeddings:
             raise InputError(f"a prompt of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
-        fits = [n for n in range(1, len(calls) + 1) if n * (max(lengths[:n]) + _LONGEST) <= _ROOM]
-        count = fits[-1] if fits else 1
+        count = _fitting([length + _LONGEST for length in lengths])
         inputs = tokenizer(prompts[:count], return_tensors="pt", padding=True, add_special_tokens=False)
         samplers = [
             sampling.Sampler(self.spec, call.request.key, call.request.schema, grammar_tokenizer)
@@ -213,19 +209,26 @@ class LocalModel(Backend):
 
     def _measure(self, calls: list[_Call], answered: Answered) -> None:
         """The likelihoods of as many of the calls, from the first on, as fit into memory at once."""
-        model, tokenizer, _ = self._load()
-        prompts, completions = [], []
-        for call in calls:
-            prompt = tokenizer.apply_chat_template(call.request.messages, tokenize=False, add_generation_prompt=True)
-            prompts.append(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-            completions.append(tokenizer(call.request.completion, add_special_tokens=False)["input_ids"])
+        model, tokenizer, _ = self._loaded
+        prompts = tokenizer(_prompts(tokenizer, calls), add_special_tokens=False)["input_ids"]
+        completions = tokenizer([call.request.completion for call in calls], add_special_tokens=False)["input_ids"]
         lengths = [len(a) + len(b) for a, b in zip(prompts, completions, strict=True)]
         if max(lengths) > model.config.max_position_embeddings:
             raise InputError(f"a text of {max(lengths)} tokens does not fit {self.spec.model}; name a larger model.")
-        count = max(n for n in range(1, len(calls) + 1) if n == 1 or n * max(lengths[:n]) <= _ROOM)
+        count = _fitting(lengths)
         bits = sampling.likelihoods(model, prompts[:count], completions[:count])
         for call, value, length in zip(calls, bits, lengths, strict=False):
             answered(call, Answer(f"{value:.3f}", "stop", self.spec.model, length, 0))
+
+
+def _prompts(tokenizer: Any, calls: list[_Call]) -> list[str]:
+    chats = [call.request.messages for call in calls]
+    return tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+
+
+def _fitting(lengths: list[int]) -> int:
+    """How many rows of these lengths in tokens, from the first on, fit into memory at once; one always does."""
+    return max(n for n in range(1, len(lengths) + 1) if n == 1 or n * max(lengths[:n]) <= _ROOM)
 
 
 def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
