@@ -94,6 +94,8 @@ def ranking(settings: Selection, spec: Spec, endpoint: Endpoint) -> None:
         _likelihoods(spec, endpoint, "representativeness information", "representativeness support")
     if settings.distinctiveness == "information":
         _likelihoods(spec, endpoint, "distinctiveness information", "distinctiveness hybrid")
+    if settings.ranking == "ifd":
+        _likelihoods(spec, endpoint, "ranking ifd", "another ranking")
 
 
 def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
@@ -107,8 +109,8 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
             a culture, or the budget is more than what is measured.
     """
     measure = settings.representativeness
-    if measure == "in_context":
-        _in_context(settings, pool)
+    if settings.reads_validation:
+        _validated(settings, pool)
     if settings.ranking != "score":
         return
     unknown = {
@@ -122,13 +124,14 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
         )
 
 
-def _in_context(settings: Selection, pool: Sequence[Expected]) -> None:
+def _validated(settings: Selection, pool: Sequence[Expected]) -> None:
     file = settings.validation or ""
     items = validation.read(file)
     for one in pool:
         validation.of(items, one.culture, file)
     most = max((one.rows for one in pool), default=0)
-    if settings.ranking == "score" and min(settings.budget, most) > settings.centers:
+    measured = settings.representativeness == "in_context" and settings.ranking == "score"
+    if measured and min(settings.budget, most) > settings.centers:
         raise InputError(
             f"in_context measures at most {settings.centers} rows a culture (centers), and budget asks for"
             f" {settings.budget} of {most}; raise centers or lower budget."

@@ -59,6 +59,7 @@ ADVICE = (  # the first pattern that a reason matches
     ),
     (r"one_response|tie$", "give questions two responses or more whose ratings differ"),
     (r"rating_", "ratings are numbers from 1 to 10"),
+    (r"question_of_no_help", "the model finds no answer likelier after its question: name a more capable one"),
     (r"redundant", "every row is like another: raise theta"),
     (
         r"unknown_culture|kept_for_test|no_text|piece_too_long|chat_marks|repeated",

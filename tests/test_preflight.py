@@ -64,6 +64,9 @@ def test_a_selection_s_embedder_s_endpoint_without_its_embedder(server):
         (["--representativeness", "information", "--batch"], "representativeness information needs log-prob"),
         (["--distinctiveness", "information", "--batch"], "distinctiveness information needs log-probabilities"),
         ([*LIKELIHOOD, "--batch"], "objective likelihood needs log-probabilities"),
+        (["--ranking", "ifd", "--batch"], "ranking ifd needs log-probabilities"),
+        (["--ranking", "rds"], "name a file as validation"),
+        (["--ranking", "rds", "--validation", "none.csv"], "none.csv: cannot be read"),
         (["--optimize-rounds", "1", "--per-topic", "2"], "optimize_rounds needs 3 answers of a culture"),
         ([*LIKELIHOOD, "--per-topic", "1"], "optimize_rounds needs 3 answers of a culture"),
         (["--representativeness", "information", "--per-topic", "2"], "information needs 3 answers of a culture"),
@@ -162,7 +165,8 @@ def test_an_address_that_an_embedder_uses_needs_no_model(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--representativeness", "information"], ["--distinctiveness", "information"], LIKELIHOOD]
+    "flags",
+    [["--representativeness", "information"], ["--distinctiveness", "information"], ["--ranking", "ifd"], LIKELIHOOD],
 )
 @pytest.mark.parametrize("key", ["", "sk-secret"])
 def test_openai_tells_no_log_probabilities_of_prompts(capsys, monkeypatch, tmp_path, flags, key):

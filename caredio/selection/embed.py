@@ -39,10 +39,14 @@ def calls(planning: Planning) -> Planned:
         count = 2 * rows + sum(one.rows * (one.others + one.panel) for one in candidates)
         characters = count * plan.ANSWER + rows * (plan.QUESTION + 1)
         return Planned(steps("vectors", embedder, [(count, characters // max(1, count))]))
-    found = texts(samples(planning.candidates))
-    asked = steps("vectors", embedder, [(len(found), sum(map(len, found)) // max(1, len(found)))])
-    made = sum(1 for _ in batches(found))
-    return Planned([replace(step, calls=made, upper_bound=made) for step in asked])
+    return Planned(asked_for("vectors", embedder, texts(samples(planning.candidates))))
+
+
+def asked_for(stage: str, embedder: str, texts: list[str]) -> list[plan.Step]:
+    """The requests for vectors of distinct texts, where an endpoint makes them."""
+    asked = steps(stage, embedder, [(len(texts), sum(map(len, texts)) // max(1, len(texts)))])
+    made = sum(1 for _ in batches(texts))
+    return [replace(step, calls=made, upper_bound=made) for step in asked]
 
 
 def steps(stage: str, embedder: str, lengths: Iterable[tuple[int, int]]) -> list[plan.Step]:
@@ -134,10 +138,15 @@ def samples(candidates: Iterable[dict[str, Any]]) -> dict[str, tuple[str | None,
     """sample_id -> (question and response, response), sorted; of texts that are no candidates the second alone."""
     found: dict[str, tuple[str | None, str]] = {}
     for row in candidates:
-        found[row["sample_id"]] = (f"{row['question']}\n{row['response']}", row["response"])
+        found[row["sample_id"]] = (sample(row["question"], row["response"]), row["response"])
         for other in (*row["others"], *row["panel"]):
             found.setdefault(other["sample_id"], (None, other["response"]))
     return dict(sorted(found.items()))
+
+
+def sample(question: str, response: str) -> str:
+    """The text of a question with its answer, as it is embedded."""
+    return f"{question}\n{response}"
 
 
 def texts(samples: dict[str, tuple[str | None, str]]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from datasets import Dataset
 
@@ -16,7 +17,7 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.settings import Endpoint
-from caredio.selection import cluster, distinct, embed, engine, match, rank, represent, support, validation
+from caredio.selection import cluster, distinct, embed, engine, ifd, match, rank, rds, represent, support, validation
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embedders import GIVEN
 from caredio.selection.settings import Settings, combined, threshold
@@ -25,14 +26,15 @@ from caredio.stages import Planned, Planning, Stage
 
 
 def _calls(planning: Planning) -> Planned:
-    return Planned([*represent.steps(planning), *distinct.steps(planning)])
+    rooms = (represent, distinct, ifd, rds)
+    return Planned([step for room in rooms for step in room.steps(planning)])
 
 
 SCORED = Stage(
     "scored",
     {"candidates": " ".join(features.CANDIDATES), "vectors": "sample_id sample_embedding response_embedding"},
     features.SCORED,
-    modules=tuple(module.__name__ for module in (cluster, represent, support, distinct, rank)),
+    modules=tuple(module.__name__ for module in (cluster, represent, support, distinct, ifd, rds, rank)),
     prompts=("likelihood", "validation"),
     calls=_calls,
 )
@@ -52,7 +54,7 @@ def describe(stages: Mapping[str, Any], topics: bool) -> list[str]:
         cluster.describe(settings, stages["scored"]["theta"]),
         represent.describe(settings, asked),
         distinct.describe(settings, asked, written=not stages["candidates"]["made_from"]["source"]),
-        rank.describe({**settings, **({} if topics else {"topic_share": None})}, _combined(settings)),
+        rank.describe({**settings, **({} if topics else {"topic_share": None})}, _combined(settings), asked),
     ]
 
 
@@ -97,11 +99,10 @@ def select(
         EndpointError: the model cannot be asked.
     """
     theta = threshold(settings)
-    in_context = settings.representativeness == "in_context"
-    # a bad file is found first
-    validated_by = validation.digest(settings.validation or "", settings.prompts) if in_context else ""
+    validated_by = _validated_by(settings)  # a bad file is found first
     on = engine.connect(settings.engine)
     candidates, vectors = candidates_and_vectors(run, settings, table, source, endpoint, on)
+    encode = functools.partial(embed.encoder, settings.embedder, settings.embedding_batch_size, endpoint, on)
     names: dict[str, str] = {}
     if settings.asks:
         run.use(cultures := run.cultures())
@@ -112,8 +113,9 @@ def select(
         pool = cluster.run(candidates, vectors, own, theta, on)
         pool = represent.run(pool, vectors, own, model, conditioning)
         pool = distinct.run(pool, vectors, own, model, on, conditioning)
-        pool = rank.score(pool, vectors, own)
-        return pool, {"theta": theta, "clusters": cluster.report(pool)}
+        measured, used = _measured(pool, vectors, own, model, conditioning, encode)
+        pool = rank.score(pool, vectors, own, measured)
+        return pool, {"theta": theta, "clusters": cluster.report(pool), **used}
 
     pool = SCORED.run(
         run,
@@ -126,6 +128,34 @@ def select(
         names=names,
     )
     return rank.STAGE.run(run, lambda: rank.run(pool))
+
+
+def _validated_by(settings: Settings) -> str:
+    """The hashes of what is read of the validation file: as it is asked, and as rows are compared with it."""
+    file, found = settings.validation or "", ""
+    if settings.representativeness == "in_context":
+        found += validation.digest(file, settings.prompts)
+    if settings.ranking == rds.NAME:
+        found += validation.digest(file)
+    return found
+
+
+def _measured(
+    pool: Dataset,
+    vectors: Dataset,
+    settings: Settings,
+    model: Model | None,
+    conditioning: Conditioning,
+    encode: Callable[[], embed.Encoder],
+) -> tuple[dict[str, float | None] | None, dict[str, Any]]:
+    """The scores of a baseline that reads more than the pool, and what an endpoint that embeds for it used."""
+    if settings.ranking == ifd.NAME:
+        return ifd.scores(pool, model, conditioning), {}
+    if settings.ranking != rds.NAME:
+        return None, {}
+    embedder = encode()
+    found = rds.scores(pool, vectors, settings, embedder)
+    return found, {"usage": embedder.used()} if isinstance(embedder, Embeddings) and not settings.asks else {}
 
 
 def candidates_and_vectors(

@@ -10,13 +10,16 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, Value
 
 from caredio import features
-from caredio.selection import coverage, facility
+from caredio.errors import InputError
+from caredio.markdown import code
+from caredio.selection import coverage, facility, ifd, rds
 from caredio.selection.embed import matrix
 from caredio.selection.settings import Settings
 from caredio.stages import Stage
@@ -87,7 +90,8 @@ BASELINES: dict[str, Callable[[list[str], list[str], np.ndarray, Settings], list
 }
 
 
-CHOOSING = ("kcenter", "facility_location")  # which take rows by those taken before: no quota holds for them
+MEASURED = (ifd.NAME, rds.NAME)  # baselines whose scores are found before, as they read more than a table
+CHOOSING = ("kcenter", "facility_location", rds.NAME)  # which take rows by those taken before: no quota holds for them
 
 
 ORDERS = {  # what comes first by each
@@ -95,53 +99,52 @@ ORDERS = {  # what comes first by each
     "longest": "the response of most characters first",
     "kcenter": "each next row is the farthest from those taken (farthest-first traversal)",
     "facility_location": "each next row is the one that makes all rows most similar to their nearest taken row",
+    "ifd": "the response of the highest Instruction-Following Difficulty first, the loss of {model} on it after its"
+    " question over that without a question (Li et al., 2024); above 1 it is left out, as there",
+    "rds": "up to {validation_items} questions a culture of {validation}, each with its right answer, take in turn the"
+    " row that is nearest by cosine, as in RDS+ (Ivison et al., 2025), which compares pooled hidden states of a"
+    " language model where these are the vectors of the embedder",
 }
 
 
-def score(scored: Dataset, vectors: Dataset, settings: Settings) -> Dataset:
+def score(
+    scored: Dataset, vectors: Dataset, settings: Settings, measured: Mapping[str, float | None] | None = None
+) -> Dataset:
     """Add `score`, `rank` and `drop_reason`; the pool that a culture's ranked split comes from.
 
-    drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (r or d is
-    unknown), over_budget. A baseline ranks all rows that another culture's can be compared with, cluster centres or
-    not: the rows that the score could have ranked. In which order a budget takes them, coverage.py says; a baseline
-    that is CHOOSING scores the rows of the budget alone, in its own order.
+    drop_reason: redundant (not its cluster's centre), no_other_culture (nothing to compare with), unmeasured (a score
+    is unknown), question_of_no_help (`ifd`), over_budget. A baseline ranks all rows that another culture's can be
+    compared with, cluster centres or not: the rows that the score could have ranked. In which order a budget takes
+    them, coverage.py says; a baseline that is CHOOSING scores the rows of the budget alone, in its own order.
+
+    Args:
+        measured: sample_id -> score by a baseline that is MEASURED.
+
+    Raises:
+        InputError: a column is missing, or the scores of such a baseline.
     """
     columns = "sample_id culture question_id topic_id response representativeness distinctiveness compared is_center"
     needed = Features({name: features.SCORED[name] for name in columns.split()})
     scored = features.require(scored, needed, "scored candidates")
-    r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
-    reasons: list[str | None] = [None] * len(scored)
-    by_score = settings.ranking == "score"
-    for row, is_center in enumerate(scored["is_center"]):
-        if by_score and not is_center:
-            reasons[row] = "redundant"
-        elif not compared[row]:
-            reasons[row] = "no_other_culture"
-        elif by_score and (r[row] is None or d[row] is None):
-            reasons[row] = "unmeasured"
+    if settings.ranking in MEASURED and measured is None:
+        raise InputError(f"ranking {settings.ranking} needs scores that were found before, and none were given.")
+    reasons = _reasons(scored, by_score=settings.ranking == "score")
     scores: list[float | None] = [None] * len(scored)
     ranks: list[int | None] = [None] * len(scored)
-    questions, topics = scored["question_id"][:], scored["topic_id"][:]
+    questions, topics, names = (scored[name][:] for name in ("question_id", "topic_id", "sample_id"))
     subjects = functools.cache(lambda: _subjects(scored, vectors))
-    names, responses = scored["sample_id"][:], scored["response"][:]
+    value = _scorer(scored, vectors, settings, measured or {})
     for rows in _by_culture(scored["culture"][:], names, reasons):
-        if by_score:
-            of_r, of_d = [r[row] for row in rows], [d[row] for row in rows]
-            found: Sequence[float | None] = (
-                product(of_r, of_d) if settings.combine == "product" else sum_of_z(of_r, of_d, settings.weight)
-            )
-        else:
-            own = [names[row] for row in rows]
-            unit = matrix(vectors, "sample_embedding", own)
-            found = BASELINES[settings.ranking](own, [responses[row] for row in rows], unit, settings)
-        for row, value in zip(rows, found, strict=True):
-            scores[row] = value
-            reasons[row] = "over_budget"
+        for row, found in zip(rows, value(rows), strict=True):
+            scores[row] = found
+            reasons[row] = _left_out(found, settings.ranking) or "over_budget"
+        rows = [row for row in rows if reasons[row] == "over_budget"]
         if settings.ranking in CHOOSING:
             taken = sorted(rows, key=lambda row: _order(scores[row], names[row]))[: settings.budget]
         else:
             asked, of = [questions[row] for row in rows], [topics[row] for row in rows]
-            taken = [rows[place] for place in coverage.ordered(np.array(found), asked, of, subjects, settings)]
+            values = np.array([scores[row] for row in rows], float)
+            taken = [rows[place] for place in coverage.ordered(values, asked, of, subjects, settings)]
         for number, row in enumerate(taken, start=1):
             ranks[row], reasons[row] = number, None
     added = {"score": scores, "rank": ranks, "drop_reason": reasons}
@@ -168,8 +171,10 @@ def run(pool: Dataset) -> Dataset:
     return features.beside(kept, Dataset.from_dict(added, features=columns)).select_columns(list(features.RANKED))
 
 
-def describe(settings: Mapping[str, Any], combine: str) -> str:
-    """Sentences for the card on what the rank follows: settings as run.json holds them, and how r and d combined."""
+def describe(settings: Mapping[str, Any], combine: str, model: str = "") -> str:
+    """Sentences for the card on what the rank follows: settings as run.json holds them, how r and d combined, who was
+    asked.
+    """
     ranking, budget = settings["ranking"], settings["budget"]
     if ranking == "score":
         how = {
@@ -179,8 +184,10 @@ def describe(settings: Mapping[str, Any], combine: str) -> str:
         }[combine]
         rule = f"Rank: by `score`, {how}. Only the centre of a cluster is ranked"
     else:
+        named = {"model": code(model), "validation": code(Path(settings.get("validation") or "").name)}
+        order = ORDERS[ranking].format(**{**settings, **named})
         rule = (
-            f"Rank: `{ranking}`, a baseline: {ORDERS[ranking]}. Representativeness and distinctiveness are in the"
+            f"Rank: `{ranking}`, a baseline: {order}. Representativeness and distinctiveness are in the"
             " rows, but decided nothing. Rows are ranked whether or not they are the centre of a cluster"
         )
     most = f"{budget} row{'s' if budget > 1 else ''}"
@@ -201,6 +208,48 @@ def describe_limits(settings: Mapping[str, Any], combine: str) -> list[str]:
     if settings["ranking"] != "score" or (combine == "sum" and not settings["weight"]):
         return []
     return ["Distinctive does not mean typical: rows were preferred for differing from other cultures' answers."]
+
+
+def _reasons(scored: Dataset, by_score: bool) -> list[str | None]:
+    """Why a row is not ranked at all: drop_reasons."""
+    r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
+    reasons: list[str | None] = [None] * len(scored)
+    for row, is_center in enumerate(scored["is_center"]):
+        if by_score and not is_center:
+            reasons[row] = "redundant"
+        elif not compared[row]:
+            reasons[row] = "no_other_culture"
+        elif by_score and (r[row] is None or d[row] is None):
+            reasons[row] = "unmeasured"
+    return reasons
+
+
+def _left_out(score: float | None, ranking: str) -> str | None:
+    """Why a row is not ranked for its score: a drop_reason."""
+    if ranking == ifd.NAME:
+        return "unmeasured" if score is None else ifd.LEFT_OUT if score > ifd.HIGHEST else None
+    return None
+
+
+def _scorer(
+    scored: Dataset, vectors: Dataset, settings: Settings, measured: Mapping[str, float | None]
+) -> Callable[[list[int]], Sequence[float | None]]:
+    """rows of a culture -> their scores, by what the settings rank by."""
+    names, responses = scored["sample_id"][:], scored["response"][:]
+    r, d = scored["representativeness"][:], scored["distinctiveness"][:]
+
+    def score(rows: list[int]) -> Sequence[float | None]:
+        own = [names[row] for row in rows]
+        if settings.ranking == "score":
+            of_r, of_d = [r[row] for row in rows], [d[row] for row in rows]
+            by_product = settings.combine == "product"
+            return product(of_r, of_d) if by_product else sum_of_z(of_r, of_d, settings.weight)
+        if settings.ranking in MEASURED:
+            return [measured[name] for name in own]
+        unit = matrix(vectors, "sample_embedding", own)
+        return BASELINES[settings.ranking](own, [responses[row] for row in rows], unit, settings)
+
+    return score
 
 
 def _subjects(scored: Dataset, vectors: Dataset) -> coverage.Subjects:

@@ -8,14 +8,14 @@ from typing import TypedDict
 
 from caredio import settings
 from caredio.errors import InputError
-from caredio.selection.embedders import MINILM, identity
+from caredio.selection.embedders import GIVEN, MINILM, identity
 from caredio.settings import setting
 
 REPRESENTATIVENESS = ("size", "in_context", "information", "typicality", "support", "prevalence")
 ASKING = ("in_context", "information")  # those that ask a model
 DISTINCTIVENESS = ("cosine", "hybrid", "information")
 SCORES = ("auto", "product", "sum")
-RANKINGS = ["score", "random", "longest", "kcenter", "facility_location"]  # as in rank.py
+RANKINGS = ["score", "random", "longest", "kcenter", "facility_location", "ifd", "rds"]  # as in rank.py
 COVERAGE = ("none", "mmr", "facility", "best_answer")  # as in coverage.py
 LINKAGES = ("average", "single")
 FEW = 4  # cultures that answers are compared with where each is asked for (seed 001, Eq. 1)
@@ -29,6 +29,10 @@ WITHOUT_EFFECT = ("THETA", "PAPER")  # theta itself is part of the fingerprint
 
 def _in_context(stage: str, chosen: Settings) -> bool:
     return chosen.representativeness == "in_context"
+
+
+def _validated(stage: str, chosen: Settings) -> bool:
+    return chosen.reads_validation
 
 
 def _conditioned(stage: str, chosen: Settings) -> bool:
@@ -119,11 +123,13 @@ class Settings(settings.Settings):
     validation: str | None = setting(
         # its items count
         None,
-        "in_context: multiple-choice questions, a csv file as BLEnD's",
+        "in_context and rds: multiple-choice questions, a csv file as BLEnD's",
         "scored",
         counts=False,
     )
-    validation_items: int = setting(50, "in_context: most questions a culture is asked", "scored", matters=_in_context)
+    validation_items: int = setting(
+        50, "in_context and rds: most questions of a culture that are used", "scored", matters=_validated
+    )
     centers: int = setting(
         200, "in_context: most centres a culture has measured, largest first", "scored", matters=_in_context
     )
@@ -205,6 +211,10 @@ class Settings(settings.Settings):
             raise InputError("theta is tried from lowest to highest, -1 to 1, in steps above 0.")
         if self.representativeness == "in_context" and not self.validation:
             raise InputError("in_context needs questions with known answers: name a file as validation.")
+        if self.ranking == "rds" and not self.validation:
+            raise InputError("ranking rds selects by questions with known answers: name a file as validation.")
+        if self.ranking == "rds" and self.embedder == GIVEN:
+            raise InputError("ranking rds embeds questions with known answers, and embedder is given; name one.")
         if self.match_by == "text" and self.id_column:
             raise InputError("id_column says to match by id and match_by by text; give one of them.")
         if self.score == "product" and not _are_shares(self.representativeness, self.distinctiveness):
@@ -216,7 +226,12 @@ class Settings(settings.Settings):
     @property
     def asks(self) -> bool:
         """Whether scoring asks a model."""
-        return self.representativeness in ASKING or self.distinctiveness == "information"
+        return self.representativeness in ASKING or self.measures_likelihood
+
+    @property
+    def reads_validation(self) -> bool:
+        """Whether scoring reads questions with known answers."""
+        return self.representativeness == "in_context" or self.ranking == "rds"
 
     @property
     def asked_for(self) -> int:
@@ -226,7 +241,7 @@ class Settings(settings.Settings):
     @property
     def measures_likelihood(self) -> bool:
         """Whether scoring reads a model's log-probabilities."""
-        return "information" in (self.representativeness, self.distinctiveness)
+        return "information" in (self.representativeness, self.distinctiveness) or self.ranking == "ifd"
 
     @property
     def combine(self) -> str:

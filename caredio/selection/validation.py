@@ -1,4 +1,4 @@
-"""Questions with known answers, by culture: what in-context representativeness is measured on.
+"""Questions with known answers, by culture: what in-context representativeness is measured on, and rds selects by.
 
 A csv file in the form of BLEnD's multiple-choice questions (columns country, prompt, choices, answer_idx).
 CulturalBench is kept whole for testing.
@@ -10,12 +10,12 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from caredio import cultures, prompts
 from caredio.errors import InputError
-from caredio.prompts import Prompt
 
 _COLUMNS = ("country", "prompt", "choices", "answer_idx")
 _SHORT = {"united_kingdom": "uk", "united_states": "us"}
@@ -27,9 +27,19 @@ SCHEMA: dict[str, Any] = {
 }
 
 
+_T = TypeVar("_T")
+
+
 class Item(NamedTuple):
     question: str  # with its options, one a line
     key: str  # the letter of the right option
+
+
+class _Row(NamedTuple):
+    culture: str  # a slug
+    question: str
+    choices: dict[str, str]  # letter -> option
+    key: str
 
 
 def read(path: Path | str, folders: str | None = None) -> dict[str, list[Item]]:
@@ -40,25 +50,18 @@ def read(path: Path | str, folders: str | None = None) -> dict[str, list[Item]]:
     """
     items: dict[str, list[Item]] = defaultdict(list)
     template = prompts.load("validation", folders)
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark first
-            reader = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
-            if missing:
-                raise InputError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}.")
-            for number, row in enumerate(reader, start=1):
-                items[cultures.slug((row["country"] or "").strip())].append(
-                    _item(row, f"{path}, row {number}", template)
-                )
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text.") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: is not valid CSV ({error}).") from None
-    if not items:
-        raise InputError(f"{path}: holds no questions.")
+    for row in _rows(path):
+        options = "\n".join(f"{letter}. {text}" for letter, text in row.choices.items())
+        items[row.culture].append(Item(template.part("user", question=row.question, options=options), row.key))
     return dict(items)
+
+
+def answered(path: Path | str) -> dict[str, list[tuple[str, str]]]:
+    """The questions of a file by country, as a slug, each with its right answer. Raises as `read` does."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in _rows(path):
+        found[row.culture].append((row.question, str(row.choices[row.key])))
+    return dict(found)
 
 
 def digest(path: Path | str, folders: str | None = None) -> str:
@@ -66,7 +69,7 @@ def digest(path: Path | str, folders: str | None = None) -> str:
     return hashlib.sha256(json.dumps(read(path, folders), sort_keys=True).encode()).hexdigest()
 
 
-def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
+def of(items: Mapping[str, list[_T]], culture: str, path: str) -> list[_T]:
     """The items of a culture.
 
     Raises:
@@ -79,10 +82,29 @@ def of(items: dict[str, list[Item]], culture: str, path: str) -> list[Item]:
     return found
 
 
-def _item(row: dict[str, Any], place: str, template: Prompt) -> Item:
+def _rows(path: Path | str) -> Iterator[_Row]:
+    count = 0
     try:
-        choices = json.loads(row["choices"])
-        options = [f"{letter}. {text}" for letter, text in choices.items()]
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark first
+            reader = csv.DictReader(file)
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise InputError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}.")
+            for count, row in enumerate(reader, start=1):
+                yield _row(row, f"{path}, row {count}")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text.") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: is not valid CSV ({error}).") from None
+    if not count:
+        raise InputError(f"{path}: holds no questions.")
+
+
+def _row(row: dict[str, Any], place: str) -> _Row:
+    try:
+        choices = dict(json.loads(row["choices"]).items())
     except (ValueError, AttributeError, TypeError):
         raise InputError(f"{place}: choices is no JSON object of letter and text.") from None
     question = (row["prompt"] or "").split(" Without any explanation")[0].strip()  # BLEnD goes on with a format
@@ -90,4 +112,4 @@ def _item(row: dict[str, Any], place: str, template: Prompt) -> Item:
         raise InputError(f"{place}: prompt is empty.")
     if row["answer_idx"] not in choices or not set(choices) <= set(SCHEMA["properties"]["answer"]["enum"]):
         raise InputError(f"{place}: answer_idx {row['answer_idx']!r} is none of the choices {', '.join(choices)}.")
-    return Item(template.part("user", question=question, options="\n".join(options)), row["answer_idx"])
+    return _Row(cultures.slug((row["country"] or "").strip()), question, choices, row["answer_idx"])

@@ -52,7 +52,7 @@ class Selecting(work.Asking):
         preflight.ranking(self.settings, self.spec, self.endpoint)
         self.asks = self.settings.asks or self.settings.embedder.startswith(ENDPOINT)
         load_scoring(self.settings)
-        if self.asks:
+        if self.asks or self.settings.reads_validation:
             preflight.measuring(self.settings, match.expected(work.candidates(out, self.rows, self.settings)))
         # a table in memory has no name to repeat it by
         self.arguments = {"data": data if isinstance(data, (str, Path)) else None, "store": store}

@@ -42,11 +42,12 @@ from caredio import features
 from caredio.llm.model import connect
 from caredio.llm.spec import Spec
 from caredio.runs import Run
-from caredio.selection import cluster, distinct, embed, match, rank, represent
+from caredio.selection import cluster, distinct, embed, ifd, match, rank, rds, represent
 from caredio.selection.embedders import MINILM
 from caredio.selection.settings import PAPER, Settings, threshold
 
 HALVES, SPLITS, SEEDS, SHARE = 2, 4, 40, 0.1
+TARGETS = 0.25  # of a region's questions, how many are the target set of rds
 PROPOSED, DEFAULT = "support + hybrid, one a question", "support + hybrid, of centres"
 CENTERS = {  # arms that rank the centres of clusters alone
     "size x cosine (the paper's)": Settings(**PAPER),
@@ -280,6 +281,48 @@ def of_centers(pool: Pool) -> dict[str, list[tuple[np.ndarray, bool]]]:
     return found
 
 
+def difficulties(rows: Rows, vectors: Dataset) -> dict[tuple[str, str, str], float | None]:
+    """Culture, question and response -> Instruction-Following Difficulty, by the embedded model."""
+    pool = Pool([row | {"weight": 1.0} for row in rows], vectors)
+    compared = Dataset.from_dict({"compared": [1] * len(pool.rows)}, features=features.columns("compared"))
+    found = ifd.scores(features.beside(pool.candidates, compared), connect(Spec()))
+    names = pool.candidates["sample_id"][:]
+    return {
+        (row["culture"], row["question_id"], row["response"]): found[name]
+        for row, name in zip(pool.rows, names, strict=True)
+    }
+
+
+def literature(
+    pool: Pool, difficulty: dict[tuple[str, str, str], float | None], seed: int
+) -> dict[str, list[tuple[np.ndarray, bool]]]:
+    """Arms by rankings of the literature.
+
+    The target set of rds is the answer that most of the table's half of the annotators gave to some questions of a
+    region, whose rows are not taken.
+    """
+    of = [difficulty[row["culture"], row["question_id"], row["response"]] for row in pool.rows]
+    value = np.array([-np.inf if one is None or one > ifd.HIGHEST else one for one in of])
+    harder = falling(value)
+    harder = harder[np.isfinite(value[harder])]
+    unit = embed.matrix(pool.vectors, "sample_embedding", pool.candidates["sample_id"][:])
+    draw, taken = np.random.default_rng(seed), []
+    for region in np.unique(pool.cultures):
+        own = np.flatnonzero(pool.cultures == region)
+        asked = np.unique(pool.questions[own])
+        drawn = draw.choice(asked, max(1, round(TARGETS * len(asked))), replace=False)
+        places = [own[pool.questions[own] == question] for question in drawn]
+        targets = [max(rows, key=lambda row: pool.rows[row]["weight"]) for rows in places]
+        left = own[~np.isin(pool.questions[own], drawn)]
+        taken.append(left[rds.round_robin(unit[targets] @ unit[left].T, len(left))])
+    return {
+        "ifd": [(harder, False)],
+        "ifd, one a question": [(harder, True)],
+        "rds": [(np.concatenate(taken), False)],
+        "rds, one a question": [(np.concatenate(taken), True)],
+    }
+
+
 def unweighted(rows: Rows, pool: Pool) -> dict[str, list[tuple[np.ndarray, bool]]]:
     """Arms whose scores read no count."""
     plain = Pool([row | {"weight": 1.0} for row in pool.rows], pool.vectors)
@@ -307,7 +350,7 @@ def outcomes(pool: Pool, elsewhere: Elsewhere, unseen: list[str]) -> dict[str, n
     return {"share": share, "excess": excess, "here - elsewhere": share - mean, "region-only": only}
 
 
-def part_c(rows: Rows, vectors: Dataset) -> None:
+def part_c(rows: Rows, vectors: Dataset, difficulty: dict[tuple[str, str, str], float | None]) -> None:
     print(f"c. The best {SHARE:.0%} of a region's rows, against one random row a question")
     elsewhere, regions = Elsewhere(rows), sorted({row["culture"] for row in rows})
     chosen: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
@@ -319,6 +362,7 @@ def part_c(rows: Rows, vectors: Dataset) -> None:
             pool = Pool([row for row in given if row["culture"] in own], vectors)
             measured = outcomes(pool, elsewhere, unseen)
             arms = orders(pool, seed) | of_centers(pool) | unweighted(rows, pool)
+            arms |= literature(pool, difficulty, seed) if difficulty else {}
             for name, several in arms.items():
                 for order, one in several:
                     places = np.concatenate([_best(pool, order, one, region) for region in own])
@@ -368,22 +412,24 @@ def main() -> None:
     parser.add_argument("--half", choices=("tune", "confirm"), default="tune")
     parser.add_argument("--embedder", default=MINILM, help="as caredio's")
     parser.add_argument("--information", type=int, default=0, metavar="N", help="also a model's, on N questions")
+    parser.add_argument("--literature", type=int, default=0, metavar="N", help="c with ifd and rds, on N questions")
     given = parser.parse_args()
-    rows = read(given.annotations, given.half)
-    if given.information:
+    rows, most = read(given.annotations, given.half), given.information or given.literature
+    if most:
         ids = sorted({row["question_id"] for row in rows}, key=lambda name: hashlib.sha256(name.encode()).digest())
-        rows = [row for row in rows if row["question_id"] in ids[: given.information]]
+        rows = [row for row in rows if row["question_id"] in ids[:most]]
     candidates = match.run(table([row | {"weight": 1.0} for row in rows]), Settings(), warn=False)
-    with Run(given.out / f"{given.half}{given.information or ''}") as run:
+    with Run(given.out / f"{given.half}{most or ''}") as run:
         settings = Settings(embedder=given.embedder)
         candidates = run.stage("candidates", lambda: candidates, columns=features.CANDIDATES)
         vectors = embed.STAGE.run(run, lambda: embed.run(candidates, settings), [settings])
     regions, questions = ({row[name] for row in rows} for name in ("culture", "question_id"))
     print(f"{given.half} half: {len(rows)} answers of {len(regions)} regions to {len(questions)} questions")
-    part_a(rows, vectors, bool(given.information))
-    part_b(rows, vectors, bool(given.information))
+    if not given.literature:
+        part_a(rows, vectors, bool(given.information))
+        part_b(rows, vectors, bool(given.information))
     if not given.information:
-        part_c(rows, vectors)
+        part_c(rows, vectors, difficulties(rows, vectors) if given.literature else {})
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     "You check the answers": ("answers judged", "judged again", "answers judged to them", "judged again to them"),
     "Answer as people around you would.": ("in context",),
 }
-MEASURED = ("log-probabilities", "information", "other cultures", "likelihoods")
-EMBEDDED = ("question vectors", "vectors", "vectors to choose by", "held-out vectors")
+MEASURED = ("log-probabilities", "information", "other cultures", "likelihoods", "difficulty")
+EMBEDDED = ("question vectors", "vectors", "target set", "vectors to choose by", "held-out vectors")
 
 
 def covering(options, seed=0):
@@ -208,6 +208,32 @@ def test_of_a_table_a_plan_is_what_is_made(server, tmp_path, answers, r, d):
     assert len(server.seen) == plan.total.calls == made.total()
     words = sum(len(text.split()) for body in server.bodies.values() for text in body.get("input", []))
     assert {step.stage: step.calls for step in plan.steps}["vectors"] == made[EMBEDDED] == (1 if words else 0)
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+@pytest.mark.parametrize(("ranking", "step", "calls"), [("ifd", "difficulty", None), ("rds", "target set", 1)])
+def test_of_a_table_a_plan_is_what_a_baseline_asks(server, tmp_path, answers, ranking, step, calls):
+    scores = {"ranking": ranking, "validation": str(validation(tmp_path)), "theta": 0.99, "embedder": "openai:m"}
+    reached = {"model": "scripted", "base_url": server.url} if ranking == "ifd" else {"embedder_base_url": server.url}
+    plan = caredio.plan(caredio.select, own(tmp_path, answers), out=tmp_path / "run", **scores, **reached)
+    caredio.select(own(tmp_path, answers), out=tmp_path / "run", **scores, **reached)
+    texts, chats = 2 * 15 * answers, 15 + 3  # an answer with and without its question; a chat without one a culture
+    assert {one.stage: one.calls for one in plan.steps} == {"vectors": 1, step: calls or texts + chats}
+    assert len(server.seen) == plan.total.calls
+
+
+@pytest.mark.parametrize("ranking", ["ifd", "rds"])
+def test_a_plan_of_a_build_is_not_below_what_a_baseline_asks(tmp_path, ranking):
+    with LLMServer(fault=Writer()) as server:
+        scores = {"ranking": ranking, "validation": str(validation(tmp_path)), "embedder": "openai:m", "theta": 0.99}
+        wanted = {**SMALL, "cultures": CULTURES, **scores, "model": "scripted", "base_url": server.url}
+        plan = caredio.plan(caredio.build, out=tmp_path / "run", **wanted)
+        caredio.build(out=tmp_path / "run", **wanted)
+        made = Counter(map(stage_of, first_asked(server)))
+    planned = {steps: sum(one.calls for one in plan.steps if one.stage in steps) for steps in (MEASURED, EMBEDDED)}
+    assert planned[EMBEDDED] == made[EMBEDDED]
+    assert made[MEASURED] <= planned[MEASURED]
+    assert bool(made[MEASURED]) == (ranking == "ifd")
 
 
 def test_clusters_make_it_less(server, tmp_path):

@@ -22,12 +22,12 @@ from caredio.selection.settings import Settings as Selection
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
 R = ("size", "typicality", "support", "prevalence", "information", "in_context")
 D = ("cosine", "hybrid", "information")
-RANKINGS = ("score", "random", "longest", "kcenter", "facility_location")
+RANKINGS = ("score", "random", "longest", "kcenter", "facility_location", "ifd", "rds")
 AXES = {
     "representativeness": R,
     "distinctiveness": D,
     "score": ("auto", "product", "sum"),
-    "ranking": RANKINGS[:-1],  # facility_location compiles for long; its sentence is read below
+    "ranking": RANKINGS[:4],  # facility_location compiles for long; the sentences of the rest are read below
     "linkage": ("average", "single"),
     "embedder": ("given", "openai:scripted-embedder"),
     "test_share": (0.0, 0.05, 0.5),
@@ -92,14 +92,18 @@ def own(folder, generator):
 
 def test_every_baseline_has_a_sentence_of_its_own():
     said = {
-        ranking: rank.describe(dataclasses.asdict(Selection(budget=7, ranking=ranking)), "product")
-        for ranking in rank.BASELINES
+        ranking: rank.describe(
+            dataclasses.asdict(Selection(budget=7, ranking=ranking, validation="a/known.csv")), "product", "a-model"
+        )
+        for ranking in RANKINGS[1:]
     }
     for ranking, text in said.items():
         assert text.startswith(f"Rank: `{ranking}`, a baseline: ")
         assert text.endswith("A culture keeps at most 7 rows.")
         assert named(text, RANKINGS) == {ranking}
-    assert len({text.split(":")[2] for text in said.values()}) == len(rank.BASELINES)
+    assert len({text.split(":")[2] for text in said.values()}) == len(rank.ORDERS) == len(RANKINGS) - 1
+    assert "the loss of `a-model` on it" in said["ifd"]
+    assert "up to 50 questions a culture of `known.csv`" in said["rds"]
 
 
 def known_answers(folder):
