@@ -300,6 +300,8 @@ def _fitting(schema: dict[str, Any], draw: random.Random, fewest: int = 0) -> An
         return [_fitting(schema["items"], draw) for _ in range(schema["maxItems"])]
     if schema["type"] == "boolean":
         return True
+    if schema["type"] == "number":
+        return round(draw.uniform(schema["minimum"], schema["maximum"]), 2)
     if schema["type"] == "integer":
         return max(schema["enum"])
     if "enum" in schema:

@@ -55,6 +55,7 @@ def test_every_prompt_may_be_replaced():
             "choice",
             "contrast",
             "evidence",
+            "generality",
             "improve",
             *("judge_awareness", "judge_entities", "judge_literacy", "judge_norms", "judge_pairwise", "judge_quality"),
             "judge_rating",

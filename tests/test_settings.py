@@ -209,7 +209,10 @@ def test_a_setting_without_an_effect_beside_the_others_counts_as_its_default():
         assert settings.recorded("scored", [selecting.Settings(**chosen, **unread)]).items() >= unread.items()
 
 
-@pytest.mark.parametrize(("measure", "stages"), [("cosine", {"candidates", "scored"}), ("information", {"candidates"})])
+@pytest.mark.parametrize(
+    ("measure", "stages"),
+    [("cosine", {"candidates", "scored"}), ("information", {"candidates"}), ("cci", {"candidates"})],
+)
 def test_four_are_compared_where_each_is_asked_for_unless_another_number_is_given(measure, stages):
     default, four, five = (selecting.Settings(distinctiveness=measure, compared=n) for n in (None, 4, 5))
     for stage in ("isolated", "contrasted", "optimized", "candidates", "scored"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ WITHOUT_EFFECT = ("MAX_FAILED", "_TOGETHER", "_TASKS", "_OPEN")  # on what a sta
 Parse = Callable[[Any, dict[str, Any], Answer], dict[str, Any]]
 _S = TypeVar("_S")
 Call = tuple[Messages, str]  # the chat so far, and the turn whose likelihood is asked for
+Schema = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
@@ -85,7 +86,7 @@ def ask(
     parse: Parse,
     columns: Features,
     desc: str = "asked",
-    schema: dict[str, Any] | None = None,
+    schema: Schema | None = None,
     max_failed: float | None = None,
     prompts: str | None = None,
     again: bool = True,
@@ -100,7 +101,7 @@ def ask(
             `Unusable`.
         columns: the columns that are added.
         desc: what the progress bar says.
-        schema: JSON schema (an object) of the answer.
+        schema: JSON schema (an object) of the answer, or a function of the row that gives it.
         max_failed: share of rows that may stay without an answer, by default `MAX_FAILED`.
         prompts: folder whose `repair.txt` asks again and whose `schema.txt` states the schema, where they are there.
         again: whether an unusable answer is asked for a second time, with the reason.
@@ -123,13 +124,9 @@ def ask(
         return features.table([], Features({**dataset.features, **columns}))
     if not isinstance(model, Model):
         model = connect(Spec(model=model) if isinstance(model, str) else model)
-    form = None if schema is None else validator_for(schema)(schema)
     failures = Failures(desc, total, max_failed)
-    instruction = None
-    if schema is not None and not prompt_files.load(prompt_files.SCHEMA, prompts).shipped:
-        instruction = schema_instruction(schema, prompts)
-    repair = prompt_files.load(prompt_files.REPAIR, prompts)
-    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, instruction, repair, form, failures, again)
+    repair, form = prompt_files.load(prompt_files.REPAIR, prompts), _forms(schema, prompts)
+    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), form, repair, failures, again)
     rows = dataset.with_format("arrow")[:]
     # a Batch API is asked for all rows at once
     size = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
@@ -140,6 +137,28 @@ def ask(
     return features.beside(features.in_memory(rows), features.in_memory(found))
 
 
+class _Form(NamedTuple):
+    """What an answer is to look like; `instruction` states the schema, where not in the shipped words."""
+
+    schema: dict[str, Any] | None = None
+    instruction: str | None = None
+    validator: Validator | None = None
+
+
+def _forms(schema: Schema | None, folders: str | None) -> Callable[[dict[str, Any]], _Form]:
+    """row -> the form of its answer."""
+    in_own_words = schema is not None and not prompt_files.load(prompt_files.SCHEMA, folders).shipped
+
+    def form(schema: dict[str, Any]) -> _Form:
+        instruction = schema_instruction(schema, folders) if in_own_words else None
+        return _Form(schema, instruction, validator_for(schema)(schema))
+
+    if callable(schema):
+        return lambda row: form(schema(row))
+    always = _Form() if schema is None else form(schema)
+    return lambda row: always
+
+
 @dataclass(frozen=True)
 class _Settle:
     """What becomes of a row: its columns, or nulls and a drop_reason."""
@@ -148,10 +167,8 @@ class _Settle:
     prompt: Callable[[dict[str, Any]], Messages]
     parse: Parse
     nothing: dict[str, None]  # of every column
-    schema: dict[str, Any] | None
-    instruction: str | None  # states the schema, where not in the shipped words
+    form: Callable[[dict[str, Any]], _Form]
     repair: Prompt
-    form: Validator | None
     failures: Failures
     again: bool
 
@@ -173,10 +190,10 @@ class _Settle:
             return {**self.nothing, "drop_reason": str(error)}
 
     async def _attempt(self, row: dict[str, Any], first: Messages, messages: Messages) -> dict[str, Any]:
-        chat = Chat(messages, self.schema, row.get("draw") or 0, self.instruction)
-        answer = await self.model.complete(chat)
+        form = self.form(row)
+        answer = await self.model.complete(Chat(messages, form.schema, row.get("draw") or 0, form.instruction))
         try:
-            made = self.parse(_content(answer, self.form), row, replace(answer, messages=first))
+            made = self.parse(_content(answer, form.validator), row, replace(answer, messages=first))
             if not isinstance(made, dict) or not made.keys() <= self.nothing.keys():
                 given = ", ".join(map(str, made)) if isinstance(made, dict) else repr(made)
                 raise InputError(f"parse returned {given}, where a dict of {', '.join(self.nothing)} was wanted.")

@@ -17,7 +17,7 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.runs import Run, version
 from caredio.selection import cluster, distinct, rank, represent
-from caredio.selection.settings import ASKING, Settings
+from caredio.selection.settings import ASKING, ASKING_D, Settings
 from caredio.settings import of_stage
 
 _TOLERANCE = 1e-5  # of scores, which other machines' arithmetic moves
@@ -76,7 +76,7 @@ class Scoring:
 
     @property
     def _d_asked(self) -> bool:
-        return self.settings.get("distinctiveness") == "information"
+        return self.settings.get("distinctiveness") in ASKING_D
 
     def chosen(self) -> Settings:
         """The settings; what asks a model is as if it did not, so that what it gave is taken as it stands.

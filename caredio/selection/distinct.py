@@ -21,7 +21,7 @@ from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.llm.rows import Call, likelihoods
 from caredio.markdown import code
-from caredio.selection import match
+from caredio.selection import generality, match
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.engine import Engine, Local
@@ -100,6 +100,8 @@ def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
         " several answers of a culture, the nearest), and half of the share of these cultures in which nobody says it"
         " in the same words",
         "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
+        "cci": f"how much larger a share of people of its culture than of {few} shares a response, as {code(model)}"
+        f" estimates it, the mean of {settings.get('estimates')} estimates (Conceptual Cultural Index)",
     }[measure]
     return f"Distinctiveness: `{measure}`, {how}."
 
@@ -125,9 +127,8 @@ def run(
 ) -> Dataset:
     """Add `distinctiveness` and `compared` (how many other cultures it is over).
 
-    Where no other culture answered the question, distinctiveness is null and compared 0. Information is read on the
-    rows that can still be selected: with `is_center` among the columns, on centres alone; `conditioning` is how the
-    model is asked.
+    Where no other culture answered the question, distinctiveness is null and compared 0. A model is asked about the
+    rows that can still be selected: with `is_center` among the columns, about centres alone; `conditioning` is how.
 
     Raises:
         InputError: no row at all has another culture's answer; names some rows.
@@ -136,8 +137,7 @@ def run(
     candidates = features.require(
         candidates, features.columns("sample_id question_id culture question response others"), "candidates"
     )
-    compared = settings.asked_for if settings.distinctiveness == "information" else settings.compared
-    against = [compared_to(row, compared) for row in candidates.select_columns(["others"])]
+    against = [compared_to(row, settings.most_compared) for row in candidates.select_columns(["others"])]
     if not any(against):
         some = match.quoted(dict.fromkeys(candidates["question"]))
         raise InputError(
@@ -149,7 +149,9 @@ def run(
         if settings.distinctiveness == "hybrid":
             scores = _hybrids(scores, candidates["response"][:], against)
     elif model is None:
-        raise InputError("information asks a model, and none was given.")
+        raise InputError(f"{settings.distinctiveness} asks a model, and none was given.")
+    elif settings.distinctiveness == "cci":
+        scores = generality.run(candidates, _slugs(against), settings, model, conditioning)
     else:
         scores = _informations(candidates, settings, model, conditioning)
     columns = Features({name: features.SCORED[name] for name in ("distinctiveness", "compared")})
@@ -167,6 +169,11 @@ def _cosines(
     places = [[[place[other] for other in culture] for culture in row] for row in others]
     rows = {"own": [place[name] for name in names], "others": pa.array(places, pa.list_(pa.list_(pa.int64())))}
     return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
+
+
+def _slugs(against: Iterable[list[list[dict[str, Any]]]]) -> list[list[str]]:
+    """The cultures whose answers rows are compared with."""
+    return [[culture[0]["culture"] for culture in row] for row in against]
 
 
 def _hybrids(
@@ -195,9 +202,14 @@ def calls(
 def steps(planning: Planning) -> list[plan.Step]:
     """The requests for d, every sample counted as its cluster's centre: those that are none are not asked about."""
     settings, spec = planning.selection, planning.spec
+    conditioning = Conditioning(prompts=settings.prompts)
+    if settings.distinctiveness == "cci":
+        if planning.candidates is None:
+            return [generality.expected(planning.rows["candidates"], settings, spec)]
+        against = _slugs(compared_to(row, settings.asked_for) for row in planning.candidates)
+        return [generality.step(generality.asked(planning.candidates, against, conditioning), settings, spec)]
     if settings.distinctiveness != "information":
         return []
-    conditioning = Conditioning(prompts=settings.prompts)
     if planning.candidates is not None:
         return [plan.of_calls("other cultures", calls(planning.candidates, settings, conditioning), spec)]
     candidates = [one for one in planning.rows["candidates"] if not one.measured]

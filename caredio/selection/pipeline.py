@@ -17,7 +17,20 @@ from caredio import features
 from caredio.errors import InputError
 from caredio.llm.embeddings import Embeddings
 from caredio.llm.settings import Endpoint
-from caredio.selection import cluster, distinct, embed, engine, ifd, match, rank, rds, represent, support, validation
+from caredio.selection import (
+    cluster,
+    distinct,
+    embed,
+    engine,
+    generality,
+    ifd,
+    match,
+    rank,
+    rds,
+    represent,
+    support,
+    validation,
+)
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embedders import GIVEN
 from caredio.selection.settings import Settings, combined, threshold
@@ -39,6 +52,11 @@ SCORED = Stage(
     calls=_calls,
 )
 STAGES = (match.STAGE, embed.STAGE, SCORED, rank.STAGE)
+
+
+def prompts(settings: Settings) -> tuple[str, ...]:
+    """The prompts of the scores that ask a model."""
+    return (*SCORED.prompts, *((generality.PROMPT,) if settings.distinctiveness == "cci" else ()))
 
 
 def describe(stages: Mapping[str, Any], topics: bool) -> list[str]:
@@ -126,6 +144,8 @@ def select(
         similarity=theta,
         combine=settings.combine,
         names=names,
+        prompts=prompts(settings)[len(SCORED.prompts) :],
+        **generality.counted(settings),
     )
     return rank.STAGE.run(run, lambda: rank.run(pool))
 

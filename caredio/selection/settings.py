@@ -13,7 +13,8 @@ from caredio.settings import setting
 
 REPRESENTATIVENESS = ("size", "in_context", "information", "typicality", "support", "prevalence")
 ASKING = ("in_context", "information")  # those that ask a model
-DISTINCTIVENESS = ("cosine", "hybrid", "information")
+DISTINCTIVENESS = ("cosine", "hybrid", "information", "cci")
+ASKING_D = ("information", "cci")
 SCORES = ("auto", "product", "sum")
 RANKINGS = ["score", "random", "longest", "kcenter", "facility_location", "ifd", "rds"]  # as in rank.py
 COVERAGE = ("none", "mmr", "facility", "best_answer")  # as in coverage.py
@@ -40,7 +41,7 @@ def _conditioned(stage: str, chosen: Settings) -> bool:
 
 
 def _compares(stage: str, chosen: Settings) -> bool:
-    asked_for = stage not in ("candidates", "scored") or (stage == "scored" and chosen.distinctiveness == "information")
+    asked_for = stage not in ("candidates", "scored") or (stage == "scored" and chosen.distinctiveness in ASKING_D)
     return not (asked_for and chosen.compared == FEW)  # which is what none stands for there
 
 
@@ -120,6 +121,12 @@ class Settings(settings.Settings):
     references: int = setting(
         8, "information: other answers of the culture it is read on", "scored optimized", matters=_conditioned
     )
+    estimates: int = setting(
+        3,
+        "cci: how often a model estimates how widely a row is shared; the mean counts",
+        "scored",
+        counts=False,  # where it does, as an argument of the stage
+    )
     validation: str | None = setting(
         # its items count
         None,
@@ -189,6 +196,7 @@ class Settings(settings.Settings):
             "per_question",
             "embedding_batch_size",
             "references",
+            "estimates",
             "validation_items",
             "centers",
             "shots",
@@ -226,7 +234,7 @@ class Settings(settings.Settings):
     @property
     def asks(self) -> bool:
         """Whether scoring asks a model."""
-        return self.representativeness in ASKING or self.measures_likelihood
+        return self.representativeness in ASKING or self.distinctiveness == "cci" or self.measures_likelihood
 
     @property
     def reads_validation(self) -> bool:
@@ -235,8 +243,13 @@ class Settings(settings.Settings):
 
     @property
     def asked_for(self) -> int:
-        """How many other cultures a model is asked about: for their answers, or as whom a response is likely."""
+        """How many other cultures a model is asked about: for their answers, or how a response fits them."""
         return FEW if self.compared is None else self.compared
+
+    @property
+    def most_compared(self) -> int | None:
+        """How many other cultures a response's distinctiveness is over, at most; None: all."""
+        return self.asked_for if self.distinctiveness in ASKING_D else self.compared
 
     @property
     def measures_likelihood(self) -> bool:
@@ -291,6 +304,7 @@ class Ranking(Objective, total=False):
     representativeness: str
     distinctiveness: str
     linkage: str
+    estimates: int
     validation: str | None
     validation_items: int
     centers: int

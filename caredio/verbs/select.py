@@ -91,7 +91,7 @@ def described(reading: Selection, push: Push, table: bool) -> None:
 def load_scoring(settings: Selection) -> None:
     """See that the prompts of the scores that ask a model fit. Raises as `arguments.prompts` does."""
     if settings.asks:
-        arguments.load_prompts([*SHARED, *pipeline.SCORED.prompts], settings.prompts)
+        arguments.load_prompts([*SHARED, *pipeline.prompts(settings)], settings.prompts)
 
 
 def ranked(

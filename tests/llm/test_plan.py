@@ -42,7 +42,8 @@ OPTIONS = {
     "other_questions": (0, 1),
     "objective": ("embeddings", "likelihood"),
     "representativeness": ("size", "in_context", "information", "typicality", "support", "prevalence"),
-    "distinctiveness": ("cosine", "hybrid", "information"),
+    "distinctiveness": ("cosine", "hybrid", "information", "cci"),
+    "estimates": (1, 3),
     "embedder": ("openai:vectors", "sentence-transformers/all-MiniLM-L6-v2"),
     "held_out": (None, "openai:others"),
     "json_mode": ("json_schema", "json_object", "prompt"),
@@ -65,6 +66,7 @@ STAGES = {  # words of a stage's prompts -> the steps of a plan that count them
     ),
     "You check the answers": ("answers judged", "judged again", "answers judged to them", "judged again to them"),
     "Answer as people around you would.": ("in context",),
+    "You estimate, for a study": ("generality",),
 }
 MEASURED = ("log-probabilities", "information", "other cultures", "likelihoods", "difficulty")
 EMBEDDED = ("question vectors", "vectors", "target set", "vectors to choose by", "held-out vectors")
@@ -197,7 +199,7 @@ def own(folder, answers=1):
 
 @pytest.mark.parametrize("answers", [1, 3])
 @pytest.mark.parametrize("r", ["size", "typicality", "in_context", "information"])
-@pytest.mark.parametrize("d", ["cosine", "information"])
+@pytest.mark.parametrize("d", ["cosine", "information", "cci"])
 def test_of_a_table_a_plan_is_what_is_made(server, tmp_path, answers, r, d):
     scores = {"representativeness": r, "distinctiveness": d, "validation": str(validation(tmp_path))}
     reached = {"model": "scripted", "base_url": server.url, "embedder": "openai:m", "theta": 0.99}

@@ -21,7 +21,7 @@ from caredio.selection.settings import Settings as Selection
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
 R = ("size", "typicality", "support", "prevalence", "information", "in_context")
-D = ("cosine", "hybrid", "information")
+D = ("cosine", "hybrid", "information", "cci")
 RANKINGS = ("score", "random", "longest", "kcenter", "facility_location", "ifd", "rds")
 AXES = {
     "representativeness": R,
@@ -47,7 +47,7 @@ def possible(one):
     if one["coverage"] != "none" and one["ranking"] != "score":
         return False
     return one["score"] != "product" or (
-        one["representativeness"] in ("size", "in_context") and one["distinctiveness"] != "information"
+        one["representativeness"] in ("size", "in_context") and one["distinctiveness"] in ("cosine", "hybrid")
     )
 
 
@@ -143,7 +143,10 @@ def check_method(body, one, combine, model):
     assert named(line(body, "Clusters:"), ("average", "single")) == {one["linkage"]}
     assert f"similarity of {one['theta']:g}." in line(body, "Clusters:")
     assert not re.search("average" if one["linkage"] == "single" else "single", made)
-    for text, asks in (("Representativeness:", ("information", "in_context")), ("Distinctiveness:", ("information",))):
+    for text, asks in (
+        ("Representativeness:", ("information", "in_context")),
+        ("Distinctiveness:", ("information", "cci")),
+    ):
         measure = one[text.lower().rstrip(":")]
         assert (f"`{model}`" in line(body, text)) == (measure in asks)
     rank = line(body, "Rank:")
@@ -233,7 +236,7 @@ def test_a_card_of_a_table_says_what_ran(server, tmp_path, one):
     caredio.select(table, out=tmp_path / "run", **settings, **shown)
     folder = caredio.publish(tmp_path / "run", test_share=one["test_share"])
     head, body, tables = released(folder)
-    shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] != "information"
+    shares = one["representativeness"] in ("size", "in_context") and one["distinctiveness"] in ("cosine", "hybrid")
     combine = one["score"] if one["score"] != "auto" else "product" if shares else "sum"
     check_method(body, one, combine, "scripted")
     check_rows(body, tables, one["test_share"])

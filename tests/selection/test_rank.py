@@ -184,7 +184,7 @@ def test_scores_multiply_where_neither_can_be_negative(r, d):
 
 @pytest.mark.parametrize(("r", "d"), MEASURES)
 def test_a_model_is_asked_where_the_measure_needs_one(r, d):
-    assert measured(r, d).asks == (r in ("in_context", "information") or d == "information")
+    assert measured(r, d).asks == (r in ("in_context", "information") or d in ("information", "cci"))
 
 
 @pytest.mark.parametrize(

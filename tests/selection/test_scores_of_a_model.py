@@ -34,7 +34,7 @@ def select(folder, server, *flags):
 
 
 @pytest.mark.parametrize("r", ["size", "typicality", "in_context", "information"])
-@pytest.mark.parametrize("d", ["cosine", "information"])
+@pytest.mark.parametrize("d", ["cosine", "information", "cci"])
 def test_every_measure_ranks_each_row_or_says_why_not(server, tmp_path, r, d, caplog):
     flags = ["--representativeness", r, "--distinctiveness", d, "--validation", str(ITEMS)]
     if r == "typicality":
