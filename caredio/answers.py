@@ -73,7 +73,7 @@ def show(out: Path, sample: str | None = None, store: Path | None = None) -> str
         near = run.table("grounding") if "grounding" in run.stages else None
         reviewed = pipeline.review_record(run.stages)
     answers = Store(store)
-    model = _remembering(records["adapted"], answers)
+    model = _remembering(records["isolated"], answers)
     of = {name: _of(table, row) for name, table in tables.items()}
     with tempfile.TemporaryDirectory(prefix="caredio-") as folder:
         for name, text in texts.items():  # as they were used, whatever stands in the run's folder now
@@ -137,7 +137,12 @@ def _stages(
         ("addressed", lambda: addresses.run(of["adapted"], of["isolated"], settings, model, cultures, grounds)),
         ("contrasted", lambda: contrast.run(of["adapted"], of[judged], *both)),
     ]
-    return [one for one in stages if one[0] in of or one[0] != "addressed"]
+    left_out = {
+        *(() if settings.adaptation else ("answers", "adapted")),
+        *(() if settings.contrast else ("contrasted",)),
+        *(() if "addressed" in of else ("addressed",)),
+    }
+    return [one for one in stages if one[0] not in left_out]
 
 
 def _shown(stage: str, work: Callable[[], object], model: _Remembering) -> str:

@@ -30,7 +30,7 @@ log = logging.getLogger("caredio")
 FILE = "report.html"
 _PHRASES = 12  # of a culture
 _ELSEWHERE = ("prompts", "topics", "cultures", "targets", "names")  # settings that are paths, or are shown by name
-_STEPS = {"questions", "answers", "adapted", "isolated"}  # of a synthesis, all of which its sentences speak of
+_STEPS = {"questions", "adapted", "isolated"}  # of a synthesis, all of which its sentences speak of
 
 
 def write(out: Path) -> Path | None:

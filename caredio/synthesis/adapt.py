@@ -31,6 +31,8 @@ def calls(planning: Planning) -> Planned:
     """A request for each question and target."""
     (questions,) = planning.rows["questions"]
     adapted = [replace(questions, culture=target.slug) for target in planning.targets]
+    if not planning.settings.adaptation:
+        return Planned([], adapted)
     culture, settings = planning.targets[0], planning.settings
     answer = {"name": culture.name, "response": voice.sample(settings)["response"]}
     answers = [answer] * (1 + len(panel.shown(culture, "", planning.cultures, settings)))
@@ -65,6 +67,8 @@ SCHEMA: dict[str, Any] = {
 
 def describe(settings: Mapping[str, Any]) -> str:
     """Sentences for the card on the adaptation: settings as run.json holds them."""
+    if not settings.get("adaptation", True):
+        return "Adaptation: none; all cultures are asked each question in the same words. Language: `en`, English."
     language = {"en": "`en`, English", "own": "`own`, the first one of each culture"}[settings["language"]]
     return (
         "Adaptation: each question is rewritten for each culture, after its answer was compared with those of"
@@ -191,6 +195,18 @@ def run(
     )
     left_out = fan_out(adapted, _left_out, adapted.features, "traits left out")
     return features.stack(adapted.remove_columns("left_out"), [*features.rejected(asked), *left_out])
+
+
+def unadapted(questions: Dataset, targets: list[Culture]) -> Dataset:
+    """`features.ADAPTED` of each question for each target, the universal question as it is, without traits."""
+    questions = STAGE.table(questions, "questions")
+
+    def of_targets(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for target in targets:
+            yield {**row, "culture": target.slug, "universal_question": row["question"], "traits": []}
+
+    kept = questions.select_columns([*STAGE.reads["questions"].split(), "language"])
+    return fan_out(kept, of_targets, features.ADAPTED, "who is asked")
 
 
 def _left_out(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.stages import Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, grounding, panel, roleplay, voice
+from caredio.synthesis import isolated as isolated_answers
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
 
@@ -41,6 +42,9 @@ def left(settings: Settings) -> str:
 
 def calls(planning: Planning) -> Planned:
     """A request for each answer of each other; at most as many again, where all of them are drawn again."""
+    if not planning.settings.adaptation:
+        _, others = isolated_answers.in_equal_words(planning)
+        return Planned(steps([replace(others, others=1)], planning))
     both = zip(planning.rows["adapted"], planning.rows["isolated"], strict=True)
     return Planned(steps([replace(adapted, others=alone.others) for adapted, alone in both], planning))
 

@@ -35,7 +35,8 @@ def calls(planning: Planning) -> Planned:
     contrasted = [
         replace(adapted, others=alone.others, shown=alone.shown, panel=alone.panel) for adapted, alone in both
     ]
-    return Planned([step("contrastive answers", plan.in_all(contrasted), planning)], contrasted)
+    asked = [step("contrastive answers", plan.in_all(contrasted), planning)] if planning.settings.contrast else []
+    return Planned(asked, contrasted)
 
 
 def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
@@ -71,6 +72,7 @@ STAGE = Stage(
     prompts=("contrast", "voice"),
     calls=calls,
 )
+ALONE = replace(STAGE, prompts=("roleplay", "voice"))  # without contrast
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"reflection": {"type": "string"}, "answer": {"type": "string"}},
@@ -79,11 +81,14 @@ SCHEMA: dict[str, Any] = {
 }
 WRITTEN = ("response", "reflection", "model_revision", "sample_id")  # of a candidate's columns, by one answer
 _REFLECTION = 100  # tokens that one usually has
-WITHOUT_EFFECT = ("_REFLECTION",)  # on what the stage makes (fingerprints.py)
+WITHOUT_EFFECT = ("_REFLECTION", "ALONE")  # on what the stage makes (fingerprints.py)
 
 
 def describe(settings: Mapping[str, Any]) -> str:
     """A sentence for the card on the contrast: settings as run.json holds them."""
+    if not settings.get("contrast", True):
+        compared = panel.describe_compared(settings)
+        return f"Contrast: none; the answers that each culture gives in isolation are the candidates; {compared}."
     return (
         f"Contrast: each culture answers its question again, shown the answers of {panel.describe_shown(settings)},"
         " after a reflection on what they take for granted, which stands in the column `reflection` and in no text that"
@@ -153,7 +158,7 @@ def run(
     cultures: dict[str, Culture],
     grounds: Grounds = grounding.NONE,
 ) -> Dataset:
-    """Answer each adapted question as its culture, in contrast to others.
+    """Answer each adapted question as its culture, in contrast to others; without contrast, as it did in isolation.
 
     Args:
         adapted: `features.ADAPTED`.
@@ -167,7 +172,7 @@ def run(
     """
     adapted = STAGE.table(adapted, "adapted").select_columns(list(features.ADAPTED))
     isolated = STAGE.table(isolated, "isolated")
-    template = prompts.load("contrast", settings.prompts)
+    template = prompts.load("contrast" if settings.contrast else "roleplay", settings.prompts)
     places: dict[tuple[str, str], list[int]] = defaultdict(list)  # rows, not texts: a large set has a million
     for place, slot in enumerate(zip(isolated["target"], isolated["question_id"], strict=True)):
         places[slot].append(place)
@@ -189,6 +194,8 @@ def run(
         }
 
     asked = fan_out(adapted, with_answers, Features({**columns, **features.columns("drop_reason")}), "other answers")
+    if not settings.contrast:
+        return fan_out(asked, _alone, Features({**features.CANDIDATES, **features.REJECTS}), "candidates")
 
     def grounded(row: dict[str, Any]) -> Messages:
         culture = cultures[row["culture"]]
@@ -221,8 +228,9 @@ def _beside(
     shown = {(other.culture, said) for other, said in others if other.shown}
     others = [(other, said) for other, said in others if other.shown or (other.culture, said) not in shown]
     isolated = next((answer["response"] for answer in mine if answer["persona"] is None), None)
+    enough = shown if settings.contrast else others
     return {
-        "drop_reason": "no_isolated_answer" if isolated is None else None if shown else "no_other_answer",
+        "drop_reason": "no_isolated_answer" if isolated is None else None if enough else "no_other_answer",
         "isolated_response": isolated,
         "others": [
             {**_sample(other.culture, row["question"], said), "culture": other.culture, "shown": other.shown}
@@ -234,6 +242,13 @@ def _beside(
             if answer["persona"] is not None
         ],
     }
+
+
+def _alone(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The candidate that a culture's isolated answer is."""
+    response = row["isolated_response"]
+    named = features.sample_id(row["culture"], row["question"], response) if response is not None else None
+    yield {**row, "response": response, "sample_id": named}
 
 
 def _sample(culture: str, question: str, response: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ compares, and what representativeness asks a culture's panel. A culture that is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planned, Planning, Stage, fan_out
-from caredio.synthesis import grounding, panel, personas, roleplay
+from caredio.synthesis import grounding, panel, personas, questions, roleplay
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.personas import People
 from caredio.synthesis.settings import Settings
@@ -27,13 +28,27 @@ from caredio.synthesis.settings import Settings
 def calls(planning: Planning) -> Planned:
     """A request for each adapted question and each of those who answer it."""
     rooms = planning.settings, planning.selection
-    isolated = []
+    isolated: list[plan.Expected] = []
     for target, adapted in zip(planning.targets, planning.rows["adapted"], strict=True):
         others = panel.others(target, "", planning.cultures, *rooms)
         shown, people = sum(one.shown for one in others), planning.settings.personas
         rows = adapted.times(1 + len(others) + people)
         isolated.append(replace(rows, others=len(others), shown=shown, panel=people))
-    return Planned([roleplay.step("isolated answers", plan.in_all(isolated), planning)], isolated)
+    asked = plan.in_all(isolated) if planning.settings.adaptation else in_equal_words(planning)[0]
+    return Planned([roleplay.step("isolated answers", asked, planning)], isolated)
+
+
+def in_equal_words(planning: Planning) -> tuple[plan.Expected, plan.Expected]:
+    """The answers, all and others', where all targets are asked the same: equal requests are made once."""
+    rooms, asked = (planning.settings, planning.selection), planning.rows["adapted"][0]
+    ids = [one for topic in planning.topics for one in questions.ids(topic.topic_id, rooms[0].per_topic)]
+    everyone, others = panel.alike(planning.targets, ids, planning.cultures, *rooms)
+    people = rooms[0].personas * len(planning.targets)
+
+    def each(number: float) -> plan.Expected:
+        return plan.Expected(math.ceil(number * asked.rows), math.ceil(number * asked.upper_bound))
+
+    return each(people + everyone / len(ids)), each(others / len(ids))
 
 
 STAGE = Stage(
@@ -92,6 +107,6 @@ def run(
         for slug, persona, draw in speakers(target, row["question_id"], cultures, settings, selection, grounds.people):
             yield {**question, "culture": slug, "persona": persona, "draw": draw}
 
-    questions = adapted.select_columns(["question_id", "culture", "question", "language"])
-    rows = fan_out(questions, asked, roleplay.unanswered(features.ISOLATED), "who answers")
+    alone = adapted.select_columns(["question_id", "culture", "question", "language"])
+    rows = fan_out(alone, asked, roleplay.unanswered(features.ISOLATED), "who answers")
     return roleplay.answer(rows, settings, model, cultures, "isolated answers", published=True, grounds=grounds)

@@ -77,15 +77,35 @@ def answers(
 def others(
     culture: Culture, question_id: str, cultures: Mapping[str, Culture], settings: Settings, selection: Selection
 ) -> list[Other]:
-    """Who answers the culture's question besides: those shown, then `selection.asked_for` of all others, by seed."""
+    """Who answers the culture's question besides: those shown, then `selection.asked_for` of all others, by seed.
+
+    Without contrast nobody is shown; those compared are the same, with the same draws.
+    """
     seen = shown(culture, question_id, cultures, settings)
     rest = sorted(set(cultures) - {culture.slug, *(seen if settings.neighbours is not None else ())})
     draw = random.Random(f"{settings.seed}/{culture.slug}/{question_id}")
     compared = draw.sample(rest, min(selection.asked_for, len(rest)))
     return [
-        *(Other(slug, True, 0) for slug in seen),
+        *(Other(slug, True, 0) for slug in seen if settings.contrast),
         *(Other(slug, False, FRESH if slug in seen else 0) for slug in compared),
     ]
+
+
+def alike(
+    targets: Sequence[Culture],
+    question_ids: Iterable[str],
+    cultures: Mapping[str, Culture],
+    settings: Settings,
+    selection: Selection,
+) -> tuple[int, int]:
+    """How many answers to these questions, all and others', differ where the targets are asked them in equal words."""
+    everyone = besides = 0
+    for question_id in question_ids:
+        found = (others(one, question_id, cultures, settings, selection) for one in targets)
+        asked = {(other.culture, other.draw) for of_one in found for other in of_one}
+        besides += len(asked)
+        everyone += len(asked | {(one.slug, 0) for one in targets})
+    return everyone, besides
 
 
 def answer(other: Other, answers: Iterable[Mapping[str, Any]]) -> str | None:
@@ -107,6 +127,10 @@ def describe_shown(settings: Mapping[str, Any]) -> str:
 
 def describe_compared(settings: Mapping[str, Any]) -> str:
     """With whose answers d compares, for the card: settings as run.json holds them."""
+    if not settings.get("contrast", True):
+        return (
+            f"up to {settings['compared'] or FEW} cultures, drawn by seed from all others, answer it for the comparison"
+        )
     if settings.get("neighbours") is not None:
         return f"up to {settings['compared'] or FEW} cultures that were not shown answer it too"
     return (

@@ -65,7 +65,7 @@ def describe(stages: Mapping[str, Any]) -> list[str]:
     parts = subtopics.describe(settings["subtopics"]) if "subtopics" in settings else ""  # of older runs none
     return [
         questions.describe(settings["questions"], len(settings["questions"]["topics"]), parts),
-        voice.describe(settings["answers"]),
+        voice.describe(settings["isolated"]),
         adapt.describe(settings["adapted"]),
         grounding.describe(stages),
         personas.describe(settings["isolated"]),
@@ -189,6 +189,7 @@ def _improved(
         cultures=known,
         topics=sentences,
         **judged,
+        **({} if settings.contrast else {"contrast": False}),
     )
 
 
@@ -277,19 +278,27 @@ def synthesize(
     asked = _asked(made, topics, model, cultures, settings, selection, endpoint)
     grounds = _grounds(made, asked, pieces, people, settings, selection, endpoint)
     told = _grounded(made, pieces is not None, people)
-    answers = told(roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets, grounds), **whom)
-    adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
+    if settings.adaptation:
+        answers = told(
+            roleplay.STAGE, lambda: roleplay.run(asked, answering, model, cultures, targets, grounds), **whom
+        )
+        adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
+    else:
+        same = {"by": None, "after": ["questions"], "adaptation": False, "targets": targets}
+        adapted = made(adapt.STAGE, lambda: adapt.unadapted(asked, targets), **same)
     on = {"cultures": known}
-    alone = told(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures, grounds), **on)
+    off: dict[str, Any] = {} if settings.contrast else {"contrast": False}
+    answered = {**on, **off}
+    alone = told(isolated.STAGE, lambda: isolated.run(adapted, *of("isolated"), model, cultures, grounds), **answered)
     said, judging = alone, of("addressed")[0]
     if addresses.on(settings):
         said = told(addresses.STAGE, lambda: addresses.run(adapted, alone, judging, model, cultures, grounds), **on)
     candidates = told(
-        contrast.STAGE,
+        contrast.STAGE if settings.contrast else contrast.ALONE,
         lambda: contrast.run(adapted, said, *of("contrasted"), model, cultures, grounds),
         table="contrasted" if settings.reviews or settings.optimize_rounds else "candidates",
         after=["adapted", addresses.left(settings)],
-        cultures=known,
+        **answered,
     )
     by = (topics, model, reviewer, cultures, settings, selection, endpoint, grounds)
     candidates = _improved(told, candidates, *by)

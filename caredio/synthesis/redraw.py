@@ -110,7 +110,7 @@ def steps(planning: Planning) -> list[plan.Step]:
         plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
         roleplay.step("isolated to them", plan.in_all(isolated).times(questions), planning),
         *addresses.steps([one.times(questions) for one in contrasted], planning, "to them"),
-        contrast.step("contrastive to them", rows.times(questions), planning),
+        *([contrast.step("contrastive to them", rows.times(questions), planning)] if settings.contrast else []),
         roleplay.step("held-out answers", plan.in_all(again), planning),
     ]
 

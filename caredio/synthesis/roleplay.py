@@ -30,6 +30,8 @@ def calls(planning: Planning) -> Planned:
     """A request for each question and each culture that answers it."""
     (expected,) = planning.rows["questions"]
     settings = planning.settings
+    if not settings.adaptation:  # which is what they are for
+        return Planned([])
     ids = [one for topic in planning.topics for one in questions.ids(topic.topic_id, settings.per_topic)]
     each = panel.answers(planning.targets, ids, planning.cultures, settings) / len(ids)
     rows, most = (math.ceil(each * count) for count in (expected.rows, expected.upper_bound))

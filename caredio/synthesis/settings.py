@@ -104,6 +104,18 @@ class Settings(settings.Settings):
         "check that others' answers address the question; one that does not is drawn again once, else left out",
         "addressed optimized",
     )
+    adaptation: bool = setting(
+        True,
+        "adapt each question to each culture; without it, all cultures are asked the universal question as it is",
+        "adapted",
+        counts=False,  # where it is off, as an argument of the stage
+    )
+    contrast: bool = setting(
+        True,
+        "have each culture answer again in contrast to others; without it, its isolated answers are the candidates",
+        "isolated contrasted optimized",
+        counts=False,  # where it is off, as an argument of the stages
+    )
     contrast_others: bool = setting(
         False,
         "have others answer in contrast too, so that preference pairs are of contrastive answers, not isolated ones",
@@ -215,6 +227,7 @@ class Settings(settings.Settings):
                 raise InputError(f"{name} is empty; name it, or leave it out.")
         self._check_length()
         self._check_shown()
+        self._check_left_out()
         if self.personas < 0:
             raise InputError("personas must be 0 (nobody in particular answers) or more.")
         if self.personas_file and not self.personas:
@@ -239,6 +252,18 @@ class Settings(settings.Settings):
             raise InputError("near and far must be 0 or more, and neighbours at least 1.")
         if self.neighbours is None and not self.near + self.far:
             raise InputError("near or far must be at least 1: without another culture there is nothing to compare.")
+
+    def _check_left_out(self) -> None:
+        if not self.adaptation and self.language == "own":
+            raise InputError("language own writes adapted questions, and adaptation is off; leave one of them out.")
+        if not self.contrast and self.contrast_others:
+            raise InputError("contrast_others answers as contrast does, which is off; leave one of them out.")
+        if not self.optimize_rounds:
+            return
+        if not self.adaptation and self.other_questions:
+            raise InputError("adaptation is off, and other_questions gives each culture its own; set it to 0.")
+        if not self.contrast and self.other_responses:
+            raise InputError("contrast is off, and other_responses shows what others answered; set it to 0.")
 
     def _check_length(self) -> None:
         if self.sentences is not None and not self.sentences.strip():
@@ -336,6 +361,8 @@ class Options(TypedDict, total=False):
     far: int
     neighbours: int | None
     check_others: bool
+    adaptation: bool
+    contrast: bool
     contrast_others: bool
     language: str
     personas: int

@@ -201,7 +201,7 @@ def own(folder, answers=1):
 @pytest.mark.parametrize("r", ["size", "typicality", "in_context", "information"])
 @pytest.mark.parametrize("d", ["cosine", "information", "cci"])
 def test_of_a_table_a_plan_is_what_is_made(server, tmp_path, answers, r, d):
-    scores = {"representativeness": r, "distinctiveness": d, "validation": str(validation(tmp_path))}
+    scores = {"representativeness": r, "distinctiveness": d, "validation": str(validation(tmp_path)), "estimates": 1}
     reached = {"model": "scripted", "base_url": server.url, "embedder": "openai:m", "theta": 0.99}
     plan = caredio.plan(caredio.select, own(tmp_path, answers), out=tmp_path / "run", **scores, **reached)
     assert not (tmp_path / "run").exists()
