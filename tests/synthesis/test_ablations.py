@@ -102,7 +102,8 @@ def test_without_contrast_the_isolated_answers_are_the_candidates(tmp_path, pair
 
 def test_without_contrast_others_are_compared_by_the_draws_that_they_have_with_it(tmp_path):
     def draws(folder, **changed):
-        tables, *_ = built(folder, **changed)
+        folder.mkdir()
+        tables, *_ = built(folder, store=folder / "answers.sqlite", **changed)  # else the second finds the first's
         return {
             (row["target"], row["question_id"], row["culture"], row["draw"]): row["response"]
             for row in tables["isolated"]
