@@ -79,7 +79,7 @@ def dataset_card(
         parts=_parts(ranked, splits["all"], settings.share),
         rows=sum(splits[head.DEFAULT].values()),
         cultures=_cultures(ranked, pool, splits, slugs, known),
-        samples=_samples(ranked, known),
+        samples=_samples(ranked, known, settings.share),
         figures=figures,
         phrases=[(_shown(culture, known), [one for one, _ in told]) for culture, told in phrases.items() if told],
         made=made,
@@ -125,18 +125,22 @@ def _columns(folder: Path, splits: Mapping[str, Mapping[str, int]], of_a_table: 
     }
 
 
-def _samples(ranked: Dataset, known: Mapping[str, Culture]) -> list[dict[str, str]]:
-    """The best rows of each culture, each beside what another culture answered."""
+def _samples(ranked: Dataset, known: Mapping[str, Culture], share: float) -> list[dict[str, str]]:
+    """The best rows of each culture, each with its split and its rank there, beside what another culture answered."""
     taken: Counter[str] = Counter()
+    ranks: Counter[tuple[str, str]] = Counter()
     found = []
-    for row in ranked.select_columns(["culture", "rank", "question", "response", "others"]):
+    for row in ranked.select_columns(["culture", "question_id", "question", "response", "others"]):
+        split = "test" if is_test(row["question_id"], share) else "train"
+        ranks[row["culture"], split] += 1
         if taken[row["culture"]] < _SAMPLES:
             taken[row["culture"]] += 1
             other = next(iter(row["others"]), None)
             answer = f"{_shown(other['culture'], known)}: {code(_clipped(other['response']))}" if other else "-"
             texts = {name: code(_clipped(row[name])) for name in ("question", "response")}
-            found.append({"culture": _shown(row["culture"], known), "rank": row["rank"], **texts, "other": answer})
-    return sorted(found, key=lambda one: (one["culture"], one["rank"]))
+            place = {"split": split, "rank": ranks[row["culture"], split]}
+            found.append({"culture": _shown(row["culture"], known), **place, **texts, "other": answer})
+    return sorted(found, key=lambda one: one["culture"])
 
 
 def _shown(culture: str, known: Mapping[str, Culture]) -> str:

@@ -68,6 +68,18 @@ def test_a_culture_loads_best_first_with_its_questions_held_out(run, released, t
     assert not held_out & set(train["question_id"])
 
 
+def test_a_card_gives_the_best_rows_by_the_split_and_the_rank_that_they_have_in_the_release(released, tmp_path):
+    card = (released / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| China \| (train|test) \| (\d+) \| `(.*?)` \| `(.*?)` \|", card, re.MULTILINE)
+    there = {
+        (split, str(row["rank"]), row["question"], row["response"])
+        for split in ("train", "test")
+        for row in load(released, "china", split, tmp_path)
+    }
+    assert len(shown) == 3
+    assert set(shown) <= there
+
+
 def test_all_interleaves_the_cultures_and_names_them(released, tmp_path):
     rows = load_dataset(str(released), split="train", cache_dir=str(tmp_path))
     assert rows["rank"][:] == sorted(rows["rank"])
