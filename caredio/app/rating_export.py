@@ -101,6 +101,13 @@ class Ratings:
         return sorted(name for name, one in self.own.items() if one.rejected)
 
     @property
+    def judged(self) -> frozenset[str]:
+        """The sample_ids of own answers on which somebody said something, be it taken back since."""
+        return frozenset(
+            item.sample_id for _, task, _ in self.found for item in task.items if item.culture == task.culture
+        )
+
+    @property
     def annotators(self) -> list[str]:
         """Who said something, as hashes."""
         return list(dict.fromkeys(one.annotator for one in self.found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -108,14 +108,25 @@ def staying(base: Release, slugs: Mapping[str, str], share: float, removed: Sequ
             made_with = base.record.get("test_share")
             said = f"test_share {made_with}" if made_with is not None else "the test_share that it was made with"
             raise InputError(f"{base.place}: holds out other questions than this release would; give {said}.")
-    pool = _table(base, [f"{name}-pool/train" for name in names if f"{name}-pool" in held], features.SCORED)
-    removals.see_none(pool, removed, base.place)
-    known = {culture: slug for culture, slug in cultures.slugs([*slugs, *pool["culture"]]).items() if slug in names}
+    scored = pool(base, names)
+    removals.see_none(scored, removed, base.place)
+    known = {culture: slug for culture, slug in cultures.slugs([*slugs, *scored["culture"]]).items() if slug in names}
     if len(known) < len(names):
         raise InputError(
             f"{base.place}: names configs by other cultures than its rows hold; publish all its cultures from one run."
         )
-    return Staying(base, known, splits, ranked, pool)
+    return Staying(base, known, splits, ranked, scored)
+
+
+def pool(base: Release, names: Collection[str] | None = None) -> Dataset:
+    """Every scored row of a release's cultures; by default of all.
+
+    Raises:
+        InputError: it has other columns.
+    """
+    held = [f"{name}-pool" for name in record.slugs(base.record) if names is None or name in names]
+    files = [f"{config}/train" for config in held if config in base.record["rows"]]
+    return _table(base, files, features.SCORED) if files else features.table([], features.SCORED)
 
 
 def _table(base: Release, files: list[str], columns: Features) -> Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ class Plan:
         last: how the release before is called; None of the first one.
         rows: config -> split -> rows; nothing of a model.
         files: path -> bytes.
-        removed: how many sample_ids are left out on request; `rejected` how many besides, by raters.
+        removed: how many sample_ids of the run are left out on request; `rejected` how many besides, by raters.
+        elsewhere: how many sample_ids that are to be left out are of no row of the run.
         found: how it differs from the release before; None of the first one.
         unchanged: whether it is the release before.
         target: where on the Hub it goes; None where it stays in its folder.
@@ -70,14 +71,20 @@ class Plan:
     unchanged: bool
     target: Target | None
     notes: Sequence[str] = ()
+    elsewhere: int = 0
 
     def __str__(self) -> str:
         head = f"release of a {self.kind}: {self.version}{f' ({self.why})' if self.why else ''}"
         total = f"{len(self.files):,} files, {_size(sum(self.files.values()))}, to {disk.name(self.folder)}"
         lines = [head, *self._contents(), total, *([_sent(self.target, self.version)] if self.target else [])]
         lines += self.notes
-        if self.removed or self.rejected:
+        if self.removed or self.rejected or self.elsewhere:
             lines.append(f"left out on request: {self.removed:,}; rejected by raters: {self.rejected:,}")
+        if self.elsewhere:
+            here = self.removed + self.rejected
+            lines.append(
+                f"{here:,} of {here + self.elsewhere:,} ids to leave out are of this run; the others change nothing"
+            )
         if self.unchanged:
             lines.append(f"nothing differs from {self.last}")
         elif self.found is not None:
@@ -106,6 +113,7 @@ def of(
     asked: str | None,
     target: Target | None,
     kept: Sequence[str] = (),
+    gone: Collection[str] = (),
 ) -> Plan:
     """The plan of a release that is written and not in its place yet.
 
@@ -115,6 +123,7 @@ def of(
         folder: where it is to be.
         asked: the version that was asked for.
         kept: lines on what is kept from the release before.
+        gone: sample_ids of the run that are left out.
     """
     version = str(made["version"])
     unchanged = last is not None and record.same(dict(made), last.record)
@@ -129,6 +138,7 @@ def of(
             why = f"proposed over {last.version}: {proposed(last.version, found)[1]}"
     elif last is not None and record.numbers(asked) < record.numbers(last.version):
         why = f"lower than the last one, {last.version}"
+    rejected = len(set(made.get("rejected", ())).intersection(gone))
     names = [file for file in sorted(making.rglob("*")) if file.is_file()]
     files = {disk.name(file.relative_to(making)): file.stat().st_size for file in names}
     return Plan(
@@ -139,12 +149,13 @@ def of(
         last.place if last else None,
         made.get("rows", {}),
         files,
-        len(made.get("removed", ())) - len(made.get("rejected", ())),
-        len(made.get("rejected", ())),
+        len(gone) - rejected,
+        rejected,
         found,
         unchanged,
         target,
         [*kept, *_unsplit(making, made)],
+        len(set(made.get("removed", ())).difference(gone)),
     )
 
 

@@ -7,7 +7,8 @@ in a release: not where it was ranked, in the pool or the vectors, nor where it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ from caredio.training import style, views
 FILE = "removed.txt"
 _BESIDE = ("others", "panel")  # columns of other answers, each with a sample_id
 _NAMED = 3  # unknown ids that a message names
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The sample_ids that a release leaves out.
+
+    Attributes:
+        rejected: those that raters rejected and nobody asked to remove.
+        gone: those that are of the run, and would be in the release; the others are of other runs.
+    """
+
+    removed: Sequence[str] = ()
+    rejected: Sequence[str] = ()
+    gone: frozenset[str] = frozenset()
 
 
 def read(file: Path) -> list[str]:
@@ -59,14 +74,18 @@ def remember(out: Path, names: Iterable[str]) -> None:
             content.write("".join(f"{name}\n" for name in sorted({*before, *new})).encode())
 
 
-def check(asked: Iterable[str], tables: Mapping[str, Dataset], known: Collection[str], file: Path) -> None:
-    """See that each sample_id is one of the tables', or was removed before.
+def named(pool: Dataset) -> frozenset[str]:
+    """The sample_ids in a pool: of its rows, and of the answers beside them."""
+    return frozenset((*pool["sample_id"], *(name for name, *_ in _beside(pool))))
+
+
+def check(asked: Iterable[str], known: Collection[str], file: Path) -> None:
+    """See that each sample_id is known: of the run or of the release that it is added to, or removed before.
 
     Raises:
         InputError: one is not; names the first.
     """
-    there = {*known, *tables["scored"]["sample_id"], *(name for name, *_ in _beside(tables["scored"]))}
-    if unknown := [name for name in asked if name not in there]:
+    if unknown := [name for name in asked if name not in known]:
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         raise InputError(
             f"{file}: {', '.join(map(repr, unknown[:_NAMED]))}{more} {'is' if len(unknown) == 1 else 'are'} no"

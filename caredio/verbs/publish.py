@@ -13,7 +13,7 @@ from typing import Any
 from caredio import preflight
 from caredio.app import rating_export
 from caredio.errors import EndpointError, InputError
-from caredio.publishing import hub, kept, metadata, record, release, removals
+from caredio.publishing import additions, hub, kept, metadata, record, release, removals
 from caredio.publishing import plan as plans
 from caredio.publishing.plan import Plan, Target
 from caredio.publishing.record import Release
@@ -121,10 +121,11 @@ class Publishing:
         before, kind = last or base, "model" if self.model else "dataset"
         called = before.version if before and before is not base else before.place if before else ""
         chosen = kept.of(self.settings, kind, before, called)
+        left_out = removals.LeftOut()
 
         def agree(making: Path, made: dict[str, Any]) -> None:
             target = self._on_hub(seen, last, made)
-            plan = plans.of(making, made, self.folder, last, self.settings.version, target, chosen.lines)
+            plan = plans.of(making, made, self.folder, last, self.settings.version, target, chosen.lines, left_out.gone)
             if not agreed(plan):
                 raise InputError(f"nothing was written{' or sent' if self.target else ''}.")
 
@@ -138,20 +139,33 @@ class Publishing:
                 for stage in release.TABLES:
                     run.check(stage)  # before the folder of a release is made
                 known = run.cultures(self.cultures_file)
-                over = Over(last, base, *self._removed(run, last, base), repo, agree)
+                left_out = self._left_out(run, last, base)
+                over = Over(last, base, left_out.removed, left_out.rejected, repo, agree)
                 release.dataset(run, folder, chosen.settings, known, name, self.prompts, over)
                 removals.remember(self.out, self.asked)
         return seen
 
-    def _removed(self, run: Run, *before: Release | None) -> tuple[list[str], list[str]]:
-        """The sample_ids that are left out, now and in earlier releases; and those of them that raters rejected."""
-        remembered, releases = removals.remembered(self.out), [one for one in before if one]
-        rejected = {*rating_export.load(self.out / rating_export.FOLDER).rejected}
-        rejected.update(name for one in releases for name in one.rejected)
-        known = {*remembered, *rejected, *(name for one in releases for name in one.removed)}
+    def _left_out(self, run: Run, last: Release | None, base: Release | None) -> removals.LeftOut:
+        """What is left out, now and in earlier releases.
+
+        What raters rejected follows the run's ratings, or where these say nothing of it the release before; what was
+        removed on request stays out.
+        """
+        releases = [one for one in (last, base) if one]
+        ratings = rating_export.load(self.out / rating_export.FOLDER)
+        rejected = {name for one in releases for name in one.rejected}.difference(ratings.judged).union(
+            ratings.rejected
+        )
+        asked = {name for one in releases for name in {*one.removed} - {*one.rejected}}
+        asked.update(removals.remembered(self.out))
+        there = removals.named(run.table("scored"))
         if self.file:
-            removals.check(self.asked, {"scored": run.table("scored")}, known, self.file)
-        return sorted({*known, *self.asked}), sorted(rejected.difference(remembered, self.asked))
+            staying = removals.named(additions.pool(base)) if base else frozenset()
+            removals.check(self.asked, {*there, *staying, *rejected, *asked}, self.file)
+        asked.update(self.asked)
+        return removals.LeftOut(
+            sorted(asked | rejected), sorted(rejected - asked), frozenset(there & (asked | rejected))
+        )
 
     def _last(self, seen: hub.Seen) -> Release | None:
         """The release before: on the Hub where this one goes there, else in the folder."""

@@ -181,15 +181,15 @@ def test_files_hold_what_there_is(tmp_path):
     assert ratings.rejected == [features.sample_id("china", "What of q2?", "duck")]
 
 
-def rate_all(folder, opened, names, rating=8, untrue=()):
-    """Annotators who give China's answers a rating, or say that they are not true there."""
+def rate_all(folder, opened, names, rating=8, untrue=(), why="no"):
+    """Annotators who give China's answers a rating, or say that they are not true there; why=None takes this back."""
     tasks = rating_tasks.rating("china", opened)
     with Annotations(folder) as kept:
         for who in map(kept.annotator, names):
             for task in map(tasks.__getitem__, range(len(tasks))):
                 for at, item in enumerate(task.shown(who)):
                     if item.culture == "china":
-                        click = {"untrue": "no"} if item.response in untrue else {"rate": rating}
+                        click = {"untrue": why} if item.response in untrue else {"rate": rating}
                         kept.click(who, task, {"item": at, **click})
 
 
@@ -286,6 +286,15 @@ def test_rejected_rows_are_left_out_of_the_next_release_whose_card_says_so(serve
     duck = features.sample_id("china", "What is eaten at feast 1?", "duck")
     (tmp_path / "ids.txt").write_text(duck)
     plan = caredio.plan(caredio.publish, run, remove=tmp_path / "ids.txt")
-    assert (plan.removed, plan.rejected) == (1, 1)
+    assert (plan.removed, plan.rejected, plan.elsewhere) == (1, 1, 0)
     croissant = (run / "release" / "croissant.json").read_text()
     assert "3 of 6 ranked rows were rated by 2 people" in croissant
+    # what raters take back comes in again, and what was removed on request does not
+    caredio.publish(run, version="v1.2.0", remove=tmp_path / "ids.txt")
+    (run / "ratings").rename(tmp_path / "away")  # another run's ratings say nothing of the row: it stays out
+    assert released("v1.3.0")[0] == 3 * ["noodles"]
+    (tmp_path / "away").rename(run / "ratings")
+    rate_all(run / "ratings", shelf.open(run), ["Amina", "Bo"], untrue=["rice"], why=None)
+    held, _, record = released("v1.4.0")
+    assert held == sorted(3 * ("noodles", "rice"))
+    assert (record["removed"], record["rejected"]) == ([duck], [])

@@ -72,6 +72,15 @@ def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(own, tmp_path,
     assert (release / "release.json").read_bytes() == before
 
 
+def test_a_row_of_a_culture_that_stays_is_not_removed_in_silence(own, tmp_path):
+    release = caredio.publish(own / "a", to=tmp_path / "r", test_share=0.2)
+    (tmp_path / "ids.txt").write_text(runs.read([release / "united_kingdom-pool" / "train.parquet"])["sample_id"][0])
+    with pytest.raises(InputError, match=r"/r: holds .* of united_kingdom, which is to be removed, in cultures that"):
+        caredio.publish(own / "b", to=tmp_path / "other", add_to=release, remove=tmp_path / "ids.txt")
+    assert not (tmp_path / "other").exists()
+    assert not (own / "b" / "removed.txt").exists()
+
+
 def test_an_answer_that_is_removed_does_not_stay_beside_cultures_that_stay(own, tmp_path):
     release = caredio.publish(own / "a", to=tmp_path / "r", test_share=0.2)
     beside = runs.read([release / "united_kingdom" / "train.parquet"])["others"][0][0]["sample_id"]

@@ -72,9 +72,14 @@ def test_what_another_run_s_release_left_out_stays_out(run, tmp_path):
     (tmp_path / "ids.csv").write_text(f"sample_id,why\n{gone},not true\n")
     caredio.publish(run, to=first, remove=tmp_path / "ids.csv")
     caredio.select(table(tmp_path), out=tmp_path / "anew", theta=0.99, length_ratio=1.0, compared=2)
+    (tmp_path / "anew" / removals.FILE).write_text("0123456789abcdef\nfedcba9876543210\n")  # of a third run
+    plan = caredio.plan(caredio.publish, tmp_path / "anew", to=first)
+    assert (plan.removed, plan.rejected, plan.elsewhere) == (1, 0, 2)
+    assert "request: 1; rejected by raters: 0\n1 of 3 ids to leave out are of this run; the others change" in str(plan)
     caredio.publish(tmp_path / "anew", to=first)
     assert gone not in str(everything(first))
-    assert json.loads((first / "release.json").read_text())["removed"] == [gone]
+    record = json.loads((first / "release.json").read_text())
+    assert record["removed"] == ["0123456789abcdef", *sorted([gone, "fedcba9876543210"])]
 
 
 @pytest.mark.parametrize(
