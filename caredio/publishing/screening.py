@@ -30,6 +30,7 @@ _VIEWS = ("-preference", "-unpaired")  # whose texts stand in the other tables, 
 
 # what a text holds at least in which anything can be found: RE2, over all texts at once
 _MAY_HOLD = r"[@＠﹫]|hf_|sk-|sk_|rk_|AKIA|ASIA|gh[a-z]_|github_pat_|glpat-|xox|AIza|npm_|gsk_|eyJ|PRIVATE KEY"
+_MAY_HOLD += r"|SG\.|ya29\.|r8_|do[opr]_v1_|(?i:AccountKey)"
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"hf_[A-Za-z0-9]{20,}"  # Hugging Face
@@ -37,7 +38,9 @@ _TOKEN = re.compile(
     r"|sk-(?:[a-z]{1,20}[0-9]{0,8}-){0,4}(?=[\w-]{0,200}[0-9])(?=[\w-]{0,200}[A-Za-z])[A-Za-z0-9_]{16,}"
     r"|[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[\w-]{35}"  # Stripe, AWS, Google
     r"|gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}"  # GitHub, GitLab, Slack
-    r"|npm_[A-Za-z0-9]{36}|gsk_[A-Za-z0-9]{40,}"  # npm, Groq
+    r"|npm_[A-Za-z0-9]{36}|gsk_[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37,40}"  # npm, Groq, Replicate
+    r"|SG\.[\w-]{16,32}\.[\w-]{32,64}|ya29\.[\w-]{30,}|do[opr]_v1_[0-9a-f]{64}"  # SendGrid, Google, DigitalOcean
+    r"|(?i:AccountKey)=[A-Za-z0-9+/]{40,}={0,2}"  # Azure
     r"|eyJ[\w-]{8,2000}\.eyJ[\w-]{8,}\.[\w-]*"  # JSON Web Token
     r")|-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 )
@@ -51,6 +54,7 @@ _WORDS = (
 _CALLED = re.compile(rf"(?:{_WORDS})(?:是|は)?[\W_]{{0,6}}(?P<number>\d[\d ()./-]{{5,20}}\d)(?!\d)", re.IGNORECASE)
 _DATES = re.compile(r"(?:1\d|20)\d\d ?[-/. ] ?(?:(?:1\d|20)\d\d|\d{1,2} ?[-/.] ?\d{1,2})|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 _AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+")  # 12.500.000
+_ROUND = re.compile(r"[1-9]\d{0,2}(?: \d{3})* 000")  # 1 250 000, where no country's rules say what it is
 _LEAST_DIGITS = 7  # of a telephone number
 _NEAR = re.compile(r"(?:\d\D{0,4}){6}\d")  # so many of them, with what may stand between
 _LEAST_GROUPED, _LEAST_MOBILE = 9, 10  # digits of a national number that no word introduces
@@ -147,7 +151,7 @@ def telephone(text: str, country: str | None = None) -> str | None:
     for called in _CALLED.finditer(text):
         number = called["number"]
         enough = sum(character.isdigit() for character in number) >= _LEAST_DIGITS
-        if enough and not _DATES.fullmatch(number) and not _AMOUNT.fullmatch(number):
+        if enough and not any(other.fullmatch(number) for other in (_DATES, _AMOUNT, _ROUND)):
             return number
     import phonenumbers
 

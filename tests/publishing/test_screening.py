@@ -23,6 +23,11 @@ HELD = [
     (TOKEN, f"ghp_{'a1B2' * 9}", None),
     (TOKEN, f"github_pat_{'a1B2' * 9}", None),
     (TOKEN, f"AIza{'a1-_' * 8}abc", None),
+    (TOKEN, f"SG.{'a1B2' * 5}ab.{'c3-_' * 10}def", None),
+    (TOKEN, f"ya29.{'a0Af' * 20}", None),
+    (TOKEN, f"r8_{'aB1' * 12}c", None),
+    (TOKEN, f"dop_v1_{'0a1b' * 16}", None),
+    (TOKEN, f"AccountName=me;AccountKey={'a1B+' * 21}ab==;EndpointSuffix=core.windows.net", None),
     (TOKEN, "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc123", None),
     (TOKEN, "-----BEGIN RSA PRIVATE KEY-----\nMIIE", None),
     (TOKEN, "-----BEGIN PRIVATE KEY-----", None),
@@ -39,6 +44,7 @@ HELD = [
     (TELEPHONE, "我的电话13812345678", None),
     (TELEPHONE, "전화 010-1234-5678", None),
     (TELEPHONE, "(212) 555-0187", "US"),
+    (TELEPHONE, "call 600 123 000", "ES"),
     (TELEPHONE, "020 7946 0958", "GB"),
     (TELEPHONE, "13812345678", "CN"),
     (TELEPHONE, "010-1234-5678", "KR"),
@@ -57,6 +63,7 @@ HARMLESS = """
 question 1234567890 | ISBN 9780306406157 | ISBN 978-0-306-40615-7 | 1234567890123456 | 1234 5678 9012
 1-2-3-4-5-6-7-8 | 192.168.100.200 | U+1F600 U+1F64F | call 110 or 119 | call of duty 2019 | phone in 2020-2021
 sk-learn and scikit-learn | task-oriented-conversation-2024 | sk-something-long-without-any-numbers
+mobile phones: 1 000 000 sold | phones: 1 250 000 | SMS 12 000 000 a day | SG. v1.2 | r8_ | dop_v1_ | AccountKey=
 hf_hub_download | AKIA is a word | eyJust a word | ghp_short
 """
 COUNTRIES = (None, "US", "CN", "IN", "KR", "MX", "NG", "GB", "JP", "ID", "EG", "BR", "DE", "TR", "ES", "IR", "ET", "KP")
