@@ -111,7 +111,7 @@ def _release(place: str, folder: Path) -> Released:
         raise InputError(f"{folder / RECORD}: is damaged; release the run again.") from None
     tables: dict[tuple[str, str], Dataset] = {}
     unread = []
-    for file in sorted(folder.glob("*/*.parquet")) if kind == "dataset" else []:
+    for file in sorted(folder.glob("*/[!.]*.parquet")) if kind == "dataset" else []:
         try:
             tables[file.parent.name, file.stem] = runs.read([file])
         except (OSError, pa.ArrowException, ValueError, TypeError) as error:

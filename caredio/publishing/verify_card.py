@@ -16,8 +16,11 @@ from caredio.publishing import croissant, metadata
 from caredio.publishing.record import RECORD
 from caredio.publishing.released import Finding, Released, Unchecked, view
 
-_HUBS_OWN = (".gitattributes",)
-_HIDDEN = (".cache/", ".git/")
+# what the Hub, git or a desktop writes beside a release, in any folder of it
+_FOREIGN = re.compile(
+    r"(?i)(?:.*/)?(?:\.gitattributes|\.gitignore|\.gitkeep|\.ds_store|\._.*|thumbs\.db|desktop\.ini|\.directory)"
+)
+_HIDDEN = (".cache/", ".git/", "__MACOSX/", ".ipynb_checkpoints/")
 _COLUMNS = ("train", "test", "candidates scored", "score, best", "score, median", "score, last")
 
 
@@ -37,8 +40,8 @@ def files(given: Released) -> Iterator[Finding]:
     for name, sha in _described(given):
         if listed.get(name, sha) != sha:
             yield Finding("files", croissant.FILE, f"gives another hash of {name} than {RECORD}")
-    for name in sorted(there.keys() - listed.keys() - {RECORD, *_HUBS_OWN}):
-        if not name.startswith(_HIDDEN):
+    for name in sorted(there.keys() - listed.keys() - {RECORD}):
+        if not name.startswith(_HIDDEN) and not _FOREIGN.fullmatch(name):
             yield Finding("files", name, f"is there and not in {RECORD}")
 
 
@@ -63,7 +66,7 @@ def configs(given: Released) -> Iterator[Finding | Unchecked]:
         for one in head.get("configs") or ()
         for file in one.get("data_files") or ()
     }
-    there = {(file.parent.name, file.stem) for file in given.folder.glob("*/*.parquet")}
+    there = {(file.parent.name, file.stem) for file in given.folder.glob("*/[!.]*.parquet")}
     for config, split in sorted(named.keys() - there):
         yield Finding("configs", f"{config}/{split}", "is a config of the card, and its file is not there")
     for config, split in sorted(there - named.keys()):

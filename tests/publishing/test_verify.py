@@ -22,6 +22,7 @@ import caredio
 from caredio import cli
 from caredio.errors import InputError
 from caredio.evaluation.benchmarks import culturalbench
+from caredio.publishing import released, verify_card
 
 CHECKS = {
     *("files", "configs", "schema", "sample_ids", "ranks", "scores", "views", "splits", "equal_texts", "card"),
@@ -282,6 +283,16 @@ def test_a_changed_an_added_and_a_missing_file_are_named(release):
         "README.md: has another hash than in release.json",
         "notes.txt: is there and not in release.json",
     ]
+
+
+def test_what_a_desktop_or_git_writes_beside_a_release_is_no_fault(tmp_path):
+    (tmp_path / "release.json").write_text('{"kind": "dataset", "rows": {}, "files": {}}')
+    (tmp_path / "china").mkdir()
+    for name in (".DS_Store", "china/.DS_Store", "china/._train.parquet", "Thumbs.db", "desktop.ini", ".gitattributes"):
+        (tmp_path / name).write_bytes(b"\0")
+    (tmp_path / "china" / "Thumbs.db.txt").write_text("mine")
+    found = [str(one) for one in verify_card.files(released.opened(tmp_path))]
+    assert found == ["china/Thumbs.db.txt: is there and not in release.json"]
 
 
 def test_a_question_of_a_benchmark_is_named(tmp_path):
