@@ -48,7 +48,7 @@ def writing(
         return
     if settings.objective == "likelihood":
         _likelihoods(spec, endpoint, "objective likelihood", "objective embeddings")
-        measured = any(represent.most_references(one.rows, one.panel, selection) > (0, 0) for one in pool)
+        measured = any(represent.most_references(one.rows, selection) for one in pool)
     else:
         measured = any(one.rows * (1 + one.panel) >= _FEWEST for one in pool)
     if not measured:
@@ -114,7 +114,7 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
     if settings.ranking != "score":
         return
     unknown = {
-        "information": all(represent.most_references(one.rows, one.panel, settings) == (0, 0) for one in pool),
+        "information": not any(represent.most_references(one.rows, settings) for one in pool),
         "typicality": all(one.rows * (1 + one.panel) < _FEWEST for one in pool),
     }
     if unknown.get(measure):

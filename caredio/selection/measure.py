@@ -5,7 +5,6 @@ The formulas are those of represent.py and distinct.py; the answers they are rea
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -78,7 +77,7 @@ class ByLikelihood:
         self.references: dict[tuple[str, str], list[dict[str, str]]] = {}
         calls: list[Call] = []
         for row in start:
-            placebo = index.on_another_question(row, random.Random(f"{settings.seed}/placebo/{row['sample_id']}"))
+            placebo = represent.placebo(row, index, settings)
             references = represent.references(row, placebo, index, settings) if placebo else []
             self.references[_slot(row)] = references
             calls += [self._after(placebo, row["culture"], other) for other in references if placebo]
@@ -123,11 +122,10 @@ def measuring(
     """
     texts = chats = 0
     for one in candidates:
-        near, rest = represent.most_references(one.rows, one.panel, settings)
-        without = represent.expected(one, settings)
+        references, without = represent.most_references(one.rows, settings), represent.expected(one, settings)
         cultures, tried = 1 + min(settings.asked_for, one.compared), responses + questions
-        texts += without[0] + one.rows * (cultures + tried * (near + rest + cultures))
-        chats += without[1] + one.rows * ((1 + questions) * cultures + tried * (min(near, 1) + rest))
+        texts += without + one.rows * (cultures + tried * (references + cultures))
+        chats += without + one.rows * ((1 + questions) * cultures + tried * references)
     chat = plan.tokens(Conditioning(prompts=settings.prompts).chat("", [plan.SAMPLE], plan.SAMPLE["question"]))
     return plan.likelihoods("likelihoods", texts, chats, chat, spec)
 

@@ -146,6 +146,7 @@ def select(
         names=names,
         prompts=prompts(settings)[len(SCORED.prompts) :],
         **generality.counted(settings),
+        **({"references_drawn": "once a culture"} if settings.representativeness == "information" else {}),
     )
     return rank.STAGE.run(run, lambda: rank.run(pool))
 

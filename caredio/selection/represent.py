@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ from caredio.stages import Planning
 KAPPA = 20.0
 _BLOCK = 1024  # responses compared at once
 _FEWEST = 2  # other answers that a density needs
-WITHOUT_EFFECT = ("_BLOCK",)
+_DRAWN = (
+    "instead of another on another question, drawn for each row, those answers being drawn once for the culture, by"
+    " weight and from as many questions as can be, without the questions and clusters of the two that are shown"
+)
+WITHOUT_EFFECT = ("_BLOCK", "_DRAWN")
 
 
 def size(rows: list[dict[str, Any]]) -> list[float]:
@@ -72,6 +77,7 @@ def typicality(
 def informed(after_sample: np.ndarray, after_placebo: np.ndarray, lengths: np.ndarray) -> float | None:
     """r = mean over other answers y_j of [log2 p(y_j | ..., sample) - log2 p(y_j | ..., placebo)] / bytes of y_j.
 
+    The y_j are the row's `references`, and another sample of its culture is its `placebo`.
     float[k] bits, bits and UTF-8 bytes; answers whose likelihood is unknown (nan) are left out, None where all are.
     """
     gain = (after_sample - after_placebo) / lengths
@@ -133,7 +139,7 @@ def describe(settings: Mapping[str, Any], model: str) -> str:
         " questions, and the share of other cultures' people who say about the same, by weight, in bits (kernel"
         f" concentrations {support.KAPPA:g} and {support.SHARED:g}; the first counts {support.PEOPLE:g}-fold)",
         "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
-        " the culture to be shown the sample",
+        " the culture to be shown the sample" + (f" {_DRAWN}" if "references_drawn" in settings else ""),
         "in_context": f"the share of up to {settings['validation_items']} questions a culture"
         f" ({code(Path(settings['validation'] or '').name)}) that {code(model)} answers right when shown up to"
         f" {settings['shots']} samples of a cluster, for the {settings['centers']} largest clusters of a culture",
@@ -148,23 +154,26 @@ class CultureIndex:
         self.samples: dict[str, dict[str, str]] = {}
         self.clusters: dict[tuple[str, int], list[str]] = defaultdict(list)
         self.cultures: dict[str, list[str]] = defaultdict(list)
+        self.cluster: dict[str, int] = {}  # by sample_id
         names = ("sample_id", "culture", "question_id", "question", "response")
         cells = [clustered[name][:] for name in (*names, "cluster")]
         for *values, cluster in zip(*cells, strict=True):
             sample = dict(zip(names, values, strict=True))
             self.samples[sample["sample_id"]] = sample
+            self.cluster[sample["sample_id"]] = cluster
             self.clusters[sample["culture"], cluster].append(sample["sample_id"])
             self.cultures[sample["culture"]].append(sample["sample_id"])
         for members in self.clusters.values():
             members.sort()
-        self.places: dict[str, int] = {}  # sample_id -> its place among those of its culture, which go by question
         self.spans: dict[tuple[str, str], tuple[int, int]] = {}  # culture, question_id -> first place, place after
         for culture, members in self.cultures.items():
             members[:] = sorted(set(members), key=lambda name: (self.samples[name]["question_id"], name))
             for place, name in enumerate(members):
                 slot = culture, self.samples[name]["question_id"]
-                self.places[name] = place
                 self.spans[slot] = self.spans.get(slot, (place, place))[0], place + 1
+        topics = clustered["topic_id"][:] if "topic_id" in clustered.column_names else [None] * len(clustered)
+        self.topics: dict[str, str | None] = dict(zip(clustered["question_id"][:], topics, strict=True))
+        self.orders: dict[tuple[str, int], list[str]] = {}
         self.weights = dict(zip(self.samples, features.weights(clustered), strict=True))
         self.panels: dict[str, set[str]] = defaultdict(set)
         self.asked = {name: sample["question_id"] for name, sample in self.samples.items()}  # of panels' answers too
@@ -182,15 +191,30 @@ class CultureIndex:
         """sample_ids of the rest of the row's cluster."""
         return [name for name in self.clusters[row["culture"], row["cluster"]] if name != row["sample_id"]]
 
-    def near(self, row: dict[str, Any]) -> list[dict[str, str]]:
-        """sample_id, question and response of the panel's answers and of the cluster mates, each once."""
-        panel = [
-            {"sample_id": one["sample_id"], "question": row["question"], "response": one["response"]}
-            for one in row["panel"]
-        ]
-        found = {one["sample_id"]: one for one in (*panel, *(self.samples[name] for name in self.mates(row)))}
-        found.pop(row["sample_id"], None)
-        return [found[name] for name in sorted(found)]
+    def reference_order(self, culture: str, seed: int) -> list[str]:
+        """sample_ids of the culture in the order in which they become references, drawn by seed.
+
+        First one answer to each question, then a second one, and so on; questions come in turns of their topics, one of
+        each. Which answer of a question comes first is by chance, as often as people gave it; each draw is of its
+        sample or question alone, so that rows which join a table leave the others in their order.
+        """
+        if (culture, seed) in self.orders:
+            return self.orders[culture, seed]
+        answers: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        for name in self.cultures[culture]:
+            people = max(self.weights[name], np.finfo(float).tiny)
+            drawn = random.Random(f"{seed}/reference/{name}").expovariate(people)  # the least is one of them by weight
+            answers[self.samples[name]["question_id"]].append((drawn, name))
+        turns: Counter[str | None] = Counter()
+        order: list[tuple[int, int, float, str]] = []
+        by_chance = {one: random.Random(f"{seed}/references/{culture}/{one}").random() for one in answers}
+        for question in sorted(answers, key=lambda one: (by_chance[one], one)):
+            turn = turns[topic := self.topics[question]]
+            turns[topic] += 1
+            for place, (_, name) in enumerate(sorted(answers[question])):
+                order.append((place, turn, by_chance[question], name))
+        self.orders[culture, seed] = [name for *_, name in sorted(order)]
+        return self.orders[culture, seed]
 
     def on_another_question(self, row: dict[str, Any], draw: random.Random) -> dict[str, str] | None:
         """A sample of the culture on another question; None where there is none."""
@@ -200,19 +224,6 @@ class CultureIndex:
             return None
         place = draw.randrange(len(names) - (stop - start))
         return self.samples[names[place if place < start else place + stop - start]]
-
-    def any_but(self, left_out: set[str], culture: str, count: int, draw: random.Random) -> list[dict[str, str]]:
-        """Up to `count` samples of the culture that are not among the sample_ids `left_out`.
-
-        Only these are looked at, not all of the culture.
-        """
-        names = self.cultures[culture]
-        own = (name for name in left_out if name in self.samples and self.samples[name]["culture"] == culture)
-        gaps = sorted(self.places[name] for name in own)
-        free = len(names) - len(gaps)
-        before = [gap - number for number, gap in enumerate(gaps)]  # free places before each gap
-        numbers = draw.sample(range(free), min(count, free))
-        return [self.samples[names[number + bisect_right(before, number)]] for number in numbers]
 
 
 def _typical(rows: list[dict[str, Any]], index: CultureIndex, vectors: Dataset) -> list[float | None]:
@@ -271,33 +282,39 @@ def _prevalent(
     return found
 
 
+def placebo(row: dict[str, Any], index: CultureIndex, settings: Settings) -> dict[str, str] | None:
+    """The sample that is shown in the row's stead: one of its culture on another question, drawn for it by seed.
+
+    Each such sample is as likely, whatever the row, so that it moves no row's r up or down on average.
+    """
+    return index.on_another_question(row, random.Random(f"{settings.seed}/placebo/{row['sample_id']}"))
+
+
 def references(
-    row: dict[str, Any], placebo: dict[str, str], index: CultureIndex, settings: Settings
+    row: dict[str, Any], shown: dict[str, str], index: CultureIndex, settings: Settings
 ) -> list[dict[str, str]]:
-    """Up to `settings.references` other answers of the culture: near ones first, then any, drawn by seed.
+    """Up to `settings.references` other answers of the culture: the first of its `CultureIndex.reference_order`.
 
-    Never the sample, nor its placebo: an answer that is shown needs no guessing.
+    Those to the questions and in the clusters of the row and of its placebo, which is `shown` too, are left out, and
+    the next ones come in their place: so the rows of a culture share their references as far as can be.
     """
-    draw = random.Random(f"{settings.seed}/{row['sample_id']}")
-    near = [one for one in index.near(row) if one["sample_id"] != placebo["sample_id"]]
-    chosen = draw.sample(near, min(settings.references, len(near)))
-    known = {one["sample_id"] for one in (*near, row, placebo)}
-    return chosen + index.any_but(known, row["culture"], settings.references - len(chosen), draw)
+    questions = {row["question_id"], shown["question_id"]}
+    clusters = {index.cluster[row["sample_id"]], index.cluster[shown["sample_id"]]}
+    free = (
+        index.samples[name]
+        for name in index.reference_order(row["culture"], settings.seed)
+        if index.samples[name]["question_id"] not in questions and index.cluster[name] not in clusters
+    )
+    return list(islice(free, settings.references))
 
 
-def most_references(samples: int, panel: int, settings: Settings) -> tuple[int, int]:
-    """How many `references` a row has at most: (answers of its panel, other samples of its culture).
-
-    Args:
-        samples: of the culture, each on a question of its own; with a single one there is no placebo.
-        panel: answers of the culture to each question besides.
-    """
-    near = min(settings.references, panel) if samples > 1 else 0
-    return near, max(0, min(settings.references - near, samples - 2))
+def most_references(samples: int, settings: Settings) -> int:
+    """How many `references` a row has at most, of a culture with so many samples, each on a question of its own."""
+    return max(0, min(settings.references, samples - 2))  # neither itself nor its placebo
 
 
 def apart(candidates: Dataset) -> Dataset:
-    """`candidates` with a cluster each: their references are their panel's answers, then any of the culture's."""
+    """`candidates` with a cluster each."""
     alone = Dataset.from_dict({"cluster": range(len(candidates))}, features=Features({"cluster": Value("int32")}))
     return features.beside(candidates, alone)
 
@@ -307,16 +324,16 @@ def calls(
 ) -> list[list[Call]]:
     """For each row, the calls that `informed` is read from: its references after it, then after its placebo.
 
-    None for a culture with a single question, which has no placebo.
+    None for a culture with fewer than three questions.
     """
     asked = []
     for row in rows:
-        placebo = index.on_another_question(row, random.Random(f"{settings.seed}/placebo/{row['sample_id']}"))
-        chosen = references(row, placebo, index, settings) if placebo else []
+        stead = placebo(row, index, settings)
+        chosen = references(row, stead, index, settings) if stead else []
         asked.append(
             [
                 (conditioning.chat(row["culture"], [shown], other["question"]), other["response"])
-                for shown in (row, placebo)
+                for shown in (row, stead)
                 for other in chosen
                 if shown
             ]
@@ -327,8 +344,17 @@ def calls(
 def _informed(
     rows: list[dict[str, Any]], index: CultureIndex, settings: Settings, model: Model, conditioning: Conditioning
 ) -> list[float | None]:
-    """`informed` of every row; None where it has no calls."""
+    """`informed` of every row; None where it has no calls.
+
+    Raises:
+        InputError: no row has any.
+    """
     asked = calls(rows, index, settings, conditioning)
+    if rows and not any(asked):
+        raise InputError(
+            "representativeness information needs answers of a culture to three questions that are in three clusters,"
+            " and no culture has them; choose another measure, or have more questions answered."
+        )
     bits = iter(likelihoods([call for row in asked for call in row], model, "information"))
     scores = []
     for row in asked:
@@ -349,22 +375,19 @@ def steps(planning: Planning) -> list[plan.Step]:
     if planning.candidates is not None:
         alone = apart(planning.candidates)
         return [plan.of_calls("information", calls(alone, CultureIndex(alone), settings, conditioning), spec)]
-    counts = [expected(one, settings) for one in planning.rows["candidates"]]
-    texts, chats = (sum(numbers) for numbers in zip(*counts, strict=True))
+    texts = sum(expected(one, settings) for one in planning.rows["candidates"])
     chat = plan.tokens(conditioning.chat("", [plan.SAMPLE], plan.SAMPLE["question"]))
-    return [plan.likelihoods("information", texts, chats, chat, spec)]
+    return [plan.likelihoods("information", texts, texts, chat, spec)]
 
 
-def expected(candidates: plan.Expected, settings: Settings) -> tuple[int, int]:
-    """(answers, chats before them) that `information` asks about at most, of a culture's candidates to come.
+def expected(candidates: plan.Expected, settings: Settings) -> int:
+    """How many answers after a sample `information` asks about at most, of a culture's candidates to come.
 
-    The panel's answers to a question share a chat. A sample's placebo is a sample too, so that there are no more
-    chats than samples before the questions of others.
+    Each is asked about in a chat of its own. A sample's placebo is a sample too, and whatever is shown is followed by
+    the first of the references, two more of them where it is a placebo, and never by itself.
     """
-    rows = candidates.rows
-    near, rest = most_references(rows, candidates.panel, settings)
-    pairs = min(2 * rows * rest, rows * (rows - 1))
-    return 2 * rows * near + pairs, 2 * rows * min(near, 1) + pairs
+    rows, most = candidates.rows, most_references(candidates.rows, settings)
+    return min(2 * rows * most, (rows - 1) * (most + 2)) if most else 0
 
 
 def _in_context_step(planning: Planning) -> plan.Step:

@@ -151,28 +151,87 @@ def names(told):
     return [one["sample_id"] for one in told]
 
 
-def test_references_are_near_ones_first_then_others_of_the_culture():
+def test_references_are_the_first_of_one_order_that_neither_the_row_nor_its_placebo_touches():
     rows, known = kin()
-    for row in (row for name, row in rows.items() if name != "z"):
-        near = {f"p-{row['sample_id']}", *known.mates(row)}
-        for seed in range(5):
-            placebo = known.on_another_question(row, random.Random(seed))
-            assert placebo["question_id"] != row["question_id"]
-            found = names(represent.references(row, placebo, known, Settings(references=6, seed=seed)))
-            free = near - {placebo["sample_id"]}
-            assert len(set(found)) == 6
-            assert set(found[: len(free)]) == free
-            assert not {row["sample_id"], placebo["sample_id"], "z"} & set(found)
+    for seed in range(5):
+        wanted = Settings(references=3, seed=seed)
+        order = known.reference_order("japan", seed)
+        assert sorted(order) == list("abcdefghij")
+        for name in "abcdefghij":
+            stead = represent.placebo(rows[name], known, wanted)
+            assert stead["question_id"] != rows[name]["question_id"]
+            shown = [rows[name], rows[stead["sample_id"]]]
+            left = [
+                one
+                for one in order
+                if rows[one]["question_id"] not in {row["question_id"] for row in shown}
+                and rows[one]["cluster"] not in {row["cluster"] for row in shown}
+            ]
+            found = represent.references(rows[name], stead, known, wanted)
+            assert names(found) == left[:3]
+            assert [one["response"] for one in found] == [name.upper() for name in names(found)]
 
 
-def test_references_are_drawn_by_the_seed():
-    rows, known = kin()
-    placebo = known.samples["i"]
-    drawn = {
-        tuple(names(represent.references(rows["a"], placebo, known, Settings(references=6, seed=seed))))
-        for seed in (0, 0, 1, 2)
-    }
-    assert len(drawn) == 3
+def many(questions=40, weights=(1.0, 1.0), topics=None):
+    """Of one culture, so many questions, of each as many answers as there are weights."""
+    return [
+        {
+            "sample_id": f"s{number:03d}{place}",
+            "culture": "japan",
+            "question_id": f"q{number:03d}",
+            "topic_id": topics(number) if topics else None,
+            "question": f"{number}?",
+            "response": "I.",
+            "weight": weight,
+            "cluster": len(weights) * number + place,
+            "panel": [],
+        }
+        for number in range(questions)
+        for place, weight in enumerate(weights)
+    ]
+
+
+def test_the_rows_of_a_culture_share_their_references():
+    rows = many()
+    known = represent.CultureIndex(clustered(rows))
+    wanted = Settings(references=8)
+    used = Counter()
+    for row in rows:
+        found = represent.references(row, represent.placebo(row, known, wanted), known, wanted)
+        assert len({one["question_id"] for one in found}) == 8
+        used.update(names(found))
+    order = known.reference_order("japan", 0)
+    assert set(used) == set(order[:10])  # eight, and one each in place of what the row and its placebo touch
+    # 2 of the 80 rows are on a reference's question, and about as many placebos
+    assert all(used[name] > 80 - 2 - 12 for name in order[:8])
+
+
+def test_no_question_has_a_second_reference_before_each_has_one_and_topics_take_turns():
+    rows = many(12, (1.0, 1.0, 1.0), topics=lambda number: "food" if number < 9 else "time")
+    by_name = {row["sample_id"]: row for row in rows}
+    orders = set()
+    for seed in range(20):
+        order = [by_name[name] for name in represent.CultureIndex(clustered(rows)).reference_order("japan", seed)]
+        for start in (0, 12, 24):
+            assert len({row["question_id"] for row in order[start : start + 12]}) == 12
+        assert all(
+            {one["topic_id"], two["topic_id"]} == {"food", "time"}
+            for one, two in zip(order[:6:2], order[1:6:2], strict=True)
+        )
+        assert {row["topic_id"] for row in order[6:12]} == {"food"}
+        orders.add(tuple(row["sample_id"] for row in order))
+    assert len(orders) == 20
+
+
+def test_an_answer_is_its_question_s_reference_as_often_as_people_gave_it():
+    known = represent.CultureIndex(clustered(many(1, (3.0, 1.0))))
+    first = Counter(known.reference_order("japan", seed)[0] for seed in range(4000))
+    assert abs(first["s0000"] - 3000) < 5 * math.sqrt(4000 * 0.75 * 0.25)
+
+
+def test_rows_that_join_a_table_leave_the_others_in_their_order():
+    few, more = (represent.CultureIndex(clustered(many(n))).reference_order("japan", 0) for n in (20, 40))
+    assert [name for name in more if name in set(few)] == few
 
 
 def test_a_culture_with_one_question_has_no_placebo():
@@ -183,9 +242,9 @@ def test_a_culture_with_one_question_has_no_placebo():
 def test_placebo_and_references_do_not_depend_on_the_order_of_the_table():
     def drawn(shuffle):
         rows, known = kin(shuffle)
-        placebo = {name: known.on_another_question(rows[name], random.Random(name)) for name in "abcdefghij"}
-        wanted = Settings(references=5)
-        return placebo, {name: represent.references(rows[name], placebo[name], known, wanted) for name in placebo}
+        wanted = Settings(references=2)
+        stead = {name: represent.placebo(rows[name], known, wanted) for name in "abcdefghij"}
+        return stead, {name: represent.references(rows[name], stead[name], known, wanted) for name in stead}
 
     assert drawn(1) == drawn(2) == drawn(3)
 
@@ -197,18 +256,16 @@ def test_every_sample_on_another_question_is_drawn_as_often():
     assert all(abs(count - 1000) < 150 for count in counts.values())  # five standard deviations
 
 
-def test_every_free_sample_is_drawn_as_often():
-    _, known = kin()
-    left_out = {"a", "d", "e", "j", "z", "p-a"}
-    pairs = Counter()
-    for seed in range(6000):
-        drawn = names(known.any_but(left_out, "japan", 2, random.Random(seed)))
-        assert len(set(drawn)) == 2
-        pairs.update(drawn)
-    assert set(pairs) == set("bcfghi")
-    assert all(abs(count - 2000) < 185 for count in pairs.values())
-    assert sorted(names(known.any_but(left_out, "japan", 99, random.Random(0)))) == list("bcfghi")
-    assert known.any_but(set("abcdefghij"), "japan", 3, random.Random(0)) == []
+class Reading(dict):
+    """A dict that writes down what is read of it."""
+
+    def __init__(self, of, read):
+        super().__init__(of)
+        self.read = read
+
+    def __getitem__(self, name):
+        self.read.append(name)
+        return super().__getitem__(name)
 
 
 def test_a_row_s_draws_read_a_few_samples_and_not_the_whole_culture():
@@ -223,21 +280,15 @@ def test_a_row_s_draws_read_a_few_samples_and_not_the_whole_culture():
             Counting.reads += len(self)
             return super().__iter__()
 
-    rows = [
-        {
-            "sample_id": f"s{number:04d}",
-            "culture": "japan",
-            "question_id": f"q{number // 2}",
-            "question": "Who?",
-            "response": "I.",
-            "cluster": number,
-            "panel": [],
-        }
-        for number in range(2000)
-    ]
+    rows = many(1000)
     known = represent.CultureIndex(clustered(rows))
     known.cultures["japan"] = Counting(known.cultures["japan"])
+    order = known.reference_order("japan", 0)  # all of the culture, once
+    assert known.reference_order("japan", 0) is order
+    read, Counting.reads = [], 0
+    known.cluster = Reading(known.cluster, read)
     for row in rows[::100]:
-        placebo = known.on_another_question(row, random.Random(row["sample_id"]))
-        assert len(represent.references(row, placebo, known, Settings(references=8))) == 8
-    assert Counting.reads == 20 * (1 + 8)
+        stead = represent.placebo(row, known, Settings())
+        assert len(represent.references(row, stead, known, Settings(references=8))) == 8
+    assert Counting.reads == 20
+    assert len(read) <= 20 * (2 + 8 + 4)

@@ -1,14 +1,18 @@
 """`caredio select` with every measure, score and baseline on a small table, its model behind a scripted endpoint."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from llm_server import LLMServer
 
 from caredio import cli, prompts, runs
 from caredio.llm import rows
+from caredio.selection import represent
 from caredio.selection.conditioning import Conditioning
+from caredio.selection.settings import Settings
 
 ITEMS = Path(__file__).parents[1] / "data" / "blend" / "multiple_choice.csv"
 ASKED = ("What is eaten first?", "Who pays at dinner?", "When do shops close?")
@@ -54,6 +58,48 @@ def test_information_is_what_the_endpoint_s_log_probabilities_give(server, tmp_p
     pool, _ = select(tmp_path, server, "--distinctiveness", "information")
     for row in pool:  # the scripted model hears no culture: every culture finds a text equally likely
         assert row["distinctiveness"] == pytest.approx(0, abs=1e-3)
+
+
+NATS = {"rice 粥": 2.0, "the eldest": 0.5, "at nine": 1.0, "toast": 3.0, "all of us": 0.25, "at five": 0.75}
+
+
+def likelier(number, body):
+    """After a response that is shown, each byte of any other answer takes so many nats of it; else nothing."""
+    said = [message["content"] for message in body["messages"] if message["role"] == "assistant"]
+    nats = NATS[said[0]] * len(said[1].encode()) if len(said) == 2 else 0.0
+    return {"content": "", "reply": {"prompt_logprobs": [None, {"1": {"logprob": -nats}}]}}
+
+
+def test_information_is_what_a_row_saves_over_its_placebo_on_the_third_question_s_answer(tmp_path):
+    with LLMServer(fault=likelier) as server:
+        pool, _ = select(tmp_path, server, "--representativeness", "information", "--distinctiveness", "cosine")
+        chats = [[one["content"] for one in body["messages"][1:]] for body in server.bodies.values()]
+    index = represent.CultureIndex(Dataset.from_list(pool))
+    for row in pool:
+        stead = represent.placebo(row, index, Settings())
+        assert row["representativeness"] == pytest.approx(
+            (NATS[stead["response"]] - NATS[row["response"]]) / math.log(2), abs=2e-3
+        )
+        (place,) = {0, 1, 2} - {int(row["question_id"][1]), int(stead["question_id"][1])}
+        for shown in (row, stead):  # the answer to the third question, which is neither's
+            chat = [shown["question"], shown["response"], ASKED[place]]
+            assert chat in chats
+            assert [*chat, SAID[row["culture"]][place]] in chats
+    assert all(len(chat) in (3, 4) for chat in chats)
+
+
+def test_information_of_two_questions_is_one_sentence_before_a_call(server, tmp_path, capsys):
+    path = own(tmp_path)
+    path.write_text("".join(line + "\n" for line in path.read_text().splitlines() if '"q2"' not in line))
+    extra = [json.loads(line) for line in path.read_text().splitlines()]
+    more = [{**row, "response": f"{row['response']}, or {n}"} for row in extra for n in ("none", "more")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*extra, *more]))
+    asking = ["--model", "scripted", "--base-url", server.url, "--representativeness", "information"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["select", str(path), "--out", str(tmp_path / "run"), *asking])
+    assert end.value.code == 2
+    assert "needs answers of a culture to three questions" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert server.seen == []
 
 
 @pytest.mark.parametrize(
