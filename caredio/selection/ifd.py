@@ -1,4 +1,6 @@
-"""The baseline `ifd`: Instruction-Following Difficulty (Li et al., 2024, arXiv 2308.12032), by a model's likelihoods.
+"""Table stage (all calls are asked at once): the baseline `ifd`, Instruction-Following Difficulty by likelihoods.
+
+Li et al., 2024, arXiv 2308.12032.
 
 A score is the model's loss on a response after its question, over that on the response alone; what is above 1 is left
 out, as there: the question is of no help to the model. The model is not tuned on a part of the rows before.

@@ -1,4 +1,6 @@
-"""The baseline `rds`: how RDS+ selects rows (Ivison et al., 2025, arXiv 2503.01807), towards questions with answers.
+"""Table stage (rows are taken by those taken before): `rds`, how RDS+ selects rows towards questions with answers.
+
+Ivison et al., 2025, arXiv 2503.01807.
 
 Its target set are the validation questions of a culture, each with its right answer. RDS+ compares hidden states of a
 language model, pooled with weights that rise with the position; here they are the vectors of the run's embedder, which
