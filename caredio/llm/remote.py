@@ -258,7 +258,7 @@ def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
             "input": request.texts,
             "encoding_format": "base64",
         }  # a quarter of numbers' length
-    made = {"model": spec.model, "messages": _turns(request.messages, dialect), dialect.token_limit: 1}
+    made: dict[str, Any] = {"model": spec.model, "messages": _turns(request.messages, dialect), dialect.token_limit: 1}
     if isinstance(request, Likelihood):
         ends = request.messages[-1]["role"] == "assistant"
         made |= {"prompt_logprobs": 0, "add_generation_prompt": not ends}
