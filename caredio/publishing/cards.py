@@ -125,11 +125,11 @@ def _columns(folder: Path, splits: Mapping[str, Mapping[str, int]], of_a_table: 
     }
 
 
-def _samples(ranked: Dataset, known: Mapping[str, Culture], share: float) -> list[dict[str, str]]:
+def _samples(ranked: Dataset, known: Mapping[str, Culture], share: float) -> list[dict[str, Any]]:
     """The best rows of each culture, each with its split and its rank there, beside what another culture answered."""
     taken: Counter[str] = Counter()
     ranks: Counter[tuple[str, str]] = Counter()
-    found = []
+    found: list[dict[str, Any]] = []
     for row in ranked.select_columns(["culture", "question_id", "question", "response", "others"]):
         split = "test" if is_test(row["question_id"], share) else "train"
         ranks[row["culture"], split] += 1
@@ -138,8 +138,10 @@ def _samples(ranked: Dataset, known: Mapping[str, Culture], share: float) -> lis
             other = next(iter(row["others"]), None)
             answer = f"{_shown(other['culture'], known)}: {code(_clipped(other['response']))}" if other else "-"
             texts = {name: code(_clipped(row[name])) for name in ("question", "response")}
-            place = {"split": split, "rank": ranks[row["culture"], split]}
-            found.append({"culture": _shown(row["culture"], known), **place, **texts, "other": answer})
+            place = ranks[row["culture"], split]
+            found.append(
+                {"culture": _shown(row["culture"], known), "split": split, "rank": place, **texts, "other": answer}
+            )
     return sorted(found, key=lambda one: one["culture"])
 
 

@@ -284,7 +284,7 @@ def synthesize(
         )
         adapted = made(adapt.STAGE, lambda: adapt.run(asked, answers, adapting, model, cultures, targets), **whom)
     else:
-        same = {"by": None, "after": ["questions"], "adaptation": False, "targets": targets}
+        same: dict[str, Any] = {"by": None, "after": ["questions"], "adaptation": False, "targets": targets}
         adapted = made(adapt.STAGE, lambda: adapt.unadapted(asked, targets), **same)
     on = {"cultures": known}
     off: dict[str, Any] = {} if settings.contrast else {"contrast": False}
