@@ -65,6 +65,19 @@ def read(folder: Path, place: str | None = None) -> Release:
     return Release(place or folder.as_posix(), folder, record)
 
 
+def see_version(last: Release) -> None:
+    """See that a next version can be proposed over a release.
+
+    Raises:
+        InputError: its own is none.
+    """
+    if not VERSION.fullmatch(last.version):
+        raise InputError(
+            f"{last.place}: {RECORD} says version {last.record.get('version')!r}, over which none can be proposed; give"
+            " version, such as v1.0.0."
+        )
+
+
 def found(folder: Path) -> Release | None:
     """The release in a folder; None where there is none that can be read."""
     try:

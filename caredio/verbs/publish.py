@@ -118,6 +118,8 @@ class Publishing:
         last, base = self._last(seen), _base(self.add_to)
         if self.target is None and last is None:
             last = base
+        if last and self.settings.version is None:
+            record.see_version(last)
         before, kind = last or base, "model" if self.model else "dataset"
         called = before.version if before and before is not base else before.place if before else ""
         chosen = kept.of(self.settings, kind, before, called)

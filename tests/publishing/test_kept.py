@@ -113,6 +113,20 @@ def test_a_damaged_record_is_one_sentence_until_the_setting_is_given(tmp_path, n
     assert kept.of(given, "dataset", last, "v1.0.0").settings == given
 
 
+def test_no_version_is_proposed_over_what_is_none(run, tmp_path):
+    folder = caredio.publish(run, to=tmp_path / "r")
+    damaged = noted(folder) | {"version": "latest"}
+    (folder / "release.json").write_text(json.dumps(damaged))
+    with pytest.raises(InputError) as told:
+        caredio.publish(run, to=folder)
+    said = (
+        f"{folder}: release.json says version 'latest', over which none can be proposed; give version, such as v1.0.0."
+    )
+    assert str(told.value) == said
+    assert noted(folder) == damaged
+    assert caredio.plan(caredio.publish, run, to=folder, version="v1.0.0").version == "v1.0.0"
+
+
 def test_the_newest_on_the_hub_is_what_is_kept(run, tmp_path):
     with HubServer(tmp_path / "hub", orgs=("caredio",)) as hub:
         home, push = tmp_path / "home", ["--push", "caredio/cardset"]
