@@ -15,7 +15,7 @@ from caredio.llm.access import Access
 from caredio.llm.plan import Expected, is_local
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Spec
-from caredio.selection import embed, engine, represent, validation
+from caredio.selection import embed, engine, in_context, represent, validation
 from caredio.selection.embedders import ENDPOINT, GIVEN
 from caredio.selection.settings import Settings as Selection
 from caredio.selection.settings import threshold
@@ -126,16 +126,11 @@ def measuring(settings: Selection, pool: Sequence[Expected]) -> None:
 
 def _validated(settings: Selection, pool: Sequence[Expected]) -> None:
     file = settings.validation or ""
-    items = validation.read(file)
+    items = validation.read(file, settings.prompts)
     for one in pool:
         validation.of(items, one.culture, file)
-    most = max((one.rows for one in pool), default=0)
-    measured = settings.representativeness == "in_context" and settings.ranking == "score"
-    if measured and min(settings.budget, most) > settings.centers:
-        raise InputError(
-            f"in_context measures at most {settings.centers} rows a culture (centers), and budget asks for"
-            f" {settings.budget} of {most}; raise centers or lower budget."
-        )
+    if settings.representativeness == "in_context":
+        in_context.check(settings, max((one.rows for one in pool), default=0))
 
 
 def building(settings: Selection, spec: Spec, endpoint: Endpoint, out: Path | str | None) -> None:

@@ -36,6 +36,7 @@ class Planning:
         rows: table -> the rows that are expected of it, one entry a culture where it has rows of each.
         candidates: the table of that name, where it is known already.
         evidence: the texts of the pieces of evidence.
+        batch: whether a Batch API is asked.
     """
 
     spec: Spec
@@ -47,6 +48,7 @@ class Planning:
     rows: Mapping[str, Sequence[Expected]] = field(default_factory=dict)
     candidates: Dataset | None = None
     evidence: Sequence[str] = ()
+    batch: bool = False
 
 
 class Planned(NamedTuple):

@@ -82,6 +82,10 @@ _SETTINGS = (  # what a refusal may be about, and which setting to what sends so
 _ORDER = (None, "json_schema", "json_object", "prompt")  # each is asked for less than the one before
 
 
+class TopLogprobsError(EndpointError):
+    """The endpoint gives no log-probabilities of a first token."""
+
+
 class Remote(Backend):
     """Asks an endpoint in requests of their own, many at a time."""
 
@@ -162,7 +166,7 @@ class Remote(Backend):
             return failure
         if isinstance(request, FirstToken) and "logprobs" in failure.server_message:  # refused of reasoning models
             says = f", which says: {self.access.clean(failure.server_message).rstrip('.')}"
-            raise EndpointError(NO_TOP_LOGPROBS.format(model=self.spec.model, says=says))
+            raise TopLogprobsError(NO_TOP_LOGPROBS.format(model=self.spec.model, says=says))
         failure = self.access.failure(failure)
         if isinstance(request, Likelihood) and "prompt_logprobs" in failure.server_message:  # it knows no such word
             raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
@@ -501,7 +505,7 @@ def read_first_token(reply: Any, spec: Spec) -> Answer:
     if not top:
         if answer.finish_reason in (marks.CONTENT_FILTER, marks.REFUSAL):
             return replace(answer, text="[]")
-        raise EndpointError(NO_TOP_LOGPROBS.format(model=spec.model, says=""))
+        raise TopLogprobsError(NO_TOP_LOGPROBS.format(model=spec.model, says=""))
     try:
         found = [(_encodable(one["token"]), float(one["logprob"])) for one in top]
     except (AttributeError, KeyError, TypeError, ValueError):

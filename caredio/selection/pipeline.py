@@ -24,6 +24,7 @@ from caredio.selection import (
     engine,
     generality,
     ifd,
+    in_context,
     match,
     rank,
     rds,
@@ -70,7 +71,7 @@ def describe(stages: Mapping[str, Any], topics: bool) -> list[str]:
     return [
         embed.describe(stages["vectors"]["made_from"]["config"]),
         cluster.describe(settings, stages["scored"]["theta"]),
-        represent.describe(settings, asked),
+        represent.describe(settings, asked, stages["scored"].get("read_by", "")),
         distinct.describe(settings, asked, written=not stages["candidates"]["made_from"]["source"]),
         rank.describe({**settings, **({} if topics else {"topic_share": None})}, _combined(settings), asked),
     ]
@@ -129,11 +130,19 @@ def select(
     def scored() -> tuple[Dataset, dict[str, Any]]:
         own, conditioning = view("scored", settings), Conditioning(names, settings.prompts)
         pool = cluster.run(candidates, vectors, own, theta, on)
-        pool = represent.run(pool, vectors, own, model, conditioning)
+        read_by = ""
+        if settings.representativeness == "in_context" and model:
+            read_by = in_context.reading(model, validation.read(own.validation or "", own.prompts), conditioning)
+        pool = represent.run(pool, vectors, own, model, conditioning, read_by)
         pool = distinct.run(pool, vectors, own, model, on, conditioning)
         measured, used = _measured(pool, vectors, own, model, conditioning, encode)
         pool = rank.score(pool, vectors, own, measured)
-        return pool, {"theta": theta, "clusters": cluster.report(pool), **used}
+        return pool, {
+            "theta": theta,
+            "clusters": cluster.report(pool),
+            **used,
+            **({"read_by": read_by} if read_by else {}),
+        }
 
     pool = SCORED.run(
         run,
@@ -141,6 +150,7 @@ def select(
         [settings],
         model=model if settings.asks else None,
         source=validated_by,
+        prompts=["choice"] if validates else [],
         similarity=theta,
         combine=settings.combine,
         names=names,

@@ -8,22 +8,20 @@ from __future__ import annotations
 import random
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, Features, Value
 
 from caredio import features
 from caredio.errors import InputError
 from caredio.llm import plan
 from caredio.llm.model import Model
-from caredio.llm.rows import FAILED, Call, ask, likelihoods
-from caredio.llm.spec import Messages
+from caredio.llm.rows import FAILED, Call, likelihoods  # noqa: F401 (FAILED counts in finished stages' fingerprints)
 from caredio.markdown import code
-from caredio.selection import support, validation
+from caredio.selection import in_context, support
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.settings import Settings
@@ -91,6 +89,7 @@ def run(
     settings: Settings,
     model: Model | None = None,
     conditioning: Conditioning = Conditioning(),
+    read_by: str = "",
 ) -> Dataset:
     """Add `representativeness` to the centres of clustered candidates; other rows have null.
 
@@ -99,6 +98,7 @@ def run(
         vectors: `features.vectors`, whose response_embedding typicality compares.
         model: who is asked for in_context and information.
         conditioning: how the model is asked.
+        read_by: of in_context, how its choices are read; by default it is found out (`in_context.reading`).
 
     Raises:
         InputError: the validation file is not what was wanted, or has nothing on a culture.
@@ -118,15 +118,23 @@ def run(
     else:
         if model is None:
             raise InputError(f"{settings.representativeness} asks a model, and none was given.")
-        measure = _informed if settings.representativeness == "information" else _in_context
-        scores = measure(rows, CultureIndex(clustered), settings, model, conditioning)
+        asked = rows, CultureIndex(clustered), settings, model, conditioning
+        scores = (
+            _informed(*asked) if settings.representativeness == "information" else in_context.scores(*asked, read_by)
+        )
     by_id = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
     column = {"representativeness": [by_id.get(name) for name in clustered["sample_id"]]}
     return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
 
 
-def describe(settings: Mapping[str, Any], model: str) -> str:
-    """A sentence for the card on what r was: settings as run.json holds them, and who was asked."""
+def describe(settings: Mapping[str, Any], model: str, read_by: str = "") -> str:
+    """A sentence for the card on what r was.
+
+    Args:
+        settings: as run.json holds them.
+        model: who was asked.
+        read_by: how its choices were read, of in_context; older versions took the plain share of right answers.
+    """
     measure = settings["representativeness"]
     how = {
         "size": "the sum of the weights of the samples that a centre's cluster holds",
@@ -140,9 +148,7 @@ def describe(settings: Mapping[str, Any], model: str) -> str:
         f" concentrations {support.KAPPA:g} and {support.SHARED:g}; the first counts {support.PEOPLE:g}-fold)",
         "information": f"how many bits a byte it saves {code(model)} on up to {settings['references']} other answers of"
         " the culture to be shown the sample" + (f" {_DRAWN}" if "references_drawn" in settings else ""),
-        "in_context": f"the share of up to {settings['validation_items']} questions a culture"
-        f" ({code(Path(settings['validation'] or '').name)}) that {code(model)} answers right when shown up to"
-        f" {settings['shots']} samples of a cluster, for the {settings['centers']} largest clusters of a culture",
+        "in_context": in_context.describe(settings, model, read_by),
     }[measure]
     return f"Representativeness: `{measure}`, {how}."
 
@@ -368,7 +374,7 @@ def steps(planning: Planning) -> list[plan.Step]:
     """The requests for r, every sample counted as its cluster's centre: those that are none are not asked about."""
     settings, spec = planning.selection, planning.spec
     if settings.representativeness == "in_context":
-        return [_in_context_step(planning)]
+        return [in_context.step(planning)]
     if settings.representativeness != "information":
         return []
     conditioning = Conditioning(prompts=settings.prompts)
@@ -388,84 +394,6 @@ def expected(candidates: plan.Expected, settings: Settings) -> int:
     """
     rows, most = candidates.rows, most_references(candidates.rows, settings)
     return min(2 * rows * most, (rows - 1) * (most + 2)) if most else 0
-
-
-def _in_context_step(planning: Planning) -> plan.Step:
-    """The questions with known answers, each put to the largest clusters of its culture."""
-    settings, spec, sample = planning.selection, planning.spec, plan.SAMPLE
-    if planning.candidates is not None:
-        rows = max(1, len(planning.candidates))
-        sample = {name: "." * (sum(map(len, planning.candidates[name][:])) // rows) for name in sample}
-    file = settings.validation or ""
-    items = validation.read(file, settings.prompts)
-    asked = characters = 0
-    for one in planning.rows["candidates"]:
-        known = validation.of(items, one.culture, file)
-        put = min(one.rows, settings.centers) * min(settings.validation_items, len(known))
-        asked += put
-        characters += put * sum(len(item.question) for item in known) // len(known)
-    before = Conditioning(prompts=settings.prompts).chat("", [sample] * settings.shots, "")
-    prompt = asked * plan.tokens(before, validation.SCHEMA, spec) + characters // plan.CHARACTERS
-    return plan.Step("in context", asked, prompt, asked * min(8, spec.max_tokens), upper_bound=2 * asked)
-
-
-def in_context_prompt(row: dict[str, Any], conditioning: Conditioning = Conditioning()) -> Messages:
-    """Row of culture, shots (question and response of samples) and a validation question -> messages."""
-    return conditioning.chat(row["culture"], row["shots"], row["asked"])
-
-
-def _in_context(
-    rows: list[dict[str, Any]], index: CultureIndex, settings: Settings, model: Model, conditioning: Conditioning
-) -> list[float | None]:
-    """The share of validation questions answered right when shown samples of the cluster (seed 001, 3.3).
-
-    Centres beyond the largest `settings.centers` of a culture are not measured and have None.
-    """
-    items = validation.read(settings.validation or "", conditioning.prompts)
-    asked = list(_questions(rows, index, settings, items))
-    text = Value("string")
-    columns = Features(
-        {"sample_id": text, "culture": text, "shots": List({"question": text, "response": text}), "asked": text}
-        | {"key": text}
-    )
-    answered = ask(
-        features.table(asked, columns),
-        model,
-        prompt=lambda row: in_context_prompt(row, conditioning),
-        parse=lambda content, row, answer: {"right": content["answer"] == row["key"]},
-        columns=Features({"right": Value("bool")}),
-        schema=validation.SCHEMA,
-        prompts=conditioning.prompts,
-        desc="in context",
-    )
-    right: dict[str, list[bool]] = defaultdict(list)
-    for name, is_right, reason in zip(*(answered[name] for name in ("sample_id", "right", "drop_reason")), strict=True):
-        if not (reason or "").startswith(FAILED):  # what was not answered says nothing of the sample
-            right[name].append(bool(is_right))  # an answer that is none of the options is wrong
-    return [float(np.mean(right[row["sample_id"]])) if row["sample_id"] in right else None for row in rows]
-
-
-def _questions(
-    rows: list[dict[str, Any]], index: CultureIndex, settings: Settings, items: dict[str, list[validation.Item]]
-) -> Iterator[dict[str, Any]]:
-    """The calls of `_in_context`: each measured centre with each of its culture's questions."""
-    largest = sorted(rows, key=lambda row: (-row["cluster_size"], row["sample_id"]))
-    for row, number in zip(largest, features.count_within(row["culture"] for row in largest), strict=True):
-        if number > settings.centers:
-            continue
-        known = validation.of(items, row["culture"], settings.validation or "")
-        draw = random.Random(f"{settings.seed}/{row['culture']}")
-        chosen = draw.sample(known, min(settings.validation_items, len(known)))
-        shots = [row, *(index.samples[name] for name in index.mates(row)[: settings.shots - 1])]
-        shown = [{"question": shot["question"], "response": shot["response"]} for shot in shots]
-        for item in chosen:
-            yield {
-                "sample_id": row["sample_id"],
-                "culture": row["culture"],
-                "shots": shown,
-                "asked": item.question,
-                "key": item.key,
-            }
 
 
 def _column(name: str) -> Features:

@@ -135,7 +135,11 @@ class Settings(settings.Settings):
         counts=False,
     )
     validation_items: int = setting(
-        50, "in_context and rds: most questions of a culture that are used", "scored", matters=_validated
+        # the standard error of a share of 100 is at most 0.05
+        100,
+        "in_context and rds: most questions of a culture that are used",
+        "scored",
+        matters=_validated,
     )
     centers: int = setting(
         200, "in_context: most centres a culture has measured, largest first", "scored", matters=_in_context

@@ -31,8 +31,10 @@ _T = TypeVar("_T")
 
 
 class Item(NamedTuple):
-    question: str  # with its options, one a line
+    question: str  # with its options, one a line, to be answered with JSON
     key: str  # the letter of the right option
+    letters: tuple[str, ...]  # of the options
+    by_letter: str  # the question with its options, to be answered with a letter alone
 
 
 class _Row(NamedTuple):
@@ -49,10 +51,16 @@ def read(path: Path | str, folders: str | None = None) -> dict[str, list[Item]]:
         InputError: names the file, and the row and column of a mistake; there is no row.
     """
     items: dict[str, list[Item]] = defaultdict(list)
-    template = prompts.load("validation", folders)
+    in_json, by_letter = prompts.load("validation", folders), prompts.load("choice", folders)
     for row in _rows(path):
-        options = "\n".join(f"{letter}. {text}" for letter, text in row.choices.items())
-        items[row.culture].append(Item(template.part("user", question=row.question, options=options), row.key))
+        asked = {
+            "question": row.question,
+            "options": "\n".join(f"{letter}. {text}" for letter, text in row.choices.items()),
+        }
+        *first, last = row.choices
+        letters = f"{', '.join(first)} and {last}" if first else last
+        alone = by_letter.part("generated", letters=letters, **asked)
+        items[row.culture].append(Item(in_json.part("user", **asked), row.key, tuple(row.choices), alone))
     return dict(items)
 
 

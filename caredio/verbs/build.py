@@ -52,7 +52,8 @@ class Building(Asking):
         preflight.measuring(self.settings, self.writing.candidates)
 
     def plan(self) -> Plan:
-        steps, _ = planned(pipeline.STAGES, dataclasses.replace(self.writing.planning, selection=self.settings))
+        planning = dataclasses.replace(self.writing.planning, selection=self.settings, batch=self.endpoint.batch)
+        steps, _ = planned(pipeline.STAGES, planning)
         return self.writing.plan(steps, self.settings.measures_likelihood)
 
     def run(self, run: Run) -> Dataset:

@@ -61,7 +61,8 @@ class Selecting(work.Asking):
     def plan(self, warn: bool = True) -> Plan:
         candidates = work.candidates(self.out, self.rows, self.settings, warn)
         rows = {"candidates": match.expected(candidates)}
-        planning = Planning(self.spec, Synthesis(), self.settings, rows=rows, candidates=candidates)
+        known = {"rows": rows, "candidates": candidates, "batch": self.endpoint.batch}
+        planning = Planning(self.spec, Synthesis(), self.settings, **known)
         steps, _ = planned(pipeline.STAGES, planning)
         return Plan(self.spec.model, tuple(steps), self.endpoint.batch, is_local(self.spec))
 

@@ -102,19 +102,45 @@ def test_information_of_two_questions_is_one_sentence_before_a_call(server, tmp_
     assert server.seen == []
 
 
-@pytest.mark.parametrize(
-    ("answer", "uk", "china"), [('{"answer": "D"}', 0.5, 1.0), ('{"answer": "H"}', 0.0, 0.0), ("none of them", 0, 0)]
-)
-def test_in_context_is_the_share_of_right_answers_of_the_largest_centres(tmp_path, answer, uk, china):
-    flags = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2", "--budget", "2"]
+FLAGS = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2", "--budget", "2"]
+
+
+def shown(body):
+    """The response that is shown, and the question asked; the first call shows none."""
+    said = [message["content"] for message in body["messages"] if message["role"] == "assistant"]
+    return said[0] if said else None, body["messages"][-1]["content"]
+
+
+def measured(pool):
+    assert [row["drop_reason"] for row in pool].count("unmeasured") == 2  # a culture has three centres, two measured
+    return {row["response"]: row["representativeness"] for row in pool if row["representativeness"] is not None}
+
+
+@pytest.mark.parametrize("answer", ['{"answer": "D"}', '{"answer": "H"}', "none of them"])
+def test_in_context_without_log_probabilities_is_the_share_of_right_letters(tmp_path, answer):
     with LLMServer(fault=lambda number, body: answer) as server:
-        pool, _ = select(tmp_path, server, *flags)
-    expected = {"uk": uk, "china": china}  # the keys of the uk's two questions are D and B, of china's D
-    for culture, share in expected.items():
-        found = [row for row in pool if row["culture"] == culture]
-        measured = [row["representativeness"] for row in found if row["representativeness"] is not None]
-        assert measured == [share] * 2
-        assert [row["drop_reason"] for row in found].count("unmeasured") == 1
+        pool, _ = select(tmp_path, server, *FLAGS)
+    right = {"uk": 0.5, "china": 1.0} if "D" in answer else {"uk": 0.0, "china": 0.0}  # keys D and B, and D
+    found = measured(pool)
+    for culture, share in right.items():
+        assert [found[response] for response in SAID[culture] if response in found] == [share] * 2
+    with runs.Run(tmp_path / "run") as run:
+        assert run.stages["scored"]["read_by"] == "written"
+
+
+def test_in_context_is_the_probability_of_the_right_option_among_the_options(tmp_path):
+    def fault(number, body):
+        tokens = {"D": math.log(0.3), " d": math.log(0.2), " B.": math.log(0.1), "The": math.log(0.4)}
+        return {"content": "D", "logprobs": tokens}
+
+    with LLMServer(fault=fault) as server:
+        pool, _ = select(tmp_path, server, *FLAGS)
+        assert len(server.seen) == 1 + 2 * 2 + 2 * 1  # how it is read; two centres with two questions, and with one
+    found = measured(pool)
+    for culture, share in {"uk": (0.75 + 0.25) / 2, "china": 0.75}.items():  # of D and B, which have 0.3 and 0.1
+        assert [found[one] for one in SAID[culture] if one in found] == pytest.approx([share] * 2)
+    with runs.Run(tmp_path / "run") as run:
+        assert run.stages["scored"]["read_by"] == "first_token"
 
 
 def test_another_measure_recomputes_scores_and_ranks_alone(server, tmp_path, caplog):

@@ -27,6 +27,11 @@ def test_blend_s_own_form_is_read():
         "A. koulouri\nB. maggi\nC. pizza\nD. sweets\n"
         'Answer with JSON: {"answer": letter}',
         "D",
+        ("A", "B", "C", "D"),
+        "To answer the following multiple-choice question, you should choose one option only among A, B, C and D.\n"
+        "Question: What snacks are usually sold in front of schools in the UK?\n"
+        "A. koulouri\nB. maggi\nC. pizza\nD. sweets\n"
+        "Answer with the letter of the option alone, and nothing else.",
     )
     assert validation.of(items, "united_kingdom", "f") == items["uk"]
     assert validation.of(items, "united_states", "f") == items["us"]
