@@ -57,7 +57,9 @@ STAGES = (match.STAGE, embed.STAGE, SCORED, rank.STAGE)
 
 def prompts(settings: Settings) -> tuple[str, ...]:
     """The prompts of the scores that ask a model."""
-    return (*SCORED.prompts, *((generality.PROMPT,) if settings.distinctiveness == "cci" else ()))
+    estimates = (generality.PROMPT,) if settings.distinctiveness == "cci" else ()
+    options = ("choice",) if settings.representativeness == "in_context" else ()
+    return (*SCORED.prompts, *estimates, *options)
 
 
 def describe(stages: Mapping[str, Any], topics: bool) -> list[str]:
@@ -150,7 +152,6 @@ def select(
         [settings],
         model=model if settings.asks else None,
         source=validated_by,
-        prompts=["choice"] if validates else [],
         similarity=theta,
         combine=settings.combine,
         names=names,
