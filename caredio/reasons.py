@@ -67,6 +67,12 @@ ADVICE = (  # the first pattern that a reason matches
     ),
     (r"no_weight", "every weight is 0: check the table's column"),
 )
+_MEANINGS = {  # of reasons that a selection drops rows for
+    "redundant": "another row of its cluster is nearer to the centre, and stands for the cluster",
+    "over_budget": "it ranks below the rows that the budget takes",
+    "no_other_culture": "no other culture's answer to the question is there to compare with",
+    "unmeasured": "a score could not be computed",
+}
 _TABLE = "the table"  # what no model wrote
 _OF_A_TABLE = ((r"empty", "the text is empty: check the table's column"),)
 
@@ -79,6 +85,11 @@ def advice(drops: Mapping[str, int], what: str = "") -> str:
         found[next((do for pattern, do in known if re.match(pattern, reason)), "")] += count
     del found[""]
     return "; ".join(do for do, _ in found.most_common(_MOST))
+
+
+def meaning(reason: str) -> str:
+    """What a drop reason of the selection means; empty for others, which name what was looked for."""
+    return _MEANINGS.get(reason, "")
 
 
 def nothing_left(what: str, drops: Mapping[str, int]) -> InputError:

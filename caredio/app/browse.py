@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 import pyarrow.compute as pc
 
+from caredio import reasons
 from caredio.app import map as maps
 from caredio.app.markup import badge, number, table, text
 from caredio.app.opened import opened, standing
@@ -122,7 +123,8 @@ def counted(places: np.ndarray, shelf: Shelf, asked: Asked) -> str:
     last = min(first + ROWS - 1, len(places))
     pages = f", {first:,} to {last:,} of them listed" if len(places) > ROWS else ""
     some = f" of {len(shelf):,}" if len(places) < len(shelf) else ""
-    return f'<p class="count" role="status">{len(places):,}{some} rows{pages}</p>'
+    why = f". {asked.reason}: {meaning}" if (meaning := reasons.meaning(asked.reason)) else ""
+    return f'<p class="count" role="status">{text(f"{len(places):,}{some} rows{pages}{why}")}</p>'
 
 
 def read(shelf: Shelf, key: str) -> str:

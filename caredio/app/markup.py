@@ -37,9 +37,10 @@ def link(key: object, label: object) -> str:
     return f'<button type="button" class="row-link" data-row="{text(key)}">{text(label)}</button>'
 
 
-def badge(label: object, kind: str = "") -> str:
-    """A word in a box."""
-    return f'<span class="badge {kind}">{text(label)}</span>'
+def badge(label: object, kind: str = "", meaning: str = "") -> str:
+    """A word in a box; `meaning` is shown where a pointer rests on it."""
+    hover = f' title="{text(meaning)}"' if meaning else ""
+    return f'<span class="badge {kind}"{hover}>{text(label)}</span>'
 
 
 def section(title: str, body: str, fold: bool = False, note: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caredio import features
+from caredio import features, reasons
 from caredio.app.markup import badge, link, number, prose, section, table, text
 from caredio.app.shelf import Shelf
 
@@ -26,12 +26,6 @@ _SCORES = {
 _COMPARED = ("score", "representativeness", "distinctiveness")  # with the culture's other rows
 _REVIEWED = ("truth", "answering", "fairness", "recognition")
 _MORE = ("sample_id", "question_id", "language", "topic_id", "question_type", "generator", "model_revision")
-REASONS = {  # drop reasons of the pool; of others the stage says what it looked for
-    "redundant": "another answer stands for its cluster",
-    "over_budget": "it ranks below the rows that the budget takes",
-    "no_other_culture": "no other culture's answer to the question is there to compare with",
-    "unmeasured": "a score could not be computed",
-}
 
 
 def opened(shelf: Shelf, number_of_row: int) -> str:
@@ -60,7 +54,7 @@ def standing(row: Mapping[str, Any]) -> str:
         split = " · test" if row["split"] == "test" else ""
         return badge(f"rank {row['rank']}{split}" if row["rank"] else f"ranked{split}", "good")
     if row["drop_reason"]:
-        return badge(row["drop_reason"], "dropped")
+        return badge(row["drop_reason"], "dropped", reasons.meaning(row["drop_reason"]))
     return badge("not ranked yet")
 
 
@@ -69,7 +63,7 @@ def _heading(row: Mapping[str, Any]) -> str:
     parts += [badge(row[name]) for name in ("topic_id", "level") if row[name]]
     why = ""
     if row["drop_reason"]:
-        meaning = REASONS.get(row["drop_reason"])
+        meaning = reasons.meaning(row["drop_reason"])
         why = f"Dropped in stage {row['stage']}{f': {meaning}' if meaning else ''}."
     unusable = section("What the model wrote", prose(row["unusable"])) if row.get("unusable") else ""
     return f"<p>{' '.join(parts)}</p>" + (f'<p class="note">{text(why)}</p>' if why else "") + unusable
@@ -178,7 +172,14 @@ def _left_out(shelf: Shelf, row: Mapping[str, Any]) -> str:
         whole = shelf.row(int(place))
         if whole.get("target") in (None, row["culture"]):
             said = prose(whole["response"] or whole.get("unusable") or whole["question"])
-            rows.append([text(short["culture"]), badge(short["drop_reason"], "dropped"), text(short["stage"]), said])
+            rows.append(
+                [
+                    text(short["culture"]),
+                    badge(short["drop_reason"], "dropped", reasons.meaning(short["drop_reason"])),
+                    text(short["stage"]),
+                    said,
+                ]
+            )
     note = "A judge reads question and answer, not who speaks; checks read the text."
     return section("Dropped on the way", table(["culture", "reason", "stage", "text"], rows[:20]), fold=True, note=note)
 

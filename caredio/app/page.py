@@ -67,7 +67,8 @@ def launch(page: gr.Blocks, port: int | None = None) -> str:
             server_port=port, prevent_thread_lock=True, inbrowser=False, share=False, **options()
         )
     except OSError:
-        raise InputError(f"port {port} is taken on this machine; name another with port.") from None
+        what = f"port {port} is" if port else "the ports that Gradio looks at are"
+        raise InputError(f"{what} taken on this machine; name another with --port.") from None
     return address
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caredio import disk, plots
+from caredio import disk, plots, reasons
 from caredio.cultures import slugs
 from caredio.report import cost, figures, phrases, rows
 from caredio.runs import Run
@@ -77,6 +77,7 @@ def page(run: Run, facts: str = "") -> str:
         method=_method(stages, bool(source), topics=any(tables.ranked.unique("topic_id"))),
         limits=selection_pipeline.describe_limits(stages),
         stages=[_stage(name, entry) for name, entry in stages.items()],
+        meanings=_meanings(stages),
         models=run.spending.get("models", []),
         pictures={name: Markup(svg) for name, svg in drawn.items() if svg},  # noqa: S704 (of matplotlib, which escapes)
         cultures=[
@@ -121,7 +122,7 @@ def _sentence(text: str) -> Markup:
 def _facts(run: Run) -> str:
     """The hash of what a page is made of: the run's record without times, and this code."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
-    code.append(Path(plots.__file__).read_bytes())
+    code += [Path(file).read_bytes() for file in (plots.__file__, reasons.__file__)]
     record = {
         name: {key: value for key, value in entry.items() if key not in ("seconds", "fingerprint")} | _settings(entry)
         for name, entry in run.stages.items()
@@ -187,6 +188,12 @@ def _stage(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "usage": usage if cost.asked(entry) or usage.get("stored") else None,
         "complete": entry["complete"],
     }
+
+
+def _meanings(stages: Mapping[str, Any]) -> dict[str, str]:
+    """Reason -> what it means, of those that rows were dropped for."""
+    found = dict.fromkeys(reason for entry in stages.values() for reason in entry["dropped"])
+    return {reason: meaning for reason in found if (meaning := reasons.meaning(reason))}
 
 
 def _settings(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -58,7 +58,11 @@ def test_a_drop_reason_and_a_stage_filter(address, look, ranked):
     seen = look(f"{address}?stage=scored&reason=over_budget")
     left = len(shelf.open(ranked).of(drop_reason="over_budget"))
     waits(seen, f"{left} of 27 rows")
-    assert set(seen.locator("#rows .badge").all_inner_texts()) == {"over_budget"}
+    badges = seen.locator("#rows .badge")
+    assert set(badges.all_inner_texts()) == {"over_budget"}
+    meaning = "it ranks below the rows that the budget takes"
+    assert badges.first.get_attribute("title") == meaning
+    waits(seen, f"over_budget: {meaning}")
 
 
 def test_hostile_text_is_shown_and_nothing_of_it_is_done(address, look):
@@ -120,14 +124,21 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(address, look):
     seen.get_by_role("button", name="Back to the list").click()
 
 
-def test_two_shelves_are_compared(serve, look, ranked, released, tmp_path):
+def test_two_shelves_are_compared(serve, look, ranked, released):
     seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))))
     seen.get_by_role("tab", name="Compare").click()
     waits(seen, "18 of 18 pairs")
-    seen.get_by_label("Search questions and answers of both").fill("honey")
-    waits(seen, "of 18 pairs")
-    seen.locator("#pairs .row-link").first.click()
-    seen.locator("#opened-side h3").first.wait_for()
+    seen.get_by_label("Search questions and answers of both").fill("honey china")
+    waits(seen, "0 of 18 pairs")
+    seen.get_by_label("Search questions and answers of both").fill("rice with honey")
+    waits(seen, "1 of 18 pairs")
+    sides = seen.locator("#pairs tbody td")
+    assert sides.nth(0).inner_text().split() == ["same", "china"]
+    for place in (1, 2):
+        assert "rice with honey" in sides.nth(place).inner_text()
+    seen.locator("#pairs [data-side=before] .row-link").click()
+    seen.locator("#opened-side").get_by_text("rice with honey", exact=True).wait_for()
+    assert seen.locator("#opened-side .badge").first.inner_text() == str(released)
 
 
 def test_what_a_model_wrote_is_shown_with_its_history_review_and_drops(serve, look, written):

@@ -41,6 +41,8 @@ def test_a_page_shows_the_run(run: Path) -> None:
     assert read.texts[read.texts.index("embedder") + 1] == "given"
     place = read.texts.index("scored")
     assert read.texts[place : place + 4] == ["scored", "16", "4", "over_budget"]
+    place = read.texts.index("over_budget", place + 4)  # what the reason means
+    assert read.texts[place + 1] == "it ranks below the rows that the budget takes"
     assert read.elements.count("svg") == 4  # no model was asked, so nothing was spent
     ranked = Dataset.from_parquet([str(file) for file in (run / "ranked").glob("*.parquet")])
     assert {*ranked["response"], *ranked["question"]} <= set(read.texts)

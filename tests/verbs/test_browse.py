@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_is_one_sentence(run):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port} is taken on this machine; name another with port"):
+        with pytest.raises(InputError, match=f"port {port} is taken on this machine; name another with --port"):
             caredio.browse(run, port=port)
 
 
