@@ -239,7 +239,7 @@ def test_a_plan_of_a_build_is_not_below_what_a_baseline_asks(tmp_path, ranking):
 
 
 def test_clusters_make_it_less(server, tmp_path):
-    scores = {"representativeness": "information", "distinctiveness": "information", "theta": -0.9}
+    scores = {"representativeness": "information", "distinctiveness": "information", "theta": 0.2}
     wanted = {**scores, "model": "scripted", "base_url": server.url, "embedder": "openai:m"}
     plan = caredio.plan(caredio.select, own(tmp_path), out=tmp_path / "run", **wanted)
     caredio.select(own(tmp_path), out=tmp_path / "run", **wanted)

@@ -37,7 +37,7 @@ AXES = {
     "topic_share": (None, 2.0),
     "compared": (None, 2),
     "weight": (0.0, 1.0, 0.25),
-    "theta": (0.25, 0.5),
+    "theta": (0.5, 0.8),
     "generator": (None, "some-model"),
 }
 COLUMNS = ["question_id", "question", "response", "culture"]
@@ -103,7 +103,7 @@ def test_every_baseline_has_a_sentence_of_its_own():
         assert named(text, RANKINGS) == {ranking}
     assert len({text.split(":")[2] for text in said.values()}) == len(rank.ORDERS) == len(RANKINGS) - 1
     assert "the loss of `a-model` on it" in said["ifd"]
-    assert "up to 50 questions a culture of `known.csv`" in said["rds"]
+    assert "up to 100 questions a culture of `known.csv`" in said["rds"]
 
 
 def known_answers(folder):
