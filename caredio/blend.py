@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ NAMES = {
 }
 SAMPLED = {"china": "China", "mexico": "Mexico", "south_korea": "South_Korea"}  # those of the packaged sample
 ANOTHER_WORDING = "another_wording"  # of the answer in the row before
+WORDED_ELSEWHERE = "worded_elsewhere"  # another region's annotators gave it for an answer that this one gave too
+WORDINGS = (ANOTHER_WORDING, WORDED_ELSEWHERE)
 _COLUMNS = pa.schema(
     [(name, pa.string()) for name in ("question_id", "culture", "question", "response")]
     + [("annotators", pa.int8()), ("drop_reason", pa.string()), ("also", pa.list_(pa.string()))]
@@ -47,21 +51,24 @@ def whole(annotations: Path) -> pa.Table:
     """As `sample`, of all 16 regions, with the language of the text, and a row for each other wording of an answer.
 
     Answers to a question that the source's own evaluation leaves out in the region are dropped: too many of its
-    annotators found that it has no answer, does not apply, or did not know. Other wordings are dropped too: they say
-    what of other regions' answers is none to be rejected here.
+    annotators found that it has no answer, does not apply, or did not know. Other wordings are dropped too, those
+    as well that stand in another region beside a wording of this one's answers: West Java's `football` is Indonesia's
+    `soccer`, as Indonesia has both for one answer. They say what of other regions' answers is none to be rejected here.
 
     Raises:
         InputError: as `sample`.
     """
     rows = []
-    for culture, name in sorted(NAMES.items()):
-        file = _file(annotations, name)
+    files = {culture: _file(annotations, name) for culture, name in sorted(NAMES.items())}
+    equal = _equal(files.values())
+    for culture, file in files.items():
         out = {question_id for question_id, item in _questions(file).items() if _left_out(item)}
         for row in _rows(culture, file):
             reason = row["drop_reason"] or ("not_applicable" if row["question_id"] in out else None)
             rows.append({**row, "drop_reason": reason, "language": "en"})
             other = {"drop_reason": ANOTHER_WORDING, "language": "en", "also": []}
             rows += [{**row, "response": wording, **other} for wording in row["also"]]
+        rows += _elsewhere(culture, file, equal)
     return pa.Table.from_pylist(rows, schema=_COLUMNS.append(pa.field("language", pa.string())))
 
 
@@ -107,6 +114,29 @@ def _rows(culture: str, file: Path) -> list[dict[str, Any]]:
             row = {"question_id": question_id, "culture": culture, "question": item["en_question"]}
             row |= {"response": wordings[0], "annotators": count, "also": wordings[1:]}
             rows.append({**row, "drop_reason": drop_reason(wordings[0], count)})
+    return rows
+
+
+def _equal(files: Iterable[Path]) -> dict[tuple[str, str], set[str]]:
+    """Question id and wording -> the wordings that stand beside it for one answer, in any region."""
+    equal = defaultdict(set)
+    for file in files:
+        for question_id, item in _questions(file).items():
+            for wordings, _ in _answers(item):
+                for wording in wordings:
+                    equal[question_id, wording.casefold()].update(wordings)
+    return equal
+
+
+def _elsewhere(culture: str, file: Path, equal: Mapping[tuple[str, str], set[str]]) -> list[dict[str, Any]]:
+    """A row for each wording that nobody of the region gave, of an answer that the region gave."""
+    rows = []
+    for question_id, item in _questions(file).items():
+        own = {wording.casefold() for wordings, _ in _answers(item) for wording in wordings}
+        row = {"question_id": question_id, "culture": culture, "question": item["en_question"], "language": "en"}
+        row |= {"annotators": 0, "drop_reason": WORDED_ELSEWHERE, "also": []}
+        others = {other for wording in own for other in equal[question_id, wording]}
+        rows += [{**row, "response": other} for other in sorted(others) if other.casefold() not in own]
     return rows
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from caredio import api, blend, cultures, disk, preflight
 from caredio.api import SelectOptions
+from caredio.runs import Run
 
 OUT = Path("runs/blend-regions")
 TABLE = "blend.parquet"
@@ -38,7 +39,7 @@ def release(annotations: Path, out: Path, push: str, version: str) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     with disk.replacing(out / TABLE) as content:
         pq.write_table(table, content, compression="zstd")
-    names = {slug: culture.name for slug, culture in cultures.load(blend.CULTURES).items()}
+    names = named(out)
     print(_opening(table), flush=True)
     made = api.select(out / TABLE, out=out, **RANKING)
     folder = api.publish(
@@ -47,12 +48,23 @@ def release(annotations: Path, out: Path, push: str, version: str) -> Path:
         version=version,
         license=blend.LICENSE,
         attribution=ATTRIBUTION,
-        cultures_file=blend.CULTURES,
     )
     print(best_rows(made.ranked, names))
     print(_counts(made.ranked, made.pool, made.preference, names))
     print(_places(out, folder))
     return folder
+
+
+def named(out: Path) -> dict[str, str]:
+    """Region -> its name, which the run records, so that a later command on it says the same.
+
+    A run that has cultures of its own keeps them: it is another's, or knows the regions.
+    """
+    regions = {slug: culture for slug, culture in cultures.load(blend.CULTURES).items() if slug in blend.NAMES}
+    with Run(out) as run:
+        if not run.used.get("cultures"):
+            run.use(regions)
+    return {slug: culture.name for slug, culture in regions.items()}
 
 
 def best_rows(ranked: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> str:
@@ -80,7 +92,7 @@ def _counts(ranked: Any, pool: Any, pairs: Any, names: Mapping[str, str]) -> str
 
 
 def _opening(table: pa.Table) -> str:
-    answers = sum(reason != blend.ANOTHER_WORDING for reason in table["drop_reason"].to_pylist())
+    answers = sum(reason not in blend.WORDINGS for reason in table["drop_reason"].to_pylist())
     regions = len(set(table["culture"].to_pylist()))
     text = (
         f"Ranking {answers:,} short answers that people of {regions} regions gave to the same everyday questions. No"

@@ -11,8 +11,10 @@ import yaml
 from datasets import load_dataset
 from hub_server import HubServer
 
-from caredio import blend, quickstart, quickstart_regions
+import caredio
+from caredio import blend, cultures, quickstart, quickstart_regions
 from caredio.errors import InputError
+from caredio.runs import Run
 
 BLEND = Path(__file__).parent / "data" / "blend"  # 24 of the 500 questions, in all 16 regions, as the source has them
 
@@ -155,6 +157,23 @@ def test_the_screen_of_all_regions_shows_each_region_s_first_rows():
     ]
 
 
+def test_the_run_of_all_regions_records_their_names(tmp_path):
+    names = quickstart_regions.named(tmp_path / "run")
+    assert set(names) == set(blend.NAMES)
+    with Run(tmp_path / "run") as run:
+        known = run.cultures()
+    assert {slug: known[slug].name for slug in names} == names
+    assert (names["algeria"], names["west_java"]) == ("Algeria", "West Java")
+
+
+def test_a_run_with_cultures_of_its_own_keeps_them(tmp_path):
+    with Run(tmp_path) as run:
+        run.use({"china": cultures.load()["china"]})
+    quickstart_regions.named(tmp_path)
+    with Run(tmp_path) as run:
+        assert [one["slug"] for one in run.used["cultures"]] == ["china"]
+
+
 def test_annotations_train_nothing(tmp_path):
     with pytest.raises(InputError, match="leave it or annotations out"):
         quickstart.quickstart(tmp_path / "run", annotations=BLEND, train=True)
@@ -190,3 +209,7 @@ def test_a_clone_s_annotations_become_a_release_of_16_regions(tmp_path, embedded
     before = {file: file.read_bytes() for file in release.rglob("*") if file.is_file()}
     quickstart.quickstart(tmp_path / "run", annotations=BLEND, version="v1.0.0")
     assert {file: file.read_bytes() for file in release.rglob("*") if file.is_file()} == before
+    again = caredio.publish(tmp_path / "run", to=tmp_path / "again", version="v1.0.0")
+    line = "You answer as someone who lives in West Java would."
+    rows = load_dataset(str(again), split="train", cache_dir=str(tmp_path / "cache"))
+    assert any(row["prompt"][0]["content"].startswith(line) for row in rows)
