@@ -2,8 +2,8 @@
 
 Term frequency is the share of a culture's texts that hold a phrase, less the mean of that share elsewhere; inverse
 document frequency is the logarithm of texts over texts that hold it. A phrase counts where that share is twice the mean
-elsewhere. What every culture says alike is none, in whatever language, so no list of stop words is needed; where
-cultures write in different languages, function words of each stay in.
+elsewhere. What every culture says alike is none, in whatever language. English stop words neither begin nor end a
+phrase; where cultures write in different languages, function words of the others stay in.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _WORDS, _CHARACTERS = 3, 6  # the longest phrase, in scripts with and without sp
 _LEAST = 2  # texts of the culture that hold a phrase
 _TIMES = 2  # as frequent as elsewhere
 _COMMON = 0.3  # share of texts, in most cultures, from which a word neither begins nor ends a phrase
+_CONTENT = frozenset("bill bottom cry fire interest mill mine serious sincere system thick thin".split())  # on the list
 _PART = 0.75  # of the texts that hold a phrase: as many hold a longer one, which then stands for it
 _ACROSS = 2  # cultures side by side in a picture
 _SHOWN, _FEWER, _MANY = 8, 5, 6  # phrases of each, and where there are more than so many cultures
@@ -56,13 +57,13 @@ def distinctive(texts: Mapping[str, Sequence[str]], top: int = 10) -> dict[str, 
     within = Counter[tuple[str, ...]]()
     for found in counts.values():
         within.update(found)
-    common = _common(shares)
+    empty = _common(shares) | _stop_words()
     made = {}
     for culture, found in counts.items():
         others = [other for name, other in shares.items() if name != culture]
         scores = {}
         for phrase, count in found.items():
-            if count < _LEAST or phrase[0] in common or phrase[-1] in common:
+            if count < _LEAST or phrase[0] in empty or phrase[-1] in empty:
                 continue
             elsewhere = fmean(other.get(phrase, 0.0) for other in others) if others else 0.0
             here = shares[culture][phrase]
@@ -150,6 +151,13 @@ def _common(shares: Mapping[str, Mapping[tuple[str, ...], float]]) -> set[str]:
         phrase[0] for own in shares.values() for phrase, share in own.items() if len(phrase) == 1 and share >= _COMMON
     )
     return {word for word, count in in_many.items() if 2 * count > len(shares)}
+
+
+def _stop_words() -> frozenset[str]:
+    """scikit-learn's English stop words, without those that say something: jumping over fire."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # a run without figures needs none of it
+
+    return ENGLISH_STOP_WORDS - _CONTENT
 
 
 def _best(

@@ -52,8 +52,16 @@ def test_words_of_any_script_are_whole() -> None:
 
 
 def test_one_culture_has_its_frequent_phrases_and_rows_alone_have_none() -> None:
-    assert [phrase for phrase, _ in phrases.distinctive({"uk": TEA["uk"]})["uk"]] == ["afternoon tea", "at"]
+    assert [phrase for phrase, _ in phrases.distinctive({"uk": TEA["uk"]})["uk"]] == ["afternoon tea"]
     assert phrases.distinctive({"uk": ["tea"], "empty": []}) == {"uk": [], "empty": []}
+
+
+def test_english_stop_words_neither_begin_nor_end_a_phrase() -> None:
+    said = ["the day of the dead"] * 3 + ["of their own"] * 3 + ["jumping over fire"] * 2 + ["der Hund"] * 2
+    found = phrases.distinctive({"a": said, "b": ["rice"] * 9, "c": ["soup"] * 9})
+    words = {word for phrase, _ in found["a"] for word in (phrase.split()[0], phrase.split()[-1])}
+    assert words == {"day", "dead", "jumping", "fire", "der", "hund"}
+    assert "jumping over fire" in [phrase for phrase, _ in found["a"]]
 
 
 def test_what_no_font_draws_is_left_out_of_a_picture(tmp_path: Path) -> None:
