@@ -20,7 +20,7 @@ from caredio import disk
 from caredio.cultures import Culture
 from caredio.llm.spec import LOCAL_MODEL
 from caredio.markdown import as_json, code
-from caredio.publishing import citation, columns, head, parquet
+from caredio.publishing import citation, columns, head, metadata, parquet
 from caredio.publishing.figures import Figure
 from caredio.publishing.provenance import Made
 from caredio.publishing.settings import Settings
@@ -66,10 +66,12 @@ def dataset_card(
     """
     ranked, pool = (tables[name] if tables else run.table(name) for name in ("ranked", "scored"))
     license_ = settings.license or made.license
-    front = head.of_dataset(folder, splits, name, license_, made.languages, made.source, made.generators)
+    title = head.title(name, slugs, known)
+    front = head.of_dataset(folder, splits, title, license_, made.languages, made.source, made.generators)
     return _render(
         "caredio.dataset_card",
         head=_head(front),
+        title=title,
         name=name,
         version=settings.version or FIRST,
         **_example(splits, [slugs[culture] for culture in sorted(slugs, key=slugs.__getitem__)], name),
@@ -87,6 +89,7 @@ def dataset_card(
         **_stages(made),
         sides=_sides(made.paired.get("sides", {}), slugs),
         license=license_,
+        deed=metadata.deed(license_),
         settings=settings,
         bibtex=citation.BIBTEX,
         changes=changes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -45,14 +45,14 @@ def publisher(repo: str | None) -> str:
     return repo.partition("/")[0] if repo else "not stated"
 
 
-def write(folder: Path, settings: Settings, name: str, repo: str | None) -> None:
+def write(folder: Path, settings: Settings, title: str, repo: str | None) -> None:
     """Write `CITATION.cff` beside the tables: the release, and the paper on how it was made."""
     known = metadata.spdx(settings.license or "")
     page: dict[str, Any] = {
         "cff-version": "1.2.0",
         "message": "If you use this dataset, please cite it and the paper on how it was made.",
         "type": "dataset",
-        "title": PurePosixPath(name).name,
+        "title": title,
         "version": settings.version,
         "authors": [{"name": publisher(repo)}],
         **({"license": known} if known else {}),

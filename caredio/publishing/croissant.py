@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from datasets import Features, List, Value
@@ -64,7 +64,7 @@ def write(
     splits: Mapping[str, Mapping[str, int]],
     made: provenance.Made,
     settings: Settings,
-    name: str,
+    title: str,
     repo: str | None,
 ) -> None:
     """Write `croissant.json` beside the tables.
@@ -73,10 +73,10 @@ def write(
         folder: holds `<config>/<split>.parquet`.
         splits: config -> split -> rows, of what is there.
         made: how the rows came about.
-        name: the dataset's name.
+        title: the dataset's.
         repo: its name on the Hub, from where files are then read; None where they lie beside this one.
     """
-    page = _dataset(folder, splits, made, settings, name, repo)
+    page = _dataset(folder, splits, made, settings, title, repo)
     (folder / FILE).write_text(as_json(page, indent=1) + "\n", encoding="utf-8")
 
 
@@ -85,7 +85,7 @@ def _dataset(
     splits: Mapping[str, Mapping[str, int]],
     made: provenance.Made,
     settings: Settings,
-    name: str,
+    title: str,
     repo: str | None,
 ) -> dict[str, Any]:
     files = {
@@ -99,7 +99,7 @@ def _dataset(
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
-        "name": PurePosixPath(name).name,
+        "name": title,
         "description": "Conversations that align a language model to a culture: questions, and answers given to them as"
         f" {len(made.cultures)} cultures ({', '.join(made.cultures)}), ranked within each.",
         "version": (settings.version or FIRST).removeprefix("v"),

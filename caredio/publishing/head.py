@@ -11,17 +11,20 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from caredio import disk
+from caredio.cultures import Culture
 from caredio.publishing import metadata, parquet, record
 from caredio.runs import config
 
 VIEWS = record.VIEWS  # `<culture>-<view>`, in the order in which they are listed
 DEFAULT = record.EVERYONE
+_FOLDER = "release"  # in a run: a name that says nothing of what is in it
+_NAMED = 4  # cultures that a title names
 
 
 def of_dataset(
     folder: Path,
     splits: Mapping[str, Mapping[str, int]],
-    name: str,
+    called: str,
     license_: str,
     languages: Iterable[str],
     source: Mapping[str, Any],
@@ -32,7 +35,7 @@ def of_dataset(
     Args:
         folder: holds `<config>/<split>.parquet`.
         splits: config -> split -> rows, of what is there.
-        name: the dataset's name.
+        called: the dataset's title.
         languages: ISO 639 codes of the text.
         source: what the rows were taken from; empty where they were written for the release.
         generators: models that the rows name as their writers.
@@ -41,7 +44,7 @@ def of_dataset(
     spoken = list(languages)
     pairs = [tag for tag, view in (("dpo", "preference"), ("kto", "unpaired")) if any(view in one for one in configs)]
     return {
-        "pretty_name": PurePosixPath(name).name,
+        "pretty_name": called,
         "license": license_,
         **({"language": spoken, "multilinguality": [_multilinguality(spoken)]} if spoken else {}),
         "task_categories": ["text-generation"],
@@ -51,6 +54,16 @@ def of_dataset(
         "dataset_info": _dataset_info(folder, {one: splits[one] for one in configs}),
         "configs": [_config(folder, one, splits[one]) for one in configs],
     }
+
+
+def title(name: str, slugs: Mapping[str, str], known: Mapping[str, Culture]) -> str:
+    """What a dataset is called: as its repository or its folder, or in a run's folder by whose answers it holds."""
+    if (own := PurePosixPath(name).name) != _FOLDER:
+        return own
+    named = sorted(known[culture].name if culture in known else slug for culture, slug in slugs.items())
+    if len(named) > _NAMED:
+        return f"Ranked answers of {len(named)} cultures"
+    return f"Ranked answers of {' and '.join(filter(None, (', '.join(named[:-1]), named[-1])))}"
 
 
 def _place(name: str) -> tuple[int, str]:

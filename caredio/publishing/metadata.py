@@ -39,6 +39,7 @@ _SPDX = {
     "pddl": "PDDL-1.0", "cdla-permissive-1.0": "CDLA-Permissive-1.0", "cdla-permissive-2.0": "CDLA-Permissive-2.0",
     "cdla-sharing-1.0": "CDLA-Sharing-1.0", "gfdl": "GFDL-1.3-or-later", "gpl-3.0": "GPL-3.0-only",
 }  # fmt: skip
+_DEEDS = "https://creativecommons.org"
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 _SPECIAL = {"mul": "multilingual", "multilingual": "multilingual", "code": "code"}
 
@@ -62,6 +63,14 @@ def spdx(license_: str) -> str | None:
     if re.fullmatch(r"cc-by(-nc)?(-sa|-nd)?-[0-9.]+", license_):
         return license_.upper()
     return _SPDX.get(license_)
+
+
+def deed(license_: str) -> str | None:
+    """Where Creative Commons holds one of its licences; None of others."""
+    if license_ == "cc0-1.0":
+        return f"{_DEEDS}/publicdomain/zero/1.0/"
+    found = re.fullmatch(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-([0-9.]+)", license_)
+    return f"{_DEEDS}/licenses/{found[1]}/{found[2]}/" if found else None
 
 
 def spdx_url(license_: str) -> str | None:

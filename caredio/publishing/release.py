@@ -37,6 +37,7 @@ from caredio.publishing import (
     croissant,
     diff,
     figures,
+    head,
     kept,
     parquet,
     provenance,
@@ -124,8 +125,9 @@ def dataset(
             chosen, lines = replace(settings, version=version), [*changes, *staying.lines()]
             page = (making, splits, slugs, known, name, made, pictures, told, lines, tables)
             (making / "README.md").write_text(cards.dataset_card(run, chosen, *page), encoding="utf-8")
-            croissant.write(making, splits, made, chosen, name, over.repo)
-            citation.write(making, chosen, name, over.repo)
+            title = head.title(name, slugs, known)
+            croissant.write(making, splits, made, chosen, title, over.repo)
+            citation.write(making, chosen, title, over.repo)
             record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.share}
             about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
             left_out = {"removed": sorted(over.removed), "rejected": sorted(over.rejected)}

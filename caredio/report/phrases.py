@@ -24,7 +24,9 @@ _WORDS, _CHARACTERS = 3, 6  # the longest phrase, in scripts with and without sp
 _LEAST = 2  # texts of the culture that hold a phrase
 _TIMES = 2  # as frequent as elsewhere
 _COMMON = 0.3  # share of texts, in most cultures, from which a word neither begins nor ends a phrase
-_CONTENT = frozenset("bill bottom cry fire interest mill mine serious sincere system thick thin".split())  # on the list
+_CONTENT = frozenset(  # of scikit-learn's stop words: these say something
+    ["bill", "bottom", "cry", "fire", "interest", "mill", "mine", "serious", "sincere", "system", "thick", "thin"]
+)
 _PART = 0.75  # of the texts that hold a phrase: as many hold a longer one, which then stands for it
 _ACROSS = 2  # cultures side by side in a picture
 _SHOWN, _FEWER, _MANY = 8, 5, 6  # phrases of each, and where there are more than so many cultures
@@ -154,7 +156,7 @@ def _common(shares: Mapping[str, Mapping[tuple[str, ...], float]]) -> set[str]:
 
 
 def _stop_words() -> frozenset[str]:
-    """scikit-learn's English stop words, without those that say something: jumping over fire."""
+    """English words that say nothing by themselves: `of`, `the`, `their`, but not `fire`."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # a run without figures needs none of it
 
     return ENGLISH_STOP_WORDS - _CONTENT

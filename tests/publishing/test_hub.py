@@ -364,7 +364,9 @@ def test_a_hub_dataset_is_selected_from_and_published_in_one_command(hub, tmp_pa
         f"- Text: selected from `people/said` (config `feasts`, commit `{commit}`); this build wrote none of it."
         in page
     )
-    assert "`cc-by-sa-4.0`: what the publisher says of the source." in page
+    deed = "https://creativecommons.org/licenses/by-sa/4.0/"
+    stated = "the publisher of this release states that the source is under this licence."
+    assert f"[`cc-by-sa-4.0`]({deed}): {stated}" in page
     assert not any("written by" in line or line.startswith("language:") for line in page)
 
 

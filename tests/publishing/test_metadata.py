@@ -41,6 +41,21 @@ def test_a_licence_of_the_hub_s_is_taken(name):
     metadata.check_license(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "deed"),
+    [
+        ("cc-by-sa-4.0", "https://creativecommons.org/licenses/by-sa/4.0/"),
+        ("cc-by-nc-nd-3.0", "https://creativecommons.org/licenses/by-nc-nd/3.0/"),
+        ("cc0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("cc", None),
+        ("mit", None),
+        ("unknown", None),
+    ],
+)
+def test_a_licence_of_creative_commons_has_a_deed(name, deed):
+    assert metadata.deed(name) == deed
+
+
 def test_languages_become_iso_639(caplog):
     tags = ["ja-JP", "Japanese", "es-MX", "ar", "zh-Hant-TW", "zh_CN", "iw", "jpn", "yue-HK", "es-419", "EN", None, " "]
     assert metadata.languages([*tags, "und", "zxx", "unknown", "qaa-Latn", "mul"]) == [

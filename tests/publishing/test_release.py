@@ -12,9 +12,9 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 import caredio
-from caredio import checkpoints, cli, features, runs
+from caredio import checkpoints, cli, cultures, features, runs
 from caredio.errors import InputError
-from caredio.publishing import cards, provenance, release
+from caredio.publishing import cards, head, provenance, release
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
 from caredio.runs import Run
@@ -155,7 +155,7 @@ def test_the_dataset_card_says_what_was_built(run, released, tmp_path):
         *(f"{culture}-{view}" for culture in CULTURES for view in ("preference", "unpaired", "pool", "vectors")),
     }
     assert metadata["license"] == "unknown"
-    assert "`unknown`: the publisher did not say under which licence the source is." in body
+    assert "`unknown`: the publisher of this release did not state the source's licence." in body
     train, test = (len(load(released, "united_kingdom", split, tmp_path)) for split in ("train", "test"))
     scores = load(released, "united_kingdom-pool", "train", tmp_path).filter(lambda row: row["drop_reason"] is None)
     line = next(line for line in body.splitlines() if line.startswith("| United Kingdom (`united_kingdom`)"))
@@ -186,7 +186,7 @@ def test_the_whole_page_is_well_formed(released):
     fences = re.findall(r"^```(\w*)$", body, re.MULTILINE)
     assert fences == ["python", "", "json", "", "bibtex", ""]
     text = re.sub(r"^```\w+$.*?^```$", "", body, flags=re.MULTILINE | re.DOTALL)
-    assert re.findall(r"^# (.*)$", text, re.MULTILINE) == [released.as_posix()]
+    assert re.findall(r"^# (.*)$", text, re.MULTILINE) == ["cardset"]
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert len(tables) == 7
@@ -306,9 +306,25 @@ def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
     )
     page = (folder / "README.md").read_text()
     assert "license: cc-by-4.0" in page
-    assert "`cc-by-4.0`: what the publisher says of the source. The generator's terms" in page
+    assert "[`cc-by-4.0`](https://creativecommons.org/licenses/by/4.0/): the publisher of this release states" in page
+    assert "states that the source is under this licence. The generator's terms" in page
     assert "The generator's terms: `Ask ¦ first`. Attribution: `A ¦ survey # by B`.\n" in page
     assert "Reviewed by native speakers: `two people # from 'Narnia'`." in page
+
+
+@pytest.mark.parametrize(
+    ("slugs", "title"),
+    [
+        (["china"], "Ranked answers of China"),
+        (["narnia", "china"], "Ranked answers of China and narnia"),
+        (["mexico", "south_korea", "china"], "Ranked answers of China, Mexico and South Korea"),
+        (["mexico", "south_korea", "china", "iran", "spain"], "Ranked answers of 5 cultures"),
+    ],
+)
+def test_a_release_in_its_run_is_called_by_whose_answers_it_holds(slugs, title):
+    named = {slug: slug for slug in slugs}
+    assert head.title("runs/first/release", named, cultures.load()) == title
+    assert head.title("caredio/cardset", named, cultures.load()) == "cardset"
 
 
 def test_a_line_of_ones_own_names_the_culture_and_is_kept_and_told(tmp_path, capsys):
