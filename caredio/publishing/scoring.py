@@ -1,7 +1,7 @@
 """What a run's scores were made by, as a release keeps it, and the scores made anew by that.
 
 Each step is made of the columns of the step before as they stand, by the code that selects: clusters of the vectors, r
-of the clusters, d of the vectors, score and rank of r and d.
+of the clusters, d of the vectors, score and rank of r and d, or the rank of scores that cannot be made anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datasets import Dataset, Features
 from caredio import features
 from caredio.errors import InputError
 from caredio.runs import Run, version
-from caredio.selection import cluster, distinct, rank, represent
+from caredio.selection import cluster, distinct, rank, rds, represent
 from caredio.selection.settings import ASKING, ASKING_D, Settings
 from caredio.settings import of_stage
 
@@ -75,6 +75,12 @@ class Scoring:
         return [*(["representativeness"] if asked else []), *(["distinctiveness"] if self._d_asked else [])]
 
     @property
+    def given(self) -> str:
+        """The ranking whose scores were read from more than a release holds; empty where there is none."""
+        ranking = self.settings.get("ranking")
+        return ranking if ranking in rank.MEASURED else ""
+
+    @property
     def _d_asked(self) -> bool:
         return self.settings.get("distinctiveness") in ASKING_D
 
@@ -89,6 +95,8 @@ class Scoring:
             given["representativeness"] = "size"
         if "distinctiveness" in self.asks:
             given["distinctiveness"] = "cosine"
+        if self.given == rds.NAME:  # whose file is no part of a release
+            given["validation"] = "known"
         try:
             return Settings(**given)
         except (TypeError, InputError):
@@ -112,11 +120,12 @@ def differences(pool: Dataset, vectors: Dataset, scoring: Scoring) -> Iterator[t
     candidates = features.conform(pool, features.CANDIDATES)
     clustered = features.conform(pool, Features({**features.CANDIDATES, **_kinds(_CLUSTERS)}))
     measured = Features({**clustered.features, **_kinds(("representativeness", "distinctiveness", "compared"))})
+    measured_by = dict(zip(pool["sample_id"][:], pool["score"][:], strict=True)) if scoring.given else None
     made: Mapping[tuple[str, ...], Any] = {
         _CLUSTERS: lambda: cluster.run(candidates, vectors, chosen, scoring.theta),
         ("representativeness",): lambda: represent.run(clustered, vectors, chosen),
         ("distinctiveness", "compared"): lambda: distinct.run(clustered, vectors, chosen),
-        _RANKS: lambda: rank.score(features.conform(pool, measured), vectors, chosen),
+        _RANKS: lambda: rank.score(features.conform(pool, measured), vectors, chosen, measured_by),
     }
     for columns, make in made.items():
         if set(columns) & set(scoring.asks):

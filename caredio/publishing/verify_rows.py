@@ -129,6 +129,8 @@ def _made_anew(given: Released, pool: Dataset, by: scoring.Scoring) -> Iterator[
         yield Unchecked(str(error))
     if by.asks:
         yield Unchecked(f"{' and '.join(by.asks)}: what a model was asked for is taken as it stands")
+    if by.given:
+        yield Unchecked(f"score: what ranking {by.given} read is not in a release, so it is taken as it stands")
 
 
 def views(given: Released) -> Iterator[Finding]:

@@ -343,6 +343,32 @@ def test_scores_of_every_kind_are_made_anew(tmp_path, settings):
     assert (found.findings, found.unchecked) == ([], [])
 
 
+KNOWN = "country,prompt,choices,answer_idx\n" + "".join(
+    f'{one},What is eaten?,"{{""A"": ""jam""}}",A\n' for one in ("china", "narnia", "united_kingdom")
+)
+
+
+# the first of five falls to the last place that there is: of all rows by ifd, of those taken by rds
+@pytest.mark.parametrize(("ranking", "moved"), [("ifd", 6), ("rds", 5)])
+def test_the_rank_is_made_anew_of_scores_that_are_taken_as_they_stand(tmp_path, ranking, moved):
+    (tmp_path / "known.csv").write_text(KNOWN)
+    with LLMServer() as server:
+        asked = {"ranking": ranking, "embedder": "openai:m", "model": "scripted", "base_url": server.url, "budget": 5}
+        if ranking == "rds":
+            asked |= {"validation": str(tmp_path / "known.csv")}
+        caredio.select(table(tmp_path), out=tmp_path / "run", theta=0.4, **asked)
+    release = caredio.publish(tmp_path / "run", version="v1.0.0")
+    taken = [f"scores: score: what ranking {ranking} read is not in a release, so it is taken as it stands"]
+    found = caredio.verify(release)
+    assert (found.findings, found.unchecked) == ([], taken)
+
+    def lowered(rows):
+        next(row for row in rows if row["rank"] == 1)["score"] = -99.0
+
+    edit(release, "china-pool", "train", lowered)
+    assert f"rank of {moved} of 72 rows comes out otherwise" in str(caredio.verify(release))
+
+
 def test_a_release_of_an_older_version_says_what_was_not_checked(release):
     record = json.loads((release / "release.json").read_text())
     del record["scored"]
