@@ -22,7 +22,7 @@ from caredio.llm.cache import Answer, Store
 from caredio.llm.limits import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.spec import Chat, Messages, Spec
-from caredio.runs import Run
+from caredio.runs import Run, in_use
 from caredio.selection.settings import Settings as Selection
 from caredio.synthesis import adapt, addresses, contrast, grounding, isolated, pipeline, review, roleplay
 from caredio.synthesis.grounding import Grounds
@@ -64,14 +64,15 @@ def show(out: Path, sample: str | None = None, store: Path | None = None) -> str
     """
     disable_progress_bars()
     with Run(out, create=False) as run:
-        tables = {name: run.table(name) for name in _STAGES if name in run.stages and name != "candidates"}
+        made = in_use(run.stages)
+        tables = {name: run.table(name) for name in _STAGES if name in made and name != "candidates"}
         if "adapted" not in tables:
             raise InputError(f"{out}: no model wrote the candidates of this run, so there are no answers to show.")
         row = _row(run.table("candidates"), sample, out)
-        records = {name: run.stages[name]["made_from"] for name in _STAGES if name in run.stages}
+        records = {name: made[name]["made_from"] for name in _STAGES if name in made}
         cultures, texts = run.cultures(), dict(run.used.get("prompts", {}))
-        near = run.table("grounding") if "grounding" in run.stages else None
-        reviewed = pipeline.review_record(run.stages)
+        near = run.table("grounding") if "grounding" in made else None
+        reviewed = pipeline.review_record(made)
     answers = Store(store)
     model = _remembering(records["isolated"], answers)
     of = {name: _of(table, row) for name, table in tables.items()}

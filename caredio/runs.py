@@ -70,6 +70,26 @@ def version() -> str:
     return metadata.version("caredio")
 
 
+def behind(stages: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The entries in run.json of stages and of all that their tables were made from, in the order they ran."""
+    found, waiting = set(names), list(names)
+    while waiting:
+        inputs = [stage for stage in stages[waiting.pop()]["made_from"]["inputs"] if stage in stages.keys() - found]
+        found.update(inputs)
+        waiting += inputs
+    return {stage: entry for stage, entry in stages.items() if stage in found}
+
+
+def in_use(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries in run.json without those of a synthesis that its candidates and pairs were not made from.
+
+    Such tables stand in a run that was built again with a step left out; a build with it takes them up.
+    """
+    if "candidates" not in stages:
+        return dict(stages)
+    return behind(stages, "candidates", *(name for name in stages if name not in _SYNTHESIZED))
+
+
 class Run:
     """A run folder held by this process; a second process is refused.
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from caredio import features, packages
 from caredio.errors import EndpointError, InputError
+from caredio.runs import in_use
 
 RUN, RELEASE = "run.json", "release.json"
 SHORT = features.columns(
@@ -180,7 +181,7 @@ def open(place: Path | str) -> Shelf:
         if not (folder / RELEASE).exists():
             raise InputError(f"{place}: holds no release ({RELEASE} is missing); `caredio publish` makes one.")
     record = _record(folder)
-    files = list(_run_files(folder) if (folder / RUN).exists() else _release_files(folder))
+    files = list(_run_files(folder, record) if (folder / RUN).exists() else _release_files(folder))
     parts = [_listed(file, number) for number, file in enumerate(files)]
     rows = pa.concat_tables([part for part in parts if len(part)] or [_empty()])
     if not len(rows):
@@ -205,14 +206,16 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _run_files(folder: Path) -> Iterator[_File]:
-    """The pool, or the candidates where nothing is ranked yet, and what each stage dropped."""
+def _run_files(folder: Path, record: Mapping[str, Any]) -> Iterator[_File]:
+    """The pool, or the candidates where nothing is ranked yet, and what each stage dropped that they were made from."""
     for stage in ("scored", "candidates"):
         if files := sorted((folder / stage).glob("*.parquet")):
             yield from (_opened(file, "" if stage == "scored" else stage) for file in files)
             break
+    used = in_use(record["stages"])
     for file in sorted(folder.glob("*/rejects/*.parquet")):
-        yield _opened(file, file.parts[-3])
+        if file.parts[-3] in used:
+            yield _opened(file, file.parts[-3])
 
 
 def _release_files(folder: Path) -> Iterator[_File]:

@@ -11,7 +11,7 @@ from datasets import Dataset
 from caredio import features
 from caredio.app import rating_export
 from caredio.publishing import metadata
-from caredio.runs import Run
+from caredio.runs import Run, behind
 from caredio.selection import pipeline as selection_pipeline
 from caredio.synthesis import pipeline as synthesis_pipeline
 from caredio.training import style, views
@@ -108,7 +108,7 @@ def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Datas
         own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
             entries.
     """
-    ranked, stages = tables["ranked"] if tables else run.table("ranked"), _behind(run.stages, "ranked")
+    ranked, stages = tables["ranked"] if tables else run.table("ranked"), behind(run.stages, "ranked")
     paired = _paired(run, tables)
     source = stages["candidates"]["made_from"]["source"] or {}
     generators = _values(ranked["generator"])
@@ -159,16 +159,6 @@ def _weighed(ranked: Dataset) -> list[str]:
         "Weights: `weight` counts the people who gave an answer, as the table's column of that name says (1 where it"
         f" says nothing), the sum of equal rows; {min(weights):.6g} to {max(weights):.6g} in the ranked rows."
     ]
-
-
-def _behind(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The entries in run.json of a stage and of all that its table was made from, in the order they ran."""
-    found, waiting = {name}, [name]
-    while waiting:
-        inputs = [stage for stage in stages[waiting.pop()]["made_from"]["inputs"] if stage not in found]
-        found.update(inputs)
-        waiting += inputs
-    return {stage: entry for stage, entry in stages.items() if stage in found}
 
 
 def _changed_prompts(stages: Mapping[str, Any], more: Sequence[str]) -> list[str]:

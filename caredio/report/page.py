@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from caredio import disk, plots, reasons
 from caredio.cultures import slugs
 from caredio.report import cost, figures, phrases, rows
-from caredio.runs import Run
+from caredio.runs import Run, in_use
 from caredio.selection import pipeline as selection_pipeline
 from caredio.synthesis import pipeline as synthesis_pipeline
 from caredio.training import views
@@ -63,12 +63,13 @@ def page(run: Run, facts: str = "") -> str:
     """
     from markupsafe import Markup
 
-    tables, stages = figures.read(run), run.stages
+    tables, stages = figures.read(run), in_use(run.stages)
     splits, known = tables.splits(), tables.ranked.unique("culture")
     source = stages["candidates"]["made_from"]["source"] if "candidates" in stages else ""
     best = rows.best(tables.ranked, tables.pool if source else None)
     names, said = _names(run, known), phrases.distinctive(tables.responses(), top=_PHRASES)
-    made = figures.of(tables, run.report())
+    report = run.report()
+    made = figures.of(tables, {name: report[name] for name in stages})
     drawn = {name: plots.inline(one.make, one.title) for name, one in made.items()}
     return _template().render(
         facts=facts,
@@ -153,7 +154,7 @@ def _names(run: Run, found: list[str]) -> dict[str, str]:
 
 def _asked(run: Run, source: Any) -> list[tuple[str, str]]:
     """(what, value) of what the command asked for."""
-    made = {name: entry["made_from"] for name, entry in run.stages.items()}
+    made = {name: entry["made_from"] for name, entry in in_use(run.stages).items()}
     models = sorted({one["model"]["model"] for one in made.values() if one.get("model")})
     topics = [one["topic"] for one in (made.get("questions", {}).get("config") or {}).get("topics", ())]
     told: list[tuple[str, str]] = []

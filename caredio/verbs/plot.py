@@ -6,6 +6,7 @@ from pathlib import Path
 
 from caredio import disk
 from caredio.report import figures
+from caredio.runs import in_use
 from caredio.verbs import arguments, work
 from caredio.verbs.arguments import Folder, Place
 
@@ -26,4 +27,5 @@ class Plotting:
             made = figures.read(run)
             with disk.writing(self.out):
                 self.out.mkdir(parents=True, exist_ok=True)
-            return figures.draw(made, run.report(), self.out)
+            report = run.report()
+            return figures.draw(made, {name: report[name] for name in in_use(run.stages)}, self.out)

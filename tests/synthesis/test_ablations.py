@@ -8,6 +8,7 @@ from llm_server import LLMServer
 import caredio
 from caredio import settings
 from caredio.answers import show
+from caredio.app import shelf
 from caredio.errors import InputError
 from caredio.runs import Run
 from caredio.synthesis import pipeline
@@ -98,6 +99,27 @@ def test_without_contrast_the_isolated_answers_are_the_candidates(tmp_path, pair
     assert rejected
     assert rejected <= texts
     assert "== contrasted" not in show(tmp_path / "run")
+
+
+def test_tables_of_a_step_that_was_left_out_since_say_nothing_of_the_run(tmp_path):
+    """Of three builds in one folder each is shown as it is, whatever the others left there."""
+
+    def refused(number, body):
+        return "nothing" if ADAPTING in str(body.get("messages")) and "Brazilian" in str(body["messages"]) else None
+
+    with LLMServer(fault=refused) as server:
+        wanted = {**SMALL, "base_url": server.url, "out": tmp_path / "run", "store": tmp_path / "answers.sqlite"}
+        caredio.build(**wanted, contrast=False, review=True, least_recognition=1)
+        assert "adapted" in set(shelf.open(tmp_path / "run").rows["stage"].to_pylist())
+        for left_out in ({"adaptation": False, "checks": "none"}, {}):
+            caredio.build(**wanted, **left_out)
+            shown = show(tmp_path / "run", store=tmp_path / "answers.sqlite")
+            assert "not in this store" not in shown
+            assert ("== adapted" in shown, "== reviewed" in shown) == (not left_out, False)
+            page = (tmp_path / "run" / "report.html").read_text()
+            assert ("Adaptation: none" in page, "Contrast: none" in page) == (bool(left_out), False)
+            stages = set(shelf.open(tmp_path / "run").rows["stage"].to_pylist())
+            assert ("adapted" in stages) == (not left_out)
 
 
 def test_without_contrast_others_are_compared_by_the_draws_that_they_have_with_it(tmp_path):
