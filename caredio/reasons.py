@@ -60,6 +60,11 @@ ADVICE = (  # the first pattern that a reason matches
     (r"one_response|tie$", "give questions two responses or more whose ratings differ"),
     (r"rating_", "ratings are numbers from 1 to 10"),
     (r"question_of_no_help", "the model finds no answer likelier after its question: name a more capable one"),
+    (
+        r"unmeasured|no_estimate",
+        "no row has all of its scores: choose measures that ask no model, or a more capable one, or answer more"
+        " questions",
+    ),
     (r"redundant", "every row is like another: raise theta"),
     (
         r"unknown_culture|kept_for_test|no_text|piece_too_long|chat_marks|repeated",

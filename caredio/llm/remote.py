@@ -29,7 +29,8 @@ log = logging.getLogger("caredio")
 
 NO_LIKELIHOOD = (
     "the endpoint returns no log-probabilities of prompts for {model} (vLLM does, the Batch API does not); choose"
-    " scores that need none: support as representativeness and hybrid as distinctiveness."
+    " what needs none: support as representativeness, hybrid as distinctiveness, score as ranking, embeddings as"
+    " objective."
 )
 NO_TOP_LOGPROBS = (
     f"the endpoint does not return the {TOP_LOGPROBS} top_logprobs of a first token for {{model}}{{says}}; ask for the"

@@ -102,7 +102,9 @@ def test_a_model_without_log_probabilities_is_one_sentence(tmp_path, capsys):
     with LLMServer(logprobs=False) as server, pytest.raises(SystemExit) as end:
         select(tmp_path, server)
     assert end.value.code == 2
-    assert "returns no log-probabilities of prompts" in capsys.readouterr().err.strip().splitlines()[-1]
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "returns no log-probabilities of prompts" in said
+    assert "score as ranking" in said
 
 
 def test_scores_without_a_model_are_one_sentence():
