@@ -101,9 +101,14 @@ def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
         " in the same words",
         "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
         "cci": f"how much larger a share of people of its culture than of {few} shares a response, as {code(model)}"
-        f" estimates it, the mean of {settings.get('estimates')} estimates (Conceptual Cultural Index)",
+        f" estimates it{_averaged(settings)} (Conceptual Cultural Index)",
     }[measure]
     return f"Distinctiveness: `{measure}`, {how}."
+
+
+def _averaged(settings: Mapping[str, Any]) -> str:
+    count = settings.get("estimates")
+    return ", once" if count == 1 else f", the mean of {count} estimates"
 
 
 def scorer(unit: np.ndarray) -> Callable[[pa.Table], pa.Table]:

@@ -79,6 +79,6 @@ def scores(pool: Dataset, vectors: Dataset, settings: Settings, encode: embed.En
         stop = start + len(texts[culture])
         among = embed.matrix(vectors, "sample_embedding", own)
         taken = round_robin(of_targets[start:stop] @ among.T, settings.budget)
-        found |= dict.fromkeys(own) | {own[row]: -float(place) for place, row in enumerate(taken)}
+        found |= dict.fromkeys(own) | {own[row]: float(-place) for place, row in enumerate(taken)}
         start = stop
     return found

@@ -196,12 +196,13 @@ def test_another_number_of_estimates_counts_where_they_are_asked_for_and_nowhere
     assert asking[0] != asking[1]
 
 
-def test_the_card_says_whose_estimates_they_are(tmp_path):
-    select(tmp_path, estimates)
+@pytest.mark.parametrize(("count", "how"), [(3, ", the mean of 3 estimates"), (1, ", once")])
+def test_the_card_says_whose_estimates_they_are(tmp_path, count, how):
+    select(tmp_path, estimates, estimates=count)
     with Run(tmp_path / "run") as run:
         (said,) = [line for line in pipeline.describe(run.stages, topics=False) if line.startswith("Distinctiveness")]
     assert "`cci`" in said
-    assert "`scripted` estimates it, the mean of 3 estimates (Conceptual Cultural Index)" in said
+    assert f"`scripted` estimates it{how} (Conceptual Cultural Index)" in said
 
 
 @pytest.mark.slow

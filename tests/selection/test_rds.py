@@ -70,6 +70,7 @@ def test_rows_are_ranked_in_the_order_in_which_they_are_taken(tmp_path):
     orders = {"b": 0.0, "c": -1.0, "a": -2.0}, {"c": 0.0, "b": -1.0, "d": -2.0}  # as rice or tea is drawn first
     drawn = rds.targets(["china"], settings)["china"]
     assert measured == {"a": None, "b": None, "c": None, "d": None, "f": 0.0} | orders[drawn[0].endswith("tea")]
+    assert f"{measured['f']:.3f}" == "0.000"  # as the card shows it: no -0
     ranked = rank.run(rank.score(pool, vectors, settings, measured))
     names = [row["sample_id"] for row in ranked if row["culture"] == "china"]
     assert names == list(orders[drawn[0].endswith("tea")])
