@@ -78,7 +78,10 @@ COLUMNS: dict[str, Column] = {
     "universal_question": Column(_TEXT, "the question before adaptation", "adapt", TEXT_CHECKS),
     "question": Column(_TEXT, "the question as asked", "questions, adapt", TEXT_CHECKS),
     "response": Column(
-        _TEXT, "the answer as the culture; of candidates, the contrastive one", "roleplay, contrast", TEXT_CHECKS
+        _TEXT,
+        "the answer as the culture; of candidates, the contrastive one if there is contrast",
+        "roleplay, contrast",
+        TEXT_CHECKS,
     ),
     "isolated_response": Column(_TEXT, "the answer before seeing the others'", "contrast", TEXT_CHECKS),
     "reflection": Column(
