@@ -88,7 +88,7 @@ def staying(base: Release, slugs: Mapping[str, str], share: float, removed: Sequ
 
     Raises:
         InputError: the release is no dataset, has other columns, holds out other questions, or holds what is removed;
-            or nothing of it stays.
+            nothing of it stays; or a file is missing or damaged.
     """
     if base.record.get("kind") != "dataset":
         raise InputError(f"{base.place}: is no release of a dataset, to which a culture could be added.")
@@ -122,7 +122,7 @@ def pool(base: Release, names: Collection[str] | None = None) -> Dataset:
     """Every scored row of a release's cultures; by default of all.
 
     Raises:
-        InputError: it has other columns.
+        InputError: it has other columns, or a file is missing or damaged.
     """
     held = [f"{name}-pool" for name in record.slugs(base.record) if names is None or name in names]
     files = [f"{config}/train" for config in held if config in base.record["rows"]]
@@ -131,10 +131,19 @@ def pool(base: Release, names: Collection[str] | None = None) -> Dataset:
 
 def _table(base: Release, files: list[str], columns: Features) -> Dataset:
     paths = [disk.named(base.path, file.partition("/")[0]) / f"{file.partition('/')[2]}.parquet" for file in files]
+    tables = [_read(path) for path in paths]
     try:
-        return features.conform(runs.read(paths), columns)
+        return concatenate_datasets([features.conform(table, columns) for table in tables])
     except (ValueError, KeyError, TypeError) as error:  # Arrow's errors are such
         raise InputError(
             f"{base.place}: has other columns than this version writes ({' '.join(str(error).split())[:150]}); publish"
             " all its cultures from one run."
         ) from None
+
+
+def _read(path: Path) -> Dataset:
+    try:
+        return runs.read([path])
+    except (OSError, ValueError) as error:  # Arrow's errors are such
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(f"{path}: is missing or damaged ({reason}); restore it, or add to another release.") from None

@@ -72,6 +72,23 @@ def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(own, tmp_path,
     assert (release / "release.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("file", ["united_kingdom/train.parquet", "united_kingdom-pool/train.parquet"])
+@pytest.mark.parametrize("content", [None, b"PAR1"])
+def test_a_file_of_the_other_release_that_cannot_be_read_is_one_sentence(own, tmp_path, capsys, file, content):
+    base = caredio.publish(own / "a", to=tmp_path / "base", test_share=0.2)
+    (base / file).unlink()
+    if content:
+        (base / file).write_bytes(content)
+    arguments = ["--out", str(own / "b"), "--to", str(tmp_path / "r"), "--add-to", str(base), "--test-share", "0.2"]
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["publish", *arguments])
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{file}: is missing or damaged (" in said
+    assert "; restore it, or add to another release." in said
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_row_of_a_culture_that_stays_is_not_removed_in_silence(own, tmp_path):
     release = caredio.publish(own / "a", to=tmp_path / "r", test_share=0.2)
     (tmp_path / "ids.txt").write_text(runs.read([release / "united_kingdom-pool" / "train.parquet"])["sample_id"][0])
