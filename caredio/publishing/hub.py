@@ -214,7 +214,7 @@ def foresee(repo_id: str, repo_type: str, version: str | None, folder: Path) -> 
 
     Raises:
         EndpointError: the Hub's client is in offline mode, the Hub does not know the token, or the token may only read.
-        InputError: the version is released already, and not from the folder.
+        InputError: the version is released already, and not from the folder, whose record may be damaged.
     """
     from huggingface_hub import HfApi
 

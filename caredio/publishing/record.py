@@ -56,12 +56,14 @@ def read(folder: Path, place: str | None = None) -> Release:
     Raises:
         InputError: there is none, or its record is damaged.
     """
+    if not (folder / RECORD).exists():
+        raise InputError(f"{folder}: holds no release ({RECORD} is missing).")
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         record = None
     if not isinstance(record, dict):
-        raise InputError(f"{folder}: holds no release ({RECORD} is missing or damaged).")
+        raise InputError(f"{folder / RECORD}: is damaged; restore it, or name another folder.")
     return Release(place or folder.as_posix(), folder, record)
 
 
@@ -79,11 +81,12 @@ def see_version(last: Release) -> None:
 
 
 def found(folder: Path) -> Release | None:
-    """The release in a folder; None where there is none that can be read."""
-    try:
-        return read(folder)
-    except InputError:
-        return None
+    """The release in a folder; None where there is none.
+
+    Raises:
+        InputError: its record is damaged, so neither its version nor what it leaves out is known.
+    """
+    return read(folder) if (folder / RECORD).exists() else None
 
 
 def newest(tags: Iterable[str]) -> str | None:

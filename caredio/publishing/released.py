@@ -108,7 +108,9 @@ def _release(place: str, folder: Path) -> Released:
         if kind not in ("dataset", "model"):
             raise ValueError(kind)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{folder / RECORD}: is damaged; release the run again.") from None
+        raise InputError(
+            f"{folder / RECORD}: is damaged; restore it, or release the run into another folder."
+        ) from None
     tables: dict[tuple[str, str], Dataset] = {}
     unread = []
     for file in sorted(folder.glob("*/[!.]*.parquet")) if kind == "dataset" else []:

@@ -151,7 +151,10 @@ def test_models_are_compared_by_their_files(tmp_path):
     ("make", "said"),
     [
         (lambda folder: folder, "holds neither a release (release.json) nor a run (run.json)"),
-        (lambda folder: (folder / "release.json").write_text("{half") and folder, "is missing or damaged"),
+        (
+            lambda folder: (folder / "release.json").write_text("{half") and folder,
+            "/release.json: is damaged; restore it",
+        ),
     ],
 )
 def test_a_folder_of_neither_is_one_sentence(both, tmp_path, make, said):

@@ -370,6 +370,20 @@ def test_a_folder_with_other_things_is_not_overwritten(run, tmp_path):
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize("version", [None, "v1.0.0"])
+@pytest.mark.parametrize("content", ["{half", "[]"])
+def test_a_release_whose_record_is_damaged_is_not_replaced(tmp_path, run, version, content):
+    """Its version and what it leaves out stand there alone."""
+    (tmp_path / "r").mkdir()
+    record = tmp_path / "r" / "release.json"
+    record.write_text(content)
+    with pytest.raises(InputError) as told:
+        caredio.publish(run, to=tmp_path / "r", version=version)
+    assert str(told.value) == f"{record}: is damaged; restore it, or name another folder."
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["release.json"]
+    assert record.read_text() == content
+
+
 def test_a_release_that_was_cut_off_does_not_stand_in_the_way(run, tmp_path):
     (tmp_path / ".r.making").mkdir()
     (tmp_path / ".r.making" / "half.parquet").write_bytes(b"PAR1")
