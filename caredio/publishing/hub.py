@@ -363,10 +363,11 @@ def _create(api: Any, repo_id: str, repo_type: str, private: bool) -> None:
 
 
 def _operations(folder: Path, there: set[str]) -> list[Any]:
-    """Add every file of the folder, delete what the repository has beside them."""
+    """Add every file of the release, delete what the repository has beside them."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    files = {disk.name(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    found = {disk.name(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    files = {path: file for path, file in found.items() if not record.foreign(path)}
     stale = sorted(there - set(files) - {".gitattributes"})
     return [
         *(CommitOperationAdd(path, file) for path, file in files.items()),

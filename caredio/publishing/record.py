@@ -15,6 +15,11 @@ RECORD = "release.json"
 VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 VIEWS = ("preference", "unpaired", "pool", "vectors")  # of a culture, besides its ranked rows
 EVERYONE = "all"
+# what the Hub, git or a desktop writes beside a release, in any folder of it
+_FOREIGN = re.compile(
+    r"(?i)(?:.*/)?(?:\.gitattributes|\.gitignore|\.gitkeep|\.ds_store|\._.*|thumbs\.db|desktop\.ini|\.directory)"
+)
+_HIDDEN = (".cache/", ".git/", "__MACOSX/", ".ipynb_checkpoints/")
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,11 @@ def found(folder: Path) -> Release | None:
         InputError: its record is damaged, so neither its version nor what it leaves out is known.
     """
     return read(folder) if (folder / RECORD).exists() else None
+
+
+def foreign(name: str) -> bool:
+    """Whether a file in a release's folder is a desktop's or a tool's own, and none of the release."""
+    return name.startswith(_HIDDEN) or _FOREIGN.fullmatch(name) is not None
 
 
 def newest(tags: Iterable[str]) -> str | None:

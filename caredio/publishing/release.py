@@ -44,7 +44,7 @@ from caredio.publishing import (
     removals,
     screening,
 )
-from caredio.publishing.record import EVERYONE, RECORD, Release, same
+from caredio.publishing.record import EVERYONE, RECORD, Release, foreign, same
 from caredio.publishing.scoring import Scoring
 from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
@@ -338,7 +338,7 @@ def _sign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     files = {
         disk.name(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if file.is_file() and not foreign(disk.name(file.relative_to(folder)))
     }
     record = {**record, "caredio": version(), "files": files}
     (folder / RECORD).write_text(as_json(record) + "\n", encoding="utf-8")

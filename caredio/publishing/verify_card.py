@@ -13,14 +13,9 @@ import yaml
 
 from caredio import disk
 from caredio.publishing import croissant, metadata
-from caredio.publishing.record import RECORD
+from caredio.publishing.record import RECORD, foreign
 from caredio.publishing.released import Finding, Released, Unchecked, view
 
-# what the Hub, git or a desktop writes beside a release, in any folder of it
-_FOREIGN = re.compile(
-    r"(?i)(?:.*/)?(?:\.gitattributes|\.gitignore|\.gitkeep|\.ds_store|\._.*|thumbs\.db|desktop\.ini|\.directory)"
-)
-_HIDDEN = (".cache/", ".git/", "__MACOSX/", ".ipynb_checkpoints/")
 _COLUMNS = ("train", "test", "candidates scored", "score, best", "score, median", "score, last")
 
 
@@ -41,7 +36,7 @@ def files(given: Released) -> Iterator[Finding]:
         if listed.get(name, sha) != sha:
             yield Finding("files", croissant.FILE, f"gives another hash of {name} than {RECORD}")
     for name in sorted(there.keys() - listed.keys() - {RECORD}):
-        if not name.startswith(_HIDDEN) and not _FOREIGN.fullmatch(name):
+        if not foreign(name):
             yield Finding("files", name, f"is there and not in {RECORD}")
 
 

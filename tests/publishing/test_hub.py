@@ -96,6 +96,24 @@ def test_publishing_again_changes_nothing(hub, run, tmp_path):
     assert state(hub, tmp_path / "home") == before
 
 
+def test_what_a_desktop_writes_into_a_release_is_not_sent(hub, tmp_path):
+    files = ("README.md", "china/train.parquet", "release.json")
+    for name in (*files, ".DS_Store", "china/.DS_Store", "china/._train.parquet", "Thumbs.db"):
+        (tmp_path / "r" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "r" / name).write_text('{"kind": "dataset", "version": "v0.1.0"}')
+    script = f"""
+        from pathlib import Path
+
+        from huggingface_hub import HfApi
+
+        from caredio.publishing import hub
+
+        hub.push(Path({str(tmp_path / "r")!r}), "caredio/cardset", "dataset")
+        print(*HfApi().list_repo_files("caredio/cardset", repo_type="dataset"), sep="\\n")
+        """
+    assert sorted(python(hub, tmp_path / "home", script)) == sorted((*files, ".gitattributes"))
+
+
 def test_a_version_is_never_released_twice_with_other_content(hub, run, tmp_path):
     arguments = ("--version", "v1.0.0", "--push", "caredio/cardset")
     publish(hub, run, tmp_path / "home", "--to", tmp_path / "r1", *arguments)

@@ -134,6 +134,12 @@ def test_release_json_lists_every_file_and_its_hash(released):
     assert record["rows"]["china-pool"] == {"train": 24}
 
 
+def test_release_json_lists_nothing_that_a_desktop_wrote(tmp_path):
+    for name in (".DS_Store", "README.md"):
+        (tmp_path / name).write_text("")
+    assert list(release._sign(tmp_path, {})["files"]) == ["README.md"]
+
+
 def test_the_same_release_twice_is_the_same_bytes(run, released, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one, two = (caredio.publish(run, to="again", version="v1.0.0", test_share=0.2) for _ in range(2))
