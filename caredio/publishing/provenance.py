@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ _COUNTRY = (
     "A country or a group stands for a culture here. Regions, generations, classes and minorities within it differ, and"
     " no answer speaks for all."
 )
+_SHORT = 20  # characters, a few words
 
 
 class Asked(NamedTuple):
@@ -126,7 +128,12 @@ def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Datas
             views.describe(paired, bool(source)),
             *_changed_prompts(stages, own_prompts),
         ],
-        limits=[_GIVEN if source else _WRITTEN, _COUNTRY, *selection_pipeline.describe_limits(stages)],
+        limits=[
+            _GIVEN if source else _WRITTEN,
+            _COUNTRY,
+            *selection_pipeline.describe_limits(stages),
+            *(_wordings(ranked["response"][:]) if source else []),
+        ],
         license="unknown" if source else "other",
         paired=paired,
         removed=run.stages["scored"]["rows"] - len(tables["scored"]) if tables else 0,
@@ -158,6 +165,17 @@ def _weighed(ranked: Dataset) -> list[str]:
     return [
         "Weights: `weight` counts the people who gave an answer, as the table's column of that name says (1 where it"
         f" says nothing), the sum of equal rows; {min(weights):.6g} to {max(weights):.6g} in the ranked rows."
+    ]
+
+
+def _wordings(responses: Sequence[str]) -> list[str]:
+    """A sentence on short answers, which say the same in many wordings; none where most are longer."""
+    median = statistics.median_low(map(len, responses)) if responses else _SHORT + 1
+    if median > _SHORT:
+        return []
+    return [
+        f"Answers are short (half of them have at most {median} characters): two wordings of one answer, such as"
+        " synonyms or spellings, count as two different answers."
     ]
 
 

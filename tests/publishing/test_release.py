@@ -282,6 +282,20 @@ def test_the_card_lists_what_changed(run, released):
     assert page.endswith("## Changes\n\nOver the release before:\n\n- `china: 3 rows added`\n- `a 'b' # c`\n")
 
 
+def test_the_card_of_short_answers_says_that_wordings_of_one_count_as_different(run):
+    """The table's own have 22 characters and more; half of these have at most 14."""
+    said = (
+        "Answers are short (half of them have at most 14 characters): two wordings of one answer, such as synonyms or"
+        " spellings, count as two different answers."
+    )
+    with Run(run) as opened:
+        tables = {stage: opened.table(stage) for stage in release.TABLES}
+        assert "count as two" not in " ".join(provenance.of_run(opened, tables=tables).limits)
+        lengths = [3, 14, 200] * len(tables["ranked"])
+        short = tables["ranked"].map(lambda row, number: {"response": "x" * lengths[number]}, with_indices=True)
+        assert provenance.of_run(opened, tables={**tables, "ranked": short}).limits[-1] == said
+
+
 def test_a_version_that_is_taken_again_by_other_data_tells_no_changes_of_what_was_there(run, tmp_path):
     folder = caredio.publish(run, to=tmp_path / "r", version="v1.0.0", test_share=0)
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3)
