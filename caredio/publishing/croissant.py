@@ -76,18 +76,6 @@ def write(
         title: the dataset's.
         repo: its name on the Hub, from where files are then read; None where they lie beside this one.
     """
-    page = _dataset(folder, splits, made, settings, title, repo)
-    (folder / FILE).write_text(as_json(page, indent=1) + "\n", encoding="utf-8")
-
-
-def _dataset(
-    folder: Path,
-    splits: Mapping[str, Mapping[str, int]],
-    made: provenance.Made,
-    settings: Settings,
-    title: str,
-    repo: str | None,
-) -> dict[str, Any]:
     files = {
         f"{one}/{split}.parquet": disk.named(folder, one) / f"{split}.parquet"
         for one in splits
@@ -95,7 +83,7 @@ def _dataset(
     }
     place = f"{HUB}/{repo}/resolve/{settings.version}/" if repo else ""
     license_ = settings.license or made.license
-    return {
+    page = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
@@ -118,6 +106,7 @@ def _dataset(
         ],
         **_responsible(made, settings),
     }
+    (folder / FILE).write_text(as_json(page, indent=1) + "\n", encoding="utf-8")
 
 
 def _file(path: str, file: Path, place: str) -> dict[str, Any]:
