@@ -28,6 +28,7 @@ ATTEMPTS = 6
 _PAUSE = 0.5  # seconds before the second attempt; doubled each time
 _AGAIN = (408, 412, 425, 429)  # of the client errors: a timeout, a stale parent, too early, a rate limit
 _MOVED = re.compile("parent|has happened|already exists|in progress|concurrent|try again", re.IGNORECASE)  # of 409
+_XET = re.compile(r"HTTP status \w+ error \((\d{3}[\w ]*)\)")  # in a ConnectionError of Xet, by which tables are sent
 _PATIENCE = 10.0  # seconds that a question asked ahead of the work, or of a file, may take
 _SILENCE = 120.0  # seconds without a byte after which a request counts as lost; the Hub's client would wait for ever
 _REQUESTS = 10  # pull requests, the latest, among which one's own is looked for
@@ -279,7 +280,8 @@ def _retryable(api: Any, repo_id: str, error: Exception) -> str:
         cause = error.__cause__ or error
         if isinstance(error, RuntimeError) and not isinstance(cause, packages.unreachable(OSError)):
             raise error
-        return type(cause).__name__
+        refused = _XET.search(str(cause))
+        return f"status {refused[1]} where files are sent" if refused else type(cause).__name__
     status, words = http.response.status_code, _reason(http)
     conflict = status == 409 and _MOVED.search(words)
     if 400 <= status < 500 and status not in _AGAIN and not conflict:
