@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,13 @@ import pytest
 from llm_server import LLMServer
 
 import caredio
+
+if importlib.util.find_spec("peft"):  # else the files that need it are skipped
+    _SHARED = Path(__file__).parents[1] / "training" / "test_export.py"
+    _spec = importlib.util.spec_from_file_location("export_fixtures_of_the_app", _SHARED)
+    _shared = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(_shared)
+    tiny, trained = _shared.tiny, _shared.trained
 
 CHROMIUM = "/usr/bin/chromium"
 HOSTILE = (

@@ -1,8 +1,6 @@
 """Who answers on the page: the chats that weights and endpoints are asked, and what they say."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from llm_server import LLMServer
@@ -15,12 +13,6 @@ from caredio.llm.spec import Spec
 pytest.importorskip("peft")
 
 from caredio.app import speakers
-
-_SHARED = Path(__file__).parents[1] / "training" / "test_export.py"
-_spec = importlib.util.spec_from_file_location("export_fixtures_of_speakers", _SHARED)
-_shared = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_shared)
-tiny, trained = _shared.tiny, _shared.trained
 
 QUESTION = "What is eaten at a wedding?"
 KNOWN = cultures.load()

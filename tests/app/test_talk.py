@@ -1,29 +1,25 @@
 """The tab Talk: three answers on the screen of a browser, and what stands there meanwhile."""
 
-import importlib.util
+import contextlib
+import json
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from llm_server import LLMServer
 
 import caredio
 from caredio import cultures
 from caredio.errors import InputError
 
 pytest.importorskip("gradio")
+pytest.importorskip("peft")
 
 from caredio.app import speakers, talk
-
-_SHARED = Path(__file__).parents[1] / "training" / "test_export.py"
-_spec = importlib.util.spec_from_file_location("export_fixtures_of_talk", _SHARED)
-_shared = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_shared)
-tiny, trained = _shared.tiny, _shared.trained
 
 ASKED = [cultures.load()[slug] for slug in ("brazil", "china")]
 
@@ -73,14 +69,41 @@ def test_a_question_is_answered_three_times_on_the_screen(run, tiny, trained, br
     local = speakers.Local(str(tiny), trained, ASKED)
     wanted = {name: local.answer(name, "china", "What is eaten?") for name in local.names}
     assert len(set(wanted.values())) > 1
-    command = ["browse", run, "--model", tiny, "--trained", trained, "--port", free_port()]
+    with browsed(run, "--model", tiny, "--trained", trained) as address:
+        reads_three_answers(browser.new_page(), address, wanted)
+
+
+def test_a_model_behind_an_endpoint_is_asked_from_the_page(run, tmp_path, monkeypatch, browser):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    tuned = tmp_path / "finetune" / "china"
+    tuned.mkdir(parents=True)
+    (tuned / "finetune.json").write_text(json.dumps({"job": {"fine_tuned_model": "ft:m:me::1"}}))
+
+    def says(number, body):
+        return f"{body['model']}, {len(body['messages'])}: {body['messages'][-1]['content']}"
+
+    wanted = {
+        "raw": "m, 1: What is eaten?",
+        "role-play": "m, 2: What is eaten?",
+        "trained": "ft:m:me::1, 1: What is eaten?",
+    }
+    with LLMServer(says) as server:
+        with browsed(run, "--model", "m", "--base-url", server.url, "--trained", tuned.parent) as address:
+            reads_three_answers(browser.new_page(), address, wanted)
+        assert len(server.seen) == 3
+
+
+@contextlib.contextmanager
+def browsed(run, *given):
+    """The address of the page that the command serves."""
+    command = ["browse", run, *given, "--port", free_port()]
     serving = subprocess.Popen(
         [sys.executable, "-m", "caredio.cli", *map(str, command)], stdout=subprocess.PIPE, text=True
     )
     try:
         address, _, rest = serving.stdout.readline().partition(" ")
         assert rest == f"shows {run}; Ctrl+C stops it.\n"
-        reads_three_answers(browser.new_page(), address, wanted)
+        yield address
     finally:
         serving.kill()
         serving.wait()
@@ -92,6 +115,7 @@ def free_port():
 
 
 def reads_three_answers(tab, address, wanted):
+    tab.set_default_timeout(60_000)
     tab.goto(address)
     tab.get_by_role("tab", name="Talk").click()
     tab.locator("#talk-culture input").click()
