@@ -51,8 +51,20 @@ element.addEventListener('keydown', event => {
   if (step && links.includes(document.activeElement) && next) { event.preventDefault(); next.focus(); }
 });
 """
-_TO_ADDRESS = "query => { history.replaceState(null, '', location.pathname + (query ? '?' + query : '')); }"
+LOADING = "loading"  # in place of a query, which is empty or has a sign of equality
+_TO_ADDRESS = """query => {
+  if (query === 'LOADING') return;
+  const of = name => name === 'tab' ? 'tab' : name.startsWith('compare_') ? 'compare' : 'browse';
+  const others = [...new URLSearchParams(location.search)].filter(([name]) => of(name) !== 'PART');
+  const all = new URLSearchParams([...new URLSearchParams(query), ...others]).toString();
+  history.replaceState(null, '', location.pathname + (all ? '?' + all : ''));
+}"""
 _TO_ROW = "() => { if (innerWidth < 900) document.querySelector('#opened').scrollIntoView({behavior: 'smooth'}); }"
+
+
+def to_address(part: str) -> str:
+    """The script that writes a query into its part of the address: `browse`, `compare` or `tab`; the others stay."""
+    return _TO_ADDRESS.replace("PART", part).replace("LOADING", LOADING)
 
 
 def shown(value: str | None = None, **arguments: Any) -> gr.HTML:
@@ -79,17 +91,21 @@ class Asked:
     def of(cls, query: dict[str, str]) -> Asked:
         """Out of an address; what it cannot mean is left out."""
         known = {field.name for field in fields(cls)} - {"at"}
-        at = query.get("at", "")
         texts: dict[str, Any] = {name: value for name, value in query.items() if name in known}
         asked = cls(**texts)
         order = asked.order if asked.order in ORDERS else cls.order
         view = asked.view if asked.view in VIEWS else cls.view
-        return replace(asked, at=int(at[:9]) if at.isascii() and at.isdigit() else 0, order=order, view=view)
+        return replace(asked, at=page_number(query.get("at", "")), order=order, view=view)
 
     def address(self) -> str:
         """The query of the address that asks for this."""
         plain = asdict(Asked())
         return urlencode({name: value for name, value in asdict(self).items() if value != plain[name]})
+
+
+def page_number(said: str) -> int:
+    """The number of a page of rows in an address; 0 where it is none."""
+    return int(said[:9]) if said.isascii() and said.isdigit() else 0
 
 
 def found(shelf: Shelf, asked: Asked) -> np.ndarray:
@@ -161,7 +177,7 @@ class _Tab:
                 self._list()
             with gr.Column(scale=4, min_width=320, elem_classes="reading"):
                 self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened")
-        self.address = gr.Textbox(visible="hidden", elem_id="address")
+        self.address = gr.Textbox(LOADING, visible="hidden", elem_id="address")
         self.inputs: list[Any] = [self.words, *self.filters.values(), self.order]
         self.listing = [self.state, self.rows, self.picture, self.count, self.back, self.forth, self.address]
 
@@ -190,7 +206,13 @@ class _Tab:
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events; the address of the page follows what is shown."""
         events = [
-            changed(self._filtered, [self.state, *self.inputs], self.listing, trigger_mode="always_last", **PRIVATE)
+            changed(
+                self._filtered,
+                [self.state, *self.inputs],
+                [*self.listing, self.whole],
+                trigger_mode="always_last",
+                **PRIVATE,
+            )
             for changed in (
                 self.words.change,
                 *(one.input for one in self.inputs[1:]),
@@ -199,7 +221,7 @@ class _Tab:
         for button, turned in ((self.back, self._back), (self.forth, self._forth)):
             events.append(button.click(turned, self.state, self.listing, **PRIVATE))
         for view, as_seen in ((self.as_list, self._as_list), (self.as_map, self._as_map)):
-            events.append(view.select(as_seen, self.state, self.listing, **PRIVATE))
+            events.append(view.select(as_seen, [self.state, self.address], self.listing, **PRIVATE))
         for place in (self.rows, self.picture, self.whole):
             clicked = place.click(
                 self._opened, self.state, [self.state, self.picture, self.whole, self.address], **PRIVATE
@@ -207,7 +229,7 @@ class _Tab:
             clicked.then(None, None, None, js=_TO_ROW)
             events.append(clicked)
         for event in events:
-            event.then(None, self.address, None, js=_TO_ADDRESS)
+            event.then(None, self.address, None, js=to_address("browse"))
         page.load(self._loaded, None, [*self.inputs, *self.listing, self.whole, self.views], **PRIVATE)
 
     def _shown(self, asked: Asked) -> list[Any]:
@@ -237,7 +259,12 @@ class _Tab:
         *chosen, order = values
         given: dict[str, Any] = dict(zip(self.filters, (value or "" for value in chosen), strict=True))
         now = replace(asked, q=words or "", **given, order=order)
-        return [gr.skip()] * len(self.listing) if now == asked else self._shown(replace(now, at=0))
+        if now == asked:
+            return [gr.skip()] * (len(self.listing) + 1)
+        place = self.shelf.place(now.row)
+        if now.row and (place is None or place not in found(self.shelf, now)):
+            return [*self._shown(replace(now, at=0, row="")), _HINT]  # what is open is among what is listed
+        return [*self._shown(replace(now, at=0)), gr.skip()]
 
     def _back(self, asked: Asked) -> list[Any]:
         return self._shown(replace(asked, at=asked.at - 1))
@@ -245,11 +272,17 @@ class _Tab:
     def _forth(self, asked: Asked) -> list[Any]:
         return self._shown(replace(asked, at=asked.at + 1))
 
-    def _as_list(self, asked: Asked) -> list[Any]:
-        return self._shown(replace(asked, view="list"))
+    def _as_list(self, asked: Asked, address: str) -> list[Any]:
+        return self._seen(asked, "list", address)
 
-    def _as_map(self, asked: Asked) -> list[Any]:
-        return self._shown(replace(asked, view="map"))
+    def _as_map(self, asked: Asked, address: str) -> list[Any]:
+        return self._seen(asked, "map", address)
+
+    def _seen(self, asked: Asked, view: str, address: str) -> list[Any]:
+        """What a view shows; nothing new where it is the one, or where the page selects it as it loads."""
+        if address == LOADING or asked.view == view:
+            return [gr.skip()] * len(self.listing)
+        return self._shown(replace(asked, view=view))
 
     def _opened(self, asked: Asked, event: gr.EventData) -> list[Any]:
         asked = replace(asked, row=str(event.row))

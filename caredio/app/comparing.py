@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 
 from caredio.app import compare
-from caredio.app.browse import CLICKS, PRIVATE, shown
+from caredio.app.browse import CLICKS, LOADING, PRIVATE, page_number, shown, to_address
+from caredio.app.compare import Pair
 from caredio.app.markup import badge, text
 from caredio.app.opened import opened
 from caredio.app.shelf import Shelf
 
 _HINT = '<p class="note">Select a side of a pair to read its row whole.</p>'
+
+
+_PART = "compare_"  # how its names begin in the address
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is compared, as the address of the page has it; empty asks for nothing."""
+
+    q: str = ""
+    kind: str = ""
+    culture: str = ""
+    at: int = 0  # number of the page of pairs
+    row: str = ""
+    side: str = "after"  # of the row
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Asked:
+        """Out of an address; what it cannot mean is left out."""
+        said = {name: query.get(f"{_PART}{name}", "") for name in ("q", "kind", "culture", "row")}
+        side = "before" if query.get(f"{_PART}side") == "before" else "after"
+        return cls(**said, at=page_number(query.get(f"{_PART}at", "")), side=side)
+
+    def address(self) -> str:
+        """The part of the query of an address that asks for this."""
+        plain = asdict(Asked())
+        return urlencode({f"{_PART}{name}": value for name, value in asdict(self).items() if value != plain[name]})
 
 
 def tab(page: gr.Blocks, before: Shelf, after: Shelf) -> None:
@@ -44,44 +75,81 @@ class _Tab:
                 self.rows = shown(js_on_load=CLICKS, elem_id="pairs")
             with gr.Column(scale=4, min_width=320, elem_classes="reading"):
                 self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened-side")
-        self.number = gr.State(0)
+        self.state = gr.State(Asked())
+        self.address = gr.Textbox(LOADING, visible="hidden", elem_id="compare-address")
+        self.inputs: list[Any] = [self.words, self.kind, self.culture]
+        self.kinds, self.cultures = ("", *compare.KINDS), ("", *cultures)
 
     def listen(self, page: gr.Blocks) -> None:
-        """Answer the page's events."""
-        inputs: list[Any] = [self.words, self.kind, self.culture]
-        outputs = [self.rows, self.count, self.number, self.back, self.forth]
-        for changed in (self.words.change, *(one.input for one in inputs[1:])):  # text that is pasted is no input
-            changed(self._first, inputs, outputs, trigger_mode="always_last", **PRIVATE)
+        """Answer the page's events; the address of the page follows what is shown."""
+        listing = [self.state, self.rows, self.count, self.back, self.forth, self.address]
+        events = [
+            changed(
+                self._filtered,
+                [self.state, *self.inputs],
+                [*listing, self.whole],
+                trigger_mode="always_last",
+                **PRIVATE,
+            )
+            for changed in (self.words.change, self.kind.input, self.culture.input)  # text that is pasted is no input
+        ]
         for button, turned in ((self.back, self._back), (self.forth, self._forth)):
-            button.click(turned, [*inputs, self.number], outputs, **PRIVATE)
-        for place in (self.rows, self.whole):
-            place.click(self._opened, None, self.whole, **PRIVATE)
-        page.load(self._first, inputs, outputs, **PRIVATE)
+            events.append(button.click(turned, self.state, listing, **PRIVATE))
+        events += [
+            place.click(self._opened, self.state, [self.state, self.whole, self.address], **PRIVATE)
+            for place in (self.rows, self.whole)
+        ]
+        for event in events:
+            event.then(None, self.address, None, js=to_address("compare"))
+        page.load(self._loaded, None, [*self.inputs, *listing, self.whole], **PRIVATE)
 
-    def _first(self, words: str, kind: str, culture: str) -> list[Any]:
-        return self._shown(words, kind, culture, 0)
+    def _filtered(self, asked: Asked, words: str, kind: str, culture: str) -> list[Any]:
+        now = replace(asked, q=words or "", kind=kind or "", culture=culture or "")
+        if now == asked:
+            return [gr.skip()] * 7
+        place = self._side(now.side).place(now.row)
+        stale = now.row and not any(place == getattr(pair, now.side) for pair in self._found(now))
+        now = replace(now, at=0, **({"row": "", "side": "after"} if stale else {}))
+        return [*self._shown(now), _HINT if stale else gr.skip()]
 
-    def _back(self, words: str, kind: str, culture: str, number: int) -> list[Any]:
-        return self._shown(words, kind, culture, number - 1)
+    def _back(self, asked: Asked) -> list[Any]:
+        return self._shown(replace(asked, at=asked.at - 1))
 
-    def _forth(self, words: str, kind: str, culture: str, number: int) -> list[Any]:
-        return self._shown(words, kind, culture, number + 1)
+    def _forth(self, asked: Asked) -> list[Any]:
+        return self._shown(replace(asked, at=asked.at + 1))
 
-    def _shown(self, words: str, kind: str, culture: str, number: int) -> list[Any]:
-        found = compare.matching(self.pairs, self.before, self.after, kind or None, culture or None, words or "")
+    def _found(self, asked: Asked) -> list[Pair]:
+        return compare.matching(self.pairs, self.before, self.after, asked.kind or None, asked.culture or None, asked.q)
+
+    def _side(self, side: str) -> Shelf:
+        return self.before if side == "before" else self.after
+
+    def _shown(self, asked: Asked) -> list[Any]:
+        found = self._found(asked)
         last = max(0, (len(found) - 1) // compare.ROWS)
-        number = min(max(number, 0), last)
-        part = found[number * compare.ROWS : (number + 1) * compare.ROWS]
-        said = f"page {number + 1} of {last + 1}; {len(found):,} of {len(self.pairs):,} pairs"
+        asked = replace(asked, at=min(max(asked.at, 0), last))
+        part = found[asked.at * compare.ROWS : (asked.at + 1) * compare.ROWS]
+        said = f"page {asked.at + 1} of {last + 1}; {len(found):,} of {len(self.pairs):,} pairs"
         listed = compare.listed(part, self.before, self.after) or '<p class="note">No pair is like this.</p>'
-        turning = [gr.Button(interactive=number > 0), gr.Button(interactive=number < last)]
-        return [listed, f'<p class="count" role="status">{said}</p>', number, *turning]
+        turning = [gr.Button(interactive=asked.at > 0), gr.Button(interactive=asked.at < last)]
+        return [asked, listed, f'<p class="count" role="status">{said}</p>', *turning, asked.address()]
 
-    def _opened(self, event: gr.EventData) -> str:
-        side = self.before if event.side == "before" else self.after
-        place = side.place(str(event.row))
-        return (
-            _HINT
-            if place is None
-            else f'<div data-side="{text(event.side)}"><p>{badge(side.name)}</p>{opened(side, place)}</div>'
-        )
+    def _opened(self, asked: Asked, event: gr.EventData) -> list[Any]:
+        asked = replace(asked, row=str(event.row), side="before" if event.side == "before" else "after")
+        return [asked, self._read(asked), asked.address()]
+
+    def _read(self, asked: Asked) -> str:
+        """The HTML of the side that is open."""
+        side = self._side(asked.side)
+        place = side.place(asked.row)
+        if place is None:
+            return f'<p class="note">{badge(asked.row)} is no row here.</p>' if asked.row else _HINT
+        return f'<div data-side="{text(asked.side)}"><p>{badge(side.name)}</p>{opened(side, place)}</div>'
+
+    def _loaded(self, request: gr.Request) -> list[Any]:
+        """What an address asks for; a value that no pair has is no filter."""
+        asked = Asked.of(dict(request.query_params))
+        kind = asked.kind if asked.kind in self.kinds else ""
+        culture = asked.culture if asked.culture in self.cultures else ""
+        asked = replace(asked, kind=kind, culture=culture)
+        return [asked.q, asked.kind, asked.culture, *self._shown(asked), self._read(asked)]

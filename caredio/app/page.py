@@ -25,15 +25,27 @@ def build(shelf: Shelf, other: Shelf | None = None, speakers: Speakers | None = 
     """The page of a shelf; of two, with what changed from the first to the second; of speakers, to put questions to."""
     with gr.Blocks(title=f"{shelf.name} · CAReDiO", analytics_enabled=False, fill_width=True) as page:
         browse.shown(_head(shelf))
-        with gr.Tabs():
-            with gr.Tab("Browse", id="browse"):
+        with gr.Tabs() as tabs:
+            with gr.Tab("Browse", id="browse") as first:
                 browse.tab(page, shelf)
+            shown = {"browse": first}
             if other:
-                with gr.Tab("Compare", id="compare"):
+                with gr.Tab("Compare", id="compare") as shown["compare"]:
                     comparing.tab(page, shelf, other)
             if speakers:
-                with gr.Tab("Talk", id="talk"):
+                with gr.Tab("Talk", id="talk") as shown["talk"]:
                     talk.tab(speakers)
+        loaded = gr.Textbox(browse.LOADING, visible="hidden")
+        for name, one in shown.items():
+            query = "" if name == "browse" else f"tab={name}"
+            chosen = f"loaded => ({browse.to_address('tab')})(loaded || '{query}')"  # a page that loads selects one too
+            one.select(None, loaded, None, js=chosen)
+
+        def opens(request: gr.Request) -> list[Any]:
+            name = request.query_params.get("tab")
+            return [gr.Tabs(selected=name) if name in shown else gr.skip(), ""]
+
+        page.load(opens, None, [tabs, loaded], **browse.PRIVATE)
     return page
 
 

@@ -141,6 +141,48 @@ def test_two_shelves_are_compared(serve, look, ranked, released):
     assert seen.locator("#opened-side .badge").first.inner_text() == str(released)
 
 
+def test_an_address_opens_a_comparison_as_it_stood(serve, look, ranked, released):
+    seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))) + "?q=leeks")
+    waits(seen, "3 of 27 rows")
+    seen.get_by_role("tab", name="Compare").click()
+    waits(seen, "18 of 18 pairs")
+    seen.get_by_label("Search questions and answers of both").fill("honey")
+    waits(seen, "3 of 18 pairs")
+    seen.locator("#pairs [data-side=before] .row-link").first.click()
+    seen.locator("#opened-side h3").first.wait_for()
+    seen.wait_for_url("**compare_row=*")
+    whole = seen.locator("#opened-side").inner_text()
+    again = look(seen.url)
+    again.locator("#opened-side h3").first.wait_for()
+    assert again.get_by_role("tab", name="Compare").get_attribute("aria-selected") == "true"
+    waits(again, "3 of 18 pairs")
+    assert again.get_by_label("Search questions and answers of both").input_value() == "honey"
+    assert again.locator("#opened-side").inner_text() == whole
+    again.get_by_role("tab", name="Browse").click()
+    waits(again, "3 of 27 rows")
+    again.wait_for_function("!location.search.includes('tab=')")
+    assert again.get_by_label("Search questions and answers", exact=True).input_value() == "leeks"
+    assert "compare_q=honey" in again.url
+
+
+def test_a_row_that_is_not_among_what_was_found_is_closed(address, look):
+    seen = look(address)
+    waits(seen, "27 rows")
+    search = seen.get_by_label("Search questions and answers")
+    search.fill("honey")
+    waits(seen, "3 of 27 rows")
+    seen.get_by_role("button", name="What is eaten at feast 9?").first.click()
+    seen.locator("#opened h3").first.wait_for()
+    search.fill("feast 9")
+    seen.wait_for_url("**q=feast+9*")
+    assert "row=" in seen.url
+    search.fill("nowhere")
+    waits(seen, "0 of 27 rows")
+    seen.locator("#opened").get_by_text("Select a row to read it whole").wait_for()
+    seen.wait_for_url("**q=nowhere")
+    assert seen.locator("#opened h3").count() == 0
+
+
 def test_what_a_model_wrote_is_shown_with_its_history_review_and_drops(serve, look, written):
     opened = shelf.open(written)
     rows = (opened.row(int(place)) for place in opened.of(stage="ranked"))
