@@ -101,7 +101,7 @@ SYNTHESIS = (
     | dict.fromkeys(["per_topic", "rounds", "per_call", "demonstrations", "rouge_l"], "questions")
     | dict.fromkeys(["examples", "question_cosine", "least_sensitivity", "embedder"], "questions")
     | dict.fromkeys(["voice", "words", "sentences", "register", "near", "far", "neighbours"], "answers")
-    | {"language": "adapted"}
+    | {"language": "adapted", "adaptation": "answers", "contrast": "isolated"}  # answers are what it adapts by
     | dict.fromkeys(["compared", "personas"], "isolated")
     | {"check_others": "addressed"}
     | dict.fromkeys(["optimize_rounds", "other_responses", "other_questions", "objective", "weight"], "candidates")
@@ -112,13 +112,15 @@ SYNTHESIS = (
     # without a table of them, nothing; with one see synthesis/test_evidence.py
     | dict.fromkeys(["evidence", "evidence_questions", "evidence_pieces", "evidence_similarity", "personas_file"])
 )
+# with what a setting of a synthesis may be changed
+NEEDED = {"personas_file": {"personas": 1}, "adaptation": {"other_questions": 0}, "contrast": {"other_responses": 0}}
 OF_A_TABLE = ("dataset_config", "split", "revision", "match_by")
 COLUMNS = ("question_column", "response_column", "culture_column", "id_column", "weight_column")
 SELECTION = (
     dict.fromkeys(["compared", "seed", *OF_A_TABLE, *COLUMNS], "candidates")
     | {"embedder": "vectors"}
     | dict.fromkeys(["theta", "linkage", "representativeness", "references"], "scored")
-    | dict.fromkeys(["distinctiveness", "budget", "score", "weight", "ranking"], "scored")
+    | dict.fromkeys(["estimates", "distinctiveness", "budget", "score", "weight", "ranking"], "scored")
     | dict.fromkeys(["per_question", "topic_share", "coverage", "coverage_weight"], "scored")
     | dict.fromkeys(["embedding_batch_size", "prompts", "lowest", "highest", "step"])
     | dict.fromkeys(["validation_items", "centers", "shots"])  # of in_context alone
@@ -127,6 +129,7 @@ SELECTION = (
 BESIDE = {
     "coverage_weight": {"coverage": "mmr"},
     "references": {"representativeness": "information"},
+    "estimates": {"distinctiveness": "cci"},
 }
 
 
@@ -143,13 +146,13 @@ def changed(before, after):
 
 @pytest.mark.parametrize("name", sorted({*kinds(Synthesis), *kinds(Selection)} - {"score"}))
 def test_a_setting_of_a_synthesis_counts_from_its_stage_on(name, tmp_path):
-    beside = {"review": True} if name in LEAST else {"personas": 1} if name == "personas_file" else {}
+    beside = {"review": True} if name in LEAST else NEEDED.get(name, {})
     if name in LEAST:
         unread = synthesized(tmp_path / "c", {}), synthesized(tmp_path / "d", {name: 5})
         assert unread[0] == unread[1]
     before, _ = synthesized(tmp_path / "a", {"optimize_rounds": 1, **beside})
     other = {"held_out": "yet another", "optimize_rounds": 2, "neighbours": 2, "highest": 0.9, "prompts": str(tmp_path)}
-    other |= {"check_others": False}
+    other |= {"check_others": False, "adaptation": False, "contrast": False}
     room = Synthesis if name in kinds(Synthesis) else Selection
     after, _ = synthesized(tmp_path / "b", {**beside, name: other.get(name, value(room, name))})
     stages = list(before)
