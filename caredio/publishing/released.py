@@ -20,7 +20,7 @@ from caredio.publishing.scoring import Scoring
 from caredio.runs import Run
 from caredio.training import views
 
-_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_NAME = re.compile(r"(?!\.)[\w.-]+/[\w.-]+(@[\w./-]+)?")
 EVERY = "every"  # of a run, whose vectors are one table
 # table of a run -> the view that a release makes of it
 _OF_RUN = {"ranked": "", "scored": "pool", "preference": "preference", "unpaired": "unpaired"}

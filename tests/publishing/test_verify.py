@@ -417,6 +417,12 @@ def test_the_command_exits_with_1_where_it_finds_a_fault_and_2_where_there_is_no
         assert said in shown.out + shown.err
 
 
+@pytest.mark.parametrize("place", ["./none", "../none", ".runs/none", "/none", "/none/first", "~/none", "runs/a/b"])
+def test_a_path_that_is_no_repository_s_name_is_no_such_folder(place):
+    with pytest.raises(InputError, match=rf"^{re.escape(place)}: no such folder; name a release, a run, or owner/name"):
+        caredio.verify(place)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
