@@ -241,3 +241,65 @@ def test_a_task_is_shown_as_it_was_when_it_was_begun(tmp_path):
         assert rate.Rating(again, kept).answer({**asked, "name": "B"})["items"] != shown["items"]
     assert json.dumps(shown)  # all keys are text
     assert rating_tasks.rating("china", first).names == rating_tasks.rating("china", again).names
+
+
+def asking(kept, opened, other=None):
+    """Asks the page as Amina, who rates China's answers."""
+    page = rate.Rating(opened, kept, other)
+    return lambda **asked: page.answer({"name": "Amina", "culture": "china", "kind": "rate", **asked})
+
+
+def say(ask, number, response, **click):
+    """What the page shows after a click on the answer that says `response`."""
+    place = [item["response"] for item in ask(task=number)["items"]].index(response)
+    return ask(task=number, click={"item": place, **click})
+
+
+def shown_ratings(shown):
+    return {shown["items"][int(place)]["response"]: rating for place, rating in shown["ratings"].items()}
+
+
+def test_what_was_rated_stands_in_the_tasks_of_another_ranking_and_of_a_second_run(tmp_path):
+    rows = [("china", 1, "q1", "rice"), ("china", 2, "q1", "bread"), ("china", 3, "q2", "duck")]
+    first = run_folder(tmp_path / "a", ranked_rows(*rows, others=[("iran", "tea")]))
+    anew = [("china", 2, "q1", "rice"), ("china", 1, "q1", "bread"), ("china", 3, "q2", "duck")]
+    again = run_folder(tmp_path / "b", ranked_rows(*anew, others=[("iran", "tea")]))
+    other = run_folder(tmp_path / "c", ranked_rows(("china", 1, "q1", "soup")))
+    assert rating_tasks.rating("china", first).names[0] not in rating_tasks.rating("china", again).names
+    with Annotations(tmp_path / "said") as kept:
+        ask = asking(kept, first)
+        for response, rating in {"rice": 3, "bread": 8, "tea": 1}.items():
+            say(ask, 0, response, rate=rating)
+        (file,) = (tmp_path / "said").glob("*.jsonl")
+        before = file.read_bytes()
+    with Annotations(tmp_path / "said") as kept:
+        ask = asking(kept, again)
+        assert (ask()["number"], ask()["done"]) == (1, 1)
+        assert shown_ratings(ask(task=0)) == {"rice": 3, "bread": 8, "tea": 1}
+        assert ask(task=0)["finished"]
+        both = asking(kept, first, other)(task=0)
+        assert shown_ratings(both) == {"rice": 3, "bread": 8, "tea": 1}
+        assert (both["done"], both["next"]) == (0, 0)  # soup is new
+        assert asking(kept, again)(name="Bo", task=0)["ratings"] == {}
+        assert file.read_bytes() == before  # to look is no click
+        assert shown_ratings(say(ask, 0, "rice", rate=9)) == {"rice": 9, "bread": 8, "tea": 1}
+        assert shown_ratings(asking(kept, first)(task=0))["rice"] == 9
+
+
+def test_the_last_word_on_an_answer_counts_in_whichever_task_it_was_said(tmp_path):
+    first = run_folder(tmp_path / "a", ranked_rows(("china", 1, "q1", "rice"), ("china", 2, "q1", "bread")))
+    again = run_folder(tmp_path / "b", ranked_rows(("china", 2, "q1", "rice"), ("china", 1, "q1", "bread")))
+    with Annotations(tmp_path / "said") as kept:
+        old, new = asking(kept, first), asking(kept, again)
+        say(old, 0, "rice", rate=3)
+        say(old, 0, "rice", untrue="no")
+        say(new, 0, "rice", rate=8)
+        say(new, 0, "rice", untrue=None)
+        say(old, 0, "bread", rate=5)
+        say(new, 0, "bread", rate=None)
+    ratings = rating_export.load(tmp_path / "said")
+    assert [(row["response"], row["rating"], row["not_true_here"]) for row in ratings.care()] == [("rice", 8, None)]
+    assert ratings.rejected == []
+    assert str(ratings) == "china: 1 annotator, 0 tasks done, 1 rating"
+    with Annotations(tmp_path / "said") as kept:
+        assert [shown_ratings(asking(kept, one)(task=0)) for one in (first, again)] == [{"rice": 8}, {"rice": 8}]
