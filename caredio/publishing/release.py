@@ -280,7 +280,7 @@ def _tables(
 ) -> Iterator[tuple[str, str, Dataset]]:
     """(config, split, table) of everything a dataset release holds, but for the cultures that stay."""
     ranked, pool, vectors, pairs = (tables[name] for name in TABLES)
-    held_out = [is_test(question_id, settings.share) for question_id in ranked["question_id"]]
+    held_out = [is_test(question_id, settings.share) for question_id in ranked["question_id"][:]]
     names = {slug: culture.name for slug, culture in known.items()}
     for split, test in (("train", False), ("test", True)):
         rows = views.ranked_anew(ranked.select([row for row, out in enumerate(held_out) if out == test]))
@@ -288,21 +288,22 @@ def _tables(
         if not len(everyone):
             continue
         yield EVERYONE, split, views.interleaved(everyone, names, prompt_folders)
-        for culture in sorted(set(ranked["culture"])):
+        for culture in sorted(set(ranked["culture"][:])):
             own = views.of_culture(rows, culture)
             yield slugs[culture], split, own
             preferred = views.pairs_of(own, pairs)
             yield f"{slugs[culture]}-preference", split, preferred
             yield f"{slugs[culture]}-unpaired", split, views.unpaired(preferred)
-    pooled = set(pool["sample_id"])  # whose vectors lie beside their own culture's pool
+    named = vectors["sample_id"][:]  # as a list, since a column is read row by row
+    pooled = set(pool["sample_id"][:])  # whose vectors lie beside their own culture's pool
     for culture, slug in slugs.items():
         samples = views.of_culture(pool, culture)
         yield f"{slug}-pool", "train", samples
-        used = set(samples["sample_id"])
+        used = set(samples["sample_id"][:])
         for column in ("others", "panel"):  # distinctiveness reads the former, typicality the latter
             beside = {answer["sample_id"] for answers in samples[column] for answer in answers}
             used |= beside - pooled
-        rows = [row for row, name in enumerate(vectors["sample_id"]) if name in used]
+        rows = [row for row, name in enumerate(named) if name in used]
         yield f"{slug}-vectors", "train", vectors.select(rows)
 
 

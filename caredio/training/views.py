@@ -100,7 +100,7 @@ def _reported(run: Run, ranked: Dataset, settings: Settings, contrasted: bool) -
     """The pairs, and the report on their sides."""
     pairs = of_run(run, ranked, view("preference", settings), contrasted)
     sides = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
-    alone = len(ranked) - len(set(pairs["sample_id"]))
+    alone = len(ranked) - len(set(pairs["sample_id"][:]))
     log.info("preference: %s; %d of %d rows without a pair", style.line(sides), alone, len(ranked))
     return pairs, {"sides": sides, "without_pair": alone}
 
@@ -251,7 +251,7 @@ def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = No
         `features.RANKED`.
     """
     template = prompts.load("views", folders)
-    order = sorted(range(len(ranked)), key=list(zip(ranked["rank"], ranked["culture"], strict=True)).__getitem__)
+    order = sorted(range(len(ranked)), key=list(zip(ranked["rank"][:], ranked["culture"][:], strict=True)).__getitem__)
 
     def with_line(row: dict[str, Any]) -> dict[str, Any]:
         first, *rest = row["prompt"]
@@ -270,9 +270,9 @@ def ranked_anew(ranked: Dataset) -> Dataset:
 
 def pairs_of(ranked: Dataset, pairs: Dataset) -> Dataset:
     """The preference pairs of some ranked rows, with the rank that the rows have there."""
-    ranks = dict(zip(ranked["sample_id"], ranked["rank"], strict=True))
-    kept = pairs.select([place for place, name in enumerate(pairs["sample_id"]) if name in ranks])
-    return with_ranks(kept, [ranks[name] for name in kept["sample_id"]])
+    ranks = dict(zip(ranked["sample_id"][:], ranked["rank"][:], strict=True))
+    kept = pairs.select([place for place, name in enumerate(pairs["sample_id"][:]) if name in ranks])
+    return with_ranks(kept, [ranks[name] for name in kept["sample_id"][:]])
 
 
 def with_ranks(rows: Dataset, ranks: Sequence[int | None]) -> Dataset:
@@ -283,7 +283,7 @@ def with_ranks(rows: Dataset, ranks: Sequence[int | None]) -> Dataset:
 
 def of_culture(dataset: Dataset, culture: str) -> Dataset:
     """The rows of one culture."""
-    return dataset.select([row for row, name in enumerate(dataset["culture"]) if name == culture])
+    return dataset.select([row for row, name in enumerate(dataset["culture"][:]) if name == culture])
 
 
 def pair(batch: dict[str, list[Any]], **chosen: Any) -> dict[str, list[Any]]:
