@@ -146,7 +146,8 @@ def read(folder: Path) -> tuple[list[Annotation], list[str]]:
 
 def _with_gone(before: Said, said: Said) -> Said:
     """What is said, with None where something was taken back, which may have been said in another task."""
-    ratings, untrue = dict.fromkeys(before.ratings), dict.fromkeys(before.untrue)
+    ratings: dict[str, Any] = dict.fromkeys(before.ratings)
+    untrue: dict[str, Any] = dict.fromkeys(before.untrue)
     return replace(said, ratings={**ratings, **said.ratings}, untrue={**untrue, **said.untrue})
 
 
