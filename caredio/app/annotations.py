@@ -165,7 +165,10 @@ def _latest(rows: _Rows, task: Task, said: Said) -> Said:
         what: {one.sample_id: rows.get((what, task.culture, one.sample_id)) for one in task.items}
         for what in (("ratings", "untrue") if task.kind == RATE else ("untrue",))
     }
-    return replace(said, **{what: {k: v for k, v in found.items() if v is not None} for what, found in held.items()})
+    given: dict[str, Any] = {
+        what: {name: value for name, value in found.items() if value is not None} for what, found in held.items()
+    }
+    return replace(said, **given)
 
 
 def _files(folder: Path) -> list[Path]:
