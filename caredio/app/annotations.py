@@ -6,8 +6,6 @@
 
 A line ends up on the disk before the click is answered, and carries its checksum. A process that is killed while it
 writes leaves at most a part of a line; it, and what a bad disk made unreadable, is moved beside when a server starts.
-
-A row can be in several tasks, as those of another ranking are others. What an annotator said of it last counts in all.
 """
 
 from __future__ import annotations
@@ -21,10 +19,9 @@ import secrets
 import threading
 import unicodedata
 import zlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -32,13 +29,12 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from caredio import disk
-from caredio.app.rating_tasks import RATE, Said, Task, clicked
+from caredio.app.rating_tasks import Said, Task, clicked
 from caredio.errors import InputError
 
 SALT, _LINES, _DAMAGED = "salt", ".jsonl", ".damaged"
 _ANNOTATOR = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 200  # characters
-_Rows = dict[tuple[str, str, str], Any]  # (`ratings` or `untrue`, culture, sample_id) -> what was said last
 
 
 class Annotation(NamedTuple):
@@ -77,9 +73,6 @@ class Annotations:
                 self._salt = _salted(folder)
                 self.notes = [note for file in _files(folder) if (note := _mended(file))]
                 self._found = {(one.annotator, one.task.task_id): one for one in read(folder)[0]}
-            self._rows: dict[str, _Rows] = defaultdict(dict)
-            for one in self._found.values():
-                _note(self._rows[one.annotator], one.task, Said(), one.said)
         except BaseException:
             self._lock.release()
             raise
@@ -103,13 +96,7 @@ class Annotations:
 
     def of(self, annotator: str) -> dict[str, Annotation]:
         """task_id -> what the annotator said of it by now."""
-        found = [one for (name, _), one in self._found.items() if name == annotator]
-        return {one.task.task_id: one._replace(said=self.said(annotator, one.task)) for one in found}
-
-    def said(self, annotator: str, task: Task) -> Said:
-        """What the annotator says of a task by now, be it of rows in other tasks."""
-        before = self._found.get((annotator, task.task_id))
-        return _latest(self._rows[annotator], task, before.said if before else Said())
+        return {task: one for (name, task), one in self._found.items() if name == annotator}
 
     def click(self, annotator: str, task: Task, click: Mapping[str, Any]) -> Said:
         """What the annotator says of a task after a click, which is on the disk when this returns.
@@ -119,10 +106,9 @@ class Annotations:
         """
         file = self.folder / f"{annotator}{_LINES}"
         with self._writing, disk.writing(file):
-            before = self.said(annotator, task)
-            said = clicked(task, before, annotator, click)
-            _append(file, _line(task, _with_gone(before, said)))
-            _note(self._rows[annotator], task, before, said)
+            before = self._found.get((annotator, task.task_id))
+            said = clicked(task, before.said if before else Said(), annotator, click)
+            _append(file, _line(task, said))
             self._found[annotator, task.task_id] = Annotation(annotator, task, said)
         return said
 
@@ -133,42 +119,11 @@ def read(folder: Path) -> tuple[list[Annotation], list[str]]:
     notes: list[str] = []
     for file in _files(folder):
         good, bad = _lines(file)
-        last: dict[str, Annotation] = {}
-        rows: _Rows = {}
-        for task, said in map(_parsed, good):
-            _note(rows, task, last[task.task_id].said if task.task_id in last else Said(), said)
-            last[task.task_id] = Annotation(file.stem, task, said)
-        found += [one._replace(said=_latest(rows, one.task, one.said)) for one in last.values()]
+        last = {task.task_id: Annotation(file.stem, task, said) for task, said in map(_parsed, good)}
+        found += last.values()
         if bad:
             notes.append(f"{file}: {_count(bad)} cannot be read and {'is' if len(bad) == 1 else 'are'} left out.")
     return found, notes
-
-
-def _with_gone(before: Said, said: Said) -> Said:
-    """What is said, with None where something was taken back, which may have been said in another task."""
-    ratings: dict[str, Any] = dict.fromkeys(before.ratings)
-    untrue: dict[str, Any] = dict.fromkeys(before.untrue)
-    return replace(said, ratings={**ratings, **said.ratings}, untrue={**untrue, **said.untrue})
-
-
-def _note(rows: _Rows, task: Task, before: Said, said: Said) -> None:
-    """Put down what was said of rows, or taken back (None), between two states of a task."""
-    for what in ("ratings", "untrue"):
-        old, new = getattr(before, what), getattr(said, what)
-        changed = [one for one in {**old, **new} if old.get(one, 0) != new.get(one)]  # 0 is neither said nor taken back
-        rows.update({(what, task.culture, one): new.get(one) for one in changed})
-
-
-def _latest(rows: _Rows, task: Task, said: Said) -> Said:
-    """What is said of a task, with what was said of its rows last."""
-    held = {
-        what: {one.sample_id: rows.get((what, task.culture, one.sample_id)) for one in task.items}
-        for what in (("ratings", "untrue") if task.kind == RATE else ("untrue",))
-    }
-    given: dict[str, Any] = {
-        what: {name: value for name, value in found.items() if value is not None} for what, found in held.items()
-    }
-    return replace(said, **given)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from caredio import cultures, packages
 from caredio.app import rating_tasks
-from caredio.app.annotations import Annotation, Annotations
+from caredio.app.annotations import Annotations
 from caredio.app.rating_tasks import COMPARE, RATE, SAME, Said, Task, Tasks
 from caredio.app.shelf import Shelf
 from caredio.errors import CaredioError, InputError
@@ -49,16 +49,15 @@ class Rating:
         try:
             annotator = self._kept.annotator(str(asked.get("name") or ""))
             tasks = self._of(str(asked.get("kind")), str(asked.get("culture")))
-            begun = self._kept.of(annotator)
-            done = [self._done(annotator, begun.get(name), tasks, at) for at, name in enumerate(tasks.names)]
+            said = self._kept.of(annotator)
+            done = [name in said and said[name].said.done(said[name].task) for name in tasks.names]
             number = asked.get("task")
             if number is None:
                 number = done.index(False) if False in done else 0
             if type(number) is not int or not 0 <= number < len(tasks):
                 raise InputError(f"task is {number!r}; there are {len(tasks)}.")
-            before = begun.get(tasks.names[number])
-            task = before.task if before else tasks[number]
-            now = self._kept.said(annotator, task)
+            before = said.get(tasks.names[number])
+            task, now = (before.task, before.said) if before else (tasks[number], Said())
             if asked.get("click") is not None:
                 now = self._kept.click(annotator, task, asked["click"])
                 done[number] = now.done(task)
@@ -71,12 +70,6 @@ class Rating:
             }
         except CaredioError as error:
             return {"error": str(error)}
-
-    def _done(self, annotator: str, begun: Annotation | None, tasks: Tasks, at: int) -> bool:
-        """Whether all of a task is said, be it in earlier tasks; what nobody began is read only where it can be."""
-        if begun:
-            return begun.said.done(begun.task)
-        return all(self._kept.said(annotator, task(at)).done(task(at)) for task in (tasks.own, tasks.__getitem__))
 
     def _of(self, kind: str, culture: str) -> Tasks:
         if culture not in self.start["cultures"] or kind not in self.start["kinds"]:

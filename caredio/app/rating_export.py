@@ -113,14 +113,13 @@ class Ratings:
         return list(dict.fromkeys(one.annotator for one in self.found))
 
     def care(self) -> Iterator[dict[str, Any]]:
-        """CARE's columns and ours, a row a rating: of one person's ratings of an answer the last."""
-        made: dict[tuple[str, str, str], dict[str, Any]] = {}
+        """CARE's columns and ours, a row a rating."""
         adjectives = {slug: culture.adjective for slug, culture in cultures.load().items()}
         for annotator, task, said in self.found:
             places = _ranks(said.order, said.ratings)
             for item in task.items:
                 if item.sample_id in said.ratings:
-                    made[annotator, task.culture, item.sample_id] = {
+                    yield {
                         "source": f"{item.source}, {item.culture}",
                         "question": item.question,
                         "response": item.response,
@@ -133,7 +132,6 @@ class Ratings:
                         "not_true_here": said.untrue.get(item.sample_id),
                         "annotator": annotator,
                     }
-        yield from made.values()
 
     def kto(self) -> Iterator[dict[str, Any]]:
         """TRL's columns for KTO and ours, a row an answer: labelled by the mean rating, or rejected."""
@@ -198,7 +196,7 @@ class Ratings:
         for culture in sorted({one.task.culture for one in self.found}):
             own = [one for one in self.found if one.task.culture == culture]
             done = sum(one.said.done(one.task) for one in own)
-            ratings = len({(one.annotator, name) for one in own for name in one.said.ratings})
+            ratings = sum(len(one.said.ratings) for one in own)
             who = len({one.annotator for one in own})
             yield f"{culture}: {_many(who, 'annotator')}, {_many(done, 'task')} done, {_many(ratings, 'rating')}"
             for line in agreed.get(culture, ()):

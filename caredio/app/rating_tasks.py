@@ -186,26 +186,18 @@ class Tasks:
 
     def __init__(self, slots: Sequence[_Slot]) -> None:
         self._slots = slots
-        self._read: dict[int, Task] = {}
         self.names = [slot.task_id for slot in slots]
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def __getitem__(self, number: int) -> Task:
-        if number not in self._read:
-            slot, task = self._slots[number], self.own(number)
-            if slot.kind == RATE:
-                others = _others(slot, MOST - len(task.items))
-                task = replace(task, items=tuple(_different([*task.items, *others])))
-            self._read[number] = task
-        return self._read[number]
-
-    def own(self, number: int) -> Task:
-        """A task with the rows alone that are known without reading."""
-        slot, first = self._slots[number], self._slots[number].rows[0]
-        items = tuple(row.item(slot.culture) for row in slot.rows)
-        return Task(slot.task_id, slot.kind, slot.culture, first.question_id, first.level, items)
+        slot = self._slots[number]
+        items = [row.item(slot.culture) for row in slot.rows]
+        if slot.kind == RATE:
+            items = list(_different(items + _others(slot, MOST - len(items))))
+        first = slot.rows[0]
+        return Task(slot.task_id, slot.kind, slot.culture, first.question_id, first.level, tuple(items))
 
 
 def rating(culture: str, shelf: Shelf, other: Shelf | None = None) -> Tasks:
