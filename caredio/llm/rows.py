@@ -278,8 +278,8 @@ def gather(
         requests: that all items take, where that is not one each.
     """
     calls, places = Calls(), Dataset.from_dict({"place": range(len(items))})
-    fewest = max(size, -(-len(items) // _TASKS))
-    room = asyncio.Semaphore(max(1, at_once * size // fewest))
+    rows_each = max(size, -(-len(items) // _TASKS))
+    room = asyncio.Semaphore(max(1, at_once * size // rows_each))
 
     async def counted(item: _S) -> dict[str, Any]:
         row = await work(item)
@@ -306,7 +306,7 @@ def gather(
                     lambda: places.map(
                         piece,
                         batched=True,
-                        batch_size=fewest,
+                        batch_size=rows_each,
                         remove_columns=["place"],
                         features=columns,
                         desc=desc,
