@@ -29,6 +29,8 @@ from caredio.selection.settings import FEW, Settings
 from caredio.stages import Planning
 
 _SHORT = 3  # letters of a word that keeps a final s
+_AT_ONCE = 16_384  # rows whose vectors are held at once
+WITHOUT_EFFECT = ("_AT_ONCE",)  # on what a stage makes (fingerprints.py)
 
 
 def cosine(response: np.ndarray, others: Sequence[np.ndarray]) -> float:
@@ -168,12 +170,16 @@ def _cosines(
     names: list[str], against: list[list[list[dict[str, Any]]]], vectors: Dataset, engine: Engine
 ) -> list[float | None]:
     others = [[[other["sample_id"] for other in culture] for culture in row] for row in against]
-    used = list(dict.fromkeys([*names, *(other for row in others for culture in row for other in culture)]))
-    place = {name: row for row, name in enumerate(used)}
-    unit = matrix(vectors, "response_embedding", used)
-    places = [[[place[other] for other in culture] for culture in row] for row in others]
-    rows = {"own": [place[name] for name in names], "others": pa.array(places, pa.list_(pa.list_(pa.int64())))}
-    return engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
+    scores: list[float | None] = []
+    for start in range(0, len(names), _AT_ONCE):
+        own, of_rows = names[start : start + _AT_ONCE], others[start : start + _AT_ONCE]
+        used = list(dict.fromkeys([*own, *(other for row in of_rows for culture in row for other in culture)]))
+        place = {name: row for row, name in enumerate(used)}
+        places = [[[place[other] for other in culture] for culture in row] for row in of_rows]
+        rows = {"own": [place[name] for name in own], "others": pa.array(places, pa.list_(pa.list_(pa.int64())))}
+        unit = matrix(vectors, "response_embedding", used)
+        scores += engine.batches(scorer, unit, pa.table(rows))["distinctiveness"].to_pylist()
+    return scores
 
 
 def _slugs(against: Iterable[list[list[dict[str, Any]]]]) -> list[list[str]]:

@@ -60,6 +60,8 @@ STAGE = Stage(
     "vectors", {"candidates": "sample_id question response others panel"}, None, modules=(__name__,), calls=calls
 )
 Encoder = Callable[[list[str]], np.ndarray]
+_AT_ONCE = 4096  # vectors that are worked on at once, which bounds memory
+WITHOUT_EFFECT = ("_AT_ONCE",)  # on what a stage makes (fingerprints.py)
 
 
 def encoder(
@@ -129,7 +131,8 @@ def _sentence_transformer(chosen: tuple[str, int]) -> Callable[[pa.Table], pa.Ta
     def embed(rows: pa.Table) -> pa.Table:
         bar = len(rows) > 2048 and progress.shown()
         vectors = model.encode(rows["text"].to_pylist(), batch_size=batch_size, show_progress_bar=bar)
-        return pa.table({"vector": _vectors(np.asarray(vectors, np.float32), list(range(len(rows))))})
+        numbers = pa.array(np.asarray(vectors, np.float32).ravel())
+        return pa.table({"vector": pa.FixedSizeListArray.from_arrays(numbers, vectors.shape[1])})
 
     return embed
 
@@ -167,15 +170,13 @@ def run(candidates: Dataset, settings: Settings, encode: Encoder | None = None) 
     candidates = STAGE.table(candidates, "candidates")
     found = samples(candidates)
     distinct = texts(found)
-    unit = _unit(
-        np.asarray((encode or encoder(settings.embedder, settings.embedding_batch_size))(distinct), dtype=np.float32)
-    )
+    vectors = np.asarray((encode or encoder(settings.embedder, settings.embedding_batch_size))(distinct))
     place: dict[str | None, int] = {text: row for row, text in enumerate(distinct)}
     columns = {"sample_id": pa.array(list(found))}
     for column, name in enumerate(("sample_embedding", "response_embedding")):
-        columns[name] = _vectors(unit, [place.get(pair[column]) for pair in found.values()])
+        columns[name] = _unit(vectors, [place.get(pair[column]) for pair in found.values()])
     table = pa.table(columns)
-    return features.in_memory(table.cast(features.vectors(unit.shape[1]).arrow_schema))
+    return features.in_memory(table.cast(features.vectors(vectors.shape[1]).arrow_schema))
 
 
 def given(table: Dataset, candidates: Dataset) -> Dataset:
@@ -194,11 +195,11 @@ def given(table: Dataset, candidates: Dataset) -> Dataset:
     rows = [places[name] for name in ids]
     columns: dict[str, pa.Array] = {"sample_id": pa.array(ids)}
     for column in ("sample_embedding", "response_embedding"):
-        unit = _unit(_given(table, column, rows))
-        columns[column] = _vectors(unit, list(range(len(rows))))
+        vectors = _given(table, column, rows)
+        columns[column] = _unit(vectors, list(range(len(rows))))
     if columns["sample_embedding"].type != columns["response_embedding"].type:
         raise InputError("the table: sample_embedding and response_embedding are of two lengths; use one embedder.")
-    return features.in_memory(pa.table(columns).cast(features.vectors(unit.shape[1]).arrow_schema))
+    return features.in_memory(pa.table(columns).cast(features.vectors(vectors.shape[1]).arrow_schema))
 
 
 def _given(table: Dataset, column: str, rows: list[int]) -> np.ndarray:
@@ -231,11 +232,22 @@ def matrix(vectors: Dataset, column: str, sample_ids: list[str]) -> np.ndarray:
     """
     table = vectors.select_columns(["sample_id", column]).with_format("arrow")[:]
     places = pc.index_in(pa.array(sample_ids, pa.string()), table["sample_id"].combine_chunks())
-    wanted = table[column].take(places)
-    if wanted.null_count:
-        missing = sample_ids[pc.index(pc.is_null(wanted), True).as_py()]
-        raise InputError(f"vectors: no {column} for {wanted.null_count} samples, such as {missing}; embed them first.")
-    return _values(wanted, len(sample_ids))
+    places = pc.fill_null(places, len(table)).to_numpy()
+    d = table.schema.field(column).type.list_size
+    found = np.empty((len(sample_ids), d), np.float32)
+    missing, order, start = places == len(table), np.argsort(places), 0
+    for chunk in table[column].chunks:  # `take` copies a chunked column whole
+        first, last = np.searchsorted(places, (start, start + len(chunk)), sorter=order)
+        rows = order[first:last]
+        inside = places[rows] - start
+        numbers = chunk.values.slice(chunk.offset * d, len(chunk) * d).to_numpy(zero_copy_only=False).reshape(-1, d)
+        found[rows] = numbers[inside]
+        missing[rows] = ~chunk.is_valid().to_numpy(zero_copy_only=False)[inside]
+        start += len(chunk)
+    if missing.any():
+        first = sample_ids[int(missing.argmax())]
+        raise InputError(f"vectors: no {column} for {missing.sum()} samples, such as {first}; embed them first.")
+    return found
 
 
 def _values(column: pa.ChunkedArray, rows: int) -> np.ndarray:
@@ -243,15 +255,17 @@ def _values(column: pa.ChunkedArray, rows: int) -> np.ndarray:
     return pc.list_flatten(column).to_numpy().reshape(rows, -1).astype(np.float32, copy=False)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+def _unit(vectors: np.ndarray, rows: list[int | None]) -> pa.Array:
+    """The rows of `vectors` at unit length as a fixed-size list array, null where None.
 
-
-def _vectors(unit: np.ndarray, rows: list[int | None]) -> pa.Array:
-    """The rows of `unit` as a fixed-size list array, null where None."""
-    mask = np.array([row is None for row in rows])
-    values = unit[[row or 0 for row in rows]]
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), unit.shape[1], mask=pa.array(mask))
+    At most one copy is made: of the null ones `np.zeros` takes no memory.
+    """
+    null = np.array([row is None for row in rows])
+    unit = np.zeros((len(rows), vectors.shape[1]), np.float32)
+    for some in np.array_split(np.flatnonzero(~null), max(1, len(rows) // _AT_ONCE)):
+        unit[some] = vectors[[rows[row] for row in some]]
+        unit[some] /= np.maximum(np.linalg.norm(unit[some], axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return pa.FixedSizeListArray.from_arrays(pa.array(unit.ravel()), vectors.shape[1], mask=pa.array(null))
 
 
 def describe(settings: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def test_equation_1_by_hand(others, expected):
     assert compared == expected[1]
 
 
-def test_equation_1_against_scikit_learn():
+def test_equation_1_against_scikit_learn_however_many_rows_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(40, 24)).astype(np.float32)
     names = [f"n{row}" for row in range(40)]
@@ -86,6 +86,8 @@ def test_equation_1_against_scikit_learn():
     for row, (name, others) in enumerate(drawn.items()):
         assert found[name][0] == pytest.approx(np.mean([1 - similar[row, other] for other in others]), abs=1e-5)
     assert len({round(d, 6) for d, _ in found.values()}) == 25
+    monkeypatch.setattr(distinct, "_AT_ONCE", 7)
+    assert found == scores({name: " ".join(names[row] for row in rows) for name, rows in drawn.items()}, vectors)
 
 
 def test_cosine_is_the_mean_over_rows():

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from hub_server import HubServer
@@ -123,6 +126,27 @@ def test_matrix_reads_tables_in_pieces_and_out_of_order():
     np.testing.assert_array_equal(
         embed.matrix(shuffled, "response_embedding", names), embed.matrix(vectors, "response_embedding", names)
     )
+
+
+def test_matrix_holds_no_second_copy(tmp_path):
+    d, names = 256, [f"s{row:05}" for row in range(20_000)]
+    unit = np.random.default_rng(0).normal(size=(len(names), d)).astype(np.float32)
+    columns = {"sample_id": pa.array(names), "response_embedding": pa.FixedSizeListArray.from_arrays(unit.ravel(), d)}
+    pq.write_table(pa.table(columns), tmp_path / "vectors.parquet", row_group_size=1000)
+    vectors = features.in_memory(pq.read_table(tmp_path / "vectors.parquet"))
+    asked = np.random.default_rng(1).permutation(len(names))
+    pool = pa.default_memory_pool()
+    arrow = pa.proxy_memory_pool(pool)
+    pa.set_memory_pool(arrow)
+    tracemalloc.start()
+    try:
+        found = embed.matrix(vectors, "response_embedding", [names[row] for row in asked])
+        held = tracemalloc.get_traced_memory()[1] + arrow.max_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(pool)
+    np.testing.assert_array_equal(found, unit[asked])
+    assert held < 1.5 * found.nbytes
 
 
 @pytest.mark.parametrize(
