@@ -135,8 +135,9 @@ def test_without_contrast_others_are_compared_by_the_draws_that_they_have_with_i
     assert part.items() <= whole.items()
 
 
-def test_with_neither_a_build_asks_for_isolated_answers_alone(tmp_path):
-    tables, asked, _, _ = built(tmp_path, adaptation=False, contrast=False, review=True)
+@pytest.mark.parametrize("shown", [{}, {"near": 0, "far": 0}])
+def test_with_neither_a_build_asks_for_isolated_answers_alone(tmp_path, shown):
+    tables, asked, _, _ = built(tmp_path, adaptation=False, contrast=False, review=True, **shown)
     assert set(asked) == {""}
     assert all(row["question"] == row["universal_question"] for row in tables["candidates"])
     assert all(row["truth"] for row in tables["candidates"])
@@ -164,6 +165,8 @@ def test_rounds_go_on_with_what_is_not_left_out(tmp_path, left_out, draws):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"near": 0, "far": 0, "adaptation": False}, "without another culture there is nothing to compare"),
+        ({"near": 0, "far": 0, "contrast": False}, "without another culture there is nothing to compare"),
         ({"adaptation": False, "language": "own"}, "language own writes adapted questions"),
         ({"contrast": False, "contrast_others": True}, "contrast_others answers as contrast does"),
         ({"adaptation": False, "optimize_rounds": 1}, "other_questions gives each culture its own; set it to 0"),
