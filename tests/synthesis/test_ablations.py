@@ -1,5 +1,6 @@
 """A build without adaptation, or without contrast: what is asked against the plan, what later stages get, the card."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -99,6 +100,19 @@ def test_without_contrast_the_isolated_answers_are_the_candidates(tmp_path, pair
     assert rejected
     assert rejected <= texts
     assert "== contrasted" not in show(tmp_path / "run")
+
+
+def test_a_stage_that_asked_nothing_names_no_model_in_a_release(tmp_path):
+    with LLMServer() as server:
+        caredio.build(**SMALL, base_url=server.url, out=tmp_path / "run", contrast=False)
+    release = caredio.publish(tmp_path / "run")
+    asked = (release / "README.md").read_text().split("| stage that asked |")[1].split("\n\n")[0].splitlines()[2:]
+    stages = [row.split(" | ")[0].strip("| ") for row in asked]
+    assert stages == ["questions", "answers", "adapted", "isolated", "addressed"]
+    made = json.loads((release / "croissant.json").read_text())["prov:wasGeneratedBy"]
+    agents = {one["prov:label"]: [agent["prov:label"] for agent in one["prov:wasAssociatedWith"]] for one in made}
+    assert agents["isolated"][1:] == ["scripted"]
+    assert not agents["candidates"][1:]
 
 
 def test_tables_of_a_step_that_was_left_out_since_say_nothing_of_the_run(tmp_path):
