@@ -144,6 +144,21 @@ def test_in_context_is_the_probability_of_the_right_option_among_the_options(tmp
         assert run.stages["scored"]["read_by"] == "first_token"
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_home")
+def test_the_embedded_model_tells_options_apart_and_estimates_for_every_row(tmp_path):
+    flags = [*FLAGS, "--validation-items", "2", "--distinctiveness", "cci", "--estimates", "1"]
+    cli.main(["select", str(own(tmp_path)), "--out", str(tmp_path / "run"), *flags])
+    with runs.Run(tmp_path / "run") as run:
+        pool, made = run.table("scored").to_list(), run.stages["scored"]
+    assert made["read_by"] == "likelihoods"
+    marks = measured(pool)
+    assert len(marks) == 4
+    assert all(0 < mark < 1 for mark in marks.values())
+    assert all(math.isfinite(row["distinctiveness"]) for row in pool)
+    assert made["usage"]["failed"] == 0
+
+
 def test_another_measure_recomputes_scores_and_ranks_alone(server, tmp_path, caplog):
     select(tmp_path, server, "--representativeness", "size", "--distinctiveness", "cosine")
     caplog.clear()
