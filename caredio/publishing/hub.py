@@ -51,7 +51,7 @@ class Seen:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def look(repo_id: str, repo_type: str) -> Seen:
+def look(repo_id: str, repo_type: str, attempts: int = ATTEMPTS) -> Seen:
     """What is in a repository.
 
     Raises:
@@ -68,7 +68,7 @@ def look(repo_id: str, repo_type: str) -> Seen:
             return Seen()
         return Seen(head, {tag.name: tag.target_commit for tag in tags})
 
-    return _tried(repo_id, step)
+    return _tried(repo_id, step, attempts)
 
 
 def fetched(repo_id: str, repo_type: str, tag: str, whole: bool = False) -> Release | None:
@@ -105,14 +105,21 @@ def _file(api: Any, repo_id: str, repo_type: str, revision: str, path: str) -> P
 def named(place: str, whole: bool = False) -> Release:
     """The release of a dataset, or else of a model, that `owner/name@tag` names; without a tag the newest one.
 
+    A name without a tag whose owner is a folder here is most likely a folder's: the Hub is asked once, for a dataset.
+
     Raises:
         InputError: there is none.
         EndpointError: as `push` does.
     """
     repo_id, _, tag = place.partition("@")
     metadata.check_repo(repo_id)
-    for repo_type in ("dataset", "model"):
-        seen = look(repo_id, repo_type)
+    mistyped = not tag and Path(repo_id).parent.is_dir()
+    for repo_type in ("dataset",) if mistyped else ("dataset", "model"):
+        try:
+            seen = look(repo_id, repo_type, 1 if mistyped else ATTEMPTS)
+        except EndpointError as error:
+            said = str(error).removeprefix(f"{repo_id}: ")
+            raise EndpointError(f"{place}: there is no such folder here, and {said}") from None
         chosen = tag or record.newest(seen.tags)
         if seen.head is None or chosen is None:
             continue
@@ -120,7 +127,10 @@ def named(place: str, whole: bool = False) -> Release:
             return found
         there = ", ".join(sorted(seen.tags, key=record.numbers)) or "none"
         raise InputError(f"{place}: no release of this package's is tagged so; the tags there are {there}.")
-    raise InputError(f"{place}: is neither a folder nor a release on the Hub; check the name.")
+    kinds, do = ("dataset", ", or add a tag") if mistyped else ("dataset or model", "")
+    raise InputError(
+        f"{place}: there is no such folder here, and no release of such a {kinds} on the Hub; check the name{do}."
+    )
 
 
 def push(
@@ -165,17 +175,28 @@ def push(
         _create(api, repo_id, repo_type, private)
         return _step(api, folder, made, repo_id, repo_type, gated, seen)
 
-    return _tried(repo_id, step)
+    return _tried(repo_id, step, failed="did not take the release", after="Nothing is half-published; run")
 
 
-def _tried(repo_id: str, step: Callable[[Any], T]) -> T:
-    """What `step` gives, which is done again where another attempt may go well. Raises as `push` does."""
+def _tried(
+    repo_id: str, step: Callable[[Any], T], attempts: int = ATTEMPTS, failed: str = "gave no answer", after: str = "Run"
+) -> T:
+    """What `step` gives, which is done again where another attempt may go well.
+
+    Args:
+        failed, after: what the Hub did where none did, and how the next sentence begins.
+
+    Raises:
+        As `push`.
+    """
     from huggingface_hub import HfApi
 
     metadata.check_repo(repo_id)
     check_online(repo_id)
     api = HfApi()
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(_PAUSE * 2 ** (attempt - 1))
         try:
             with _impatient():
                 return step(api)
@@ -185,11 +206,10 @@ def _tried(repo_id: str, step: Callable[[Any], T]) -> T:
             trouble = _retryable(api, repo_id, error)
         except packages.unreachable() as error:
             trouble = type(error).__name__
-        log.info("%s: %s, attempt %d of %d", repo_id, trouble, attempt + 1, ATTEMPTS)
-        time.sleep(_PAUSE * 2**attempt)
+        log.info("%s: %s, attempt %d of %d", repo_id, trouble, attempt + 1, attempts)
+    times = f"{attempts} attempt{'s' if attempts > 1 else ''}"
     raise EndpointError(
-        f"{repo_id}: {api.endpoint} did not take the release in {ATTEMPTS} attempts (last: {trouble}). Nothing is"
-        " half-published; run the same command again."
+        f"{repo_id}: {api.endpoint} {failed} in {times} (last: {trouble}). {after} the same command again."
     )
 
 

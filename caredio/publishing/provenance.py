@@ -83,8 +83,8 @@ class Made:
 
     @property
     def asked(self) -> list[Asked]:
-        """What each stage asked a model for."""
-        return [_asked(stage, entry) for stage, entry in self.stages.items() if entry["made_from"].get("model")]
+        """What each stage asked a model for; a stage that had a model and asked it nothing is left out."""
+        return [_asked(stage, entry) for stage, entry in self.stages.items() if _asks(entry)]
 
     @property
     def versions(self) -> list[str]:
@@ -186,6 +186,13 @@ def _changed_prompts(stages: Mapping[str, Any], more: Sequence[str]) -> list[str
         return []
     changed = ", ".join(f"`{name}.txt`" for name in own)
     return [f"Prompts: {changed} {'were' if len(own) > 1 else 'was'} changed by who built this."]
+
+
+def _asks(entry: Mapping[str, Any]) -> bool:
+    if not entry["made_from"].get("model"):
+        return False
+    usage = entry.get("usage")  # without which a record does not say that nothing was asked
+    return usage is None or any(usage.get(name) for name in ("calls", "stored", "failed"))
 
 
 def _asked(stage: str, entry: Mapping[str, Any]) -> Asked:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 from caredio import features
 from caredio.errors import InputError
 from caredio.llm.embeddings import Embeddings
+from caredio.llm.rows import likelihoods
 from caredio.llm.settings import Endpoint
 from caredio.selection import (
     cluster,
@@ -32,7 +33,7 @@ from caredio.selection import (
     support,
     validation,
 )
-from caredio.selection.conditioning import Conditioning
+from caredio.selection.conditioning import Conditioning, probe
 from caredio.selection.embedders import GIVEN
 from caredio.selection.settings import Settings, combined, threshold
 from caredio.settings import view
@@ -122,14 +123,24 @@ def select(
     theta = threshold(settings)
     validated_by = _validated_by(settings)  # a bad file is found first
     on = engine.connect(settings.engine)
-    candidates, vectors = candidates_and_vectors(run, settings, table, source, endpoint, on)
-    encode = functools.partial(embed.encoder, settings.embedder, settings.embedding_batch_size, endpoint, on)
+
+    @functools.cache
+    def see_likelihoods() -> None:
+        if settings.measures_likelihood and model:
+            likelihoods([probe(Conditioning(prompts=settings.prompts))], model, "log-probabilities")
+
+    def encode() -> embed.Encoder:
+        see_likelihoods()  # without which vectors would be paid for in vain
+        return embed.encoder(settings.embedder, settings.embedding_batch_size, endpoint, on)
+
+    candidates, vectors = candidates_and_vectors(run, settings, table, source, encode)
     names: dict[str, str] = {}
     if settings.asks:
         run.use(cultures := run.cultures())
         names = {slug: culture.name for slug, culture in cultures.items()}
 
     def scored() -> tuple[Dataset, dict[str, Any]]:
+        see_likelihoods()
         own, conditioning = view("scored", settings), Conditioning(names, settings.prompts)
         pool = cluster.run(candidates, vectors, own, theta, on)
         read_by = ""
@@ -195,13 +206,13 @@ def candidates_and_vectors(
     settings: Settings,
     table: Dataset | None,
     source: dict[str, Any] | None,
-    endpoint: Endpoint | None,
-    on: engine.Engine,
+    encode: Callable[[], embed.Encoder],
     aside: str = "",
 ) -> tuple[Dataset, Dataset]:
     """The run's candidates, or those of a user's table, and their vectors; as `select`.
 
     Args:
+        encode: makes the embedder, where there are vectors to make.
         aside: tables that would replace others of the run are written under their name after this one instead.
     """
 
@@ -215,9 +226,9 @@ def candidates_and_vectors(
             return embed.given(table, candidates), {}
         if embed.STAGE.holds(run, f"calibration-{embed.STAGE.name}", [settings], **embedding):
             return run.table(f"calibration-{embed.STAGE.name}"), {}  # a calibration has made them
-        encode = embed.encoder(settings.embedder, settings.embedding_batch_size, endpoint, on)
-        vectors = embed.run(candidates, view("vectors", settings), encode)
-        return vectors, {"usage": encode.used()} if isinstance(encode, Embeddings) else {}
+        embedder = encode()
+        vectors = embed.run(candidates, view("vectors", settings), embedder)
+        return vectors, {"usage": embedder.used()} if isinstance(embedder, Embeddings) else {}
 
     def name(stage: Stage, **made_from: Any) -> str:
         own = stage.name

@@ -250,7 +250,8 @@ class Settings(settings.Settings):
             raise InputError("neighbours stands in place of near and far; give one or the others.")
         if min(self.near, self.far) < 0 or (1 if self.neighbours is None else self.neighbours) < 1:
             raise InputError("near and far must be 0 or more, and neighbours at least 1.")
-        if self.neighbours is None and not self.near + self.far:
+        shows = self.adaptation or self.contrast  # else nobody reads what others answered
+        if shows and self.neighbours is None and not self.near + self.far:
             raise InputError("near or far must be at least 1: without another culture there is nothing to compare.")
 
     def _check_left_out(self) -> None:

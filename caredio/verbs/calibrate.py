@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from caredio.api import Table
-from caredio.selection import calibrate, engine
+from caredio.selection import calibrate, embed, engine
 from caredio.selection.calibrate import Calibration
 from caredio.selection.embedders import ENDPOINT
 from caredio.selection.pipeline import candidates_and_vectors
@@ -27,8 +29,9 @@ class Calibrating:
         """What clusters look like at each theta."""
         with work.opened(self.out, create=self.rows is not None) as run:
             run.charge(self.endpoint.budget)
-            device = engine.connect(self.settings.engine)
+            reading, device = self.settings, engine.connect(self.settings.engine)
+            encode = partial(embed.encoder, reading.embedder, reading.embedding_batch_size, self.endpoint, device)
             candidates, vectors = candidates_and_vectors(
-                run, self.settings, self.rows, self.record, self.endpoint, device, aside="calibration"
+                run, reading, self.rows, self.record, encode, aside="calibration"
             )
             return calibrate.run(candidates, vectors, view("calibrated", self.settings))

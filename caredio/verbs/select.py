@@ -20,6 +20,7 @@ from caredio.publishing.settings import Settings as Release
 from caredio.result import Result
 from caredio.runs import Run
 from caredio.selection import match, pipeline, source
+from caredio.selection.conditioning import Conditioning, probing
 from caredio.selection.embedders import ENDPOINT
 from caredio.selection.settings import Settings as Selection
 from caredio.stages import Planning, planned
@@ -64,6 +65,8 @@ class Selecting(work.Asking):
         known = {"rows": rows, "candidates": candidates, "batch": self.endpoint.batch}
         planning = Planning(self.spec, Synthesis(), self.settings, **known)
         steps, _ = planned(pipeline.STAGES, planning)
+        if self.settings.measures_likelihood:
+            steps = [probing(Conditioning(prompts=self.settings.prompts), self.spec), *steps]
         return Plan(self.spec.model, tuple(steps), self.endpoint.batch, is_local(self.spec))
 
     def calls(self) -> dict[str, int]:

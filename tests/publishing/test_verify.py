@@ -449,7 +449,7 @@ def test_a_release_on_the_hub_is_verified_by_its_tag(run, tmp_path):
             import caredio
             for place in ("caredio/cardset@v1.0.0", "caredio/cardset"):
                 print([str(one) for one in caredio.verify(place).findings])
-            for place in ("caredio/cardset@v9.0.0", "caredio/other"):
+            for place in ("caredio/cardset@v9.0.0", "another/set"):
                 try:
                     caredio.verify(place)
                 except caredio.InputError as error:
@@ -458,4 +458,35 @@ def test_a_release_on_the_hub_is_verified_by_its_tag(run, tmp_path):
         )
     assert said[-4:-2] == ["[]", "[]"]
     assert said[-2] == "caredio/cardset@v9.0.0: no release of this package's is tagged so; the tags there are v1.0.0."
-    assert said[-1] == "caredio/other: is neither a folder nor a release on the Hub; check the name."
+    none = "there is no such folder here, and no release of such a dataset or model on the Hub; check the name."
+    assert said[-1] == f"another/set: {none}"
+
+
+def test_a_folder_that_is_not_there_costs_one_request_a_verb(run, tmp_path):
+    (tmp_path / "runs").mkdir()
+    verbs = ("verify(name)", "diff(name, name)", f"publish({str(run)!r}, add_to=name)")
+    asking = f"""
+        import os
+        import caredio
+        from caredio.app import shelf
+        from caredio.errors import CaredioError
+        os.chdir({str(tmp_path)!r})
+        name = "runs/none"
+        for verb in ({", ".join(f"lambda: caredio.{verb}" for verb in verbs)}, lambda: shelf.open(name)):
+            try:
+                verb()
+            except CaredioError as error:
+                print(error)
+        """
+    with HubServer(tmp_path / "hub") as hub:
+        said = python(hub, tmp_path / "home", asking)
+        assert [(one.method, one.status) for one in hub.requests] == [("GET", 404)] * 4
+    start = "runs/none: there is no such folder here, and no "
+    assert said == [f"{start}release of such a dataset on the Hub; check the name, or add a tag."] * 3 + [
+        f"{start}such dataset on the Hub; check the name."
+    ]
+    unreachable = python(hub, tmp_path / "home", asking)  # which has ended
+    assert len(unreachable) == 4
+    for line in unreachable[:3]:
+        assert line.startswith("runs/none: there is no such folder here, and http://")
+        assert "gave no answer in 1 attempt (last: ConnectError). Run" in line

@@ -72,8 +72,8 @@ def test_the_most_difficult_come_first_and_those_above_1_are_left_out(tmp_path):
         reasons = {row["response"]: row["drop_reason"] for row in pool if row["culture"] == "china"}
         assert reasons["at nine"] == "question_of_no_help"
         assert reasons["rice"] == "over_budget"
-    # answers with and without their question; chats with and without one
-    assert len(server.seen) == 2 * 10 + 10 + 2
+    # whether likelihoods can be had; answers with and without their question; chats with and without one
+    assert len(server.seen) == 2 + 2 * 10 + 10 + 2
 
 
 def test_a_question_s_quota_holds(tmp_path):

@@ -85,10 +85,11 @@ def test_information_is_what_a_row_saves_over_its_placebo_on_the_third_question_
             chat = [shown["question"], shown["response"], ASKED[place]]
             assert chat in chats
             assert [*chat, SAID[row["culture"]][place]] in chats
-    assert all(len(chat) in (3, 4) for chat in chats)
+    # "?" asks whether there are likelihoods at all
+    assert {len(chat) for chat in chats if chat[0] != "?"} == {3, 4}
 
 
-def test_information_of_two_questions_is_one_sentence_before_a_call(server, tmp_path, capsys):
+def test_information_of_two_questions_is_one_sentence_before_they_are_asked_about(server, tmp_path, capsys):
     path = own(tmp_path)
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines() if '"q2"' not in line))
     extra = [json.loads(line) for line in path.read_text().splitlines()]
@@ -99,7 +100,7 @@ def test_information_of_two_questions_is_one_sentence_before_a_call(server, tmp_
         cli.main(["select", str(path), "--out", str(tmp_path / "run"), *asking])
     assert end.value.code == 2
     assert "needs answers of a culture to three questions" in capsys.readouterr().err.strip().splitlines()[-1]
-    assert server.seen == []
+    assert len(server.seen) == 2  # whether likelihoods can be had at all
 
 
 FLAGS = ["--representativeness", "in_context", "--validation", str(ITEMS), "--centers", "2", "--budget", "2"]
@@ -143,6 +144,21 @@ def test_in_context_is_the_probability_of_the_right_option_among_the_options(tmp
         assert run.stages["scored"]["read_by"] == "first_token"
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_home")
+def test_the_embedded_model_tells_options_apart_and_estimates_for_every_row(tmp_path):
+    flags = [*FLAGS, "--validation-items", "2", "--distinctiveness", "cci", "--estimates", "1"]
+    cli.main(["select", str(own(tmp_path)), "--out", str(tmp_path / "run"), *flags])
+    with runs.Run(tmp_path / "run") as run:
+        pool, made = run.table("scored").to_list(), run.stages["scored"]
+    assert made["read_by"] == "likelihoods"
+    marks = measured(pool)
+    assert len(marks) == 4
+    assert all(0 < mark < 1 for mark in marks.values())
+    assert all(math.isfinite(row["distinctiveness"]) for row in pool)
+    assert made["usage"]["failed"] == 0
+
+
 def test_another_measure_recomputes_scores_and_ranks_alone(server, tmp_path, caplog):
     select(tmp_path, server, "--representativeness", "size", "--distinctiveness", "cosine")
     caplog.clear()
@@ -179,10 +195,16 @@ def test_a_score_whose_call_failed_is_asked_for_again(tmp_path, monkeypatch):
         assert len(server.seen) == asked
 
 
-def test_an_endpoint_without_log_probabilities_is_one_sentence(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "flags",
+    [("--representativeness", "information"), ("--distinctiveness", "information"), ("--ranking", "ifd")],
+    ids=" ".join,
+)
+def test_an_endpoint_without_log_probabilities_is_one_sentence_before_a_vector_is_made(flags, tmp_path, capsys):
     with LLMServer(logprobs=False) as server, pytest.raises(SystemExit) as end:
-        select(tmp_path, server, "--representativeness", "information")
+        select(tmp_path, server, *flags, "--embedder", "openai:m", "--theta", "0.9")
     assert end.value.code == 2
+    assert not any("input" in body for body in server.bodies.values())
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert "returns no log-probabilities of prompts" in said.strip().splitlines()[-1]

@@ -1,5 +1,6 @@
 """A build without adaptation, or without contrast: what is asked against the plan, what later stages get, the card."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -101,6 +102,19 @@ def test_without_contrast_the_isolated_answers_are_the_candidates(tmp_path, pair
     assert "== contrasted" not in show(tmp_path / "run")
 
 
+def test_a_stage_that_asked_nothing_names_no_model_in_a_release(tmp_path):
+    with LLMServer() as server:
+        caredio.build(**SMALL, base_url=server.url, out=tmp_path / "run", contrast=False)
+    release = caredio.publish(tmp_path / "run")
+    asked = (release / "README.md").read_text().split("| stage that asked |")[1].split("\n\n")[0].splitlines()[2:]
+    stages = [row.split(" | ")[0].strip("| ") for row in asked]
+    assert stages == ["questions", "answers", "adapted", "isolated", "addressed"]
+    made = json.loads((release / "croissant.json").read_text())["prov:wasGeneratedBy"]
+    agents = {one["prov:label"]: [agent["prov:label"] for agent in one["prov:wasAssociatedWith"]] for one in made}
+    assert agents["isolated"][1:] == ["scripted"]
+    assert not agents["candidates"][1:]
+
+
 def test_tables_of_a_step_that_was_left_out_since_say_nothing_of_the_run(tmp_path):
     """Of three builds in one folder each is shown as it is, whatever the others left there."""
 
@@ -135,8 +149,9 @@ def test_without_contrast_others_are_compared_by_the_draws_that_they_have_with_i
     assert part.items() <= whole.items()
 
 
-def test_with_neither_a_build_asks_for_isolated_answers_alone(tmp_path):
-    tables, asked, _, _ = built(tmp_path, adaptation=False, contrast=False, review=True)
+@pytest.mark.parametrize("shown", [{}, {"near": 0, "far": 0}])
+def test_with_neither_a_build_asks_for_isolated_answers_alone(tmp_path, shown):
+    tables, asked, _, _ = built(tmp_path, adaptation=False, contrast=False, review=True, **shown)
     assert set(asked) == {""}
     assert all(row["question"] == row["universal_question"] for row in tables["candidates"])
     assert all(row["truth"] for row in tables["candidates"])
@@ -164,6 +179,8 @@ def test_rounds_go_on_with_what_is_not_left_out(tmp_path, left_out, draws):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"near": 0, "far": 0, "adaptation": False}, "without another culture there is nothing to compare"),
+        ({"near": 0, "far": 0, "contrast": False}, "without another culture there is nothing to compare"),
         ({"adaptation": False, "language": "own"}, "language own writes adapted questions"),
         ({"contrast": False, "contrast_others": True}, "contrast_others answers as contrast does"),
         ({"adaptation": False, "optimize_rounds": 1}, "other_questions gives each culture its own; set it to 0"),
