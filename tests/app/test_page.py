@@ -1,5 +1,7 @@
 """The page in a real browser: searched, filtered, read, by mouse and by keyboard, whatever the rows hold."""
 
+from contextlib import contextmanager
+
 import pytest
 from app.conftest import HOSTILE
 
@@ -52,6 +54,41 @@ def test_a_known_row_is_searched_filtered_opened_and_read(address, look):
     waits(again, "4 of 27 rows")
     assert again.get_by_label("Search questions and answers").input_value() == "rice"
     assert listed(again) == listed(seen)
+
+
+@contextmanager
+def before_it_loads(seen):
+    """Loads the page again, and holds what it asks the server until the block ends."""
+    held = []
+    seen.route("**/queue/join*", lambda asked: held.append(asked))
+    seen.reload()
+    yield
+    seen.route("**/queue/join*", lambda asked: asked.continue_())  # the last that is given is used
+    for asked in held:
+        asked.continue_()
+
+
+def test_what_is_typed_before_the_page_has_loaded_is_looked_for(address, look):
+    seen = look(f"{address}?q=rice&topic=feasts&order=score")
+    waits(seen, "4 of 27 rows")
+    search = seen.get_by_label("Search questions and answers")
+    with before_it_loads(seen):
+        search.fill("honey")
+    waits(seen, "3 of 27 rows")
+    assert search.input_value() == "honey"
+    seen.wait_for_url("**/?q=honey&topic=feasts&order=score")
+    assert seen.get_by_label("Order").input_value() == "score"
+
+
+def test_what_is_typed_before_a_comparison_has_loaded_is_looked_for(serve, look, ranked, released):
+    seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))) + "?tab=compare&compare_culture=peru")
+    waits(seen, "6 of 18 pairs")
+    search = seen.get_by_label("Search questions and answers of both")
+    with before_it_loads(seen):
+        seen.get_by_role("tab", name="Compare").click()
+        search.fill("honey")
+    waits(seen, "1 of 18 pairs")
+    assert search.input_value() == "honey"
 
 
 def test_a_drop_reason_and_a_stage_filter(address, look, ranked):
