@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from caredio import reasons
 from caredio.app import map as maps
-from caredio.app.markup import badge, number, table, text
+from caredio.app.markup import badge, number, spoken, table, text
 from caredio.app.opened import opened, standing
 from caredio.app.shelf import Shelf
 
@@ -132,13 +132,14 @@ def found(shelf: Shelf, asked: Asked) -> np.ndarray:
 def listed(shelf: Shelf, places: np.ndarray, asked: Asked) -> str:
     """The HTML of a page of rows."""
     shown = places[asked.at * ROWS : (asked.at + 1) * ROWS]
-    names = ("key", "stage", "split", "rank", "drop_reason", "culture", "question", "response", "score")
+    names = ("key", "stage", "split", "rank", "drop_reason", "culture", "language", "question", "response", "score")
     rows = []
     for row in shelf.cells(shown, *names):
         current = ' aria-current="true"' if row["key"] == asked.row else ""
-        button = f'<button type="button" class="row-link" data-row="{text(row["key"])}" dir="auto"{current}>'
+        of = spoken(row["language"])
+        button = f'<button type="button" class="row-link" data-row="{text(row["key"])}" {of}{current}>'
         said = f"{button}{text(row['question'] or row['response'])}</button>"
-        answer = f'<p class="short" dir="auto">{text(row["response"])}</p>' if row["question"] else ""
+        answer = f'<p class="short" {of}>{text(row["response"])}</p>' if row["question"] else ""
         rows.append([standing(row), text(row["culture"]), said + answer, number(row["score"])])
     made = table(["", "culture", "question and answer", "score"], rows, "rows")
     return made or '<p class="note">No row is like this; take a filter away, or look for other words.</p>'
