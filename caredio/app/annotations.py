@@ -2,10 +2,14 @@
 
     ratings/salt                   random; a name is stored as its hash with it
     ratings/<annotator>.jsonl      a line a click, with all that the annotator says of the task by then; the last counts
+                                   (before it, a line with what the annotator said since of its rows in other tasks)
     ratings/<annotator>.damaged    lines that could not be read, as they stood
 
 A line ends up on the disk before the click is answered, and carries its checksum. A process that is killed while it
 writes leaves at most a part of a line; it, and what a bad disk made unreadable, is moved beside when a server starts.
+
+An answer can stand in several tasks, as another ranking of a run makes others. What was said of it last, under the same
+question, counts in each.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ import secrets
 import threading
 import unicodedata
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -29,12 +33,13 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from caredio import disk
-from caredio.app.rating_tasks import Said, Task, clicked
+from caredio.app.rating_tasks import RATE, Item, Said, Task, clicked
 from caredio.errors import InputError
 
 SALT, _LINES, _DAMAGED = "salt", ".jsonl", ".damaged"
 _ANNOTATOR = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 200  # characters
+_OF_ROWS = ("ratings", "untrue")  # the fields of `Said` that speak of a row each
 
 
 class Annotation(NamedTuple):
@@ -43,6 +48,42 @@ class Annotation(NamedTuple):
     annotator: str  # hash of the name
     task: Task
     said: Said
+
+
+class _Words:
+    """What one annotator said, a line after another."""
+
+    def __init__(self, lines: Iterable[tuple[Task, Said]] = ()) -> None:
+        self.last: dict[str, tuple[Task, Said]] = {}  # task_id -> its last line
+        self._rows: dict[tuple[str, ...], Any] = {}  # what was said of a row; None: it was taken back
+        for task, said in lines:
+            self.add(task, said)
+
+    def line(self, task: Task) -> Said:
+        """What the last line of a task says."""
+        return self.last[task.task_id][1] if task.task_id in self.last else Said()
+
+    def add(self, task: Task, said: Said) -> None:
+        """Take a line, which speaks of the rows of which the line before of its task says something else."""
+        for what in _OF_ROWS:
+            before, now = getattr(self.line(task), what), getattr(said, what)
+            for item in task.items:
+                if before.get(item.sample_id) != now.get(item.sample_id):
+                    self._rows[_row(what, task, item)] = now.get(item.sample_id)
+        self.last[task.task_id] = (task, said)
+
+    def said(self, task: Task) -> Said:
+        """What is said of a task by now, be it of its rows in other tasks."""
+        ratings = self._of("ratings", task) if task.kind == RATE else {}
+        return replace(self.line(task), ratings=ratings, untrue=self._of("untrue", task))
+
+    def _of(self, what: str, task: Task) -> dict[str, Any]:
+        found = {item.sample_id: self._rows.get(_row(what, task, item)) for item in task.items}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _row(what: str, task: Task, item: Item) -> tuple[str, ...]:
+    return what, task.culture, item.sample_id, item.question, item.response
 
 
 class Annotations:
@@ -72,7 +113,7 @@ class Annotations:
             with disk.writing(folder):
                 self._salt = _salted(folder)
                 self.notes = [note for file in _files(folder) if (note := _mended(file))]
-                self._found = {(one.annotator, one.task.task_id): one for one in read(folder)[0]}
+                self._words = {file.stem: _Words(map(_parsed, _lines(file)[0])) for file in _files(folder)}
         except BaseException:
             self._lock.release()
             raise
@@ -95,8 +136,13 @@ class Annotations:
         return hmac.new(self._salt, known.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
 
     def of(self, annotator: str) -> dict[str, Annotation]:
-        """task_id -> what the annotator said of it by now."""
-        return {task: one for (name, task), one in self._found.items() if name == annotator}
+        """task_id -> what the annotator says of it by now, of each task that was begun."""
+        words = self._words.get(annotator, _Words())
+        return {name: Annotation(annotator, task, words.said(task)) for name, (task, _) in list(words.last.items())}
+
+    def said(self, annotator: str, task: Task) -> Said:
+        """What the annotator says of a task by now, be it of its rows in other tasks."""
+        return self._words.get(annotator, _Words()).said(task)
 
     def click(self, annotator: str, task: Task, click: Mapping[str, Any]) -> Said:
         """What the annotator says of a task after a click, which is on the disk when this returns.
@@ -106,10 +152,14 @@ class Annotations:
         """
         file = self.folder / f"{annotator}{_LINES}"
         with self._writing, disk.writing(file):
-            before = self._found.get((annotator, task.task_id))
-            said = clicked(task, before.said if before else Said(), annotator, click)
-            _append(file, _line(task, said))
-            self._found[annotator, task.task_id] = Annotation(annotator, task, said)
+            words = self._words.setdefault(annotator, _Words())
+            before = words.said(task)
+            said = clicked(task, before, annotator, click)
+            # what was said in other tasks is written first, so that the file tells what the click takes back
+            lines = [said] if before == words.line(task) else [before, said]
+            _append(file, b"".join(_line(task, one) for one in lines))
+            for one in lines:
+                words.add(task, one)
         return said
 
 
@@ -119,8 +169,8 @@ def read(folder: Path) -> tuple[list[Annotation], list[str]]:
     notes: list[str] = []
     for file in _files(folder):
         good, bad = _lines(file)
-        last = {task.task_id: Annotation(file.stem, task, said) for task, said in map(_parsed, good)}
-        found += last.values()
+        words = _Words(map(_parsed, good))
+        found += [Annotation(file.stem, task, words.said(task)) for task, _ in words.last.values()]
         if bad:
             notes.append(f"{file}: {_count(bad)} cannot be read and {'is' if len(bad) == 1 else 'are'} left out.")
     return found, notes

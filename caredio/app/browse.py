@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +14,7 @@ import pyarrow.compute as pc
 
 from caredio import reasons
 from caredio.app import map as maps
-from caredio.app.markup import badge, number, table, text
+from caredio.app.markup import badge, number, spoken, table, text
 from caredio.app.opened import opened, standing
 from caredio.app.shelf import Shelf
 
@@ -59,12 +61,21 @@ _TO_ADDRESS = """query => {
   const all = new URLSearchParams([...new URLSearchParams(query), ...others]).toString();
   history.replaceState(null, '', location.pathname + (all ? '?' + all : ''));
 }"""
+_FROM_ADDRESS = """(query, ...now) => {
+  const asked = new URLSearchParams(query);
+  return NAMES.map((name, at) => ['', null, 'PLAIN'].includes(now[at]) && asked.has(name) ? asked.get(name) : now[at]);
+}"""
 _TO_ROW = "() => { if (innerWidth < 900) document.querySelector('#opened').scrollIntoView({behavior: 'smooth'}); }"
 
 
 def to_address(part: str) -> str:
     """The script that writes a query into its part of the address: `browse`, `compare` or `tab`; the others stay."""
     return _TO_ADDRESS.replace("PART", part).replace("LOADING", LOADING)
+
+
+def from_address(names: Iterable[str]) -> str:
+    """The script that fills boxes with what a query has under these names, but for those filled while it loaded."""
+    return _FROM_ADDRESS.replace("NAMES", json.dumps(list(names))).replace("PLAIN", Asked.order)
 
 
 def shown(value: str | None = None, **arguments: Any) -> gr.HTML:
@@ -121,13 +132,14 @@ def found(shelf: Shelf, asked: Asked) -> np.ndarray:
 def listed(shelf: Shelf, places: np.ndarray, asked: Asked) -> str:
     """The HTML of a page of rows."""
     shown = places[asked.at * ROWS : (asked.at + 1) * ROWS]
-    names = ("key", "stage", "split", "rank", "drop_reason", "culture", "question", "response", "score")
+    names = ("key", "stage", "split", "rank", "drop_reason", "culture", "language", "question", "response", "score")
     rows = []
     for row in shelf.cells(shown, *names):
         current = ' aria-current="true"' if row["key"] == asked.row else ""
-        button = f'<button type="button" class="row-link" data-row="{text(row["key"])}" dir="auto"{current}>'
+        of = spoken(row["language"])
+        button = f'<button type="button" class="row-link" data-row="{text(row["key"])}" {of}{current}>'
         said = f"{button}{text(row['question'] or row['response'])}</button>"
-        answer = f'<p class="short" dir="auto">{text(row["response"])}</p>' if row["question"] else ""
+        answer = f'<p class="short" {of}>{text(row["response"])}</p>' if row["question"] else ""
         rows.append([standing(row), text(row["culture"]), said + answer, number(row["score"])])
     made = table(["", "culture", "question and answer", "score"], rows, "rows")
     return made or '<p class="note">No row is like this; take a filter away, or look for other words.</p>'
@@ -179,6 +191,7 @@ class _Tab:
                 self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened")
         self.address = gr.Textbox(LOADING, visible="hidden", elem_id="address")
         self.inputs: list[Any] = [self.words, *self.filters.values(), self.order]
+        self.asked = [self.state, self.address, *self.inputs]
         self.listing = [self.state, self.rows, self.picture, self.count, self.back, self.forth, self.address]
 
     def _filters(self) -> None:
@@ -208,7 +221,7 @@ class _Tab:
         events = [
             changed(
                 self._filtered,
-                [self.state, *self.inputs],
+                self.asked,
                 [*self.listing, self.whole],
                 trigger_mode="always_last",
                 **PRIVATE,
@@ -228,9 +241,13 @@ class _Tab:
             )
             clicked.then(None, None, None, js=_TO_ROW)
             events.append(clicked)
+        loaded = page.load(self._loaded, None, [*self.listing, self.whole, self.views], **PRIVATE)
+        filled = loaded.then(
+            None, [self.address, *self.inputs], self.inputs, js=from_address(["q", *self.filters, "order"])
+        )
+        events.append(filled.then(self._filtered, self.asked, [*self.listing, self.whole], **PRIVATE))
         for event in events:
             event.then(None, self.address, None, js=to_address("browse"))
-        page.load(self._loaded, None, [*self.inputs, *self.listing, self.whole, self.views], **PRIVATE)
 
     def _shown(self, asked: Asked) -> list[Any]:
         places = found(self.shelf, asked)
@@ -255,11 +272,12 @@ class _Tab:
             return '<p class="note">There is no map: fewer than three rows have embeddings here.</p>'
         return maps.svg(self.shelf, self.map, places, asked.row)
 
-    def _filtered(self, asked: Asked, words: str, *values: str) -> list[Any]:
+    def _filtered(self, asked: Asked, address: str, words: str, *values: str) -> list[Any]:
+        """What is looked for in the boxes; nothing new where it is looked for, or before the page has loaded."""
         *chosen, order = values
         given: dict[str, Any] = dict(zip(self.filters, (value or "" for value in chosen), strict=True))
         now = replace(asked, q=words or "", **given, order=order)
-        if now == asked:
+        if address == LOADING or now == asked:
             return [gr.skip()] * (len(self.listing) + 1)
         place = self.shelf.place(now.row)
         if now.row and (place is None or place not in found(self.shelf, now)):
@@ -295,5 +313,4 @@ class _Tab:
         for name, choices in self.choices.items():
             if getattr(asked, name) not in {value for _, value in choices}:
                 asked = replace(asked, **dict[str, Any]({name: ""}))
-        given = [asked.q, *(getattr(asked, name) for name in self.filters), asked.order]
-        return [*given, *self._shown(asked), read(self.shelf, asked.row), gr.Tabs(selected=asked.view)]
+        return [*self._shown(asked), read(self.shelf, asked.row), gr.Tabs(selected=asked.view)]

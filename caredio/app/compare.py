@@ -11,7 +11,7 @@ from caredio.app.shelf import Shelf
 
 KINDS = ("changed", "rescored", "added", "removed", "same")
 ROWS = 50  # of a page
-_COLUMNS = ("culture", "question_id", "key", "question", "response", "score", "rank")
+_COLUMNS = ("culture", "question_id", "key", "language", "question", "response", "score", "rank")
 
 
 class Pair(NamedTuple):
@@ -80,7 +80,7 @@ def _side(shelf: Shelf, place: int | None) -> str:
         return "–"
     (row,) = shelf.cells([place], *_COLUMNS)
     head = f"rank {number(row['rank'])}, score {number(row['score'])}"
-    return f"{link(row['key'], head)}{prose(row['question'])}{prose(row['response'])}"
+    return f"{link(row['key'], head)}{prose(row['question'], row['language'])}{prose(row['response'], row['language'])}"
 
 
 def matching(

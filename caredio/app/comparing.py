@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from caredio.app import compare
-from caredio.app.browse import CLICKS, LOADING, PRIVATE, page_number, shown, to_address
+from caredio.app.browse import CLICKS, LOADING, PRIVATE, from_address, page_number, shown, to_address
 from caredio.app.compare import Pair
 from caredio.app.markup import badge, text
 from caredio.app.opened import opened
@@ -83,10 +83,11 @@ class _Tab:
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events; the address of the page follows what is shown."""
         listing = [self.state, self.rows, self.count, self.back, self.forth, self.address]
+        asked = [self.state, self.address, *self.inputs]
         events = [
             changed(
                 self._filtered,
-                [self.state, *self.inputs],
+                asked,
                 [*listing, self.whole],
                 trigger_mode="always_last",
                 **PRIVATE,
@@ -99,13 +100,17 @@ class _Tab:
             place.click(self._opened, self.state, [self.state, self.whole, self.address], **PRIVATE)
             for place in (self.rows, self.whole)
         ]
+        loaded = page.load(self._loaded, None, [*listing, self.whole], **PRIVATE)
+        names = [f"{_PART}{name}" for name in ("q", "kind", "culture")]
+        filled = loaded.then(None, [self.address, *self.inputs], self.inputs, js=from_address(names))
+        events.append(filled.then(self._filtered, asked, [*listing, self.whole], **PRIVATE))
         for event in events:
             event.then(None, self.address, None, js=to_address("compare"))
-        page.load(self._loaded, None, [*self.inputs, *listing, self.whole], **PRIVATE)
 
-    def _filtered(self, asked: Asked, words: str, kind: str, culture: str) -> list[Any]:
+    def _filtered(self, asked: Asked, address: str, words: str, kind: str, culture: str) -> list[Any]:
+        """What is looked for in the boxes; nothing new where it is looked for, or before the page has loaded."""
         now = replace(asked, q=words or "", kind=kind or "", culture=culture or "")
-        if now == asked:
+        if address == LOADING or now == asked:
             return [gr.skip()] * 7
         place = self._side(now.side).place(now.row)
         stale = now.row and not any(place == getattr(pair, now.side) for pair in self._found(now))
@@ -152,4 +157,4 @@ class _Tab:
         kind = asked.kind if asked.kind in self.kinds else ""
         culture = asked.culture if asked.culture in self.cultures else ""
         asked = replace(asked, kind=kind, culture=culture)
-        return [asked.q, asked.kind, asked.culture, *self._shown(asked), self._read(asked)]
+        return [*self._shown(asked), self._read(asked)]

@@ -117,7 +117,7 @@ def _legend(look: dict[str, tuple[str, int]], shelf: Shelf, there: Map, bright: 
         counts[row["culture"]] += place in bright
     items = "".join(
         f'<li><svg width="14" height="14" viewBox="0 0 14 14"><path d="{_mark(7, 7, shape)}" fill="{colour}"/></svg> '
-        f"{text(culture)} {number(counts[culture])}</li>"
+        f"<bdi>{text(culture)}</bdi> {number(counts[culture])}</li>"
         for culture, (colour, shape) in look.items()
         if counts[culture]
     )

@@ -28,8 +28,12 @@ def _sign(found: re.Match[str]) -> str:
 
 def prose(value: object, language: object = None) -> str:
     """A paragraph of a row's text, in its own direction."""
-    of = f' lang="{text(language)}"' if language else ""
-    return f'<p class="prose" dir="auto"{of}>{text(value)}</p>'
+    return f'<p class="prose" {spoken(language)}>{text(value)}</p>'
+
+
+def spoken(language: object = None) -> str:
+    """The attributes of an element that holds a row's text: its own direction, and its language where it is known."""
+    return f'dir="auto" lang="{text(language)}"' if language else 'dir="auto"'
 
 
 def link(key: object, label: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from caredio import cultures, packages
 from caredio.app import rating_tasks
-from caredio.app.annotations import Annotations
+from caredio.app.annotations import Annotation, Annotations
 from caredio.app.rating_tasks import COMPARE, RATE, SAME, Said, Task, Tasks
 from caredio.app.shelf import Shelf
 from caredio.errors import CaredioError, InputError
@@ -49,15 +49,16 @@ class Rating:
         try:
             annotator = self._kept.annotator(str(asked.get("name") or ""))
             tasks = self._of(str(asked.get("kind")), str(asked.get("culture")))
-            said = self._kept.of(annotator)
-            done = [name in said and said[name].said.done(said[name].task) for name in tasks.names]
+            begun = self._kept.of(annotator)
+            done = [self._done(annotator, begun.get(name), tasks, at) for at, name in enumerate(tasks.names)]
             number = asked.get("task")
             if number is None:
                 number = done.index(False) if False in done else 0
             if type(number) is not int or not 0 <= number < len(tasks):
                 raise InputError(f"task is {number!r}; there are {len(tasks)}.")
-            before = said.get(tasks.names[number])
-            task, now = (before.task, before.said) if before else (tasks[number], Said())
+            before = begun.get(tasks.names[number])
+            task = before.task if before else tasks[number]
+            now = self._kept.said(annotator, task)
             if asked.get("click") is not None:
                 now = self._kept.click(annotator, task, asked["click"])
                 done[number] = now.done(task)
@@ -70,6 +71,13 @@ class Rating:
             }
         except CaredioError as error:
             return {"error": str(error)}
+
+    def _done(self, annotator: str, begun: Annotation | None, tasks: Tasks, at: int) -> bool:
+        """Whether all of a task is said; one that was not begun is read whole only where its own rows are."""
+        if begun:
+            return begun.said.done(begun.task)
+        own = tasks.own[at]
+        return self._kept.said(annotator, own).done(own) and self._kept.said(annotator, tasks[at]).done(tasks[at])
 
     def _of(self, kind: str, culture: str) -> Tasks:
         if culture not in self.start["cultures"] or kind not in self.start["kinds"]:

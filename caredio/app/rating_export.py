@@ -113,13 +113,14 @@ class Ratings:
         return list(dict.fromkeys(one.annotator for one in self.found))
 
     def care(self) -> Iterator[dict[str, Any]]:
-        """CARE's columns and ours, a row a rating."""
+        """CARE's columns and ours, a row a rating, which counts once where an answer stands in several tasks."""
+        made: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         adjectives = {slug: culture.adjective for slug, culture in cultures.load().items()}
         for annotator, task, said in self.found:
             places = _ranks(said.order, said.ratings)
             for item in task.items:
                 if item.sample_id in said.ratings:
-                    yield {
+                    made[annotator, task.culture, item.sample_id, item.question] = {
                         "source": f"{item.source}, {item.culture}",
                         "question": item.question,
                         "response": item.response,
@@ -132,6 +133,7 @@ class Ratings:
                         "not_true_here": said.untrue.get(item.sample_id),
                         "annotator": annotator,
                     }
+        yield from made.values()
 
     def kto(self) -> Iterator[dict[str, Any]]:
         """TRL's columns for KTO and ours, a row an answer: labelled by the mean rating, or rejected."""
@@ -193,12 +195,12 @@ class Ratings:
 
     def _lines(self) -> Iterator[str]:
         agreed = self.agreement()
+        rated = Counter(row["culture"] for row in self.care())
         for culture in sorted({one.task.culture for one in self.found}):
             own = [one for one in self.found if one.task.culture == culture]
             done = sum(one.said.done(one.task) for one in own)
-            ratings = sum(len(one.said.ratings) for one in own)
             who = len({one.annotator for one in own})
-            yield f"{culture}: {_many(who, 'annotator')}, {_many(done, 'task')} done, {_many(ratings, 'rating')}"
+            yield f"{culture}: {_many(who, 'annotator')}, {_many(done, 'task')} done, {_many(rated[culture], 'rating')}"
             for line in agreed.get(culture, ()):
                 yield f"  {line}"
             yield from _compared([row for row in self.study() if row["culture"] == culture])

@@ -171,33 +171,30 @@ class _Row:
         return Item(self.sample_id, culture, source(self.shelf), self.question, self.response)
 
 
-@dataclass(frozen=True)
-class _Slot:
-    """A task that nobody has opened yet."""
-
-    task_id: str
-    kind: str
-    culture: str
-    rows: tuple[_Row, ...]
-
-
 class Tasks:
-    """The tasks of a culture, those on the best rows first; what a task shows besides is read when it is opened."""
+    """The tasks of a culture, those on the best rows first; what a task shows besides is read when it is opened.
 
-    def __init__(self, slots: Sequence[_Slot]) -> None:
-        self._slots = slots
-        self.names = [slot.task_id for slot in slots]
+    `own`: each task with its datasets' rows of the culture alone. `names`: their task_ids.
+    """
+
+    def __init__(self, tasks: Sequence[tuple[Task, _Row]]) -> None:
+        """Take each task with its own rows, and the first of these."""
+        self.own = [task for task, _ in tasks]
+        self.names = [task.task_id for task in self.own]
+        self._firsts = [first for _, first in tasks]
+        self._whole: dict[int, Task] = {}
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self.own)
 
     def __getitem__(self, number: int) -> Task:
-        slot = self._slots[number]
-        items = [row.item(slot.culture) for row in slot.rows]
-        if slot.kind == RATE:
-            items = list(_different(items + _others(slot, MOST - len(items))))
-        first = slot.rows[0]
-        return Task(slot.task_id, slot.kind, slot.culture, first.question_id, first.level, tuple(items))
+        if number not in self._whole:
+            task = self.own[number]
+            if task.kind == RATE:
+                others = _others(task, self._firsts[number])
+                task = replace(task, items=tuple(_different([*task.items, *others])))
+            self._whole[number] = task
+        return self._whole[number]
 
 
 def rating(culture: str, shelf: Shelf, other: Shelf | None = None) -> Tasks:
@@ -210,7 +207,7 @@ def rating(culture: str, shelf: Shelf, other: Shelf | None = None) -> Tasks:
     for row in rows:
         by_question.setdefault(_text(row.question), []).append(row)
     return Tasks(
-        [_slot(RATE, culture, part) for text, own in by_question.items() for part in _parts([*own, *also[text]])]
+        [_task(RATE, culture, part) for text, own in by_question.items() for part in _parts([*own, *also[text]])]
     )
 
 
@@ -221,7 +218,7 @@ def comparing(culture: str, shelf: Shelf, other: Shelf) -> Tasks:
     pairs = [(row, of_question[row.question_id]) for row in left if row.question_id in of_question]
     if not pairs:
         pairs = list(zip(left, right, strict=False))
-    return Tasks([_slot(COMPARE, culture, pair) for pair in pairs if pair[0].sample_id != pair[1].sample_id])
+    return Tasks([_task(COMPARE, culture, pair) for pair in pairs if pair[0].sample_id != pair[1].sample_id])
 
 
 def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
@@ -229,9 +226,14 @@ def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     yield from (rows[start : start + OWN] for start in range(0, len(rows), OWN))
 
 
-def _slot(kind: str, culture: str, rows: Sequence[_Row]) -> _Slot:
+def _task(kind: str, culture: str, rows: Sequence[_Row]) -> tuple[Task, _Row]:
+    """A task on some rows, and the first of them."""
     named = "\x1f".join([kind, culture, *(row.sample_id for row in rows)])
-    return _Slot(hashlib.sha256(named.encode()).hexdigest()[:16], kind, culture, tuple(rows))
+    items = [row.item(culture) for row in rows]
+    shown = tuple(_different(items) if kind == RATE else items)
+    first = rows[0]
+    name = hashlib.sha256(named.encode()).hexdigest()[:16]
+    return Task(name, kind, culture, first.question_id, first.level, shown), first
 
 
 def source(shelf: Shelf) -> str:
@@ -246,20 +248,19 @@ def _ranked(shelf: Shelf, culture: str) -> list[_Row]:
     return [_Row(shelf, int(place), **row) for place, row in zip(places, cells, strict=True)]
 
 
-def _others(slot: _Slot, most: int) -> list[Item]:
-    """Answers of other cultures to the question, one of each in turn; which ones is drawn."""
+def _others(task: Task, first: _Row) -> list[Item]:
+    """Answers of other cultures to the question, one of each in turn, as many as fit; which ones is drawn."""
     by_culture: dict[str, list[Item]] = defaultdict(list)
-    first = slot.rows[0]
     for other in first.shelf.row(first.number).get("others") or ():
-        if other["culture"] != slot.culture:
+        if other["culture"] != task.culture:
             said = Item(other["sample_id"], other["culture"], source(first.shelf), first.question, other["response"])
             by_culture[other["culture"]].append(said)
-    draw = random.Random(slot.task_id)
+    draw = random.Random(task.task_id)
     for items in by_culture.values():
         draw.shuffle(items)
     groups = list(by_culture.values())
     draw.shuffle(groups)
-    return [item for turn in zip_longest(*groups) for item in turn if item is not None][: max(0, most)]
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None][: MOST - len(task.items)]
 
 
 def _different(items: Sequence[Item]) -> Iterator[Item]:

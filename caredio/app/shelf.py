@@ -126,17 +126,17 @@ class Shelf:
     @cached_property
     def _texts(self) -> pa.ChunkedArray:
         both = (pc.fill_null(self.rows[name].cast(pa.large_string()), "") for name in ("question", "response"))
-        return pc.utf8_lower(pc.binary_join_element_wise(*both, pa.scalar("\n", pa.large_string())))
+        return _alike(pc.binary_join_element_wise(*both, pa.scalar("\n", pa.large_string())))
 
     def search(self, text: str, **wanted: Any) -> np.ndarray:
-        """The numbers of the rows whose question or response holds each word of `text`, whatever its case.
+        """The numbers of the rows whose question or response holds each word of `text`, in any case and normal form.
 
         Words in quotation marks are searched as they stand there. `wanted` is as `of` takes it.
         """
         found = self.of(**wanted)
         for quoted, word in re.findall(r'"([^"]+)"|(\S+)', text):
             among = self._texts.take(pa.array(found))
-            found = found[pc.match_substring(among, (quoted or word).lower()).to_numpy()]
+            found = found[pc.match_substring(among, _alike(pa.scalar(quoted or word)).as_py()).to_numpy()]
         return found
 
     @cached_property
@@ -163,6 +163,11 @@ class Shelf:
             return [], np.empty((0, 0), np.float32)
         _, once = np.unique(np.array(keys), return_index=True)  # of a release, other cultures' too in each file
         return [keys[place] for place in once], np.concatenate(parts)[once]
+
+
+def _alike(text: Any) -> Any:
+    """Arrow text in one form, in lower case: a letter and its marks may be one character or several, wide or narrow."""
+    return pc.utf8_lower(pc.utf8_normalize(text, "NFKC"))
 
 
 def open(place: Path | str) -> Shelf:

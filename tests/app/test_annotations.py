@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -203,3 +204,17 @@ def test_a_file_is_json_lines(tmp_path):
     (line,) = map(json.loads, (tmp_path / f"{who}.jsonl").read_text().splitlines())
     assert list(line) == ["crc32", "line"]
     assert line["line"]["task"]["question_id"] == "q0"
+
+
+def test_a_file_whose_tasks_do_not_know_of_each_other_keeps_what_was_said_last(tmp_path):
+    # as earlier versions wrote it: a line holds what was said in its own task alone
+    one = task()
+    other = replace(one, task_id="f" * 16)
+    lines = [(one, {"0-0": 3, "0-1": 4}), (other, {"0-0": 8}), (one, {"0-0": 3, "0-1": 4, "0-2": 5}), (one, {"0-0": 3})]
+    content = b"".join(annotations._line(where, Said(ratings)) for where, ratings in lines)
+    (tmp_path / f"{'a' * 16}.jsonl").write_bytes(content)
+    found, _ = annotations.read(tmp_path)
+    assert [said.ratings for _, _, said in found] == [{"0-0": 8}, {"0-0": 8}]
+    (tmp_path / f"{'a' * 16}.jsonl").write_bytes(b"".join(content.splitlines(keepends=True)[:3]))
+    found, _ = annotations.read(tmp_path)
+    assert [said.ratings for _, _, said in found] == 2 * [{"0-0": 8, "0-1": 4, "0-2": 5}]

@@ -25,6 +25,7 @@ def test_every_row_has_a_point_within_the_picture(ranked):
     picture = maps.svg(opened, made, opened.of(culture="china"), opened.rows["key"][0].as_py())
     paths = [attributes for tag, attributes in Seen(picture).elements if tag == "path" and "data-row" in attributes]
     assert {one["data-row"] for one in paths} == set(opened.rows["key"].to_pylist())
+    assert "<bdi>china</bdi> 11<" in picture  # a name that is read from the right takes no number with it
     assert sum("class" in one for one in paths) == len(opened) - len(opened.of(culture="china"))
 
 

@@ -1,12 +1,18 @@
 """The page in a real browser: searched, filtered, read, by mouse and by keyboard, whatever the rows hold."""
 
+from contextlib import contextmanager
+
 import pytest
 from app.conftest import HOSTILE
+from rating_tables import ranked_rows, run_folder
 
 pytest.importorskip("gradio")
 
 from caredio.app import browse, page, shelf
 from caredio.app.browse import Asked
+
+expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture
@@ -50,8 +56,69 @@ def test_a_known_row_is_searched_filtered_opened_and_read(address, look):
     again = look(seen.url)  # a link to the row, with what was looked for
     again.locator("#opened").get_by_text("rice with honey", exact=True).wait_for()
     waits(again, "4 of 27 rows")
-    assert again.get_by_label("Search questions and answers").input_value() == "rice"
+    expect(again.get_by_label("Search questions and answers")).to_have_value("rice")
     assert listed(again) == listed(seen)
+
+
+@contextmanager
+def before_it_loads(seen):
+    """Loads the page again, and holds what it asks the server until the block ends."""
+    held = []
+    seen.route("**/queue/join*", lambda asked: held.append(asked))
+    seen.reload()
+    yield
+    seen.route("**/queue/join*", lambda asked: asked.continue_())  # the last that is given is used
+    for asked in held:
+        asked.continue_()
+
+
+def test_what_is_typed_before_the_page_has_loaded_is_looked_for(address, look):
+    seen = look(f"{address}?q=rice&topic=feasts&order=score")
+    waits(seen, "4 of 27 rows")
+    search = seen.get_by_label("Search questions and answers")
+    with before_it_loads(seen):
+        search.fill("honey")
+    waits(seen, "3 of 27 rows")
+    expect(search).to_have_value("honey")
+    seen.wait_for_url("**/?q=honey&topic=feasts&order=score")
+    expect(seen.get_by_label("Order")).to_have_value("score")
+
+
+def test_what_is_typed_before_a_comparison_has_loaded_is_looked_for(serve, look, ranked, released):
+    seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))) + "?tab=compare&compare_culture=peru")
+    waits(seen, "6 of 18 pairs")
+    search = seen.get_by_label("Search questions and answers of both")
+    with before_it_loads(seen):
+        seen.get_by_role("tab", name="Compare").click()
+        search.fill("honey")
+    waits(seen, "1 of 18 pairs")
+    expect(search).to_have_value("honey")
+
+
+def test_text_stands_in_its_own_direction_and_language(serve, look, tmp_path):
+    rows = ranked_rows(("مصر", 1, "q1", "نشرب الشاي"), ("한국", 2, "q2", "설날에는 떡국을 먹습니다"))
+    for row, question, language in zip(rows, ("ماذا تشربون؟", "설날에는 무엇을 먹나요?"), ("ar", "ko"), strict=True):
+        row |= {"question": question, "language": language}
+    opened = run_folder(tmp_path / "run", rows)
+    seen = look(serve(page.build(opened, opened)) + "?q=%D8%A7%D9%84%D8%B4%D8%A7%D9%8A")
+    waits(seen, "1 of 2 rows")
+    # all that is Arabic ends where it begins to be read, on the right
+    right = """one => {
+      const all = document.createRange();
+      all.selectNodeContents(one);
+      return all.getBoundingClientRect().right;
+    }"""
+    question, answer = (seen.locator(f"#rows {one}").evaluate(right) for one in (".row-link", ".short"))
+    assert question == pytest.approx(answer, abs=2)
+    search = seen.get_by_label("Search questions and answers", exact=True)
+    assert search.evaluate("one => getComputedStyle(one).unicodeBidi") == "plaintext"
+    search.fill("")
+    seen.locator("#rows [lang=ko]").first.wait_for()
+    assert {one.get_attribute("lang") for one in seen.locator("#rows [dir=auto]").all()} == {"ar", "ko"}
+    assert seen.locator("#rows [lang=ko]").first.evaluate("one => getComputedStyle(one).wordBreak") == "keep-all"
+    seen.get_by_role("tab", name="Compare").click()
+    seen.locator("#pairs [lang=ko]").first.wait_for()
+    assert {one.get_attribute("lang") for one in seen.locator("#pairs [dir=auto]").all()} == {"ar", "ko"}
 
 
 def test_a_drop_reason_and_a_stage_filter(address, look, ranked):
@@ -156,12 +223,12 @@ def test_an_address_opens_a_comparison_as_it_stood(serve, look, ranked, released
     again.locator("#opened-side h3").first.wait_for()
     assert again.get_by_role("tab", name="Compare").get_attribute("aria-selected") == "true"
     waits(again, "3 of 18 pairs")
-    assert again.get_by_label("Search questions and answers of both").input_value() == "honey"
+    expect(again.get_by_label("Search questions and answers of both")).to_have_value("honey")
     assert again.locator("#opened-side").inner_text() == whole
     again.get_by_role("tab", name="Browse").click()
     waits(again, "3 of 27 rows")
     again.wait_for_function("!location.search.includes('tab=')")
-    assert again.get_by_label("Search questions and answers", exact=True).input_value() == "leeks"
+    expect(again.get_by_label("Search questions and answers", exact=True)).to_have_value("leeks")
     assert "compare_q=honey" in again.url
 
 

@@ -10,8 +10,11 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+from datasets import Dataset
+from llm_server import LLMServer
 from rating_tables import ranked_rows, run_folder
 
+import caredio
 from caredio.app import annotations, rate, rating_export, rating_tasks, shelf
 from caredio.app.annotations import Annotations
 
@@ -86,8 +89,8 @@ def answer(page, text):
 
 def give(item, rating):
     """Click a rating of an answer, and wait until it is kept."""
-    item.get_by_label(str(rating), exact=True).click()
-    expect(item.get_by_label(str(rating), exact=True)).to_be_checked()
+    item.get_by_label(str(rating), exact=True).click()  # checks it at once
+    expect(item).to_have_attribute("aria-label", re.compile(f"rated {rating}$"))  # as the server says
 
 
 def rated(folder, name):
@@ -173,7 +176,7 @@ def test_two_datasets_side_by_side(served, look):
     assert set(sides) == {"rice", "bread"}
     page.keyboard.press("1")  # the first question is focused
     expect(page.get_by_role("group", name="accurate").get_by_label("Left")).to_be_checked()
-    give(page.get_by_role("group", name="salient"), "Equal")
+    page.get_by_role("group", name="salient").get_by_label("Equal").click()
     page.get_by_text("1 done").wait_for()
     page.keyboard.press("n")
     page.get_by_text("task 2 of 2").wait_for()
@@ -214,6 +217,63 @@ def test_a_killed_server_and_a_damaged_file_lose_no_click_that_was_answered(plac
     assert file.with_suffix(".damaged").read_bytes().endswith(b"\xff\xfe\n")
 
 
+def test_what_was_rated_stands_after_the_run_is_ranked_anew(tmp_path, look):
+    run = tmp_path / "run"
+    table = [
+        {"question_id": f"q{at}", "question": f"What is eaten at feast {at}?", "response": said, "culture": culture}
+        for at in range(3)
+        for culture, dishes in {"china": ("duck", "rice", "tea and jam"), "iran": ("saffron cake",)}.items()
+        for said in (f"{dish} {at}" for dish in dishes)
+    ]
+
+    def rank(server, **given):
+        given |= {"embedder": "openai:m", "base_url": server.url, "theta": 0.99}
+        caredio.select(Dataset.from_list(table), out=run, store=tmp_path / "store", **given)
+        return rating_tasks.rating("china", shelf.open(run))
+
+    def untrue(page):
+        iranian = page.locator("li.item").filter(has_text="saffron cake")
+        return iranian.get_by_role("checkbox", name="Not true here")
+
+    with LLMServer() as server:
+        before = rank(server)
+        with serving(run) as (address, _, _):
+            page = look(address)
+            sign_in(page, "Amina")
+            page.get_by_text("task 1 of 3, 0 done").wait_for()
+            asked = page.locator(".rate h2").inner_text()
+            for at in range(page.locator("li.item").count()):
+                give(page.locator("li.item").nth(at), at + 4)
+            given = {one.locator(".text").inner_text(): at + 4 for at, one in enumerate(page.locator("li.item").all())}
+            untrue(page).click()
+            page.get_by_label("why it is not true here").wait_for()  # the server has answered
+            page.get_by_text("task 1 of 3, 1 done").wait_for()
+        after = rank(server, budget=4)
+    assert len(given) == 4
+    assert not set(before.names) & set(after.names)
+    with serving(run) as (address, _, _):
+        page = look(address)
+        sign_in(page, "Amina")
+        page.get_by_text(f"of {len(after)}, 1 done").wait_for()
+        number = [task.items[0].question for task in after.own].index(asked)
+        key, step = ("n", 1) if number else ("p", -1)
+        for at in range(0 if number else 1, number, step):  # from the first that is not done
+            page.keyboard.press(key)
+            page.get_by_text(f"task {at + step + 1} of").wait_for()
+        expect(page.locator(".rate h2")).to_have_text(asked)
+        for one in page.locator("li.item").all():
+            expect(one.get_by_label(str(given[one.locator(".text").inner_text()]), exact=True)).to_be_checked()
+        expect(untrue(page)).to_be_checked()
+        untrue(page).click()
+        expect(page.get_by_label("why it is not true here")).to_have_count(0)
+        page.reload()
+        page.get_by_text(f"of {len(after)}, 1 done").wait_for()
+    ratings = rating_export.load(run / "ratings")
+    assert {row["response"]: (row["rating"], row["not_true_here"]) for row in ratings.care()} == {
+        response: (rating, None) for response, rating in given.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("asked", "match"),
     [
@@ -241,3 +301,65 @@ def test_a_task_is_shown_as_it_was_when_it_was_begun(tmp_path):
         assert rate.Rating(again, kept).answer({**asked, "name": "B"})["items"] != shown["items"]
     assert json.dumps(shown)  # all keys are text
     assert rating_tasks.rating("china", first).names == rating_tasks.rating("china", again).names
+
+
+def asking(kept, opened, other=None):
+    """Asks the page as Amina, who rates China's answers."""
+    page = rate.Rating(opened, kept, other)
+    return lambda **asked: page.answer({"name": "Amina", "culture": "china", "kind": "rate", **asked})
+
+
+def say(ask, number, response, **click):
+    """What the page shows after a click on the answer that says `response`."""
+    place = [item["response"] for item in ask(task=number)["items"]].index(response)
+    return ask(task=number, click={"item": place, **click})
+
+
+def shown_ratings(shown):
+    return {shown["items"][int(place)]["response"]: rating for place, rating in shown["ratings"].items()}
+
+
+def test_what_was_rated_stands_in_the_tasks_of_another_ranking_and_of_a_second_run(tmp_path):
+    rows = [("china", 1, "q1", "rice"), ("china", 2, "q1", "bread"), ("china", 3, "q2", "duck")]
+    first = run_folder(tmp_path / "a", ranked_rows(*rows, others=[("iran", "tea")]))
+    anew = [("china", 2, "q1", "rice"), ("china", 1, "q1", "bread"), ("china", 3, "q2", "duck")]
+    again = run_folder(tmp_path / "b", ranked_rows(*anew, others=[("iran", "tea")]))
+    other = run_folder(tmp_path / "c", ranked_rows(("china", 1, "q1", "soup")))
+    assert rating_tasks.rating("china", first).names[0] not in rating_tasks.rating("china", again).names
+    with Annotations(tmp_path / "said") as kept:
+        ask = asking(kept, first)
+        for response, rating in {"rice": 3, "bread": 8, "tea": 1}.items():
+            say(ask, 0, response, rate=rating)
+        (file,) = (tmp_path / "said").glob("*.jsonl")
+        before = file.read_bytes()
+    with Annotations(tmp_path / "said") as kept:
+        ask = asking(kept, again)
+        assert (ask()["number"], ask()["done"]) == (1, 1)
+        assert shown_ratings(ask(task=0)) == {"rice": 3, "bread": 8, "tea": 1}
+        assert ask(task=0)["finished"]
+        both = asking(kept, first, other)(task=0)
+        assert shown_ratings(both) == {"rice": 3, "bread": 8, "tea": 1}
+        assert (both["done"], both["next"]) == (0, 0)  # soup is new
+        assert asking(kept, again)(name="Bo", task=0)["ratings"] == {}
+        assert file.read_bytes() == before  # to look is no click
+        assert shown_ratings(say(ask, 0, "rice", rate=9)) == {"rice": 9, "bread": 8, "tea": 1}
+        assert shown_ratings(asking(kept, first)(task=0))["rice"] == 9
+
+
+def test_the_last_word_on_an_answer_counts_in_whichever_task_it_was_said(tmp_path):
+    first = run_folder(tmp_path / "a", ranked_rows(("china", 1, "q1", "rice"), ("china", 2, "q1", "bread")))
+    again = run_folder(tmp_path / "b", ranked_rows(("china", 2, "q1", "rice"), ("china", 1, "q1", "bread")))
+    with Annotations(tmp_path / "said") as kept:
+        old, new = asking(kept, first), asking(kept, again)
+        say(old, 0, "rice", rate=3)
+        say(old, 0, "rice", untrue="no")
+        say(new, 0, "rice", rate=8)
+        say(new, 0, "rice", untrue=None)
+        say(old, 0, "bread", rate=5)
+        say(new, 0, "bread", rate=None)
+    ratings = rating_export.load(tmp_path / "said")
+    assert [(row["response"], row["rating"], row["not_true_here"]) for row in ratings.care()] == [("rice", 8, None)]
+    assert ratings.rejected == []
+    assert str(ratings) == "china: 1 annotator, 0 tasks done, 1 rating"
+    with Annotations(tmp_path / "said") as kept:
+        assert [shown_ratings(asking(kept, one)(task=0)) for one in (first, again)] == [{"rice": 8}, {"rice": 8}]

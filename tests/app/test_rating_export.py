@@ -81,6 +81,20 @@ def test_places_are_the_order_or_else_the_ratings_with_ties():
     assert [row["place"] for row in Ratings([moved]).care()] == [2.0, 3.0, 1.0]
 
 
+def test_of_one_person_s_ratings_of_an_answer_in_two_tasks_the_last_counts_once():
+    task, *_ = tasks()
+    before = Annotation("amina", task, Said({"a0": 3, "b0": 5}))
+    after = Annotation("amina", replace(task, task_id="again", items=task.items[::2]), Said({"a0": 9}))
+    ratings = Ratings([before, after, Annotation("bo", task, Said({"a0": 4}))])
+    assert sorted((row["annotator"], row["response"], row["rating"]) for row in ratings.care()) == [
+        ("amina", "best 0", 9),
+        ("amina", "good 0", 5),
+        ("bo", "best 0", 4),
+    ]
+    assert [row["rating"] for row in ratings.kto()] == [6.5, 5]
+    assert str(ratings).startswith("china: 2 annotators, 0 tasks done, 3 ratings\n")
+
+
 def test_kto_labels_are_the_mean_rating_s_unless_most_say_that_it_is_not_true():
     untrue = [("amina", "a0"), ("bo", "a0"), ("amina", "b0")]  # of b0 one of two, which is not most
     rows = {row["completion"][0]["content"]: row for row in Ratings(found(untrue)).kto()}

@@ -2,12 +2,14 @@
 
 import json
 import re
+import unicodedata
 
 import numpy as np
 import pytest
 from app.conftest import HOSTILE
 from hub_server import HubServer
 from publishing.test_hub import publish, python
+from rating_tables import ranked_rows, run_folder
 
 from caredio import runs
 from caredio.app import shelf
@@ -60,6 +62,25 @@ def test_every_word_is_in_a_row_that_is_found(run, words, count):
     found = run.search(words)
     assert len(found) == count
     assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "searched"),
+    [
+        ("आलू की स\u092c\u094d\u091c\u093cी", "सब्\u095bी"),  # a letter with its dot, and the letter that has one
+        ("คนไทยกินข้าวต้มเป็นอาหารเช้า", "ข้าวต้ม"),  # no space around it
+        ("ปลาในน้\u0e33", "น้\u0e4d\u0e32"),
+        ("설날에는 떡국을 먹습니다", unicodedata.normalize("NFD", "떡국")),
+        (unicodedata.normalize("NFD", "설날에는 떡국을 먹습니다"), "떡국"),
+        ("نشرب الشاي", "ﺍﻟﺸﺎﻱ"),  # as some PDFs have it
+        ("ＣＡＦＥ　１００円", "cafe 100"),
+        ("İstanbul'da çay", "İSTANBUL"),
+    ],
+)
+def test_a_word_is_found_however_it_is_encoded(said, searched, tmp_path):
+    opened = run_folder(tmp_path / "run", ranked_rows(("a", 1, "q1", said), ("b", 1, "q1", "bread")))
+    assert responses(opened, opened.search(searched)) == [said]
+    assert responses(opened, opened.search(f'"{searched}"')) == [said]
 
 
 def test_filters_hold_together(run):
