@@ -17,10 +17,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 from caredio.errors import EndpointError
 from caredio.llm import access
 from caredio.llm.cache import Answer, Store
-from caredio.llm.limits import CallFailed, Held, Rate
+from caredio.llm.limits import CallFailed, Held, Rate, Usage
 from caredio.llm.remote import NO_LIKELIHOOD, Remote, body, read, upper_bound
 from caredio.llm.settings import METHOD, Endpoint
-from caredio.llm.spec import Chat, FirstToken, Request, Spec, Usage
+from caredio.llm.spec import Chat, FirstToken, Request, Spec
 
 if TYPE_CHECKING:
     import openai

@@ -1,10 +1,12 @@
-"""Every answer and vector on disk the moment it arrives, so that nothing is paid for twice.
+"""Every answer and vector on disk the moment it arrives, by what was asked, so that nothing is paid for twice.
 
 Both lie in SQLite files with a write-ahead log: a killed process loses nothing that was committed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sqlite3
 import threading
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from caredio.disk import writing
 from caredio.errors import InputError
-from caredio.llm.spec import Messages
+from caredio.llm.spec import TOP_LOGPROBS, Chat, FirstToken, Likelihood, Messages, Spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +42,38 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     messages: Messages = field(default_factory=list, repr=False, compare=False)  # what was first asked; not stored
+
+
+def key_of(spec: Spec, request: Chat | Likelihood | FirstToken) -> str:
+    """The sha256 under which the answer to a request is stored; how answers are sampled is part of a chat's alone.
+
+    What is paid for is found by it, so its bytes never change (tests hold some of them). It is written out field by
+    field: a setting that is added or renamed changes none.
+    """
+    own, counts = spec.as_stored(), ["model", "provider", "model_revision"]
+    call: dict[str, Any] = {"messages": request.messages}
+    if isinstance(request, Likelihood):
+        call |= {"kind": "likelihood", "completion": request.completion}
+    elif isinstance(request, FirstToken):
+        call |= {"kind": "first_token", "top_logprobs": TOP_LOGPROBS}
+    else:
+        counts += ["temperature", "top_p", "max_tokens"]
+        call |= {"kind": "chat", "schema": request.schema, "draw": int(request.draw)}
+        if request.schema is not None:
+            counts.append("json_mode")
+            if request.instruction is not None:
+                call["instruction"] = request.instruction
+    call |= {name: own[name] for name in counts}
+    return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def vector_key(spec: Spec, text: str) -> str:
+    """The sha256 under which a text's vector is stored.
+
+    A deployment of Azure's bears a name that its owner chose, so its vectors are not shared with OpenAI's model.
+    """
+    model = spec.model if spec.provider == "openai" else f"{spec.provider}:{spec.model}"
+    return hashlib.sha256(json.dumps(["embedding", model, text]).encode()).hexdigest()
 
 
 class _File:

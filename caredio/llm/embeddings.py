@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Features, Value
 
 from caredio.errors import EndpointError
-from caredio.llm.cache import Vectors
+from caredio.llm.cache import Vectors, vector_key
 from caredio.llm.limits import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.prices import cost
@@ -51,7 +51,7 @@ class Embeddings:
 
     def key(self, text: str) -> str:
         """The sha256 under which a text's vector is stored."""
-        return self.spec.embedding_key(text)
+        return vector_key(self.spec, text)
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """The vectors of distinct `texts`, in their order.

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from caredio.disk import writing
-from caredio.llm.limits import Rate
+from caredio.llm.limits import Rate, Usage
 from caredio.llm.prices import cost, price_list
-from caredio.llm.spec import Usage
 
 NOTHING: dict[str, Any] = {"next": 0, "models": []}
 _COUNTS = ("calls", "prompt_tokens", "completion_tokens", "uncounted")

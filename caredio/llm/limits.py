@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caredio.errors import BudgetError, InputError
 from caredio.llm.prices import cost
-from caredio.llm.spec import Usage
 
 if TYPE_CHECKING:
     from caredio.llm.journal import Journal
@@ -116,6 +115,27 @@ class RateLimiter:
             wait = wait or min(_FIRST_PAUSE * 2.0 ** (self._refusals - 1), _LONGEST_PAUSE)
         self._until = max(self._until, now + wait)
         return True
+
+
+@dataclass
+class Usage:
+    """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
+
+    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is
+    how many of `calls` the endpoint told no tokens of; they are taken to have used the most they could.
+    """
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failed: int = 0
+    uncounted: int = 0
+
+    def add(self, other: Usage, sign: int = 1) -> None:
+        """Count `other` too, or no longer (sign -1)."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + sign * value)
 
 
 class Rate(NamedTuple):

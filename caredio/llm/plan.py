@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
+from caredio.llm.limits import Usage
 from caredio.llm.prices import cost, price_list
-from caredio.llm.spec import LOCAL_MODEL, Messages, Spec, Usage
+from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
 
 CHARACTERS = 4  # a token, roughly, in English
 QUESTION, ANSWER = 120, 400  # characters that such texts run to

@@ -18,9 +18,9 @@ from caredio.errors import EndpointError
 from caredio.llm import access, marks
 from caredio.llm.access import Access, unsent
 from caredio.llm.cache import Answer
-from caredio.llm.limits import Backend, CallFailed, Held, Rate
+from caredio.llm.limits import Backend, CallFailed, Held, Rate, Usage
 from caredio.llm.settings import AUTO, MAX_COMPLETION_TOKENS, MAX_TOKENS, METHOD, Endpoint
-from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec, Usage
+from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
 
 if TYPE_CHECKING:
     import openai

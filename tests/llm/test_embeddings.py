@@ -15,8 +15,8 @@ from llm_server import LLMServer, embedding
 from caredio.errors import BudgetError, EndpointError, InputError
 from caredio.llm import embeddings
 from caredio.llm.embeddings import Embeddings, Vectors
+from caredio.llm.limits import Usage
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Usage
 from caredio.selection import embed
 
 TEXTS = [f"text {number}" for number in range(10)]

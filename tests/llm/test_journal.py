@@ -14,8 +14,7 @@ from llm_server import LLMServer
 from caredio.errors import InputError
 from caredio.llm import journal
 from caredio.llm.journal import Journal
-from caredio.llm.limits import Budget, Rate
-from caredio.llm.spec import Usage
+from caredio.llm.limits import Budget, Rate, Usage
 
 CHAT, VECTORS = Rate("gpt-4.1-mini"), Rate("text-embedding-3-small", batch=True)
 MOST = Usage(1, 0, 600, 400)
