@@ -289,7 +289,7 @@ def _form(spec: Spec, chat: Chat, messages: Messages, dialect: Dialect) -> dict[
         form = {"name": "answer", "schema": chat.schema, "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": form}}
     *before, last = messages
-    stated = chat.instruction or schema_instruction(chat.schema)
+    stated = chat.instruction or schema_instruction(chat.schema, prompts.load(prompts.SCHEMA))
     asked = {"messages": [*before, {**last, "content": f"{last['content']}\n\n{stated}"}]}
     if mode == "prompt":
         return asked
@@ -297,9 +297,9 @@ def _form(spec: Spec, chat: Chat, messages: Messages, dialect: Dialect) -> dict[
     return {**asked, "response_format": {"type": "json_object", **beside}}
 
 
-def schema_instruction(schema: dict[str, Any], folders: str | None = None) -> str:
-    """The sentence that states a JSON schema to a model, by the `schema.txt` of prompt folders."""
-    return prompts.load(prompts.SCHEMA, folders).part("user", schema=json.dumps(schema))
+def schema_instruction(schema: dict[str, Any], words: prompts.Prompt) -> str:
+    """The sentence that states a JSON schema to a model, in the words of a `schema.txt`."""
+    return words.part("user", schema=json.dumps(schema))
 
 
 def _turns(messages: Messages, dialect: Dialect) -> Messages:
