@@ -296,25 +296,20 @@ def unbilled(status: int) -> bool:
     return 400 <= status < 500 and status not in (408, 409, 499)
 
 
-def retryable(status: int) -> bool:
-    """Whether a call that was refused with `status` may succeed later."""
-    return status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))
-
-
 def refusal(status: int, body: Any, wait: float = 0.0) -> CallFailed:
     """What a refusal with `status` and `body` (JSON or text) means; `wait`: seconds it asks to wait."""
     words, codes = server_words(body), set(_codes(body))
     final = _final(status, words, codes)
-    quota = status == 429 and not codes & _HOPELESS
     hopeless = not final and (
         (status in (401, 403, 404, 405, 407) or (status == 402 and not wait))
         or bool(codes & _HOPELESS)
         or (status in (400, 422) and bool(_LIMIT_TOO_LARGE.search(words)))
     )
-    later = retryable(status) or (status == 402 and bool(wait)) or "json_validate_failed" in codes
+    passing = status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))
+    later = passing or (status == 402 and bool(wait)) or "json_validate_failed" in codes
     return CallFailed(
         f"status {status}",
-        retryable=(later or quota) and not final and not hopeless,
+        retryable=later and not final and not hopeless,
         wait=wait,
         server_message=words,
         status=status,

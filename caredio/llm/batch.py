@@ -7,6 +7,7 @@ finds it again and submits nothing twice. Rows and lines are matched by the call
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import tempfile
@@ -56,7 +57,8 @@ class Batch(Remote):
         self._waiting: dict[str, _Call] = {}
         self._worker: asyncio.Task[None] | None = None
 
-    def _open(self) -> openai.AsyncOpenAI:
+    @functools.cached_property
+    def _openai(self) -> openai.AsyncOpenAI:
         return self.access.open(4, self.endpoint.retries, _TRANSFER)
 
     def upper_bound(self, request: Request) -> Usage:

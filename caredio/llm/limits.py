@@ -235,9 +235,8 @@ class Budget:
     def _exhausted(self) -> str:
         calls, dollars = sum(usage.calls for usage in self.spent.values()), _dollars(self.spent)
         uncounted = sum(usage.uncounted for usage in self.spent.values())
-        spent = f"{calls:,} calls used {_tokens(self.spent):,} tokens" + (
-            "" if dollars is None else f", ${dollars:,.4f}"
-        )
+        spent = f"{calls:,} calls used {_tokens(self.spent):,} tokens"
+        spent += "" if dollars is None else f", ${dollars:,.4f}"
         if uncounted:
             spent += f" ({uncounted:,} of them without a count from the endpoint, taken at their upper bound)"
         given = (("max_cost", self.max_cost), ("max_total_tokens", self.max_total_tokens))
@@ -273,17 +272,9 @@ class Backend:
 class Limits:
     """What all calls through an Endpoint share, whichever model, stage or role they are for."""
 
-    def __init__(
-        self,
-        concurrency: int,
-        requests_per_minute: int | None,
-        tokens_per_minute: int | None,
-        retries: int,
-        budget: Budget,
-    ) -> None:
+    def __init__(self, concurrency: int, rate: RateLimiter, retries: int, budget: Budget) -> None:
         self.in_flight = asyncio.Semaphore(concurrency)
-        self.rate = RateLimiter(requests_per_minute, tokens_per_minute, retries)
-        self.retries, self.budget = retries, budget
+        self.rate, self.retries, self.budget = rate, retries, budget
         self.dialects: dict[str, Any] = {}  # of each model's server, as far as it is found out
 
     async def send(self, backend: Backend, request: Any, usage: Usage) -> Any:

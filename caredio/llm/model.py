@@ -149,12 +149,9 @@ class Model:
 
         The second is asked for once and stored too, so that each further completion costs one request.
         """
-
-        async def of(messages: Messages) -> Answer:
-            return await self._known(Likelihood(messages, ""), part=True)
-
-        before = await of(request.messages)
-        after = await of([*request.messages, {"role": "assistant", "content": request.completion}])
+        whole = [*request.messages, {"role": "assistant", "content": request.completion}]
+        chats = (Likelihood(messages, "") for messages in (request.messages, whole))
+        before, after = [await self._known(chat, part=True) for chat in chats]
         return replace(after, text=f"{float(after.text) - float(before.text):.3f}")
 
     async def _sent(self, request: Request) -> Any:

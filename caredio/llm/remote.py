@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import json
 import logging
 import math
@@ -102,7 +103,6 @@ class Remote(Backend):
         self.spec, self.endpoint, self.price = spec, endpoint, Rate(spec.model)
         self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *names)
         endpoint.budget.check(self.price)
-        self._connections: openai.AsyncOpenAI | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -112,19 +112,13 @@ class Remote(Backend):
             known[self.spec.model] = start_dialect(self.access.openai, endpoint.system_role, endpoint.token_limit)
         return known[self.spec.model]
 
-    @property
+    @functools.cached_property
     def _openai(self) -> openai.AsyncOpenAI:
-        if self._connections is None:
-            self._connections = self._open()
-        return self._connections
-
-    def _open(self) -> openai.AsyncOpenAI:
         return self.access.open(self.endpoint.concurrency)
 
     async def close(self) -> None:
-        if self._connections is not None:
-            connections, self._connections = self._connections, None
-            await connections.close()
+        if "_openai" in vars(self):
+            await vars(self).pop("_openai").close()
 
     def upper_bound(self, request: Request) -> Usage:
         return upper_bound(body(self.spec, request, self.dialect))
@@ -258,11 +252,8 @@ def _other_format(dialect: Dialect, words: str) -> Dialect | None:
 def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
     """The body of a request. Of likelihoods it is vLLM's: of the text up to a chat's end, or to where a turn begins."""
     if isinstance(request, Embedding):
-        return {
-            "model": spec.model,
-            "input": request.texts,
-            "encoding_format": "base64",
-        }  # a quarter of numbers' length
+        # base64: a quarter of numbers' length
+        return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}
     made: dict[str, Any] = {"model": spec.model, "messages": _turns(request.messages, dialect), dialect.token_limit: 1}
     if isinstance(request, Likelihood):
         ends = request.messages[-1]["role"] == "assistant"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from urllib.parse import SplitResult, urlsplit
 
 from caredio.errors import InputError
-from caredio.llm.limits import Budget, Limits
+from caredio.llm.limits import Budget, Limits, RateLimiter
 from caredio.settings import Settings, setting
 
 AUTO, MAX_TOKENS, MAX_COMPLETION_TOKENS = "auto", "max_tokens", "max_completion_tokens"
@@ -97,8 +97,8 @@ class Endpoint(Settings):
     @functools.cached_property
     def limits(self) -> Limits:
         """What the calls through this object share."""
-        rates = self.requests_per_minute, self.tokens_per_minute
-        return Limits(self.concurrency, *rates, self.retries, Budget(self.max_cost, self.max_total_tokens))
+        rate = RateLimiter(self.requests_per_minute, self.tokens_per_minute, self.retries)
+        return Limits(self.concurrency, rate, self.retries, Budget(self.max_cost, self.max_total_tokens))
 
     @property
     def budget(self) -> Budget:
