@@ -27,7 +27,7 @@ from caredio.runs import Run
 from caredio.selection import rank
 from caredio.selection import settings as selection
 from caredio.settings import setting
-from caredio.stages import Planned, Stage
+from caredio.stages import Planned, Stage, in_all
 from caredio.synthesis import pipeline
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def test_a_stage_of_ones_own(tmp_path):
 
 def test_a_stage_of_ones_own_that_asks_is_in_the_plan(monkeypatch, tmp_path):
     def calls(planning):
-        rows = plan.in_all(planning.rows["candidates"])
+        rows = in_all(planning.rows["candidates"])
         return Planned([plan.answers("shouted", rows, 30, planning.spec)], planning.rows["candidates"])
 
     def planned(stages):
