@@ -224,7 +224,7 @@ def gather(
         EndpointError: more than `max_failed` of the calls got no answer.
     """
     calls, places = Calls(), Dataset.from_dict({"place": range(len(items))})
-    rows_each, share = max(size, -(-len(items) // _TASKS)), MAX_FAILED if max_failed is None else max_failed
+    rows_each = max(size, -(-len(items) // _TASKS))
     room = asyncio.Semaphore(max(1, at_once * size // rows_each))
 
     failed: list[CallFailed] = []
@@ -234,8 +234,7 @@ def gather(
             row = await work(item)
         except CallFailed as failure:
             failed.append(failure)
-            if len(failed) > share * len(items):
-                raise EndpointError(_unanswered(desc, failed, len(items), share)) from None
+            _check_share(failed, len(items), max_failed, desc)
             row = {**dict.fromkeys(columns), "drop_reason": str(failure)}
         answered()
         return row
@@ -276,15 +275,20 @@ def gather(
         return _read(file)
 
 
-def _unanswered(desc: str, failed: Sequence[CallFailed], total: int, share: float) -> str:
-    """The sentence on more failed calls than may be, the last of them the one too many."""
-    last = failed[-1]
-    settings = advice(last.status, last.server_message)
-    do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
-    return (
-        f"{desc}: {len(failed)} of {total} calls got no answer ({last.description}), more than {share:.0%}. What"
-        f" arrived is stored: {do} command again."
-    )
+def _check_share(failed: Sequence[CallFailed], total: int, max_failed: float | None, desc: str) -> None:
+    """See that no more calls failed than may.
+
+    Raises:
+        EndpointError: the last of them is one too many.
+    """
+    last, share = failed[-1], MAX_FAILED if max_failed is None else max_failed
+    if len(failed) > share * total:
+        settings = advice(last.status, last.server_message)
+        do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
+        raise EndpointError(
+            f"{desc}: {len(failed)} of {total} calls got no answer ({last.description}), more than {share:.0%}. What"
+            f" arrived is stored: {do} command again."
+        ) from None
 
 
 def _read(file: str) -> pa.Table:
