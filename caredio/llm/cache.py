@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caredio.disk import writing
+from caredio.disk import cache_dir, writing
 from caredio.errors import InputError
 from caredio.llm.spec import TOP_LOGPROBS, Chat, FirstToken, Likelihood, Messages, Spec
 
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _AT_ONCE = 500  # keys of one look into the vectors
-
-
-def cache_dir() -> Path:
-    """Where this machine keeps what it can make again: `$CAREDIO_HOME`, else `~/.cache/caredio`."""
-    return Path(os.environ.get("CAREDIO_HOME") or Path.home() / ".cache" / "caredio")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from caredio.errors import BudgetError, InputError
 from caredio.llm.prices import cost
 
 if TYPE_CHECKING:
-    from caredio.llm.journal import Journal
+    from caredio.journal import Journal
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 _TOO_FAST = (429, 529)  # statuses that ask every caller to slow down
