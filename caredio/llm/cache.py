@@ -23,6 +23,7 @@ from caredio.llm.spec import TOP_LOGPROBS, Chat, FirstToken, Likelihood, Message
 if TYPE_CHECKING:
     import numpy as np
 
+_COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens"  # of an answer
 _AT_ONCE = 500  # keys of one look into the vectors
 
 
@@ -120,8 +121,7 @@ class Store(_File):
     )
 
     def get(self, key: str) -> Answer | None:
-        columns = "text, finish_reason, model, prompt_tokens, completion_tokens"
-        found = self._rows(f"SELECT {columns} FROM answers WHERE key = ?", (key,))  # noqa: S608 (ours)
+        found = self._rows(f"SELECT {_COLUMNS} FROM answers WHERE key = ?", (key,))  # noqa: S608 (ours)
         return Answer(*found[0]) if found else None
 
     def put(self, answers: dict[str, Answer]) -> None:
@@ -131,8 +131,7 @@ class Store(_File):
 
     def _put(self, answers: dict[str, Answer]) -> None:
         self._db.executemany(
-            "INSERT OR IGNORE INTO answers (key, text, finish_reason, model, prompt_tokens, completion_tokens)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT OR IGNORE INTO answers (key, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 (ours)
             [
                 (key, one.text, one.finish_reason, one.model, one.prompt_tokens, one.completion_tokens)
                 for key, one in answers.items()
@@ -142,8 +141,8 @@ class Store(_File):
     def submit(self, file: str, keys: Iterable[str], batch: str | None = None) -> None:
         """Note the calls that an uploaded file asks, then the batch that answers it."""
         with self._changing():
-            self._db.execute("INSERT OR IGNORE INTO batches VALUES (?, NULL, ?)", (file, time.time()))
-            self._db.execute("UPDATE batches SET batch = ? WHERE file = ?", (batch, file))
+            noted = "INSERT INTO batches VALUES (?, ?, ?) ON CONFLICT (file) DO UPDATE SET batch = excluded.batch"
+            self._db.execute(noted, (file, batch, time.time()))
             self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", [(key, file) for key in keys])
 
     def pending(self, keys: Iterable[str]) -> dict[str, str]:

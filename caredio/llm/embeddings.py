@@ -44,8 +44,7 @@ class Embeddings:
         own = endpoint.for_role("embedder")
         self.address = "base_url" if own is endpoint else "embedder_base_url"
         self.store = store or Vectors()
-        backend = Remote(self.spec, own, "embedder", self.address)
-        self._asked = Model(self.spec, backend, self.store, own.limits)
+        self._asked = Model(self.spec, Remote(self.spec, own, "embedder", self.address), self.store, own.limits)
         self.usage = self._asked.usage  # what was used
         self._at_once = min(_IN_FLIGHT, own.concurrency)
 

@@ -22,12 +22,11 @@ from caredio.llm.prices import cost
 if TYPE_CHECKING:
     from caredio.journal import Journal
 
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 _TOO_FAST = (429, 529)  # statuses that ask every caller to slow down
 _FEW = 2  # retries of what passes soon or not at all
 _UNUSED = 1.0  # seconds of quota that may be saved up, so that a late start is made good
 _MINUTE = 60.0 + _UNUSED  # seconds that a minute's quota is spread over: no window of 60 seconds sees more
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds, where the endpoint does not say how long
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a call is tried again, where the endpoint names none
 _PATIENCE = 600.0  # seconds that an endpoint may ask for; beyond, a call has failed
 _QUOTA = 120.0  # seconds of refusals in a row: quotas are renewed each minute, so two have gone by
 _SHOWN = 300  # characters of a server's words in a message
@@ -225,9 +224,8 @@ class Budget:
         if not (self.max_cost or self.max_total_tokens):
             return True
         total: dict[Rate, Usage] = {}
-        for usages in (self.spent, self._held, {rate: upper_bound}):
-            for of, usage in usages.items():
-                _add(total, of, usage)
+        for of, usage in itertools.chain(self.spent.items(), self._held.items(), [(rate, upper_bound)]):
+            _add(total, of, usage)
         if self.max_total_tokens and _tokens(total) > self.max_total_tokens:
             return False
         return not self.max_cost or (_dollars(total) or 0.0) <= self.max_cost
@@ -308,7 +306,7 @@ class Limits:
                         continue
                     if not self._again(failure, attempts, backend.rate_limited):
                         raise
-                    backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
+                    backoff = min(_FIRST_PAUSE * 2.0**attempts, _LONGEST_PAUSE)
                     attempts += 1
                     if backend.rate_limited:  # else it goes into the next batch, with all others
                         await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))

@@ -121,7 +121,11 @@ class Remote(Backend):
             await vars(self).pop("_openai").close()
 
     def upper_bound(self, request: Request) -> Usage:
-        return upper_bound(body(self.spec, request, self.dialect))
+        """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
+        if isinstance(request, Embedding):
+            return Usage(1, 0, sum(len(text.encode()) for text in request.texts), 0)
+        made = body(self.spec, request, self.dialect)
+        return Usage(1, 0, len(json.dumps(made, ensure_ascii=False).encode()), made[self.dialect.token_limit])
 
     async def send(self, request: Request, held: Held) -> Answer | VectorsReply:
         """The reply to one request; of one that was not sent or costs nothing, `held.used` says so.
@@ -303,14 +307,6 @@ def _turns(messages: Messages, dialect: Dialect) -> Messages:
     return [{"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
-def upper_bound(body: dict[str, Any]) -> Usage:
-    """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
-    if "input" in body:
-        return Usage(1, 0, sum(len(text.encode()) for text in body["input"]), 0)
-    answer = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return Usage(1, 0, len(json.dumps(body, ensure_ascii=False).encode()), answer)
-
-
 # --- replies
 
 
@@ -388,14 +384,8 @@ def read(reply: Any, spec: Spec) -> Answer:
     if not marks.is_text(text):
         text, finish = _encodable(text), marks.NOT_TEXT if finish == marks.STOP else finish
     usage, model = reply.get("usage"), reply.get("model")
-    prompt_tokens, completion_tokens = _tokens(usage if isinstance(usage, dict) else {}, text)
-    return Answer(
-        text=text,
-        finish_reason=finish,
-        model=_encodable(model) if isinstance(model, str) and model else spec.model,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )
+    answered_by = _encodable(model) if isinstance(model, str) and model else spec.model
+    return Answer(text, finish, answered_by, *_tokens(usage if isinstance(usage, dict) else {}, text))
 
 
 def _choice(reply: Any) -> dict[str, Any]:

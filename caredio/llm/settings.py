@@ -26,10 +26,7 @@ class Endpoint(Settings):
     """
 
     base_url: str | None = setting(
-        None,
-        "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]",
-        everyday=True,
-        none_as="",
+        None, "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]", everyday=True, none_as=""
     )
     api_key_variable: str | None = setting(
         None, "environment variable that holds the endpoint's key; OPENAI_API_KEY goes to OpenAI alone", none_as=""
