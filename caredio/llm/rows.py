@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -225,16 +225,13 @@ def gather(
     """
     calls, places = Calls(), Dataset.from_dict({"place": range(len(items))})
     rows_each = max(size, -(-len(items) // _TASKS))
-    room = asyncio.Semaphore(max(1, at_once * size // rows_each))
-
-    failed: list[CallFailed] = []
+    room, failures = asyncio.Semaphore(max(1, at_once * size // rows_each)), count(1)
 
     async def counted(item: _S) -> dict[str, Any]:
         try:
             row = await work(item)
         except CallFailed as failure:
-            failed.append(failure)
-            _check_share(failed, len(items), max_failed, desc)
+            _check_share(failure, next(failures), len(items), max_failed, desc)
             row = {**dict.fromkeys(columns), "drop_reason": str(failure)}
         answered()
         return row
@@ -275,18 +272,18 @@ def gather(
         return _read(file)
 
 
-def _check_share(failed: Sequence[CallFailed], total: int, max_failed: float | None, desc: str) -> None:
+def _check_share(last: CallFailed, failed: int, total: int, max_failed: float | None, desc: str) -> None:
     """See that no more calls failed than may.
 
     Raises:
         EndpointError: the last of them is one too many.
     """
-    last, share = failed[-1], MAX_FAILED if max_failed is None else max_failed
-    if len(failed) > share * total:
+    share = MAX_FAILED if max_failed is None else max_failed
+    if failed > share * total:
         settings = advice(last.status, last.server_message)
         do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
         raise EndpointError(
-            f"{desc}: {len(failed)} of {total} calls got no answer ({last.description}), more than {share:.0%}. What"
+            f"{desc}: {failed} of {total} calls got no answer ({last.description}), more than {share:.0%}. What"
             f" arrived is stored: {do} command again."
         ) from None
 
