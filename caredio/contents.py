@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from caredio.llm.cache import cache_dir
+from caredio.disk import cache_dir
 
 _LARGE = 1 << 20  # bytes from which a file's hash is kept on disk
 _SETTLED = 2.0  # seconds after which a file's time tells it from a later version

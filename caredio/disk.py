@@ -30,6 +30,11 @@ def in_utf8() -> None:
     os.execve(sys.executable, arguments, {**terminal, **os.environ, "PYTHONUTF8": "1"})  # noqa: S606 (this command)
 
 
+def cache_dir() -> Path:
+    """Where this machine keeps what it can make again: `$CAREDIO_HOME`, else `~/.cache/caredio`."""
+    return Path(os.environ.get("CAREDIO_HOME") or Path.home() / ".cache" / "caredio")
+
+
 def named(folder: Path, name: str) -> Path:
     """The file or folder called `name` in `folder`: in UTF-8 on disk, as pyarrow and other machines read it."""
     return folder / os.fsdecode(name.encode())

@@ -21,9 +21,9 @@ from caredio.contents import of_file
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 # modules that decide when, where and at what price a model is asked, and how tables are laid out (`columns` count)
-_LLM = r"access|batch|cache|embeddings|journal|limits|plan|prices|remote|settings"
+_LLM = r"access|batch|cache|embeddings|limits|plan|prices|remote|settings"
 _DELIVERY = re.compile(
-    rf"caredio\.(?:llm\.(?:{_LLM})|(?:\w+\.)?settings|stages|messages|progress|features|fingerprints|runs)"
+    rf"caredio\.(?:llm\.(?:{_LLM})|(?:\w+\.)?settings|stages|messages|progress|features|fingerprints|runs|journal)"
 )
 # what training and publishing leave beside weights, which nobody loads with them
 _RECORDS = re.compile(

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from caredio.errors import EndpointError, InputError
 from caredio.llm.access import Access
-from caredio.llm.plan import Expected, is_local
+from caredio.llm.plan import is_local
 from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Spec
 from caredio.selection import embed, engine, in_context, represent, validation
 from caredio.selection.embedders import ENDPOINT, GIVEN
 from caredio.selection.settings import Settings as Selection
 from caredio.selection.settings import threshold
+from caredio.stages import Expected
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.synthesis.settings import check_objective, check_questions
 

@@ -43,12 +43,11 @@ from datasets import Dataset, Features
 from filelock import FileLock, Timeout
 
 from caredio import cultures as culture_files
-from caredio import disk, features, fingerprints, packages, prompts, reasons
+from caredio import disk, features, fingerprints, journal, packages, prompts, reasons
 from caredio import topics as topic_files
 from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.llm import journal
-from caredio.llm.journal import Journal
+from caredio.journal import Journal
 from caredio.llm.limits import Budget
 from caredio.llm.model import Model
 from caredio.synthesis.pipeline import STAGES

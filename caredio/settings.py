@@ -95,6 +95,13 @@ class Settings:
             made = str.__str__(value) if isinstance(value, str) else kind(value)  # 1 is 1.0 where a share is wanted
             object.__setattr__(self, one.name, None if optional and made == one.metadata.get("none_as") else made)
 
+    def as_stored(self) -> dict[str, Any]:
+        """The settings as keys and fingerprints hold them: what is not given is its `none_as` there."""
+        return {
+            one.name: one.metadata.get("none_as") if getattr(self, one.name) is None else getattr(self, one.name)
+            for one in fields(self)
+        }
+
 
 def _finite(value: Any) -> bool:
     try:

@@ -20,12 +20,45 @@ if TYPE_CHECKING:
 
     from caredio.cultures import Culture
     from caredio.llm.model import Model
-    from caredio.llm.plan import Expected, Step
+    from caredio.llm.plan import Step
     from caredio.llm.spec import Spec
     from caredio.runs import Run
     from caredio.selection.settings import Settings as Selection
     from caredio.synthesis.settings import Settings as Synthesis
     from caredio.topics import Topic
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The rows that are expected of a table; of a culture, where the table has rows of each.
+
+    `upper_bound`: rows at most. `others`, `panel`: how many answers of other cultures and of people there are to the
+    question of a row; `shown`: how many of the others' are shown, and not compared with.
+    `measured`: whether the rows' likelihoods as each culture are asked for while they are written.
+    """
+
+    rows: int
+    upper_bound: int = 0
+    culture: str = ""
+    others: int = 0
+    panel: int = 0
+    shown: int = 0
+    measured: bool = False
+
+    @property
+    def compared(self) -> int:
+        """How many others' answers the answer to the question of a row is compared with."""
+        return self.others - self.shown
+
+    def times(self, number: int) -> Expected:
+        """The rows of a table that has `number` of them for each of these."""
+        return replace(self, rows=number * self.rows, upper_bound=number * self.upper_bound)
+
+
+def in_all(parts: Iterable[Expected]) -> Expected:
+    """The rows of all parts of a table."""
+    parts = list(parts)
+    return Expected(sum(part.rows for part in parts), sum(part.upper_bound for part in parts))
 
 
 @dataclass(frozen=True)

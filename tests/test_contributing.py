@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from caredio.evaluation.results import format_table
 from caredio.llm import plan
 from caredio.llm.cache import Answer, Store
 from caredio.llm.limits import Backend
-from caredio.llm.model import Model
+from caredio.llm.model import Model, connect, start
+from caredio.llm.settings import Endpoint
 from caredio.llm.spec import Spec
 from caredio.runs import Run
 from caredio.selection import rank
 from caredio.selection import settings as selection
 from caredio.settings import setting
-from caredio.stages import Planned, Stage
+from caredio.stages import Planned, Stage, in_all
 from caredio.synthesis import pipeline
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +76,7 @@ def test_a_stage_of_ones_own(tmp_path):
 
 def test_a_stage_of_ones_own_that_asks_is_in_the_plan(monkeypatch, tmp_path):
     def calls(planning):
-        rows = plan.in_all(planning.rows["candidates"])
+        rows = in_all(planning.rows["candidates"])
         return Planned([plan.answers("shouted", rows, 30, planning.spec)], planning.rows["candidates"])
 
     def planned(stages):
@@ -180,6 +182,42 @@ def test_a_backend_of_ones_own(tmp_path):
     assert ask()["back"][:] == ["cba", "fed", "cba"]
     assert echo.sent == 2  # and what is stored is not asked for
     asyncio.run(model.close())
+
+
+def test_the_walk_of_a_call_names_the_files_that_it_enters(server, tmp_path):
+    """Of the second call, as the first opens connections."""
+    entered, room = set(), Path(caredio.__file__).parent / "llm"
+    asked = connect(Spec(model="m"), Endpoint(base_url=server.url), tmp_path / "answers.sqlite")
+
+    def note(frame, event, argument):
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and file.parent == room:
+            entered.add(file.name)
+
+    def ask(text):
+        caredio.ask(
+            Dataset.from_dict({"text": [text]}),
+            asked,
+            prompt=lambda row: [{"role": "user", "content": row["text"]}],
+            parse=lambda content, row, answer: {"said": content},
+            columns=Features({"said": Value("string")}),
+        )
+
+    async def watch(noted):
+        sys.setprofile(noted)
+
+    ask("one")
+    start(watch(note)).result()  # the loop of the models has a thread of its own
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        ask("two")
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+        start(watch(None)).result()
+    walk = (ROOT / "CONTRIBUTING.md").read_text().partition("## The walk of a call")[2].partition("## ")[0]
+    assert entered == set(re.findall(r"(\w+\.py)", walk))
 
 
 def test_the_tree_names_every_module():

@@ -6,7 +6,7 @@ from datasets import Dataset, Features, List, Value
 from caredio.llm import plan
 from caredio.llm.spec import Spec
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planned, Planning, Stage, fan_out, planned
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out, in_all, planned
 from caredio.synthesis.settings import Settings
 
 COLUMNS = Features({"letter": Value("string"), "place": Value("int32"), "all": List(Value("string"))})
@@ -50,13 +50,13 @@ def test_a_stage_is_planned_with_the_rows_of_those_before_it():
         return Stage(name, {}, None, modules=(), calls=calls, **declared)
 
     def asked(planning):
-        rows = [plan.Expected(3, 5).times(2)]
+        rows = [Expected(3, 5).times(2)]
         return Planned([plan.answers("asked", rows[0], 7, planning.spec)], rows)
 
     def answered(planning):
         (questions,) = planning.rows["asked"]
         rows = [questions.times(1), questions.times(1)]
-        return Planned([plan.answers("answered", plan.in_all(rows), 11, planning.spec, answer=90)], rows)
+        return Planned([plan.answers("answered", in_all(rows), 11, planning.spec, answer=90)], rows)
 
     planning = Planning(Spec(model="m", max_tokens=50), Settings(), Selection())
     stages = [stage("asked", asked), stage("silent", None), stage("answers", answered, writes_to="candidates")]
@@ -66,4 +66,4 @@ def test_a_stage_is_planned_with_the_rows_of_those_before_it():
         plan.Step("answered", 12, 12 * 11, 12 * 50, upper_bound=40),
     ]
     assert list(after.rows) == ["asked", "candidates"]
-    assert plan.in_all(after.rows["candidates"]) == plan.Expected(12, 20)
+    assert in_all(after.rows["candidates"]) == Expected(12, 20)

@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import caredio
-from caredio.llm.spec import Spec
+from caredio.llm.cache import key_of
+from caredio.llm.spec import Likelihood, Spec
 from caredio.selection.conditioning import Conditioning, probe
 
 
@@ -19,7 +20,7 @@ def probe_keys():
     messages, answer = probe(Conditioning())
     whole = [*messages, {"role": "assistant", "content": answer}]
     spec = Spec(model="scripted")
-    return [spec.likelihood_key(*call) for call in ((messages, answer), (messages, ""), (whole, ""))]
+    return [key_of(spec, Likelihood(*call)) for call in ((messages, answer), (messages, ""), (whole, ""))]
 
 
 def test_a_build_asks_under_the_keys_it_always_had(server, monkeypatch, tmp_path):

@@ -24,7 +24,6 @@ from caredio.errors import InputError
 from caredio.evaluation import benchmark as declarations
 from caredio.evaluation.benchmark import COT, LIKELIHOOD, LOGPROBS, Benchmark
 from caredio.llm import marks
-from caredio.llm.cache import cache_dir
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -94,7 +93,7 @@ def folder(
                 }
     texts = {file: yaml.dump(made, Dumper=_Dumper, sort_keys=False, allow_unicode=True) for file, made in files.items()}
     digest = hashlib.sha256("".join(f"{file}\0{text}\0" for file, text in sorted(texts.items())).encode()).hexdigest()
-    place = cache_dir() / "tasks" / digest[:16]
+    place = disk.cache_dir() / "tasks" / digest[:16]
     if not place.is_dir():
         _write(place, texts)
     return place

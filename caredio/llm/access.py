@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -116,26 +117,25 @@ class Access:
         in_environment = os.environ.get(names[0], "").strip()
         self.base_url = check_address(base_url or "") or check_address(in_environment, f"${names[0]}") or None
         self._key_name = api_key_variable or names[1]
-        host = urlsplit(self.base_url).hostname if self.base_url else "api.openai.com"
-        self.host = host or ""
+        self.host = urlsplit(self.base_url or "https://api.openai.com").hostname or ""
         at_home = self.base_url in (None, check_address(in_environment)) or _within(self.host, _HOSTS[names])
         self._withheld = "" if at_home or api_key_variable else names[1]
         self._api_key = "" if self._withheld else _key(self._key_name)
         if not self._api_key and (self.azure or api_key_variable or not self.base_url):
-            raise EndpointError(self._no_key(spec.model))
+            raise EndpointError(self._no_key())
         if self.azure and not self.base_url:
             raise EndpointError(f"{names[0]} is not set: export the address of your Azure resource.")
         self.openai = self.azure or _within(self.host, ("openai.com",))
 
-    def _no_key(self, model: str) -> str:
+    def _no_key(self) -> str:
         if self._withheld and os.environ.get(self._withheld):
             return (
                 f"{self._withheld} is not sent to {self.host}, which is not Azure's: name the variable that holds its"
                 f" key with {self._key_setting}."
             )
         return (
-            f"{self._key_name} is not set, and {model} needs it: export the key, or name an endpoint of your own with"
-            f" {self._address_setting}."
+            f"{self._key_name} is not set, and {self._model} needs it: export the key, or name an endpoint of your own"
+            f" with {self._address_setting}."
         )
 
     def open(self, connections: int, retries: int = 0, timeout: float | None = None) -> openai.AsyncOpenAI:
@@ -194,8 +194,8 @@ class Access:
     def _refusal(self, failure: CallFailed) -> str:
         words = f" and says: {self.clean(failure.server_message)}" if failure.server_message else ""
         if failure.cause:
-            what = f"{self.host} cannot be reached for model {self._model!r}: {failure.cause}"
-            return f"{what}. Check {self._address_setting}."
+            what = f"{self.host} cannot be reached for model {self._model!r}"
+            return f"{what}: {failure.cause}. Check {self._address_setting}."
         return (
             f"{self.host} refused the call for model {self._model!r} (status {failure.status}){words.rstrip('.')}."
             f" {self._advice(failure)}"
@@ -296,25 +296,20 @@ def unbilled(status: int) -> bool:
     return 400 <= status < 500 and status not in (408, 409, 499)
 
 
-def retryable(status: int) -> bool:
-    """Whether a call that was refused with `status` may succeed later."""
-    return status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))
-
-
 def refusal(status: int, body: Any, wait: float = 0.0) -> CallFailed:
     """What a refusal with `status` and `body` (JSON or text) means; `wait`: seconds it asks to wait."""
     words, codes = server_words(body), set(_codes(body))
     final = _final(status, words, codes)
-    quota = status == 429 and not codes & _HOPELESS
     hopeless = not final and (
         (status in (401, 403, 404, 405, 407) or (status == 402 and not wait))
         or bool(codes & _HOPELESS)
         or (status in (400, 422) and bool(_LIMIT_TOO_LARGE.search(words)))
     )
-    later = retryable(status) or (status == 402 and bool(wait)) or "json_validate_failed" in codes
+    passing = status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))
+    later = passing or (status == 402 and bool(wait)) or "json_validate_failed" in codes
     return CallFailed(
         f"status {status}",
-        retryable=(later or quota) and not final and not hopeless,
+        retryable=later and not final and not hopeless,
         wait=wait,
         server_message=words,
         status=status,
@@ -337,9 +332,7 @@ def error_object(body: Any) -> CallFailed | None:
         return refusal(429, body)
     if _LATER.search(named):
         return refusal(503, body)
-    failure = refusal(400, body)
-    what = "an error instead of an answer"
-    return CallFailed(what, server_message=words, final=failure.final, hopeless=failure.hopeless, status=400)
+    return replace(refusal(400, body), reason="an error instead of an answer", retryable=False)
 
 
 def no_object(reply: Any, wanted: str) -> CallFailed:

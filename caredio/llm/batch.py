@@ -7,6 +7,7 @@ finds it again and submits nothing twice. Rows and lines are matched by the call
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import tempfile
@@ -17,10 +18,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 from caredio.errors import EndpointError
 from caredio.llm import access
 from caredio.llm.cache import Answer, Store
-from caredio.llm.limits import CallFailed, Held, Rate
-from caredio.llm.remote import NO_LIKELIHOOD, Remote, body, read, upper_bound
+from caredio.llm.limits import CallFailed, Held, Rate, Usage
+from caredio.llm.remote import NO_LIKELIHOOD, Remote, body, read
 from caredio.llm.settings import METHOD, Endpoint
-from caredio.llm.spec import Chat, FirstToken, Request, Spec, Usage
+from caredio.llm.spec import Chat, FirstToken, Request, Spec
 
 if TYPE_CHECKING:
     import openai
@@ -56,7 +57,8 @@ class Batch(Remote):
         self._waiting: dict[str, _Call] = {}
         self._worker: asyncio.Task[None] | None = None
 
-    def _open(self) -> openai.AsyncOpenAI:
+    @functools.cached_property
+    def _openai(self) -> openai.AsyncOpenAI:
         return self.access.open(4, self.endpoint.retries, _TRANSFER)
 
     def upper_bound(self, request: Request) -> Usage:
@@ -77,9 +79,11 @@ class Batch(Remote):
         if not isinstance(request, Chat):
             raise EndpointError(NO_LIKELIHOOD.format(model=self.spec.model))
         earlier = bool(self.store.pending([request.key]))
-        line = body(self.spec, request, self.dialect)
+        call = self._waiting[request.key] = _Call(body(self.spec, request, self.dialect), asyncio.Future())
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.ensure_future(self._work())
         try:
-            answer = await self._queued(request.key, line)
+            answer = await call.future
         except CallFailed as failure:
             if failure.status and access.unbilled(failure.status):
                 held.used = Usage()
@@ -88,14 +92,8 @@ class Batch(Remote):
             held.used = Usage()
             raise
         if earlier and not answer.prompt_tokens:
-            held.used = replace(upper_bound(line), uncounted=1)
+            held.used = replace(super().upper_bound(request), uncounted=1)
         return answer
-
-    def _queued(self, key: str, line: dict[str, Any]) -> asyncio.Future[Answer]:
-        self._waiting[key] = _Call(line, asyncio.Future())
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.ensure_future(self._work())
-        return self._waiting[key].future
 
     async def _work(self) -> None:
         calls: dict[str, _Call] = {}

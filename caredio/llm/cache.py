@@ -1,11 +1,12 @@
-"""Every answer and vector on disk the moment it arrives, so that nothing is paid for twice.
+"""Every answer and vector on disk the moment it arrives, by what was asked, so that nothing is paid for twice.
 
 Both lie in SQLite files with a write-ahead log: a killed process loses nothing that was committed.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 import sqlite3
 import threading
 import time
@@ -15,19 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caredio.disk import writing
+from caredio.disk import cache_dir, writing
 from caredio.errors import InputError
-from caredio.llm.spec import Messages
+from caredio.llm.spec import TOP_LOGPROBS, Chat, FirstToken, Likelihood, Messages, Spec
 
 if TYPE_CHECKING:
     import numpy as np
 
+_COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens"  # of an answer
 _AT_ONCE = 500  # keys of one look into the vectors
-
-
-def cache_dir() -> Path:
-    """Where this machine keeps what it can make again: `$CAREDIO_HOME`, else `~/.cache/caredio`."""
-    return Path(os.environ.get("CAREDIO_HOME") or Path.home() / ".cache" / "caredio")
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,38 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     messages: Messages = field(default_factory=list, repr=False, compare=False)  # what was first asked; not stored
+
+
+def key_of(spec: Spec, request: Chat | Likelihood | FirstToken) -> str:
+    """The sha256 under which the answer to a request is stored; how answers are sampled is part of a chat's alone.
+
+    What is paid for is found by it, so its bytes never change (tests hold some of them). It is written out field by
+    field: a setting that is added or renamed changes none.
+    """
+    own, counts = spec.as_stored(), ["model", "provider", "model_revision"]
+    call: dict[str, Any] = {"messages": request.messages}
+    if isinstance(request, Likelihood):
+        call |= {"kind": "likelihood", "completion": request.completion}
+    elif isinstance(request, FirstToken):
+        call |= {"kind": "first_token", "top_logprobs": TOP_LOGPROBS}
+    else:
+        counts += ["temperature", "top_p", "max_tokens"]
+        call |= {"kind": "chat", "schema": request.schema, "draw": int(request.draw)}
+        if request.schema is not None:
+            counts.append("json_mode")
+            if request.instruction is not None:
+                call["instruction"] = request.instruction
+    call |= {name: own[name] for name in counts}
+    return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def vector_key(spec: Spec, text: str) -> str:
+    """The sha256 under which a text's vector is stored.
+
+    A deployment of Azure's bears a name that its owner chose, so its vectors are not shared with OpenAI's model.
+    """
+    model = spec.model if spec.provider == "openai" else f"{spec.provider}:{spec.model}"
+    return hashlib.sha256(json.dumps(["embedding", model, text]).encode()).hexdigest()
 
 
 class _File:
@@ -92,8 +121,7 @@ class Store(_File):
     )
 
     def get(self, key: str) -> Answer | None:
-        columns = "text, finish_reason, model, prompt_tokens, completion_tokens"
-        found = self._rows(f"SELECT {columns} FROM answers WHERE key = ?", (key,))  # noqa: S608 (ours)
+        found = self._rows(f"SELECT {_COLUMNS} FROM answers WHERE key = ?", (key,))  # noqa: S608 (ours)
         return Answer(*found[0]) if found else None
 
     def put(self, answers: dict[str, Answer]) -> None:
@@ -103,8 +131,7 @@ class Store(_File):
 
     def _put(self, answers: dict[str, Answer]) -> None:
         self._db.executemany(
-            "INSERT OR IGNORE INTO answers (key, text, finish_reason, model, prompt_tokens, completion_tokens)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT OR IGNORE INTO answers (key, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 (ours)
             [
                 (key, one.text, one.finish_reason, one.model, one.prompt_tokens, one.completion_tokens)
                 for key, one in answers.items()
@@ -114,8 +141,8 @@ class Store(_File):
     def submit(self, file: str, keys: Iterable[str], batch: str | None = None) -> None:
         """Note the calls that an uploaded file asks, then the batch that answers it."""
         with self._changing():
-            self._db.execute("INSERT OR IGNORE INTO batches VALUES (?, NULL, ?)", (file, time.time()))
-            self._db.execute("UPDATE batches SET batch = ? WHERE file = ?", (batch, file))
+            noted = "INSERT INTO batches VALUES (?, ?, ?) ON CONFLICT (file) DO UPDATE SET batch = excluded.batch"
+            self._db.execute(noted, (file, batch, time.time()))
             self._db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?)", [(key, file) for key in keys])
 
     def pending(self, keys: Iterable[str]) -> dict[str, str]:

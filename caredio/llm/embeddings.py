@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Features, Value
 
 from caredio.errors import EndpointError
-from caredio.llm.cache import Vectors
+from caredio.llm.cache import Vectors, vector_key
 from caredio.llm.limits import CallFailed
 from caredio.llm.model import Model
 from caredio.llm.prices import cost
@@ -40,18 +40,13 @@ class Embeddings:
             EndpointError: no key, and no address of one's own.
             InputError: the store cannot be opened, or dollars are limited and the model has no listed price.
         """
-        self.model, self.provider, self.spec = model, provider, Spec(model=model, provider=provider)
+        self.model, self.spec = model, Spec(model=model, provider=provider)
         own = endpoint.for_role("embedder")
         self.address = "base_url" if own is endpoint else "embedder_base_url"
         self.store = store or Vectors()
-        backend = Remote(self.spec, own, "embedder", self.address)
-        self._asked = Model(self.spec, backend, self.store, own.limits)
+        self._asked = Model(self.spec, Remote(self.spec, own, "embedder", self.address), self.store, own.limits)
         self.usage = self._asked.usage  # what was used
         self._at_once = min(_IN_FLIGHT, own.concurrency)
-
-    def key(self, text: str) -> str:
-        """The sha256 under which a text's vector is stored."""
-        return self.spec.embedding_key(text)
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """The vectors of distinct `texts`, in their order.
@@ -60,7 +55,7 @@ class Embeddings:
             BudgetError: the next request could cost more than is left. What arrived is stored.
             EndpointError: the endpoint refuses, fails after its retries, or answers with something else. So it is.
         """
-        keys = [self.key(text) for text in texts]
+        keys = [vector_key(self.spec, text) for text in texts]
         missing = self.store.missing(keys)
         waiting = [text for text, key in zip(texts, keys, strict=True) if key in missing]
         self.usage.stored += len(texts) - len(waiting)
@@ -87,7 +82,7 @@ class Embeddings:
         gather(requests, asked, Features({"texts": Value("int32")}), "embedded", 1, self._at_once)
         if failures:
             raise EndpointError(
-                f"embedder {self.provider}:{self.model} got no answer ({failures[0].description}). Vectors that"
+                f"embedder {self.spec.provider}:{self.model} got no answer ({failures[0].description}). Vectors that"
                 f" arrived are stored; check embedder and {self.address}, and run the same command again."
             )
 

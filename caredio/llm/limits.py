@@ -18,17 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caredio.errors import BudgetError, InputError
 from caredio.llm.prices import cost
-from caredio.llm.spec import Usage
 
 if TYPE_CHECKING:
-    from caredio.llm.journal import Journal
+    from caredio.journal import Journal
 
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds before a failed call is tried again
 _TOO_FAST = (429, 529)  # statuses that ask every caller to slow down
 _FEW = 2  # retries of what passes soon or not at all
 _UNUSED = 1.0  # seconds of quota that may be saved up, so that a late start is made good
 _MINUTE = 60.0 + _UNUSED  # seconds that a minute's quota is spread over: no window of 60 seconds sees more
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds, where the endpoint does not say how long
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a call is tried again, where the endpoint names none
 _PATIENCE = 600.0  # seconds that an endpoint may ask for; beyond, a call has failed
 _QUOTA = 120.0  # seconds of refusals in a row: quotas are renewed each minute, so two have gone by
 _SHOWN = 300  # characters of a server's words in a message
@@ -118,6 +116,27 @@ class RateLimiter:
         return True
 
 
+@dataclass
+class Usage:
+    """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
+
+    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is
+    how many of `calls` the endpoint told no tokens of; they are taken to have used the most they could.
+    """
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failed: int = 0
+    uncounted: int = 0
+
+    def add(self, other: Usage, sign: int = 1) -> None:
+        """Count `other` too, or no longer (sign -1)."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + sign * value)
+
+
 class Rate(NamedTuple):
     """What sets a call's price."""
 
@@ -205,9 +224,8 @@ class Budget:
         if not (self.max_cost or self.max_total_tokens):
             return True
         total: dict[Rate, Usage] = {}
-        for usages in (self.spent, self._held, {rate: upper_bound}):
-            for of, usage in usages.items():
-                _add(total, of, usage)
+        for of, usage in itertools.chain(self.spent.items(), self._held.items(), [(rate, upper_bound)]):
+            _add(total, of, usage)
         if self.max_total_tokens and _tokens(total) > self.max_total_tokens:
             return False
         return not self.max_cost or (_dollars(total) or 0.0) <= self.max_cost
@@ -215,9 +233,8 @@ class Budget:
     def _exhausted(self) -> str:
         calls, dollars = sum(usage.calls for usage in self.spent.values()), _dollars(self.spent)
         uncounted = sum(usage.uncounted for usage in self.spent.values())
-        spent = f"{calls:,} calls used {_tokens(self.spent):,} tokens" + (
-            "" if dollars is None else f", ${dollars:,.4f}"
-        )
+        spent = f"{calls:,} calls used {_tokens(self.spent):,} tokens"
+        spent += "" if dollars is None else f", ${dollars:,.4f}"
         if uncounted:
             spent += f" ({uncounted:,} of them without a count from the endpoint, taken at their upper bound)"
         given = (("max_cost", self.max_cost), ("max_total_tokens", self.max_total_tokens))
@@ -253,17 +270,9 @@ class Backend:
 class Limits:
     """What all calls through an Endpoint share, whichever model, stage or role they are for."""
 
-    def __init__(
-        self,
-        concurrency: int,
-        requests_per_minute: int | None,
-        tokens_per_minute: int | None,
-        retries: int,
-        budget: Budget,
-    ) -> None:
+    def __init__(self, concurrency: int, rate: RateLimiter, retries: int, budget: Budget) -> None:
         self.in_flight = asyncio.Semaphore(concurrency)
-        self.rate = RateLimiter(requests_per_minute, tokens_per_minute, retries)
-        self.retries, self.budget = retries, budget
+        self.rate, self.retries, self.budget = rate, retries, budget
         self.dialects: dict[str, Any] = {}  # of each model's server, as far as it is found out
 
     async def send(self, backend: Backend, request: Any, usage: Usage) -> Any:
@@ -297,7 +306,7 @@ class Limits:
                         continue
                     if not self._again(failure, attempts, backend.rate_limited):
                         raise
-                    backoff = min(_FIRST_BACKOFF * 2.0**attempts, _LONGEST_BACKOFF)
+                    backoff = min(_FIRST_PAUSE * 2.0**attempts, _LONGEST_PAUSE)
                     attempts += 1
                     if backend.rate_limited:  # else it goes into the next batch, with all others
                         await asyncio.sleep(max(backoff * random.uniform(0.5, 1.0), failure.wait))

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from caredio import contents, fingerprints, packages
-from caredio.disk import writing
+from caredio.disk import cache_dir, writing
 from caredio.errors import InputError
 from caredio.llm import sampling
-from caredio.llm.cache import Answer, Store, cache_dir
+from caredio.llm.cache import Answer, Store
 from caredio.llm.limits import Backend, Held
 from caredio.llm.spec import LOCAL_MODEL, Chat, Likelihood, Spec
 

@@ -22,13 +22,13 @@ from typing import Any, TypeVar
 
 from caredio.errors import InputError
 from caredio.llm.batch import Batch
-from caredio.llm.cache import Answer, Store, Vectors
-from caredio.llm.limits import Backend, CallFailed, Limits
+from caredio.llm.cache import Answer, Store, Vectors, key_of, vector_key
+from caredio.llm.limits import Backend, CallFailed, Limits, Usage
 from caredio.llm.marks import CONTENT_FILTER, PROMPT_TOO_LONG
 from caredio.llm.prices import cost
 from caredio.llm.remote import Remote
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec, Usage
+from caredio.llm.spec import LOCAL_MODEL, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
 
 log = logging.getLogger("caredio")
 
@@ -66,9 +66,11 @@ class Model:
         """Whether requests go through a Batch API, at its price and in its time."""
         return self.backend.price is not None and self.backend.price.batch
 
-    def key(self, chat: Chat) -> str:
-        """The key under which the answer of `complete` is stored."""
-        return self.spec.key(chat._replace(draw=chat.draw + self.seed * _DRAWS))
+    def key(self, request: Chat | Likelihood | FirstToken) -> str:
+        """The key under which the answer to a request is stored."""
+        if isinstance(request, Chat):
+            request = request._replace(draw=request.draw + self.seed * _DRAWS)
+        return key_of(self.spec, request)
 
     async def complete(self, chat: Chat) -> Answer:
         """The answer to a chat.
@@ -77,8 +79,7 @@ class Model:
             CallFailed: this call got no answer.
             EndpointError: no call will.
         """
-        refused = self.spec.key(chat._replace(draw=_ANY))
-        return await enter(self._known(chat._replace(key=self.key(chat)), refused))
+        return await enter(self._known(chat, key_of(self.spec, chat._replace(draw=_ANY))))
 
     async def likelihood(self, messages: Messages, completion: str) -> float:
         """log2 p(completion | messages), in bits: how likely the model finds `completion` as the next turn.
@@ -87,8 +88,7 @@ class Model:
         """
         if not completion:
             return 0.0
-        key = self.spec.likelihood_key(messages, completion)
-        answer = await enter(self._known(Likelihood(key, messages, completion)))
+        answer = await enter(self._known(Likelihood(messages, completion)))
         return float(answer.text)
 
     async def first_token(self, messages: Messages) -> list[dict[str, Any]]:
@@ -96,12 +96,12 @@ class Model:
 
         Raises as `likelihood`.
         """
-        answer = await enter(self._known(FirstToken(self.spec.first_token_key(messages), messages)))
+        answer = await enter(self._known(FirstToken(messages)))
         return json.loads(answer.text or "[]")
 
     async def embed(self, texts: list[str]) -> None:
         """Ask for the vectors of `texts`, in one request, and keep them. Raises as `complete`."""
-        await enter(self._sent(Embedding(tuple(map(self.spec.embedding_key, texts)), texts)))
+        await enter(self._sent(Embedding(texts)))
 
     async def _known(self, request: Chat | Likelihood | FirstToken, refused: str = "", part: bool = False) -> Answer:
         """The stored answer, that to an equal request in flight, or that to a new one.
@@ -110,6 +110,7 @@ class Model:
             refused: the key under which it is stored that the endpoint refuses the prompt, whichever the draw.
             part: of another request, which is counted.
         """
+        request = request._replace(key=self.key(request))
         answer = self.store.get(request.key) or (self.store.get(refused) if refused else None)
         if answer is not None:
             self.usage.stored += not part
@@ -148,12 +149,9 @@ class Model:
 
         The second is asked for once and stored too, so that each further completion costs one request.
         """
-
-        async def of(messages: Messages) -> Answer:
-            return await self._known(Likelihood(self.spec.likelihood_key(messages, ""), messages, ""), part=True)
-
-        before = await of(request.messages)
-        after = await of([*request.messages, {"role": "assistant", "content": request.completion}])
+        whole = [*request.messages, {"role": "assistant", "content": request.completion}]
+        chats = (Likelihood(messages, "") for messages in (request.messages, whole))
+        before, after = [await self._known(chat, part=True) for chat in chats]
         return replace(after, text=f"{float(after.text) - float(before.text):.3f}")
 
     async def _sent(self, request: Request) -> Any:
@@ -162,7 +160,7 @@ class Model:
             self._closes_at_exit = bool(atexit.register(self._close_at_exit))
         reply: Any = await self._limits.send(self.backend, request, self.usage)
         if isinstance(request, Embedding):
-            self.store.put(request.keys, reply.vectors)
+            self.store.put([vector_key(self.spec, text) for text in request.texts], reply.vectors)
         return reply
 
     def take_usage(self) -> Usage:

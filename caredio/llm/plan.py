@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from caredio.llm.embeddings import BYTES, TEXTS
+from caredio.llm.limits import Usage
 from caredio.llm.prices import cost, price_list
-from caredio.llm.spec import LOCAL_MODEL, Messages, Spec, Usage
+from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
+
+if TYPE_CHECKING:
+    from caredio.stages import Expected
 
 CHARACTERS = 4  # a token, roughly, in English
 QUESTION, ANSWER = 120, 400  # characters that such texts run to
@@ -37,33 +41,6 @@ class Step:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "upper_bound", max(self.calls, self.upper_bound))
-
-
-@dataclass(frozen=True)
-class Expected:
-    """The rows that are expected of a table; of a culture, where the table has rows of each.
-
-    `upper_bound`: rows at most. `others`, `panel`: how many answers of other cultures and of people there are to the
-    question of a row; `shown`: how many of the others' are shown, and not compared with.
-    `measured`: whether the rows' likelihoods as each culture are asked for while they are written.
-    """
-
-    rows: int
-    upper_bound: int = 0
-    culture: str = ""
-    others: int = 0
-    panel: int = 0
-    shown: int = 0
-    measured: bool = False
-
-    @property
-    def compared(self) -> int:
-        """How many others' answers the answer to the question of a row is compared with."""
-        return self.others - self.shown
-
-    def times(self, number: int) -> Expected:
-        """The rows of a table that has `number` of them for each of these."""
-        return replace(self, rows=number * self.rows, upper_bound=number * self.upper_bound)
 
 
 @dataclass(frozen=True)
@@ -135,12 +112,6 @@ class Plan:
 def is_local(spec: Spec) -> bool:
     """Whether the model runs on this machine: it is asked nothing over the network and costs nothing."""
     return spec.model == LOCAL_MODEL and spec.provider == "embedded"
-
-
-def in_all(parts: Iterable[Expected]) -> Expected:
-    """The rows of all parts of a table."""
-    parts = list(parts)
-    return Expected(sum(part.rows for part in parts), sum(part.upper_bound for part in parts))
 
 
 def answers(stage: str, asked: Expected, prompt: int, spec: Spec, answer: int = ANSWER // CHARACTERS) -> Step:

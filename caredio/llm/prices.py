@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import re
 from importlib import metadata
+from typing import TYPE_CHECKING
 
-from caredio.llm.spec import Usage
+if TYPE_CHECKING:
+    from caredio.llm.limits import Usage
 
 _BATCH = 0.5  # share of the list price that a Batch API takes
 # Base model -> US dollars for a million tokens trained on, and of the tuned model's prompts and of its answers, which

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import json
 import logging
 import math
@@ -18,9 +19,9 @@ from caredio.errors import EndpointError
 from caredio.llm import access, marks
 from caredio.llm.access import Access, unsent
 from caredio.llm.cache import Answer
-from caredio.llm.limits import Backend, CallFailed, Held, Rate
+from caredio.llm.limits import Backend, CallFailed, Held, Rate, Usage
 from caredio.llm.settings import AUTO, MAX_COMPLETION_TOKENS, MAX_TOKENS, METHOD, Endpoint
-from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec, Usage
+from caredio.llm.spec import TOP_LOGPROBS, Chat, Embedding, FirstToken, Likelihood, Messages, Request, Spec
 
 if TYPE_CHECKING:
     import openai
@@ -102,7 +103,6 @@ class Remote(Backend):
         self.spec, self.endpoint, self.price = spec, endpoint, Rate(spec.model)
         self.access = Access(spec, endpoint.base_url, endpoint.api_key_variable, *names)
         endpoint.budget.check(self.price)
-        self._connections: openai.AsyncOpenAI | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -112,22 +112,20 @@ class Remote(Backend):
             known[self.spec.model] = start_dialect(self.access.openai, endpoint.system_role, endpoint.token_limit)
         return known[self.spec.model]
 
-    @property
+    @functools.cached_property
     def _openai(self) -> openai.AsyncOpenAI:
-        if self._connections is None:
-            self._connections = self._open()
-        return self._connections
-
-    def _open(self) -> openai.AsyncOpenAI:
         return self.access.open(self.endpoint.concurrency)
 
     async def close(self) -> None:
-        if self._connections is not None:
-            connections, self._connections = self._connections, None
-            await connections.close()
+        if "_openai" in vars(self):
+            await vars(self).pop("_openai").close()
 
     def upper_bound(self, request: Request) -> Usage:
-        return upper_bound(body(self.spec, request, self.dialect))
+        """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
+        if isinstance(request, Embedding):
+            return Usage(1, 0, sum(len(text.encode()) for text in request.texts), 0)
+        made = body(self.spec, request, self.dialect)
+        return Usage(1, 0, len(json.dumps(made, ensure_ascii=False).encode()), made[self.dialect.token_limit])
 
     async def send(self, request: Request, held: Held) -> Answer | VectorsReply:
         """The reply to one request; of one that was not sent or costs nothing, `held.used` says so.
@@ -258,11 +256,8 @@ def _other_format(dialect: Dialect, words: str) -> Dialect | None:
 def body(spec: Spec, request: Request, dialect: Dialect) -> dict[str, Any]:
     """The body of a request. Of likelihoods it is vLLM's: of the text up to a chat's end, or to where a turn begins."""
     if isinstance(request, Embedding):
-        return {
-            "model": spec.model,
-            "input": request.texts,
-            "encoding_format": "base64",
-        }  # a quarter of numbers' length
+        # base64: a quarter of numbers' length
+        return {"model": spec.model, "input": request.texts, "encoding_format": "base64"}
     made: dict[str, Any] = {"model": spec.model, "messages": _turns(request.messages, dialect), dialect.token_limit: 1}
     if isinstance(request, Likelihood):
         ends = request.messages[-1]["role"] == "assistant"
@@ -289,7 +284,7 @@ def _form(spec: Spec, chat: Chat, messages: Messages, dialect: Dialect) -> dict[
         form = {"name": "answer", "schema": chat.schema, "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": form}}
     *before, last = messages
-    stated = chat.instruction or schema_instruction(chat.schema)
+    stated = chat.instruction or schema_instruction(chat.schema, prompts.load(prompts.SCHEMA))
     asked = {"messages": [*before, {**last, "content": f"{last['content']}\n\n{stated}"}]}
     if mode == "prompt":
         return asked
@@ -297,9 +292,9 @@ def _form(spec: Spec, chat: Chat, messages: Messages, dialect: Dialect) -> dict[
     return {**asked, "response_format": {"type": "json_object", **beside}}
 
 
-def schema_instruction(schema: dict[str, Any], folders: str | None = None) -> str:
-    """The sentence that states a JSON schema to a model, by the `schema.txt` of prompt folders."""
-    return prompts.load(prompts.SCHEMA, folders).part("user", schema=json.dumps(schema))
+def schema_instruction(schema: dict[str, Any], words: prompts.Prompt) -> str:
+    """The sentence that states a JSON schema to a model, in the words of a `schema.txt`."""
+    return words.part("user", schema=json.dumps(schema))
 
 
 def _turns(messages: Messages, dialect: Dialect) -> Messages:
@@ -310,14 +305,6 @@ def _turns(messages: Messages, dialect: Dialect) -> Messages:
     if not rest or rest[0]["role"] != "user":
         return [{"role": "user", "content": system["content"]}, *rest]
     return [{"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
-
-
-def upper_bound(body: dict[str, Any]) -> Usage:
-    """The most that a request can use: a token is at least one of its bytes, or of the texts it has embedded."""
-    if "input" in body:
-        return Usage(1, 0, sum(len(text.encode()) for text in body["input"]), 0)
-    answer = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return Usage(1, 0, len(json.dumps(body, ensure_ascii=False).encode()), answer)
 
 
 # --- replies
@@ -397,14 +384,8 @@ def read(reply: Any, spec: Spec) -> Answer:
     if not marks.is_text(text):
         text, finish = _encodable(text), marks.NOT_TEXT if finish == marks.STOP else finish
     usage, model = reply.get("usage"), reply.get("model")
-    prompt_tokens, completion_tokens = _tokens(usage if isinstance(usage, dict) else {}, text)
-    return Answer(
-        text=text,
-        finish_reason=finish,
-        model=_encodable(model) if isinstance(model, str) and model else spec.model,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )
+    answered_by = _encodable(model) if isinstance(model, str) and model else spec.model
+    return Answer(text, finish, answered_by, *_tokens(usage if isinstance(usage, dict) else {}, text))
 
 
 def _choice(reply: Any) -> dict[str, Any]:

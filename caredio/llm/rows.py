@@ -7,15 +7,14 @@ import json
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 from jsonschema.exceptions import best_match
-from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from caredio import features, progress
@@ -53,29 +52,6 @@ class Unusable(Exception):  # noqa: N818 (a verdict on text, not a fault)
         """`again`: the model may do better when it reads why; `reason`: the sentence by default."""
         super().__init__(sentence)
         self.again, self.reason = again, reason or sentence
-
-
-class Failures:
-    """The calls of a stage that got no answer, up to the share that may."""
-
-    def __init__(self, desc: str, total: int, share: float | None = None) -> None:
-        self.desc, self.total, self.failed = desc, total, 0
-        self.share = MAX_FAILED if share is None else share
-
-    def count(self, failure: CallFailed) -> None:
-        """Count a failed call.
-
-        Raises:
-            EndpointError: it is one too many.
-        """
-        self.failed += 1
-        if self.failed > self.share * self.total:
-            settings = advice(failure.status, failure.server_message)
-            do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
-            raise EndpointError(
-                f"{self.desc}: {self.failed} of {self.total} calls got no answer ({failure.description}), more than"
-                f" {self.share:.0%}. What arrived is stored: {do} command again."
-            ) from None
 
 
 def ask(
@@ -124,52 +100,29 @@ def ask(
         return features.table([], Features({**dataset.features, **columns}))
     if not isinstance(model, Model):
         model = connect(Spec(model=model) if isinstance(model, str) else model)
-    failures = Failures(desc, total, max_failed)
-    repair, form = prompt_files.load(prompt_files.REPAIR, prompts), _forms(schema, prompts)
-    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), form, repair, failures, again)
+    repair, stated = (prompt_files.load(name, prompts) for name in (prompt_files.REPAIR, prompt_files.SCHEMA))
+    settle = _Settle(model, prompt, parse, dict.fromkeys(columns), schema, stated, repair, again)
     rows = dataset.with_format("arrow")[:]
     # a Batch API is asked for all rows at once
     size = max(_TOGETHER, -(-total // _TASKS)) if model.batch else _TOGETHER
     try:
-        found = gather(rows, settle, columns, desc, size, _TASKS if model.batch else _OPEN)
+        found = gather(rows, settle, columns, desc, size, _TASKS if model.batch else _OPEN, max_failed=max_failed)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(f"{desc}: parse returned a value of another type ({str(error).splitlines()[0]}).") from None
     return features.beside(features.in_memory(rows), features.in_memory(found))
 
 
-class _Form(NamedTuple):
-    """What an answer is to look like; `instruction` states the schema, where not in the shipped words."""
-
-    schema: dict[str, Any] | None = None
-    instruction: str | None = None
-    validator: Validator | None = None
-
-
-def _forms(schema: Schema | None, folders: str | None) -> Callable[[dict[str, Any]], _Form]:
-    """row -> the form of its answer."""
-    in_own_words = schema is not None and not prompt_files.load(prompt_files.SCHEMA, folders).shipped
-
-    def form(schema: dict[str, Any]) -> _Form:
-        instruction = schema_instruction(schema, folders) if in_own_words else None
-        return _Form(schema, instruction, validator_for(schema)(schema))
-
-    if callable(schema):
-        return lambda row: form(schema(row))
-    always = _Form() if schema is None else form(schema)
-    return lambda row: always
-
-
 @dataclass(frozen=True)
 class _Settle:
-    """What becomes of a row: its columns, or nulls and a drop_reason."""
+    """What becomes of a row whose call is answered: its columns, or nulls and a drop_reason."""
 
     model: Model
     prompt: Callable[[dict[str, Any]], Messages]
     parse: Parse
     nothing: dict[str, None]  # of every column
-    form: Callable[[dict[str, Any]], _Form]
+    schema: Schema | None
+    stated: Prompt  # how a schema is stated to a model
     repair: Prompt
-    failures: Failures
     again: bool
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -185,15 +138,13 @@ class _Settle:
                 return await self._attempt(row, messages, [*messages, given, {"role": "user", "content": again}])
         except Unusable as error:
             return {**self.nothing, "drop_reason": error.reason, "unusable": error.__notes__[0]}
-        except CallFailed as error:
-            self.failures.count(error)
-            return {**self.nothing, "drop_reason": str(error)}
 
     async def _attempt(self, row: dict[str, Any], first: Messages, messages: Messages) -> dict[str, Any]:
-        form = self.form(row)
-        answer = await self.model.complete(Chat(messages, form.schema, row.get("draw") or 0, form.instruction))
+        schema = self.schema(row) if callable(self.schema) else self.schema
+        own_words = None if schema is None or self.stated.shipped else schema_instruction(schema, self.stated)
+        answer = await self.model.complete(Chat(messages, schema, row.get("draw") or 0, own_words))
         try:
-            made = self.parse(_content(answer, form.validator), row, replace(answer, messages=first))
+            made = self.parse(_content(answer, schema), row, replace(answer, messages=first))
             if not isinstance(made, dict) or not made.keys() <= self.nothing.keys():
                 given = ", ".join(map(str, made)) if isinstance(made, dict) else repr(made)
                 raise InputError(f"parse returned {given}, where a dict of {', '.join(self.nothing)} was wanted.")
@@ -220,14 +171,9 @@ def likelihoods(calls: Sequence[Call], model: Model, desc: str) -> np.ndarray:
     Raises:
         EndpointError: more than `MAX_FAILED` of the calls got no answer, or the endpoint returns no log-probabilities.
     """
-    failures = Failures(desc, len(calls))
 
     async def bits(call: Call) -> dict[str, Any]:
-        try:
-            return {"bits": await model.likelihood(*call)}
-        except CallFailed as error:
-            failures.count(error)
-            return {"bits": None}
+        return {"bits": await model.likelihood(*call)}
 
     if not calls:
         return np.empty(0)
@@ -243,17 +189,12 @@ def first_tokens(chats: Sequence[Messages], model: Model, desc: str) -> list[lis
     Raises:
         EndpointError: a call got no answer, or the endpoint returns no log-probabilities.
     """
-    failures = Failures(desc, len(chats), 0.0)
 
     async def tokens(chat: Messages) -> dict[str, Any]:
-        try:
-            return {"tokens": await model.first_token(chat)}
-        except CallFailed as error:
-            failures.count(error)
-            raise  # which count has done, as none may fail
+        return {"tokens": await model.first_token(chat)}
 
     columns = Features({"tokens": List({"token": Value("string"), "logprob": Value("float64")})})
-    return gather(chats, tokens, columns, desc)["tokens"].to_pylist()
+    return gather(chats, tokens, columns, desc, max_failed=0.0)["tokens"].to_pylist()
 
 
 def gather(
@@ -264,11 +205,12 @@ def gather(
     size: int = _TOGETHER,
     at_once: int = _OPEN,
     requests: int = 0,
+    max_failed: float | None = None,
 ) -> pa.Table:
-    """The row of `work(item)` for each item, in order, as a table of `columns`.
+    """The row of `work(item)` for each item, in order, as a table of `columns`; nulls and why where its call failed.
 
     A map of places alone, since thousands of rows wait in it. `work` runs in the loop of the models; the first of them
-    to fail, or an interrupt, stops the others.
+    to raise anything but CallFailed, or an interrupt, stops the others.
 
     Args:
         items: any objects, or a table whose rows are read when their turn comes.
@@ -276,13 +218,21 @@ def gather(
         size: places of one piece of work; more where there are many places.
         at_once: how many pieces of that size are begun at a time.
         requests: that all items take, where that is not one each.
+        max_failed: share of calls that may go without an answer, by default `MAX_FAILED`.
+
+    Raises:
+        EndpointError: more than `max_failed` of the calls got no answer.
     """
     calls, places = Calls(), Dataset.from_dict({"place": range(len(items))})
     rows_each = max(size, -(-len(items) // _TASKS))
-    room = asyncio.Semaphore(max(1, at_once * size // rows_each))
+    room, failures = asyncio.Semaphore(max(1, at_once * size // rows_each)), count(1)
 
     async def counted(item: _S) -> dict[str, Any]:
-        row = await work(item)
+        try:
+            row = await work(item)
+        except CallFailed as failure:
+            _check_share(failure, next(failures), len(items), max_failed, desc)
+            row = {**dict.fromkeys(columns), "drop_reason": str(failure)}
         answered()
         return row
 
@@ -322,6 +272,22 @@ def gather(
         return _read(file)
 
 
+def _check_share(last: CallFailed, failed: int, total: int, max_failed: float | None, desc: str) -> None:
+    """See that no more calls failed than may.
+
+    Raises:
+        EndpointError: the last of them is one too many.
+    """
+    share = MAX_FAILED if max_failed is None else max_failed
+    if failed > share * total:
+        settings = advice(last.status, last.server_message)
+        do = f"set {settings}, then run the" if settings else "mend the endpoint or wait, then run the same"
+        raise EndpointError(
+            f"{desc}: {failed} of {total} calls got no answer ({last.description}), more than {share:.0%}. What"
+            f" arrived is stored: {do} command again."
+        ) from None
+
+
 def _read(file: str) -> pa.Table:
     """The table in an Arrow file, in few chunks: a piece's few rows each would cost much memory."""
     with pa.OSFile(file) as written:
@@ -330,7 +296,7 @@ def _read(file: str) -> pa.Table:
         return pa.concat_tables([pa.Table.from_batches(part).combine_chunks() for part in parts])
 
 
-def _content(answer: Answer, form: Validator | None) -> Any:
+def _content(answer: Answer, schema: dict[str, Any] | None) -> Any:
     """The text of an answer, or the object it holds, where it is finished and meant to be read.
 
     Raises:
@@ -350,15 +316,16 @@ def _content(answer: Answer, form: Validator | None) -> Any:
         raise Unusable(marks.REASONING if finish == marks.REASONING else marks.NOT_TEXT)
     if not any(letter.isprintable() and not letter.isspace() for letter in text):
         raise Unusable("empty")
-    return text if form is None else _fitting(text, form)
+    return text if schema is None else _fitting(text, schema)
 
 
-def _fitting(text: str, form: Validator) -> Any:
-    """The JSON in `text` that fits `form`, its strings without thinking.
+def _fitting(text: str, schema: dict[str, Any]) -> Any:
+    """The JSON in `text` that fits `schema`, its strings without thinking.
 
     Raises:
         Unusable: there is none, or it does not fit.
     """
+    form = validator_for(schema)(schema)
     try:
         found = _json_in(text)
         fits = [content for content in found if form.is_valid(content)]

@@ -30,9 +30,8 @@ def likelihoods(model: Any, prompts: list[list[int]], completions: list[list[int
     bits = []
     with torch.inference_mode():
         hidden = model.model(input_ids=inputs, attention_mask=mask).last_hidden_state
-        for states, a, b in zip(
-            hidden, prompts, completions, strict=True
-        ):  # row by row: the vocabulary's scores are large
+        # row by row: the vocabulary's scores are large
+        for states, a, b in zip(hidden, prompts, completions, strict=True):
             scores = model.lm_head(states[len(a) - 1 : len(a) + len(b) - 1]).double()
             found = scores.log_softmax(dim=-1)[torch.arange(len(b)), torch.tensor(b, dtype=torch.int64)]
             bits.append(float(found.sum()) / math.log(2))
@@ -54,9 +53,8 @@ def decode(
     rows = list(range(len(samplers)))  # those in the batch
     going = set(rows)
     step, mask = inputs["input_ids"], inputs["attention_mask"]
-    cache: Any = StaticCache(
-        config=model.config, max_cache_len=step.shape[1] + longest
-    )  # one that grows leaves holes in memory
+    # one that grows leaves holes in memory
+    cache: Any = StaticCache(config=model.config, max_cache_len=step.shape[1] + longest)
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
     with torch.inference_mode():
         for _ in range(longest):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from urllib.parse import SplitResult, urlsplit
 
 from caredio.errors import InputError
-from caredio.llm.limits import Budget, Limits
+from caredio.llm.limits import Budget, Limits, RateLimiter
 from caredio.settings import Settings, setting
 
 AUTO, MAX_TOKENS, MAX_COMPLETION_TOKENS = "auto", "max_tokens", "max_completion_tokens"
@@ -26,10 +26,7 @@ class Endpoint(Settings):
     """
 
     base_url: str | None = setting(
-        None,
-        "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]",
-        everyday=True,
-        none_as="",
+        None, "address of the endpoint, such as http://localhost:8000/v1 [$OPENAI_BASE_URL]", everyday=True, none_as=""
     )
     api_key_variable: str | None = setting(
         None, "environment variable that holds the endpoint's key; OPENAI_API_KEY goes to OpenAI alone", none_as=""
@@ -97,8 +94,8 @@ class Endpoint(Settings):
     @functools.cached_property
     def limits(self) -> Limits:
         """What the calls through this object share."""
-        rates = self.requests_per_minute, self.tokens_per_minute
-        return Limits(self.concurrency, *rates, self.retries, Budget(self.max_cost, self.max_total_tokens))
+        rate = RateLimiter(self.requests_per_minute, self.tokens_per_minute, self.retries)
+        return Limits(self.concurrency, rate, self.retries, Budget(self.max_cost, self.max_total_tokens))
 
     @property
     def budget(self) -> Budget:

@@ -1,10 +1,8 @@
-"""What is asked of a model, what makes two calls the same call, and what calls use."""
+"""What is asked of a model, and how it is sampled."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from caredio.errors import InputError
@@ -37,47 +35,25 @@ class Chat(NamedTuple):
 class Likelihood(NamedTuple):
     """Asks for log2 p(completion | messages); of an empty completion, for log2 p of the chat itself."""
 
-    key: str
     messages: Messages
     completion: str
+    key: str = ""
 
 
 class FirstToken(NamedTuple):
     """Asks for the likeliest first tokens of the model's next turn, with their log-probabilities."""
 
-    key: str
     messages: Messages
+    key: str = ""
 
 
 class Embedding(NamedTuple):
-    """Asks for a vector of each text, stored under its own key."""
+    """Asks for a vector of each text."""
 
-    keys: tuple[str, ...]
     texts: list[str]
 
 
 Request = Chat | Likelihood | FirstToken | Embedding
-
-
-@dataclass
-class Usage:
-    """What a stretch of calls used: tokens are those of requests made, not of answers found in the store.
-
-    `calls` are the requests that cost something, or may have, `failed` those whose retries are spent. `uncounted` is
-    how many of `calls` the endpoint told no tokens of; they are taken to have used the most they could.
-    """
-
-    calls: int = 0
-    stored: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    failed: int = 0
-    uncounted: int = 0
-
-    def add(self, other: Usage, sign: int = 1) -> None:
-        """Count `other` too, or no longer (sign -1)."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + sign * value)
 
 
 @dataclass(frozen=True)
@@ -112,58 +88,3 @@ class Spec(Settings):
             raise InputError(f"top_p is {self.top_p}; use a share above 0 up to 1, or none for the endpoint's own.")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is {self.max_tokens}; an answer needs at least 1.")
-
-    def key(self, chat: Chat) -> str:
-        """The sha256 under which the answer to this call is stored."""
-        own = self.as_stored()
-        call = {
-            "kind": "chat",
-            **self._identity(own),
-            "temperature": own["temperature"],
-            "top_p": own["top_p"],
-            "max_tokens": own["max_tokens"],
-            "messages": chat.messages,
-            "schema": chat.schema,
-            "draw": int(chat.draw),
-        }
-        if chat.schema is not None:
-            call["json_mode"] = self.json_mode
-            if chat.instruction is not None:
-                call["instruction"] = chat.instruction
-        return _hash(call)
-
-    def likelihood_key(self, messages: Messages, completion: str) -> str:
-        """The sha256 under which log2 p(completion | messages) is stored; how answers are sampled is no part of it."""
-        who = self._identity(self.as_stored())
-        return _hash({"kind": "likelihood", **who, "messages": messages, "completion": completion})
-
-    def first_token_key(self, messages: Messages) -> str:
-        """The sha256 under which the likeliest first tokens are stored; how answers are sampled is no part of it."""
-        who = self._identity(self.as_stored())
-        return _hash({"kind": "first_token", **who, "messages": messages, "top_logprobs": TOP_LOGPROBS})
-
-    def embedding_key(self, text: str) -> str:
-        """The sha256 under which a text's vector is stored.
-
-        A deployment of Azure's bears a name that its owner chose, so its vectors are not shared with OpenAI's model.
-        """
-        model = self.model if self.provider == "openai" else f"{self.provider}:{self.model}"
-        return hashlib.sha256(json.dumps(["embedding", model, text]).encode()).hexdigest()
-
-    def as_stored(self) -> dict[str, Any]:
-        """Its settings as keys and fingerprints hold them: what is not given is -1.0 or an empty text there."""
-        found = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            found[one.name] = one.metadata.get("none_as") if value is None else value
-        return found
-
-    @staticmethod
-    def _identity(own: dict[str, Any]) -> dict[str, str]:
-        """Who answers, in a key. Keys are written out field by field: a field that is added or renamed changes none."""
-        return {name: own[name] for name in ("model", "provider", "model_revision")}
-
-
-def _hash(call: dict[str, Any]) -> str:
-    """The key of a call. What is paid for is found by it, so its bytes never change (tests hold some of them)."""
-    return hashlib.sha256(json.dumps(call, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -23,6 +23,7 @@ from caredio.llm.spec import Messages, Spec
 from caredio.prompts import Prompt
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.settings import Settings
+from caredio.stages import Expected, in_all
 
 PROMPT = "generality"
 _NUMBER = {"type": "number", "minimum": 0, "maximum": 1}
@@ -136,10 +137,10 @@ def step(calls: Iterable[Mapping[str, Any]], settings: Settings, spec: Spec) -> 
     return plan.Step("generality", times * len(tokens), read, said, upper_bound=2 * times * count)
 
 
-def expected(candidates: Iterable[plan.Expected], settings: Settings, spec: Spec) -> plan.Step:
+def expected(candidates: Iterable[Expected], settings: Settings, spec: Spec) -> plan.Step:
     """The requests about candidates to come."""
     asked = [one for one in candidates if one.compared]
-    rows = plan.in_all(asked).times(settings.estimates)
+    rows = in_all(asked).times(settings.estimates)
     cultures = 1 + max((min(settings.asked_for, one.compared) for one in asked), default=0)
     row = {**plan.SAMPLE, "names": [f"{number:.>{_WORDS}}" for number in range(cultures)]}
     messages = prompt(row, prompts.load(PROMPT, settings.prompts))

@@ -22,10 +22,9 @@ from datasets import Dataset, Features, Value
 
 from caredio import cultures, features, tablefile
 from caredio.errors import InputError
-from caredio.llm.plan import Expected
 from caredio.selection import source
 from caredio.selection.settings import Settings
-from caredio.stages import Stage
+from caredio.stages import Expected, Stage
 
 log = logging.getLogger("caredio")
 

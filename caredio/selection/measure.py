@@ -20,6 +20,7 @@ from caredio.selection import distinct, represent
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import Encoder
 from caredio.selection.settings import Settings
+from caredio.stages import Expected
 
 _HASHED = 1024  # numbers of a vector of hashed character n-grams
 _EQUAL = 1e-12  # a spread below is none, as in rank.py
@@ -113,7 +114,7 @@ class ByLikelihood:
 
 
 def measuring(
-    candidates: Sequence[plan.Expected], responses: int, questions: int, settings: Settings, spec: Spec
+    candidates: Sequence[Expected], responses: int, questions: int, settings: Settings, spec: Spec
 ) -> plan.Step:
     """The requests for likelihoods by which candidates to come are optimised.
 

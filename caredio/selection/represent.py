@@ -25,7 +25,7 @@ from caredio.selection import in_context, support
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.embed import matrix
 from caredio.selection.settings import Settings
-from caredio.stages import Planning
+from caredio.stages import Expected, Planning
 
 # concentration of typicality's kernel, the inverse of its squared bandwidth; from 20 to 60 BLEnD tells no difference
 KAPPA = 20.0
@@ -386,7 +386,7 @@ def steps(planning: Planning) -> list[plan.Step]:
     return [plan.likelihoods("information", texts, texts, chat, spec)]
 
 
-def expected(candidates: plan.Expected, settings: Settings) -> int:
+def expected(candidates: Expected, settings: Settings) -> int:
     """How many answers after a sample `information` asks about at most, of a culture's candidates to come.
 
     Each is asked about in a chat of its own. A sample's placebo is a sample too, and whatever is shown is followed by

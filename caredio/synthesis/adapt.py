@@ -21,7 +21,7 @@ from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Planned, Planning, Stage, fan_out, in_all
 from caredio.synthesis import checks, languages, panel, voice
 from caredio.synthesis.questions import QUESTION, clean
 from caredio.synthesis.settings import Settings
@@ -39,7 +39,7 @@ def calls(planning: Planning) -> Planned:
     row = {"universal_question": plan.SAMPLE["question"], "language": "en", "answers": answers}
     messages = prompt(row, culture, prompts.load("adapt", settings.prompts))
     asked = plan.tokens(messages, SCHEMA, planning.spec)
-    return Planned([plan.answers("adapted", plan.in_all(adapted), asked, planning.spec, answer=220)], adapted)
+    return Planned([plan.answers("adapted", in_all(adapted), asked, planning.spec, answer=220)], adapted)
 
 
 STAGE = Stage(

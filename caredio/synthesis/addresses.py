@@ -21,7 +21,7 @@ from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out, in_all
 from caredio.synthesis import checks, grounding, panel, roleplay, voice
 from caredio.synthesis import isolated as isolated_answers
 from caredio.synthesis.grounding import Grounds
@@ -49,13 +49,13 @@ def calls(planning: Planning) -> Planned:
     return Planned(steps([replace(adapted, others=alone.others) for adapted, alone in both], planning))
 
 
-def steps(asked: Sequence[plan.Expected], planning: Planning, suffix: str = "") -> list[plan.Step]:
+def steps(asked: Sequence[Expected], planning: Planning, suffix: str = "") -> list[plan.Step]:
     """The requests about the answers to questions, each with its `others`; none where they are not judged."""
     settings, spec = planning.settings, planning.spec
     if not on(settings):
         return []
-    answers = plan.in_all(one.times(one.others) for one in asked)
-    again = plan.Expected(0, answers.upper_bound)
+    answers = in_all(one.times(one.others) for one in asked)
+    again = Expected(0, answers.upper_bound)
     tokens = plan.tokens(prompt(voice.sample(settings), prompts.load("addresses", settings.prompts)), SCHEMA, spec)
     return [
         plan.answers(f"answers judged {suffix}".strip(), answers, tokens, spec, answer=50),

@@ -23,7 +23,7 @@ from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out, in_all
 from caredio.synthesis import checks, grounding, panel, voice
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
@@ -35,11 +35,11 @@ def calls(planning: Planning) -> Planned:
     contrasted = [
         replace(adapted, others=alone.others, shown=alone.shown, panel=alone.panel) for adapted, alone in both
     ]
-    asked = [step("contrastive answers", plan.in_all(contrasted), planning)] if planning.settings.contrast else []
+    asked = [step("contrastive answers", in_all(contrasted), planning)] if planning.settings.contrast else []
     return Planned(asked, contrasted)
 
 
-def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
+def step(stage: str, asked: Expected, planning: Planning) -> plan.Step:
     """The requests of a stage that has questions answered in contrast."""
     culture, settings = planning.targets[0], planning.settings
     template = prompts.load("contrast", settings.prompts)

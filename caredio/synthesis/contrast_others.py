@@ -14,12 +14,11 @@ from datasets import Dataset
 
 from caredio import features, prompts
 from caredio.cultures import Culture
-from caredio.llm import plan
 from caredio.llm.cache import Answer
 from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Planned, Planning, Stage, fan_out, in_all
 from caredio.synthesis import contrast, grounding
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
@@ -36,7 +35,7 @@ def calls(planning: Planning) -> Planned:
         for one in candidates
         for others in [min(one.others, most)]
     ]
-    return Planned([contrast.step("contrastive of others", plan.in_all(asked), planning)], asked)
+    return Planned([contrast.step("contrastive of others", in_all(asked), planning)], asked)
 
 
 STAGE = Stage(

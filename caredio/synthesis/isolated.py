@@ -15,10 +15,9 @@ from datasets import Dataset
 
 from caredio import features
 from caredio.cultures import Culture
-from caredio.llm import plan
 from caredio.llm.model import Model
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out, in_all
 from caredio.synthesis import grounding, panel, personas, questions, roleplay
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.personas import People
@@ -28,25 +27,25 @@ from caredio.synthesis.settings import Settings
 def calls(planning: Planning) -> Planned:
     """A request for each adapted question and each of those who answer it."""
     rooms = planning.settings, planning.selection
-    isolated: list[plan.Expected] = []
+    isolated: list[Expected] = []
     for target, adapted in zip(planning.targets, planning.rows["adapted"], strict=True):
         others = panel.others(target, "", planning.cultures, *rooms)
         shown, people = sum(one.shown for one in others), planning.settings.personas
         rows = adapted.times(1 + len(others) + people)
         isolated.append(replace(rows, others=len(others), shown=shown, panel=people))
-    asked = plan.in_all(isolated) if planning.settings.adaptation else in_equal_words(planning)[0]
+    asked = in_all(isolated) if planning.settings.adaptation else in_equal_words(planning)[0]
     return Planned([roleplay.step("isolated answers", asked, planning)], isolated)
 
 
-def in_equal_words(planning: Planning) -> tuple[plan.Expected, plan.Expected]:
+def in_equal_words(planning: Planning) -> tuple[Expected, Expected]:
     """The answers, all and others', where all targets are asked the same: equal requests are made once."""
     rooms, asked = (planning.settings, planning.selection), planning.rows["adapted"][0]
     ids = [one for topic in planning.topics for one in questions.ids(topic.topic_id, rooms[0].per_topic)]
     everyone, others = panel.alike(planning.targets, ids, planning.cultures, *rooms)
     people = rooms[0].personas * len(planning.targets)
 
-    def each(number: float) -> plan.Expected:
-        return plan.Expected(math.ceil(number * asked.rows), math.ceil(number * asked.upper_bound))
+    def each(number: float) -> Expected:
+        return Expected(math.ceil(number * asked.rows), math.ceil(number * asked.upper_bound))
 
     return each(people + everyone / len(ids)), each(others / len(ids))
 

@@ -32,7 +32,7 @@ from caredio.selection import distinct, embed
 from caredio.selection.conditioning import Conditioning
 from caredio.selection.measure import ByEmbeddings, ByLikelihood, Measure, hashed, measuring, scales, unit, z
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planned, Planning, Stage
+from caredio.stages import Expected, Planned, Planning, Stage, in_all
 from caredio.synthesis import grounding, redraw, review, voice
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.redraw import Drawn, Writer
@@ -58,11 +58,11 @@ def calls(planning: Planning) -> Planned:
         ("held-out vectors", settings.held_out or "", _held_out_by),
     ):
         steps += embed.steps(stage, embedder, (group for one in candidates for group in groups(one, planning)))
-    again = plan.in_all(candidates).times(settings.optimize_rounds)
+    again = in_all(candidates).times(settings.optimize_rounds)
     return Planned([*steps, *review.steps(again, planning, "again")], candidates)
 
 
-def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
+def _chosen_by(one: Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """The texts that are embedded together while a culture is optimised: how many, and their length; see `optimize`."""
     settings, compared = planning.settings, min(planning.selection.asked_for, one.compared)
     scored = settings.objective == "embeddings"
@@ -79,7 +79,7 @@ def _chosen_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, in
             yield questions * (1 + compared), voice.characters(planning.settings)
 
 
-def _held_out_by(one: plan.Expected, planning: Planning) -> Iterator[tuple[int, int]]:
+def _held_out_by(one: Expected, planning: Planning) -> Iterator[tuple[int, int]]:
     """As `_chosen_by`, of the report: answers given once more, those before and those after."""
     compared = min(planning.selection.asked_for, one.compared)
     yield one.rows, voice.characters(planning.settings)

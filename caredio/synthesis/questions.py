@@ -32,7 +32,7 @@ from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection import embed
 from caredio.selection.measure import unit
-from caredio.stages import Planned, Planning, Stage
+from caredio.stages import Expected, Planned, Planning, Stage
 from caredio.synthesis import checks, subtopics
 from caredio.synthesis.settings import Settings, least_cosine
 
@@ -49,13 +49,13 @@ def calls(planning: Planning) -> Planned:
     row["taken"] = [plan.SAMPLE["question"]] * settings.demonstrations
     writing = plan.tokens(prompt(row, template), schema(settings.per_call), planning.spec)
     answer = settings.per_call * plan.QUESTION // plan.CHARACTERS
-    counts = plan.Expected(asked, most_asked).times(topics)
+    counts = Expected(asked, most_asked).times(topics)
     steps = [plan.answers("questions", counts, writing, planning.spec, answer), *_vectors(planning)]
     if checks.on(settings):
         judging = plan.tokens(judge_prompt(plan.SAMPLE, judge), JUDGEMENT, planning.spec)
-        counts = plan.Expected(written, most_written).times(topics)
+        counts = Expected(written, most_written).times(topics)
         steps.append(plan.answers("sensitivity", counts, judging, planning.spec, answer=50))
-    return Planned(steps, [plan.Expected(written, settings.per_topic).times(topics)])
+    return Planned(steps, [Expected(written, settings.per_topic).times(topics)])
 
 
 def _vectors(planning: Planning) -> Iterator[plan.Step]:

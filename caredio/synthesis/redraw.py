@@ -21,7 +21,7 @@ from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
 from caredio.selection.settings import Settings as Selection
-from caredio.stages import Planning
+from caredio.stages import Planning, in_all
 from caredio.synthesis import addresses, checks, contrast, grounding, isolated, languages, roleplay, voice
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.questions import QUESTION, clean
@@ -97,7 +97,7 @@ def steps(planning: Planning) -> list[plan.Step]:
     culture, settings, spec = planning.targets[0], planning.settings, planning.spec
     contrasted, isolated = (planning.rows[table] for table in ("contrasted", "isolated"))
     responses, questions = draws(settings)
-    rows, cultures = plan.in_all(contrasted), dict(planning.cultures)
+    rows, cultures = in_all(contrasted), dict(planning.cultures)
     row = {**contrast.expected_row(planning), "typical": 0.0, "distinct": 0.0}
     improve, rewrite = (prompts.load(name, settings.prompts) for name in ("improve", "rewrite"))
     answered = grounding.planned(answer_prompt(row, culture, cultures, settings, improve), planning)
@@ -108,10 +108,10 @@ def steps(planning: Planning) -> list[plan.Step]:
     return [
         plan.answers("other answers", rows.times(responses), answering, spec, contrast.written(settings)),
         plan.answers("other questions", rows.times(questions), asking, spec, 50 + plan.QUESTION // plan.CHARACTERS),
-        roleplay.step("isolated to them", plan.in_all(isolated).times(questions), planning),
+        roleplay.step("isolated to them", in_all(isolated).times(questions), planning),
         *addresses.steps([one.times(questions) for one in contrasted], planning, "to them"),
         *([contrast.step("contrastive to them", rows.times(questions), planning)] if settings.contrast else []),
-        roleplay.step("held-out answers", plan.in_all(again), planning),
+        roleplay.step("held-out answers", in_all(again), planning),
     ]
 
 

@@ -24,7 +24,7 @@ from caredio.llm.settings import Endpoint
 from caredio.llm.spec import LOCAL_MODEL, Messages, Spec
 from caredio.markdown import code
 from caredio.prompts import Prompt
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out, in_all
 from caredio.synthesis import checks, grounding
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
@@ -44,10 +44,10 @@ _RATED = ("truth", "answering", "fairness")  # by the request that names the cul
 def calls(planning: Planning) -> Planned:
     """Two requests for each candidate, where candidates are reviewed."""
     rows = planning.rows["contrasted"]
-    return Planned(steps(plan.in_all(rows), planning), rows)
+    return Planned(steps(in_all(rows), planning), rows)
 
 
-def steps(reviewed: plan.Expected, planning: Planning, suffix: str = "") -> list[plan.Step]:
+def steps(reviewed: Expected, planning: Planning, suffix: str = "") -> list[plan.Step]:
     """The requests that review candidates."""
     settings = planning.settings
     if not settings.reviews:

@@ -20,7 +20,7 @@ from caredio.llm.model import Model
 from caredio.llm.rows import ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks, grounding, panel, questions, voice
 from caredio.synthesis.grounding import Grounds
 from caredio.synthesis.settings import Settings
@@ -39,7 +39,7 @@ def calls(planning: Planning) -> Planned:
     return Planned([step("answers", answers, planning)], [answers])
 
 
-def step(stage: str, asked: plan.Expected, planning: Planning) -> plan.Step:
+def step(stage: str, asked: Expected, planning: Planning) -> plan.Step:
     """The requests of a stage that has questions answered in isolation."""
     settings = planning.settings
     template = prompts.load("roleplay", settings.prompts)

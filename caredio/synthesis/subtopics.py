@@ -21,7 +21,7 @@ from caredio.llm.model import Model
 from caredio.llm.rows import Unusable, ask
 from caredio.llm.spec import Messages
 from caredio.prompts import Prompt
-from caredio.stages import Planned, Planning, Stage, fan_out
+from caredio.stages import Expected, Planned, Planning, Stage, fan_out
 from caredio.synthesis import checks
 from caredio.synthesis.settings import Settings
 
@@ -32,14 +32,14 @@ _LONGEST = 120  # of what is still a phrase
 def calls(planning: Planning) -> Planned:
     """A request for each topic."""
     settings, topics = planning.settings, len(planning.topics)
-    rows = [plan.Expected(topics * max(1, settings.subtopics))]
+    rows = [Expected(topics * max(1, settings.subtopics))]
     if not settings.subtopics:
         return Planned((), rows)
     template = prompts.load("subtopics", settings.prompts)
     row = asdict(planning.topics[0])
     writing = plan.tokens(prompt(row, template, settings), schema(settings.subtopics), planning.spec)
     answer = settings.subtopics * PHRASE // plan.CHARACTERS
-    return Planned([plan.answers("subtopics", plan.Expected(topics, topics), writing, planning.spec, answer)], rows)
+    return Planned([plan.answers("subtopics", Expected(topics, topics), writing, planning.spec, answer)], rows)
 
 
 STAGE = Stage("subtopics", {}, features.SUBTOPICS, modules=(__name__,), prompts=("subtopics",), calls=calls)

@@ -65,7 +65,6 @@ faults = st.one_of(
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(limits, "_FIRST_BACKOFF", 0.001)
     monkeypatch.setattr(limits, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(limits, "_LONGEST_PAUSE", 0.004)
     monkeypatch.setattr(limits, "_QUOTA", 0.02)

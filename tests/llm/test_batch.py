@@ -15,6 +15,7 @@ from datasets import Dataset, Features, Value
 import caredio
 from caredio.errors import BudgetError, EndpointError
 from caredio.llm import batch
+from caredio.llm.cache import key_of
 from caredio.llm.limits import Rate
 from caredio.llm.model import connect
 from caredio.llm.rows import Unusable, ask
@@ -60,7 +61,7 @@ def test_all_rows_are_one_batch_and_each_gets_its_own_answer():
         assert asked["said"][:] == [f"ROW {number}" for number in range(2500)]
         assert run(model, rows)["said"][:] == asked["said"][:]
         assert len(server.batches) == 1
-    assert not model.store.pending([model.spec.key(Chat([{"role": "user", "content": "row 0"}]))])
+    assert not model.store.pending([key_of(model.spec, Chat([{"role": "user", "content": "row 0"}]))])
 
 
 def test_repairs_are_a_second_smaller_batch():

@@ -14,9 +14,10 @@ from llm_server import LLMServer, embedding
 
 from caredio.errors import BudgetError, EndpointError, InputError
 from caredio.llm import embeddings
+from caredio.llm.cache import vector_key
 from caredio.llm.embeddings import Embeddings, Vectors
+from caredio.llm.limits import Usage
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Usage
 from caredio.selection import embed
 
 TEXTS = [f"text {number}" for number in range(10)]
@@ -77,7 +78,7 @@ def test_what_else_can_be_had_is_had_before_a_failure_is_told(monkeypatch):
         made = model(server, concurrency=4, retries=1)
         with pytest.raises(EndpointError, match="status 500"):
             made(TEXTS)
-    assert made.store.missing([made.key(text) for text in TEXTS]) == {made.key("text 3")}
+    assert made.store.missing([vector_key(made.spec, text) for text in TEXTS]) == {vector_key(made.spec, "text 3")}
 
 
 def test_a_request_that_cannot_be_taken_says_why():
@@ -102,7 +103,7 @@ def test_limits_hold_for_vectors_too(monkeypatch):
         with pytest.raises(BudgetError, match=r"calls used 16 tokens, and the next could go beyond"):
             made(TEXTS)
         assert made.usage == Usage(8, 0, 16, 0)  # two tokens a text; the next could have six, as many as its bytes
-        assert len(made.store.missing([made.key(text) for text in TEXTS])) == 2
+        assert len(made.store.missing([vector_key(made.spec, text) for text in TEXTS])) == 2
         Embeddings("m", Endpoint(base_url=server.url))(TEXTS)
         assert server.repeats() == 0
         with pytest.raises(InputError, match="no price is known for m"):
@@ -158,7 +159,7 @@ def test_a_deployment_of_azures_embeds(server, version, path, monkeypatch):
     np.testing.assert_array_equal(encode(TEXTS), expected(TEXTS))
     assert server.paths == [path]
     assert server.keys == ({"azure-secret"} if version else {"Bearer azure-secret"})
-    assert encode.key("a") != Embeddings("mine", Endpoint(base_url=server.url)).key("a")
+    assert vector_key(encode.spec, "a") != vector_key(Embeddings("mine", Endpoint(base_url=server.url)).spec, "a")
 
 
 def test_a_missing_key_is_told():
@@ -187,7 +188,7 @@ def test_an_answer_that_is_no_embedding_is_told_and_not_stored(data):
         made = model(server, retries=0)
         with pytest.raises(EndpointError, match="something else than"):
             made(TEXTS[:2])
-    assert made.store.missing([made.key(text) for text in TEXTS[:2]])
+    assert made.store.missing([vector_key(made.spec, text) for text in TEXTS[:2]])
 
 
 @pytest.mark.parametrize(

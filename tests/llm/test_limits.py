@@ -8,11 +8,11 @@ from llm_server import LLMServer
 
 import caredio
 from caredio.errors import BudgetError, InputError
-from caredio.llm.limits import Budget, CallFailed, Rate
+from caredio.llm.limits import Budget, CallFailed, Rate, Usage
 from caredio.llm.model import connect
 from caredio.llm.prices import cost
 from caredio.llm.settings import Endpoint
-from caredio.llm.spec import Chat, Spec, Usage
+from caredio.llm.spec import Chat, Spec
 
 CALL = Usage(1, 0, 600, 400)  # the most that a call holds
 RATE = Rate("m")

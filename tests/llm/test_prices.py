@@ -6,8 +6,8 @@ from importlib import metadata
 
 import pytest
 
+from caredio.llm.limits import Usage
 from caredio.llm.prices import base_of, cost, price_list, training_cost
-from caredio.llm.spec import Usage
 
 MILLIONS = Usage(calls=3, prompt_tokens=2_000_000, completion_tokens=1_000_000)
 
@@ -66,10 +66,10 @@ def refuse(*arguments, **more):
     sys.exit("a connection was opened")
 
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from caredio.llm import prices, spec
+from caredio.llm import limits, prices
 
 assert "genai_prices" not in sys.modules
-print(prices.price_list(), prices.cost("gpt-4o", spec.Usage(1, 0, 1000, 0)), prices.cost("m", spec.Usage()))
+print(prices.price_list(), prices.cost("gpt-4o", limits.Usage(1, 0, 1000, 0)), prices.cost("m", limits.Usage()))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == f"genai-prices {metadata.version('genai-prices')} 0.0025 None\n"

@@ -11,6 +11,7 @@ from llm_server import LLMServer, reply
 from caredio.errors import EndpointError, InputError
 from caredio.llm import remote
 from caredio.llm.access import Access
+from caredio.llm.cache import key_of
 from caredio.llm.limits import CallFailed
 from caredio.llm.model import connect
 from caredio.llm.settings import Endpoint
@@ -44,7 +45,7 @@ def test_an_answer_is_what_the_endpoint_said_and_is_stored(server):
     assert answer.text == reply(sent)
     assert answer.model == "scripted-2026-01-01"
     assert (answer.prompt_tokens, answer.completion_tokens) == (6, len(answer.text.split()))
-    assert model.store.get(SPEC.key(Chat(MESSAGES))) == answer
+    assert model.store.get(key_of(SPEC, Chat(MESSAGES))) == answer
     assert sent == {"model": "scripted", "messages": MESSAGES, "max_tokens": 512, "temperature": 0.7, "top_p": 0.95}
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from caredio.llm.access import refusal
+from caredio.llm.cache import key_of
 from caredio.llm.remote import Dialect, advice, learn
 from caredio.llm.remote import body as body_of
 from caredio.llm.remote import start_dialect as start
@@ -114,7 +115,7 @@ def test_a_repair_keeps_its_turns_and_a_chat_without_a_user_its_text():
     assert roles == ["user", "assistant", "user"]
     assert body_of(SPEC, Chat([SYSTEM]), folded)["messages"] == [{**SYSTEM, "role": "user"}]
     assert body_of(SPEC, Chat([USER]), folded)["messages"] == [USER]
-    assert body_of(SPEC, Likelihood("", turns[:3], ""), folded)["messages"][0]["content"].startswith(
+    assert body_of(SPEC, Likelihood(turns[:3], ""), folded)["messages"][0]["content"].startswith(
         "You are from Japan.\n\n"
     )
 
@@ -127,7 +128,7 @@ def test_the_name_of_the_token_limit_is_learnt_either_way():
         assert learnt.token_limit == "max_tokens"
     assert body_of(SPEC, Chat(MESSAGES), start(True))["max_completion_tokens"] == 512
     assert "max_tokens" not in body_of(SPEC, Chat(MESSAGES), start(True))
-    assert body_of(SPEC, Likelihood("", MESSAGES, ""), start(False))["max_tokens"] == 1
+    assert body_of(SPEC, Likelihood(MESSAGES, ""), start(False))["max_tokens"] == 1
 
 
 @pytest.mark.parametrize("text", NO_TEMPERATURE)
@@ -229,6 +230,6 @@ def test_each_point_can_be_set():
 
 def test_a_dialect_enters_no_key():
     spec = Spec(model="m")
-    key = spec.key(Chat(MESSAGES, SCHEMA))
+    key = key_of(spec, Chat(MESSAGES, SCHEMA))
     body_of(spec, Chat(MESSAGES, SCHEMA), Dialect(False, MAX_COMPLETION_TOKENS, False, False, "prompt"))
-    assert spec.key(Chat(MESSAGES, SCHEMA)) == key
+    assert key_of(spec, Chat(MESSAGES, SCHEMA)) == key

@@ -14,7 +14,7 @@ from llm_server import LLMServer
 import caredio
 from caredio import cultures, features
 from caredio.errors import InputError
-from caredio.llm.cache import Answer, Store
+from caredio.llm.cache import Answer, Store, key_of
 from caredio.llm.limits import Backend
 from caredio.llm.model import Model
 from caredio.llm.spec import Chat, Spec
@@ -317,7 +317,7 @@ def test_the_held_out_report_by_hand(tmp_path):
     asked, model = writer.model.backend.asked, writer.model
     assert len(asked) == 3 * 5  # the target and those that d compares, once a question
     # the first answers were draw 0
-    assert all(model.store.get(model.spec.key(Chat(messages, draw=1))) for messages in asked)
+    assert all(model.store.get(key_of(model.spec, Chat(messages, draw=1))) for messages in asked)
 
 
 def test_hashed_n_grams_tell_like_texts_from_unlike_ones():

@@ -22,8 +22,8 @@ from training.test_views import message, ranked
 import caredio
 from caredio import cli, features
 from caredio.errors import BudgetError, InputError
+from caredio.llm.limits import Usage
 from caredio.llm.prices import cost
-from caredio.llm.spec import Usage
 from caredio.publishing import cards
 from caredio.publishing.settings import Settings as Release
 from caredio.result import Result

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from llm_server import LLMServer
 
+from caredio import journal
 from caredio.errors import InputError
-from caredio.llm import journal
-from caredio.llm.journal import Journal
-from caredio.llm.limits import Budget, Rate
-from caredio.llm.spec import Usage
+from caredio.journal import Journal
+from caredio.llm.limits import Budget, Rate, Usage
 
 CHAT, VECTORS = Rate("gpt-4.1-mini"), Rate("text-embedding-3-small", batch=True)
 MOST = Usage(1, 0, 600, 400)
@@ -56,7 +55,7 @@ import asyncio, sys
 from importlib import metadata
 from pathlib import Path
 from caredio.llm.settings import Endpoint
-from caredio.llm.journal import Journal
+from caredio.journal import Journal
 from caredio.llm.model import connect
 from caredio.llm.spec import Chat, Spec
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from caredio.disk import writing
-from caredio.llm.limits import Rate
+from caredio.llm.limits import Rate, Usage
 from caredio.llm.prices import cost, price_list
-from caredio.llm.spec import Usage
 
 NOTHING: dict[str, Any] = {"next": 0, "models": []}
 _COUNTS = ("calls", "prompt_tokens", "completion_tokens", "uncounted")
@@ -61,7 +60,9 @@ def added(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     Returns:
         The record itself where no journal adds to it: what was spent is not priced anew.
     """
-    spent = {Rate(row["model"], row["batch"]): _usage(row) for row in record["models"]}
+    spent = {
+        Rate(row["model"], row["batch"]): Usage(**{name: row[name] for name in _COUNTS}) for row in record["models"]
+    }
     following = record["next"]
     for number, file in _files(folder):
         if number >= record["next"] and file.stat().st_size:
@@ -101,10 +102,6 @@ def _row(rate: Rate, usage: Usage) -> dict[str, Any]:
     dollars = cost(rate.model, usage, rate.batch)
     counts = {name: getattr(usage, name) for name in _COUNTS}
     return {**rate._asdict(), **counts, "cost_usd": None if dollars is None else round(dollars, 6)}
-
-
-def _usage(row: Mapping[str, Any]) -> Usage:
-    return Usage(**{name: row[name] for name in _COUNTS})
 
 
 def read(path: Path) -> dict[Rate, Usage]:
