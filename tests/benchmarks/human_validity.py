@@ -56,6 +56,7 @@ CENTERS = {  # arms that rank the centres of clusters alone
     ),
     DEFAULT: Settings(),
 }
+BASELINES = ("ifd, one a question", "rds, one a question")
 REPRESENTATIVE = ("typicality", "support", "prevalence")
 Rows = list[dict[str, Any]]
 
@@ -317,9 +318,9 @@ def literature(
         taken.append(left[rds.round_robin(unit[targets] @ unit[left].T, len(left))])
     return {
         "ifd": [(harder, False)],
-        "ifd, one a question": [(harder, True)],
+        BASELINES[0]: [(harder, True)],
         "rds": [(np.concatenate(taken), False)],
-        "rds, one a question": [(np.concatenate(taken), True)],
+        BASELINES[1]: [(np.concatenate(taken), True)],
     }
 
 
@@ -377,7 +378,7 @@ def part_c(rows: Rows, vectors: Dataset, difficulty: dict[tuple[str, str, str], 
         for name, values in means.items():
             print(line(name, values, None if name == "one random row a question" else base))
         print(f"  {PROPOSED}, against")
-        for other in ("count of half, one a question", *CENTERS):
+        for other in ("count of half, one a question", *CENTERS, *(BASELINES if difficulty else ())):
             print(gain(other, means[PROPOSED] - means[other]))
         for known in ("", "no weights: "):
             print(f"  {known}{DEFAULT}, against")
