@@ -260,7 +260,7 @@ def require(dataset: Dataset, columns: Iterable[str], what: str) -> Dataset:
         raise InputError(f"{what}: column {', '.join(missing)} is missing; found {', '.join(dataset.column_names)}.")
     left = kept(dataset)
     if not len(left):
-        raise reasons.nothing_left(what, Counter(rejected(dataset)["drop_reason"]) if len(dataset) else {})
+        raise reasons.nothing_left(what, Counter(rejected(dataset)["drop_reason"][:]) if len(dataset) else {})
     return left
 
 
@@ -280,7 +280,7 @@ def weights(dataset: Dataset) -> list[float]:
     """How many people gave each row: 1 where that is not known."""
     if "weight" not in dataset.column_names:
         return [1.0] * len(dataset)
-    return [1.0 if weight is None else weight for weight in dataset["weight"]]
+    return [1.0 if weight is None else weight for weight in dataset["weight"][:]]
 
 
 def kept(dataset: Dataset) -> Dataset:

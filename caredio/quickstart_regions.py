@@ -82,7 +82,7 @@ def best_rows(ranked: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> 
 
 def _counts(ranked: Any, pool: Any, pairs: Any, names: Mapping[str, str]) -> str:
     """Rows of each region: what was compared, what was ranked, and the pairs made of it."""
-    counts = [Counter(table["culture"]) for table in (pool, ranked, pairs)]
+    counts = [Counter(table["culture"][:]) for table in (pool, ranked, pairs)]
     lines = ["", f"{'region':<18}{'answers':>9}{'ranked':>8}{'pairs':>7}"]
     lines += [
         f"{names[culture]:<18}{counts[0][culture]:>9,}{counts[1][culture]:>8,}{counts[2][culture]:>7,}"

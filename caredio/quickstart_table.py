@@ -103,7 +103,7 @@ def _block(region: str, trained: str, arms: ByArm) -> list[str]:
 
 def _opening(trial: Trial) -> list[str]:
     rows, size, flags = len(trial.learned[OURS]), trial.size, trial.method.values
-    asked = len(set(trial.people.answers["question_id"]))
+    asked = len(set(trial.people.answers["question_id"][:]))
     text = (
         f"Training on {title(trial.region)}: {flags['model_name_or_path']} by {trial.method.yaml.name}, {size.steps}"
         f" steps of {flags['per_device_train_batch_size']} rows at a rate of {float(flags['learning_rate']):g}, once on"

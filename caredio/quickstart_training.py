@@ -139,7 +139,7 @@ class Trial:
         packages.require("quickstart --train", "train", *pipeline.PACKAGES)
         packages.require("quickstart --train", "eval", "snowballstemmer")
         self.people, self.out, self.region, self.ranking, self.size = people, out, region, ranking, size
-        regions = list(dict.fromkeys(people.answers["culture"]))
+        regions = list(dict.fromkeys(people.answers["culture"][:]))
         self.other = regions[(regions.index(region) + 1) % len(regions)]
         self.train = Train(model=model, flags=f"{_FLAGS} {_EMBEDDED}" if model is None else _FLAGS)
         self.method = pipeline.method(self.train)
@@ -158,7 +158,7 @@ class Trial:
         allowed = answers.select([row for row, name in enumerate(names) if not is_test(name, HELD_OUT)])
         made = api.select(allowed, out=self.out, **self.ranking)
         best, pool = (views.of_culture(table, self.region) for table in (made.ranked, made.pool))
-        able = pool.select([row for row, compared in enumerate(pool["compared"]) if compared])
+        able = pool.select([row for row, compared in enumerate(pool["compared"][:]) if compared])
         if not (n := min(self.size.rows, len(best))):
             raise InputError(f"{self.region}: no row that may be learned is ranked; name another region.")
         drawn = nested.by_chance(able["sample_id"][:], _SEED)[:n]

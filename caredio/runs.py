@@ -377,7 +377,7 @@ class Run:
         table, report = made if isinstance(made, tuple) else (made, {})
         del made  # a whole dataset's answers need not be held twice
         dropped = features.rejected(table)
-        drops = Counter(dropped["drop_reason"]) if len(dropped) else Counter()
+        drops = Counter(dropped["drop_reason"][:]) if len(dropped) else Counter()
         pool = columns is not None and "drop_reason" in columns  # a table that keeps what was dropped
         if not pool:
             table = features.kept(table)
@@ -663,7 +663,7 @@ def _write(table: Dataset, folder: Path, name: str, split_by: str | None) -> lis
     arrow = table.with_format("arrow")[:].cast(table.features.arrow_schema)
     parts = {name: arrow}
     if split_by:
-        named = culture_files.slugs(table[split_by])
+        named = culture_files.slugs(table[split_by][:])
         parts = {slug: arrow.filter(pc.equal(arrow[split_by], value)) for value, slug in named.items()} or parts
     for value, part in parts.items():
         with disk.replacing(_named(folder, value)) as content:

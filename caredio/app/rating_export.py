@@ -171,7 +171,7 @@ class Ratings:
         """Candidates whose weight counts each person who rates them 6 or higher; what is rejected weighs nothing."""
         weights = [
             weight if (one := self.own.get(name)) is None else 0.0 if one.rejected else weight + one.supporters
-            for name, weight in zip(candidates["sample_id"], features.weights(candidates), strict=True)
+            for name, weight in zip(candidates["sample_id"][:], features.weights(candidates), strict=True)
         ]
         column = Dataset.from_dict({"weight": weights}, features=features.columns("weight"))
         return features.beside(candidates, column)

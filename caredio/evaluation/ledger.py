@@ -34,7 +34,7 @@ def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | Non
     if "ranked" not in run.stages:
         raise InputError(f"{run.path}: has no ranked split whose cultures could be asked about; name some as cultures.")
     slugs = {name: slug for slug, culture in known.items() for name in (culture.name, slug)}
-    ranked = sorted(set(run.table("ranked")["culture"]))
+    ranked = sorted(set(run.table("ranked")["culture"][:]))
     asked = list(dict.fromkeys(slugs[culture] for culture in ranked if culture in slugs))
     others = ", ".join(culture for culture in ranked if culture not in slugs)
     if not asked:

@@ -70,7 +70,7 @@ def of_questions(run: Run) -> dict[str, str]:
     table = run.table("ranked") if "ranked" in run.stages else None
     if table is None or TOPIC not in table.column_names:
         return {}
-    return {name: topic for name, topic in zip(table["question_id"], table[TOPIC], strict=True) if topic}
+    return {name: topic for name, topic in zip(table["question_id"][:], table[TOPIC][:], strict=True) if topic}
 
 
 def groups(

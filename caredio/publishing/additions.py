@@ -54,7 +54,7 @@ class Staying:
         """How the rows came about, with the cultures and languages of those that stay."""
         if self.pool is None:
             return made
-        spoken = metadata.languages(self.pool["language"])
+        spoken = metadata.languages(self.pool["language"][:])
         return replace(
             made,
             cultures=sorted({*made.cultures, *self.slugs}),
@@ -104,13 +104,15 @@ def staying(base: Release, slugs: Mapping[str, str], share: float, removed: Sequ
         if any(split in held.get(name, ()) for name in names)
     }
     for split, rows in ranked.items():
-        if any(is_test(question, share) != (split == "test") for question in rows["question_id"]):
+        if any(is_test(question, share) != (split == "test") for question in rows["question_id"][:]):
             made_with = base.record.get("test_share")
             said = f"test_share {made_with}" if made_with is not None else "the test_share that it was made with"
             raise InputError(f"{base.place}: holds out other questions than this release would; give {said}.")
     scored = pool(base, names)
     removals.see_none(scored, removed, base.place)
-    known = {culture: slug for culture, slug in cultures.slugs([*slugs, *scored["culture"]]).items() if slug in names}
+    known = {
+        culture: slug for culture, slug in cultures.slugs([*slugs, *scored["culture"][:]]).items() if slug in names
+    }
     if len(known) < len(names):
         raise InputError(
             f"{base.place}: names configs by other cultures than its rows hold; publish all its cultures from one run."

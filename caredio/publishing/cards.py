@@ -276,7 +276,7 @@ def _parts(ranked: Dataset, splits: dict[str, int], share: float) -> str:
     """What the splits hold, as the rows were split."""
     if len(splits) == 1:
         return f"Every ranked row is in `{next(iter(splits))}`."
-    questions = set(ranked["question_id"])
+    questions = set(ranked["question_id"][:])
     test = sum(is_test(question, share) for question in questions)
     return (
         f"`test` holds {test} of the {len(questions)} ranked questions ({100 * test / len(questions):.3g} %), the same"
@@ -288,9 +288,9 @@ def _cultures(
     ranked: Dataset, pool: Dataset, splits: dict[str, dict[str, int]], slugs: dict[str, str], known: dict[str, Culture]
 ) -> list[dict[str, Any]]:
     """A line of the card's table for every culture that has a ranked row."""
-    candidates = Counter(pool["culture"])
+    candidates = Counter(pool["culture"][:])
     scores: dict[str, list[float]] = {}
-    for culture, score in zip(ranked["culture"], ranked["score"], strict=True):
+    for culture, score in zip(ranked["culture"][:], ranked["score"][:], strict=True):
         scores.setdefault(culture, []).append(score)
     return [
         {

@@ -113,14 +113,14 @@ def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Datas
     ranked, stages = tables["ranked"] if tables else run.table("ranked"), behind(run.stages, "ranked")
     paired = _paired(run, tables)
     source = stages["candidates"]["made_from"]["source"] or {}
-    generators = _values(ranked["generator"])
+    generators = _values(ranked["generator"][:])
     return Made(
         stages=stages,
         source=source,
-        cultures=sorted(set(ranked["culture"])),
-        languages=metadata.languages(ranked["language"]) or ([] if source else ["en"]),
+        cultures=sorted(set(ranked["culture"][:])),
+        languages=metadata.languages(ranked["language"][:]) or ([] if source else ["en"]),
         generators=generators,
-        revisions=[revision for revision in _values(ranked["model_revision"]) if revision not in generators],
+        revisions=[revision for revision in _values(ranked["model_revision"][:]) if revision not in generators],
         method=[
             *([] if source else synthesis_pipeline.describe(stages)),
             *(_weighed(ranked) if source else []),
@@ -137,7 +137,7 @@ def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Datas
         license="unknown" if source else "other",
         paired=paired,
         removed=run.stages["scored"]["rows"] - len(tables["scored"]) if tables else 0,
-        rated=rating_export.reviewed(run.path / rating_export.FOLDER, run.table("ranked")["sample_id"]),
+        rated=rating_export.reviewed(run.path / rating_export.FOLDER, run.table("ranked")["sample_id"][:]),
     )
 
 
@@ -151,9 +151,9 @@ def _paired(run: Run, tables: Mapping[str, Dataset] | None) -> dict[str, Any]:
         return entry
     ranked, pairs = tables["ranked"], tables["preference"]
     if "sides" in entry:
-        entry["sides"] = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
+        entry["sides"] = style.report(pairs, dict(zip(ranked["sample_id"][:], ranked["language"][:], strict=True)))
     if "without_pair" in entry:
-        entry["without_pair"] = len(ranked) - len(set(pairs["sample_id"]))
+        entry["without_pair"] = len(ranked) - len(set(pairs["sample_id"][:]))
     return entry
 
 

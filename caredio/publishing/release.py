@@ -105,7 +105,7 @@ def dataset(
         InputError: a stage is missing; a text holds what is not published; `folder` is something else than a release.
     """
     tables = removals.without({stage: run.table(stage) for stage in TABLES}, over.removed)
-    slugs = cultures.slugs([*tables["ranked"]["culture"], *tables["scored"]["culture"]])
+    slugs = cultures.slugs([*tables["ranked"]["culture"][:], *tables["scored"]["culture"][:]])
     staying = additions.NOTHING
     if over.base:
         staying = additions.staying(over.base, slugs, settings.share, over.removed)

@@ -138,7 +138,7 @@ def _run(place: str, folder: Path) -> Released:
             if found is not None and stage == "vectors":
                 tables[f"{EVERY}-vectors", "train"] = found
             elif found is not None:
-                for culture, slug in cultures.slugs(found["culture"]).items():
+                for culture, slug in cultures.slugs(found["culture"][:]).items():
                     name = f"{slug}-{_OF_RUN[stage]}".rstrip("-")
                     tables[name, "train"] = views.of_culture(found, culture)
         return Released(place, folder, {}, tables, Scoring.of_run(run), unread)

@@ -76,7 +76,7 @@ def remember(out: Path, names: Iterable[str]) -> None:
 
 def named(pool: Dataset) -> frozenset[str]:
     """The sample_ids in a pool: of its rows, and of the answers beside them."""
-    return frozenset((*pool["sample_id"], *(name for name, *_ in _beside(pool))))
+    return frozenset((*pool["sample_id"][:], *(name for name, *_ in _beside(pool))))
 
 
 def check(asked: Iterable[str], known: Collection[str], file: Path) -> None:
@@ -104,7 +104,7 @@ def without(tables: Mapping[str, Dataset], names: Iterable[str]) -> dict[str, Da
         return dict(tables)
     pairs = tables["preference"]
     unwanted = _texts(tables["scored"], removed)
-    sides = zip(pairs["rejected_culture"], pairs["question_id"], pairs["rejected"], strict=True)
+    sides = zip(pairs["rejected_culture"][:], pairs["question_id"][:], pairs["rejected"][:], strict=True)
     kept = [
         place
         for place, (culture, question, said) in enumerate(sides)
@@ -114,11 +114,11 @@ def without(tables: Mapping[str, Dataset], names: Iterable[str]) -> dict[str, Da
     if not len(ranked):
         raise InputError("every ranked row is removed or rejected, so that nothing is left to release; keep some.")
     pool = _cleared(tables["scored"], removed)
-    ranks = dict(zip(ranked["sample_id"], ranked["rank"], strict=True))
+    ranks = dict(zip(ranked["sample_id"][:], ranked["rank"][:], strict=True))
     return {
         **tables,
         "ranked": ranked,
-        "scored": views.with_ranks(pool, [ranks.get(name) for name in pool["sample_id"]]),
+        "scored": views.with_ranks(pool, [ranks.get(name) for name in pool["sample_id"][:]]),
         "vectors": _kept(tables["vectors"], removed),
         "preference": views.pairs_of(ranked, pairs.select(kept)),
     }
@@ -131,7 +131,7 @@ def see_none(pool: Dataset, names: Collection[str], place: str) -> None:
         InputError: it does; names the first.
     """
     removed = frozenset(names)
-    own = zip(pool["sample_id"], pool["culture"], strict=True)
+    own = zip(pool["sample_id"][:], pool["culture"][:], strict=True)
     beside = ((name, culture) for name, culture, *_ in _beside(pool))
     found = next((one for one in (*own, *beside) if one[0] in removed), None) if removed else None
     if found:
@@ -142,7 +142,7 @@ def see_none(pool: Dataset, names: Collection[str], place: str) -> None:
 
 
 def _kept(table: Dataset, removed: Collection[str]) -> Dataset:
-    return table.select([row for row, name in enumerate(table["sample_id"]) if name not in removed])
+    return table.select([row for row, name in enumerate(table["sample_id"][:]) if name not in removed])
 
 
 def _cleared(table: Dataset, removed: Collection[str]) -> Dataset:

@@ -51,7 +51,7 @@ class Scoring:
         names = [one.name for one in of_stage("scored", Settings) if one.metadata.get("counts", True) is not False]
         kept = {name: config[name] for name in names if name in config}
         kept["score"] = config.get("combine", kept["score"])
-        cultures = sorted(set(run.table("scored")["culture"]))
+        cultures = sorted(set(run.table("scored")["culture"][:]))
         return cls(cultures, kept, entry["theta"], entry["made_from"]["version"])
 
     @classmethod

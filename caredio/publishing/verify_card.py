@@ -116,7 +116,7 @@ def _table(given: Released, rows: dict[str, dict[str, int]]) -> Iterator[Finding
     said = _cultures(given.card or "")
     scores: dict[str, list[float]] = {}
     for config, _, table in given.of(""):
-        scores.setdefault(config, []).extend(table["score"])
+        scores.setdefault(config, []).extend(table["score"][:])
     if missing := sorted(scores.keys() - said.keys()):
         yield Finding("card", "README.md", f"its table of cultures has no line on {', '.join(missing)}")
     for config, found in scores.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -58,7 +58,7 @@ def sample_ids(given: Released) -> Iterator[Finding]:
         yield from _counted("sample_ids", config, split, beside, columns[0], "has a removed answer beside it")
         yield from _counted("sample_ids", config, split, again, columns[0], "stands there more than once")
         if "prompt" in table.column_names:
-            chats = zip(*columns[2:], table["prompt"], table["completion"], strict=True)
+            chats = zip(*columns[2:], table["prompt"][:], table["completion"][:], strict=True)
             other = [row for row, cells in enumerate(chats) if not _says(*cells)]
             yield from _counted("sample_ids", config, split, other, columns[0], "has another text in its chat")
 
@@ -74,7 +74,7 @@ def ranks(given: Released) -> Iterator[Finding]:
     known: dict[tuple[str, str], dict[str, int]] = {}
     for config, split, table in _sound(given, "", "pool", everyone=True):
         of_culture: dict[str, list[int]] = defaultdict(list)
-        for culture, rank in zip(table["culture"], table["rank"], strict=True):
+        for culture, rank in zip(table["culture"][:], table["rank"][:], strict=True):
             if rank is not None:
                 of_culture[culture].append(rank)
         for culture, found in of_culture.items():
@@ -82,12 +82,12 @@ def ranks(given: Released) -> Iterator[Finding]:
             if found != list(range(1, len(found) + 1)):
                 yield Finding("ranks", f"{config}/{split}", f"{culture}: {_gap(found)}")
         if view(config) != "pool":
-            known[config, split] = dict(zip(table["sample_id"], table["rank"], strict=True))
+            known[config, split] = dict(zip(table["sample_id"][:], table["rank"][:], strict=True))
     for config, split, table in _sound(given, "preference", "unpaired", everyone=True):
         of = known.get((config.partition("-")[0], split))
         if of is None:
             continue
-        names = zip(table["sample_id"], table["rank"], strict=True)
+        names = zip(table["sample_id"][:], table["rank"][:], strict=True)
         wrong = [row for row, (name, rank) in enumerate(names) if name in of and of[name] != rank]
         said = f"has another rank than in {config.partition('-')[0]}"
         yield from _counted("ranks", config, split, wrong, table["sample_id"], said)
@@ -137,9 +137,9 @@ def views(given: Released) -> Iterator[Finding]:
     """Rows that one config has and another lacks, and pairs that prefer nothing."""
     own: dict[str, set[str]] = defaultdict(set)
     for _, split, table in _sound(given, ""):
-        own[split].update(table["sample_id"])
+        own[split].update(table["sample_id"][:])
     for (config, split), table in given.tables.items():
-        if config == _EVERYONE and (wrong := own[split] ^ set(table["sample_id"])):
+        if config == _EVERYONE and (wrong := own[split] ^ set(table["sample_id"][:])):
             said = f"{len(wrong)} rows are not both here and in their culture's config, such as {min(wrong)}"
             yield Finding("views", f"{config}/{split}", said)
     texts = {row[0]: row[1:] for _, _, table in _sound(given, "") for row in zip(*_texts(table), strict=True)}
@@ -147,13 +147,15 @@ def views(given: Released) -> Iterator[Finding]:
         names = table["sample_id"][:]
         alone = [row for row, name in enumerate(names) if name not in own[split]]
         yield from _counted("views", config, split, alone, names, f"is no ranked row of {split}")
-        chosen = table["chosen"] if view(config) == "preference" else table["completion"]
+        chosen = table["chosen" if view(config) == "preference" else "completion"][:]
         right = table["label"][:] if view(config) == "unpaired" else [True] * len(names)
-        sides = zip(names, table["prompt"], chosen, right, strict=True)
+        sides = zip(names, table["prompt"][:], chosen, right, strict=True)
         other = [row for row, cells in enumerate(sides) if cells[0] in texts and not _of_row(*cells, texts)]
         yield from _counted("views", config, split, other, names, "has other words than its ranked row")
         if view(config) == "preference":
-            sides = zip(table["chosen"], table["rejected"], table["culture"], table["rejected_culture"], strict=True)
+            sides = zip(
+                table["chosen"][:], table["rejected"][:], table["culture"][:], table["rejected_culture"][:], strict=True
+            )
             same = [row for row, cells in enumerate(sides) if _prefers_nothing(*cells)]
             yield from _counted("views", config, split, same, names, "rejects what it chooses, or its own culture")
     yield from _one_by_one(given)
@@ -166,11 +168,11 @@ def _one_by_one(given: Released) -> Iterator[Finding]:
         of = pairs.get((config.partition("-")[0], split))
         if of is None:
             continue
-        single = zip(table["sample_id"], table["label"], map(style.text, table["completion"]), strict=True)
+        single = zip(table["sample_id"][:], table["label"][:], map(style.text, table["completion"][:]), strict=True)
         sides = {
             (name, label, style.text(said))
             for label, column in ((True, "chosen"), (False, "rejected"))
-            for name, said in zip(of["sample_id"], of[column], strict=True)
+            for name, said in zip(of["sample_id"][:], of[column][:], strict=True)
         }
         if wrong := sides ^ set(single):
             said = (
@@ -246,12 +248,12 @@ def _sound(given: Released, *wanted: str, everyone: bool = False) -> Iterator[tu
 
 
 def _counted(
-    check: str, config: str, split: str, rows: list[int], names: Iterable[str], said: str
+    check: str, config: str, split: str, rows: list[int], names: Sequence[str], said: str
 ) -> Iterator[Finding]:
     """One finding on the rows of a table that share a fault; none of no rows."""
     if rows:
         more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
-        yield Finding(check, f"{config}/{split}, row {rows[0] + 1}", f"{list(names)[rows[0]]} {said}{more}")
+        yield Finding(check, f"{config}/{split}, row {rows[0] + 1}", f"{names[rows[0]]} {said}{more}")
 
 
 def _gap(found: list[int]) -> str:

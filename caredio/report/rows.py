@@ -47,7 +47,7 @@ def best(ranked: Dataset, pool: Dataset | None = None) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     first = [number for number, rank in enumerate(ranked["rank"][:]) if rank <= _SHOWN]
     rows: Iterable[Mapping[str, Any]] = ranked.select(first).select_columns(names)
-    answers = _answers(pool, set(ranked.select(first)["question_id"])) if pool is not None else {}
+    answers = _answers(pool, set(ranked.select(first)["question_id"][:])) if pool is not None else {}
     counted = pool is not None and any(weight != 1 for weight in features.weights(pool))
     for row in sorted(rows, key=lambda one: (one["culture"], one["rank"])):
         found.setdefault(row["culture"], []).append(_row(row, answers, counted))

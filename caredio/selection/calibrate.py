@@ -81,7 +81,7 @@ def run(candidates: Dataset, vectors: Dataset, settings: Settings) -> Calibratio
         InputError: no culture has enough samples.
     """
     candidates = features.require(candidates, features.columns("sample_id culture"), "candidates")
-    names, of = np.array(candidates["sample_id"]), np.array(candidates["culture"])
+    names, of = np.array(candidates["sample_id"][:]), np.array(candidates["culture"][:])
     link = cluster.LINKAGES[settings.linkage]
     thetas = np.arange(settings.lowest, settings.highest + settings.step / 2, settings.step).round(4).tolist()
     distributions: dict[float, dict[str, dict[str, Any]]] = {theta: {} for theta in thetas}

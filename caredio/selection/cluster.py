@@ -73,8 +73,8 @@ def run(
         samples are taken in the order of their sample_id.
     """
     candidates = features.require(candidates, features.columns("sample_id culture"), "candidates")
-    ids = np.array(candidates["sample_id"])
-    cultures, weights = np.array(candidates["culture"]), np.array(features.weights(candidates))
+    ids = np.array(candidates["sample_id"][:])
+    cultures, weights = np.array(candidates["culture"][:]), np.array(features.weights(candidates))
     found: dict[str, np.ndarray] = {
         "cluster": np.zeros(len(ids), np.int32),
         "cluster_size": np.zeros(len(ids)),

@@ -113,7 +113,7 @@ def run(
     for row in answered.select_columns(["sample_id", "names", "shares"]):
         if row["shares"] is not None:
             found[row["sample_id"]].append(dict(zip(row["names"], row["shares"], strict=True)))
-    pairs = zip(candidates["sample_id"], candidates["culture"], strict=True)
+    pairs = zip(candidates["sample_id"][:], candidates["culture"][:], strict=True)
     return [_mean_index(found[name], conditioning.name(culture)) if name in found else None for name, culture in pairs]
 
 

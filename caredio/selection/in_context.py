@@ -246,7 +246,7 @@ def _by_reply(asked: list[dict[str, Any]], model: Model, conditioning: Condition
         prompts=conditioning.prompts,
         desc="in context",
     )
-    said = zip(answered["right"], answered["drop_reason"], strict=True)
+    said = zip(answered["right"][:], answered["drop_reason"][:], strict=True)
     return [np.nan if (reason or "").startswith(FAILED) else float(bool(right)) for right, reason in said]
 
 

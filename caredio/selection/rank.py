@@ -161,12 +161,12 @@ def run(pool: Dataset) -> Dataset:
         `features.RANKED`; rank counts from 1 within the culture.
     """
     kept = features.require(pool, features.SCORED, "scored candidates")
-    keys = list(zip(kept["culture"], kept["rank"], strict=True))
+    keys = list(zip(kept["culture"][:], kept["rank"][:], strict=True))
     kept = kept.select(sorted(range(len(kept)), key=keys.__getitem__))
     columns = Features({name: features.RANKED[name] for name in ("prompt", "completion")})
     added = {
-        "prompt": [[{"role": "user", "content": text}] for text in kept["question"]],
-        "completion": [[{"role": "assistant", "content": text}] for text in kept["response"]],
+        "prompt": [[{"role": "user", "content": text}] for text in kept["question"][:]],
+        "completion": [[{"role": "assistant", "content": text}] for text in kept["response"][:]],
     }
     return features.beside(kept, Dataset.from_dict(added, features=columns)).select_columns(list(features.RANKED))
 
@@ -214,7 +214,7 @@ def _reasons(scored: Dataset, by_score: bool) -> list[str | None]:
     """Why a row is not ranked at all: drop_reasons."""
     r, d, compared = (scored[name][:] for name in ("representativeness", "distinctiveness", "compared"))
     reasons: list[str | None] = [None] * len(scored)
-    for row, is_center in enumerate(scored["is_center"]):
+    for row, is_center in enumerate(scored["is_center"][:]):
         if by_score and not is_center:
             reasons[row] = "redundant"
         elif not compared[row]:

@@ -123,7 +123,7 @@ def run(
             _informed(*asked) if settings.representativeness == "information" else in_context.scores(*asked, read_by)
         )
     by_id = dict(zip((row["sample_id"] for row in rows), scores, strict=True))
-    column = {"representativeness": [by_id.get(name) for name in clustered["sample_id"]]}
+    column = {"representativeness": [by_id.get(name) for name in clustered["sample_id"][:]]}
     return features.beside(clustered, Dataset.from_dict(column, features=_column("representativeness")))
 
 

@@ -130,8 +130,8 @@ def run(
     """
     adapted = STAGE.table(adapted, "adapted")
     isolated = STAGE.table(isolated, "isolated").select_columns(list(features.ISOLATED))
-    keys = zip(adapted["culture"], adapted["question_id"], strict=True)
-    asked = dict(zip(keys, zip(adapted["question"], adapted["language"], strict=True), strict=True))
+    keys = zip(adapted["culture"][:], adapted["question_id"][:], strict=True)
+    asked = dict(zip(keys, zip(adapted["question"][:], adapted["language"][:], strict=True), strict=True))
 
     def with_question(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         question, language = asked.get((row["target"], row["question_id"])) or (None, None)

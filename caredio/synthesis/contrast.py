@@ -174,7 +174,7 @@ def run(
     isolated = STAGE.table(isolated, "isolated")
     template = prompts.load("contrast" if settings.contrast else "roleplay", settings.prompts)
     places: dict[tuple[str, str], list[int]] = defaultdict(list)  # rows, not texts: a large set has a million
-    for place, slot in enumerate(zip(isolated["target"], isolated["question_id"], strict=True)):
+    for place, slot in enumerate(zip(isolated["target"][:], isolated["question_id"][:], strict=True)):
         places[slot].append(place)
     added = Features({name: features.CANDIDATES[name] for name in WRITTEN})
     columns = Features({name: kind for name, kind in features.CANDIDATES.items() if name not in added})

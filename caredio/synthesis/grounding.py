@@ -140,7 +140,7 @@ def run(
     told = [row["question"] or row["text"] for row in evidence]
     known = unit(encode, told)
     places: dict[str, list[int]] = defaultdict(list)
-    for place, culture in enumerate(evidence["culture"]):
+    for place, culture in enumerate(evidence["culture"][:]):
         places[culture].append(place)
 
     def rows() -> Iterator[dict[str, Any]]:

@@ -283,7 +283,7 @@ def run(
         unseen = embed.encoder(settings.held_out, selection.embedding_batch_size, endpoint)
     writer = Writer(settings, selection, model, cultures, topics, grounds)
     places: dict[str, list[int]] = defaultdict(list)
-    for place, culture in enumerate(candidates["culture"]):
+    for place, culture in enumerate(candidates["culture"][:]):
         places[culture].append(place)
     made, changes, checked = [], {}, {}
     for culture in sorted(places):  # one after the other: as rows and vectors, all of a large set are too many

@@ -200,18 +200,18 @@ class Writer:
             "held-out answers",
             grounds=self.grounds,
         )
-        pairs = zip(calls, answered["response"], strict=True)
+        pairs = zip(calls, answered["response"][:], strict=True)
         return {key: response for key, response in pairs if response is not None}
 
     def _answered(self, rows: dict[int, dict[str, Any]]) -> Drawn:
         adapted = features.table(list(rows.values()), features.ADAPTED)
         asked = (self.settings, self.selection, self.model, self.cultures)
         alone = isolated.run(adapted, *asked, self.grounds)
-        self.dropped.update(features.rejected(alone)["drop_reason"])
+        self.dropped.update(features.rejected(alone)["drop_reason"][:])
         if len(features.kept(alone)) and addresses.on(self.settings):
             judged = (self.settings, self.model, self.cultures, self.grounds)
             alone, _ = addresses.run(adapted, alone, *judged)
-            self.dropped.update(features.rejected(alone)["drop_reason"])
+            self.dropped.update(features.rejected(alone)["drop_reason"][:])
         if not len(features.kept(alone)):
             self.dropped["no_isolated_answer"] += len(rows)
             return []
@@ -233,7 +233,7 @@ class Writer:
         return self._kept(ask(calls, self.model, columns=types, prompts=self.settings.prompts, **asked))
 
     def _kept(self, table: Dataset) -> Dataset:
-        self.dropped.update(features.rejected(table)["drop_reason"])
+        self.dropped.update(features.rejected(table)["drop_reason"][:])
         return features.kept(table)
 
 

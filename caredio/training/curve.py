@@ -241,7 +241,7 @@ def _pools(data: Path, chosen: Sequence[str] | None, share: float, others: Mappi
     for name, place in others.items():
         with Run(place, create=False) as run:
             tables[name] = run.table("ranked")
-    names = {slug: name for name, slug in cultures.slugs(ranked["culture"]).items()}
+    names = {slug: name for name, slug in cultures.slugs(ranked["culture"][:]).items()}
     found = {}
     for slug in yamlfile.pick(chosen, {slug: slug for slug in sorted(names)}, "culture"):
         own, best = (views.of_culture(table, names[slug]) for table in (scored, ranked))

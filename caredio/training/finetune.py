@@ -76,17 +76,17 @@ def examples(
     Raises:
         InputError: there is no such culture, or DPO has no pair.
     """
-    known = sorted(set(ranked["culture"]))
+    known = sorted(set(ranked["culture"][:]))
     if culture != ALL and culture not in known:
         raise InputError(f"culture is {culture!r}; the ranked rows are of {', '.join(known)}; {ALL} takes them all.")
     rows = views.interleaved(ranked, names) if culture == ALL else views.of_culture(ranked, culture)
-    held_out = [is_test(question_id, share) for question_id in rows["question_id"]]
+    held_out = [is_test(question_id, share) for question_id in rows["question_id"][:]]
     parts = {
         name: views.ranked_anew(rows.select([row for row, out in enumerate(held_out) if out == test]))
         for name, test in ((TRAIN, False), (VALIDATION, True))
     }
     if chosen.budget is not None:
-        best = [row for row, rank in enumerate(parts[TRAIN]["rank"]) if rank <= chosen.budget]
+        best = [row for row, rank in enumerate(parts[TRAIN]["rank"][:]) if rank <= chosen.budget]
         parts[TRAIN] = parts[TRAIN].select(best)
     if chosen.method == SFT:
         made = {name: [_chat(row) for row in part] for name, part in parts.items()}

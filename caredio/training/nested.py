@@ -86,8 +86,8 @@ def as_ranked(rows: Dataset) -> Dataset:
     """Rows in their order as a ranked table: rank, prompt and completion beside them."""
     added = {
         "rank": list(range(1, len(rows) + 1)),
-        "prompt": [[{"role": "user", "content": text}] for text in rows["question"]],
-        "completion": [[{"role": "assistant", "content": text}] for text in rows["response"]],
+        "prompt": [[{"role": "user", "content": text}] for text in rows["question"][:]],
+        "completion": [[{"role": "assistant", "content": text}] for text in rows["response"][:]],
     }
     kinds = features.columns("rank prompt completion")
     return features.beside(rows, Dataset.from_dict(added, features=kinds)).select_columns(list(features.RANKED))
@@ -106,21 +106,21 @@ def pool(
     Raises:
         InputError: none is held out, or nothing is left.
     """
-    able = [row for row, compared in enumerate(scored["compared"]) if compared]
-    scored, best = scored.select(able).remove_columns("drop_reason"), set(ranked["sample_id"])
-    out = [is_test(name, share) for name in scored["question_id"]]
+    able = [row for row, compared in enumerate(scored["compared"][:]) if compared]
+    scored, best = scored.select(able).remove_columns("drop_reason"), set(ranked["sample_id"][:])
+    out = [is_test(name, share) for name in scored["question_id"][:]]
     held_out = as_ranked(scored.select([row for row, test in enumerate(out) if test]))
     learned = scored.select([row for row, test in enumerate(out) if not test])
     if not len(held_out) or not len(learned):
         what = "no question is held out" if len(learned) else "every question is held out"
         raise InputError(f"{culture}: with --test-share {share} {what} of {len(set(scored['question_id']))}.")
-    selected = [name in best for name in held_out["sample_id"]]
+    selected = [name in best for name in held_out["sample_id"][:]]
     ranks = {name: _learnable(table, share) for name, table in (others or {}).items()}
     return Pool(learned, _learnable(ranked, share), held_out, selected, ranks)
 
 
 def _learnable(ranked: Dataset, share: float) -> Dataset:
-    kept = [row for row, name in enumerate(ranked["question_id"]) if not is_test(name, share)]
+    kept = [row for row, name in enumerate(ranked["question_id"][:]) if not is_test(name, share)]
     return as_ranked(ranked.select(kept).remove_columns(["rank", "prompt", "completion"]))
 
 

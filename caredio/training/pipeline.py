@@ -222,7 +222,7 @@ def sources(data: Path | str, method: Method, chosen: Sequence[str] | None) -> l
 
 
 def _slugs(table: Dataset) -> list[str]:
-    return sorted(cultures.slugs(table["culture"]).values())
+    return sorted(cultures.slugs(table["culture"][:]).values())
 
 
 def _configs(data: Path | str, revision: str | None) -> list[str]:
@@ -247,7 +247,7 @@ def _learned(table: Dataset, recipe: Recipe, values: dict[str, Any], source: Sou
     budget, what = int(values.get("budget") or 0), f"{source.name} ({source.config})"
     table = features.require(table, [*recipe.columns, "rank"] if budget else recipe.columns, what)
     if budget:
-        table = table.select([row for row, rank in enumerate(table["rank"]) if rank <= budget])
+        table = table.select([row for row, rank in enumerate(table["rank"][:]) if rank <= budget])
         if not len(table):
             raise InputError(f"{what}: no row has a rank up to a budget of {budget}.")
     return table.shuffle(int(values.get("seed", _SEED))) if recipe.shuffled else table

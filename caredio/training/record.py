@@ -46,7 +46,7 @@ def data(recipe: Recipe, settings: Settings, rows: Dataset, replays: Sequence[Re
         "ranking": ranking(Path(named.dataset_name)),
         "rows": len(rows),
         "rows_sha256": rows_sha256(rows),
-        "cultures": sorted(set(rows["culture"])) if "culture" in rows.column_names else None,
+        "cultures": sorted(set(rows["culture"][:])) if "culture" in rows.column_names else None,
         "mixture": [{**part, "share": round(part["rows"] / total, 4)} for part in parts] if replays else None,
     }
 

@@ -39,7 +39,7 @@ def tables(recipe: Recipe, settings: Settings) -> tuple[Dataset, Dataset | None]
     columns = list(recipe.columns)
     train = _table(settings, data.dataset_train_split, [*columns, "rank"] if budget else columns)
     if budget:
-        best = [row for row, rank in enumerate(train["rank"]) if rank <= budget]
+        best = [row for row, rank in enumerate(train["rank"][:]) if rank <= budget]
         if not best:
             raise InputError(f"{data.dataset_name}: no row has a rank up to --budget {budget}.")
         log.info("%s: the best %d of %d rows", data.dataset_name, len(best), len(train))

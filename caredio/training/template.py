@@ -73,7 +73,7 @@ def fitted(rows: Dataset, answers: Sequence[str], tokenizer: Any, name: str) -> 
     """
     if not chats(rows):
         return rows, 0
-    folded = [row for row, prompt in enumerate(rows["prompt"]) if checkpoints.led_by_system(prompt)]
+    folded = [row for row, prompt in enumerate(rows["prompt"][:]) if checkpoints.led_by_system(prompt)]
     if folded and not checkpoints.takes_system(tokenizer):
         rows = rows.map(_fold, desc="system message into the user turn", load_from_cache_file=False)
         log.info("%s: the chat template takes no system message; in %d rows it leads the user turn", name, len(folded))

@@ -61,8 +61,8 @@ class Tuning:
             names = {slug: one.name for slug, one in run.cultures().items()}
             self.files = finetune.examples(ranked, pairs, culture, names, settings, release.share)
             self.hash = run.hashes()["ranked"]
-        self.cultures = sorted(set(ranked["culture"])) if culture == finetune.ALL else [culture]
-        slug = finetune.ALL if culture == finetune.ALL else cultures.slugs(ranked["culture"])[culture]
+        self.cultures = sorted(set(ranked["culture"][:])) if culture == finetune.ALL else [culture]
+        slug = finetune.ALL if culture == finetune.ALL else cultures.slugs(ranked["culture"][:])[culture]
         self.name = slug if settings.method != DPO else f"{slug}-dpo"
         self.folder = Path(out) if out is not None else disk.named(data / "finetune", self.name)
         finetune.check(self.files, settings.method, spec.model)

@@ -99,7 +99,7 @@ def settings_of(run: Run) -> tuple[Settings, bool]:
 def _reported(run: Run, ranked: Dataset, settings: Settings, contrasted: bool) -> tuple[Dataset, dict[str, Any]]:
     """The pairs, and the report on their sides."""
     pairs = of_run(run, ranked, view("preference", settings), contrasted)
-    sides = style.report(pairs, dict(zip(ranked["sample_id"], ranked["language"], strict=True)))
+    sides = style.report(pairs, dict(zip(ranked["sample_id"][:], ranked["language"][:], strict=True)))
     alone = len(ranked) - len(set(pairs["sample_id"][:]))
     log.info("preference: %s; %d of %d rows without a pair", style.line(sides), alone, len(ranked))
     return pairs, {"sides": sides, "without_pair": alone}
@@ -205,8 +205,8 @@ def preference(
 
 def _in_contrast(ranked: Dataset, contrasted: Dataset) -> Dataset:
     """Ranked rows whose own and others' answers are the contrastive ones; others that gave none are left out."""
-    keys = zip(contrasted["sample_id"], contrasted["culture"], strict=True)
-    said = dict(zip(keys, contrasted["response"], strict=True))
+    keys = zip(contrasted["sample_id"][:], contrasted["culture"][:], strict=True)
+    said = dict(zip(keys, contrasted["response"][:], strict=True))
 
     def swapped(row: dict[str, Any]) -> dict[str, Any]:
         there = [one for one in enumerate(row["others"]) if (row["sample_id"], one[1]["culture"]) in said]
@@ -265,7 +265,7 @@ def interleaved(ranked: Dataset, names: dict[str, str], folders: str | None = No
 
 def ranked_anew(ranked: Dataset) -> Dataset:
     """Rows taken out of a ranked table, ranked from 1 again within each culture; their order is kept."""
-    return with_ranks(ranked, features.count_within(ranked["culture"]))
+    return with_ranks(ranked, features.count_within(ranked["culture"][:]))
 
 
 def pairs_of(ranked: Dataset, pairs: Dataset) -> Dataset:
@@ -309,7 +309,7 @@ def _said(ranked: Dataset, pool: Dataset) -> list[list[str]]:
         pool["culture"][:], pool["question_id"][:], pool["response"][:], strict=True
     ):
         answers[culture, question].add(response)
-    keys = zip(ranked["culture"], ranked["question_id"], strict=True)
+    keys = zip(ranked["culture"][:], ranked["question_id"][:], strict=True)
     return [sorted(answers[key]) for key in keys]
 
 
@@ -363,7 +363,7 @@ def _alike(one: int, other: int, ratio: float) -> bool:
 def _near(ranked: Dataset, vectors: Dataset) -> list[list[float]]:
     """Cosine of each row's response with each of its others'."""
     own = ranked["sample_id"][:]
-    others = [[other["sample_id"] for other in row] for row in ranked["others"]]
+    others = [[other["sample_id"] for other in row] for row in ranked["others"][:]]
     used = list(dict.fromkeys(chain(own, *others)))
     place = {name: row for row, name in enumerate(used)}
     unit = matrix(vectors, "response_embedding", used)
@@ -379,4 +379,4 @@ def _best(ranked: Dataset, budget: int | None) -> Dataset:
         return ranked
     if budget < 1:
         raise InputError(f"budget is {budget}; take at least 1 row a culture.")
-    return ranked.select([row for row, rank in enumerate(ranked["rank"]) if rank <= budget])
+    return ranked.select([row for row, rank in enumerate(ranked["rank"][:]) if rank <= budget])

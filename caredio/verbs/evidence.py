@@ -76,7 +76,8 @@ def opened(name: str, known: Mapping[str, Culture], targets: Iterable[Culture]) 
         record = {"table": path.name, "sha256": found.sha256(path)}
         rows = _readers()[found.name](found, path, known)
     made = Dataset.from_list([{**dict.fromkeys(evidence.GIVEN), **row} for row in rows], features=evidence.GIVEN)
-    lacking = [one.slug for one in targets if one.slug not in set(made["culture"])]
+    cultures = set(made["culture"][:])
+    lacking = [one.slug for one in targets if one.slug not in cultures]
     if lacking:
         raise InputError(f"{name}: holds nothing on {', '.join(lacking)}; leave these out, or add pieces on them.")
     return Evidence(made, {**record, **({"benchmark": found.name, "licence": found.licence} if found else {})})
@@ -164,7 +165,7 @@ def shown(pieces: Evidence, settings: Settings) -> list[str]:
         InputError: none may be.
     """
     table = evidence.run(pieces.rows, settings)
-    return list(features.require(table, features.EVIDENCE, "evidence")["text"])
+    return features.require(table, features.EVIDENCE, "evidence")["text"][:]
 
 
 def people(name: str, known: Mapping[str, Culture], targets: Iterable[Culture], least: int) -> People:

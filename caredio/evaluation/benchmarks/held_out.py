@@ -44,7 +44,7 @@ def read(path: Path) -> list[Document]:
         raise InputError(f"{path}: holds no test split; name a run with a ranked split, or a release of one.")
     rows, share = _rows(files), Release().share
     if files[0].name != split.name:
-        out = [is_test(name, share) for name in rows["question_id"]]
+        out = [is_test(name, share) for name in rows["question_id"][:]]
         rows = rows.select([row for row, held in enumerate(out) if held])
     if not len(rows):
         raise InputError(
