@@ -46,7 +46,7 @@ class _File:
     def short(self) -> pa.Table:
         """Its short columns; those it lacks are null."""
         there = [name for name in SHORT if name in self.rows.schema_arrow.names]
-        read = self.rows.read(columns=there)
+        read = self.rows.read(columns=there, use_threads=False)
         types = SHORT.arrow_schema
         cells = [
             read[name].cast(types.field(name).type) if name in there else pa.nulls(len(read), types.field(name).type)
@@ -60,7 +60,7 @@ class _File:
         while number >= before + self.rows.metadata.row_group(group).num_rows:
             before += self.rows.metadata.row_group(group).num_rows
             group += 1
-        return self.rows.read_row_group(group).slice(number - before, 1).to_pylist()[0]
+        return self.rows.read_row_group(group, use_threads=False).slice(number - before, 1).to_pylist()[0]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Shelf:
         parts: list[np.ndarray] = []
         for file in files:
             with file.open("rb") as content:
-                read = pq.read_table(content, columns=["sample_id", "sample_embedding"])
+                read = pq.ParquetFile(content).read(["sample_id", "sample_embedding"], use_threads=False)
             here = pc.is_in(read["sample_id"], self.rows["key"].combine_chunks())
             read = read.filter(pc.and_(here, pc.is_valid(read["sample_embedding"]))).combine_chunks()
             if len(read):
@@ -270,7 +270,8 @@ def _splits(folder: Path, rows: pa.Table) -> pa.Array:
     for file in folder.glob("*/test.parquet"):
         if _is_split(file):
             with file.open("rb") as content:
-                held_out.update(pq.read_table(content, columns=["sample_id"])["sample_id"].to_pylist())
+                ids = pq.ParquetFile(content).read(["sample_id"], use_threads=False)["sample_id"]
+                held_out.update(ids.to_pylist())
     ranked = pc.equal(rows["stage"], "ranked")
     test = pc.is_in(rows["sample_id"], pa.array(sorted(held_out), pa.string()))
     return pc.if_else(ranked, pc.if_else(test, "test", "train"), pa.scalar(None, pa.string())).combine_chunks()

@@ -184,7 +184,7 @@ def _rows(path: Path) -> list[Row]:
     """
     try:
         with path.open("rb") as content:
-            table = pq.read_table(content, columns=list(_COLUMNS))
+            table = pq.ParquetFile(content).read(columns=list(_COLUMNS), use_threads=False)  # as runs.read does
     except (OSError, ValueError) as error:  # Arrow's errors are such
         reason = " ".join(str(error).split())[:150]
         raise InputError(
