@@ -53,9 +53,12 @@ from datasets import load_dataset
 rows = load_dataset({name!r}, {config!r}, split="train", revision={tag!r})
 assert len(rows) and rows[0]["culture"] == {culture!r}
 """
+# A thread of datasets that still reads ahead as Python ends can abort the process: it is left without waiting.
 _STREAM = """
+import atexit, os, sys
 from itertools import islice
 from datasets import load_dataset
+atexit.register(lambda: (sys.stdout.flush(), os._exit(0)))
 rows = load_dataset({name!r}, {config!r}, split="train", revision={tag!r}, streaming=True)
 assert len(list(islice(rows, {first}))) == {first}
 """
@@ -85,7 +88,7 @@ def step(hub: Counting, folder: Path, script: str, **values: Any) -> dict[str, f
         )
         seconds = time.monotonic() - started
     if done.returncode:
-        sys.exit(done.stderr)
+        sys.exit(f"{code}\n{done.stderr}")
     up, down, asked = (now - then for now, then in zip((hub.up, hub.down, hub.asked), before, strict=True))
     peak, cpu = map(float, done.stdout.split()[-2:])
     return {"seconds": seconds, "cpu": cpu, "memory": peak, "requests": asked, "up": up / 1e6, "down": down / 1e6}
