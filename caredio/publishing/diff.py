@@ -8,7 +8,6 @@ question, they are paired in the order of rank.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from caredio import disk, runs
 from caredio.errors import InputError
+from caredio.markdown import shortened
 from caredio.publishing import record
 from caredio.publishing.record import RECORD, VIEWS
 from caredio.runs import Run
@@ -30,7 +30,6 @@ _COLUMNS = ("culture", "question_id", "sample_id", "rank", "score", "question", 
 # of scores, relative and absolute: texts that are embedded in other batches have vectors of other last digits
 _TOLERANCE = 1e-6
 _FIRST = 3  # rows of each kind that are shown
-_CHARACTERS = 90  # of a text that is shown
 Schema = Mapping[str, Mapping[str, str]]  # view -> column -> type
 
 
@@ -320,11 +319,13 @@ def _examples(slug: str, rows: Rows, kinds: Iterable[str]) -> Iterator[str]:
         pairs = getattr(rows, kind)
         for before, after in pairs[:_FIRST]:
             row = after or before
-            yield f"  {slug}, {_WORDS[kind]}: {_text(row.question)}"
+            yield f"  {slug}, {_WORDS[kind]}: {shortened(row.question)}"
             if kind == "rescored":
                 yield f"      {_scores(before, after)}, {_ranks(before, after)}"
             else:
-                yield from (f"    {mark} {_text(one.response)}" for mark, one in (("-", before), ("+", after)) if one)
+                yield from (
+                    f"    {mark} {shortened(one.response)}" for mark, one in (("-", before), ("+", after)) if one
+                )
         if len(pairs) > _FIRST:
             yield f"  {slug}, {_WORDS[kind]}: and {len(pairs) - _FIRST:,} more"
 
@@ -348,10 +349,3 @@ def _ranks(before: Row, after: Row) -> str:
         return " -> ".join(f"{row.split} rank {row.rank}".strip() for row in (before, after))
     ranks = dict.fromkeys((before.rank, after.rank))
     return f"{f'{after.split} rank'.strip()} {' -> '.join(map(str, ranks))}"
-
-
-def _text(text: str) -> str:
-    """A text on one line, without characters that a terminal acts on."""
-    line = "".join(" " if unicodedata.category(mark) in ("Cc", "Cf", "Zl", "Zp") else mark for mark in text)
-    line = " ".join(line.split())
-    return line if len(line) <= _CHARACTERS else f"{line[: _CHARACTERS - 3]}..."

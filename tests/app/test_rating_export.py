@@ -62,7 +62,8 @@ def test_care_s_columns_are_what_prefer_reads(tmp_path):
         "culture": "china",
         "question_id": "q0",
         "place": 1.0,
-        "not_true_here": None,
+        "not_true_here": False,
+        "comment": "",
         "annotator": "amina",
     }
     file = tmp_path / "care.jsonl"
@@ -72,6 +73,32 @@ def test_care_s_columns_are_what_prefer_reads(tmp_path):
     assert {
         (row["question_id"], row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in made.preference
     } == {("q0", "best 0", "other 0"), ("q1", "best 1", "other 1"), ("q2", "good 2", "other 2")}
+
+
+def test_not_true_is_a_column_of_its_own_beside_the_comment():
+    task, *_ = tasks()
+    said = Said({"a0": 3, "b0": 4, "c0": 5}, untrue={"a0": "", "b0": "no!"})
+    rows = list(Ratings([Annotation("amina", task, said)]).care())
+    assert [(row["not_true_here"], row["comment"]) for row in rows] == [(True, ""), (True, "no!"), (False, "")]
+
+
+def test_it_is_said_how_many_people_rated_and_rejected_each(tmp_path):
+    opened = run_folder(tmp_path / "run", ranked_rows(*(("china", at, f"q{at}", f"dish {at}") for at in range(1, 8))))
+    folder = tmp_path / "run" / "ratings"
+    rate_all(folder, opened, ["Amina"], untrue=[f"dish {at}" for at in range(2, 8)])
+    names = [row["sample_id"] for row in opened.cells(range(len(opened)), "sample_id")]
+    assert rating_export.reviewed(folder, names) == (
+        "7 of 7 ranked rows were rated by 1 person of their cultures: 7 by 1 person; 6 are left out, called not true"
+        " there: 6 by 1 person."
+    )
+    lines = str(rating_export.load(folder)).splitlines()
+    assert lines[-7] == "Rejected, and left out of the next release: 6 by 1 person"
+    assert lines[-1] == "  and 1 more"
+    item = next(iter(rating_export.load(folder).own.values())).item
+    long = replace(item, question="Q\x1b[31m?", response="rice " * 40)
+    task = Task("t", "rate", "china", "q", None, (long,))
+    said = str(Ratings([Annotation("amina", task, Said(untrue={long.sample_id: ""}))])).splitlines()[-1]
+    assert said == f"  {long.sample_id} Q [31m? - {('rice ' * 40)[:87]}..."
 
 
 def test_places_are_the_order_or_else_the_ratings_with_ties():
@@ -222,7 +249,9 @@ def test_ratings_enter_the_ranking_as_weights(server, monkeypatch, tmp_path):
     assert set(before.pool["cluster_size"]) == {1.0}
     rate_all(run / "ratings", shelf.open(run), ["Amina", "Bo"], untrue=["rice with tea"])
     made = caredio.ratings(run)
-    assert "Rejected, and left out of the next release: " + made.rejected[0] in str(made)
+    (rejected,) = made.rejected
+    said = "Rejected, and left out of the next release: 1 by 2 people\n"
+    assert f"{said}  {rejected} What is eaten on day 0? - rice with tea\n" in str(made)
     after = caredio.select(run / "ratings" / "weighted.parquet", **ranking)
     sizes = {row["response"]: (row["cluster_size"], row["drop_reason"]) for row in after.pool}
     assert sizes["roast duck"] == (3.0, None)
@@ -239,7 +268,8 @@ def test_the_command_reports_and_names_the_files(tmp_path, capsys):
     assert "nobody rated anything there; `caredio rate " in capsys.readouterr().err
     rate_all(tmp_path / "run" / "ratings", run, ["Amina", "Bo", "Chen"])
     cli.main(["ratings", str(tmp_path / "run")])
-    said = capsys.readouterr().out
+    said, bars = capsys.readouterr()
+    assert bars == ""
     assert said.startswith("china: 3 annotators, 6 tasks done, 6 ratings\n  Krippendorff's alpha: not defined")
     assert "care.jsonl" in said
     rate_all(tmp_path / "elsewhere", run, ["Amina"])
@@ -292,7 +322,7 @@ def test_rejected_rows_are_left_out_of_the_next_release_whose_card_says_so(serve
     assert told in str(caredio.plan(caredio.publish, run, version="v1.1.0", test_share=0))
     held, card, record = released("v1.1.0")
     assert held == sorted(3 * ("duck", "noodles"))
-    assert "- 3 of 6 ranked rows were rated by 2 people of their cultures; 1 that most of them called not true" in card
+    assert "- 3 of 6 ranked rows were rated by 2 people of their cultures: 3 by 2 people; 1 is left out, called" in card
     assert "- Reviewed by native speakers: `Amina`." in card
     assert record["removed"] == [features.sample_id("china", "What is eaten at feast 0?", "rice")]
     assert "rice" not in card.split("## Limits")[0].replace("price", "")
