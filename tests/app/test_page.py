@@ -314,6 +314,7 @@ def test_an_answer_that_is_read_from_the_right_stands_beside_its_label_in_the_re
     seen = look((report_run.select(tmp_path / "run") / "report.html").as_uri(), width=1280)
     answer = seen.locator(".answers p:visible", has_text="نشرب").first
     label = answer.locator("xpath=../preceding-sibling::div[1]")
-    start, before = answer.bounding_box(), label.bounding_box()
-    assert 0 <= start["x"] - before["x"] - before["width"] < 30
+    text = "one => { const r = new Range(); r.selectNodeContents(one); return r.getBoundingClientRect().x; }"
+    before = label.bounding_box()
+    assert 0 <= answer.evaluate(text) - before["x"] - before["width"] < 30
     assert answer.evaluate("one => getComputedStyle(one).direction") == "rtl"

@@ -1,6 +1,9 @@
 """What annotators said, exported: every number worked by hand, or another library's."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -268,13 +271,22 @@ def test_the_command_reports_and_names_the_files(tmp_path, capsys):
     assert "nobody rated anything there; `caredio rate " in capsys.readouterr().err
     rate_all(tmp_path / "run" / "ratings", run, ["Amina", "Bo", "Chen"])
     cli.main(["ratings", str(tmp_path / "run")])
-    said, bars = capsys.readouterr()
-    assert bars == ""
+    said = capsys.readouterr().out
     assert said.startswith("china: 3 annotators, 6 tasks done, 6 ratings\n  Krippendorff's alpha: not defined")
     assert "care.jsonl" in said
     rate_all(tmp_path / "elsewhere", run, ["Amina"])
     cli.main(["ratings", str(tmp_path / "run"), "--out", str(tmp_path / "elsewhere")])
     assert "china: 1 annotator, 2 tasks done, 2 ratings" in capsys.readouterr().out
+
+
+def test_the_command_shows_no_bar_of_a_library(tmp_path):
+    run = run_folder(tmp_path / "run", ranked_rows(("china", 1, "q1", "rice")))
+    rate_all(tmp_path / "run" / "ratings", run, ["Amina"])
+    shows = {name: value for name, value in os.environ.items() if name != "HF_DATASETS_DISABLE_PROGRESS_BARS"}
+    command = [sys.executable, "-m", "caredio.cli", "ratings", str(tmp_path / "run")]
+    done = subprocess.run(command, env=shows, capture_output=True, text=True, check=True)
+    assert "weighted.parquet" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_release_has_no_folder_for_ratings_of_its_own(tmp_path, capsys):
