@@ -163,15 +163,12 @@ def pushing(push: str, release: Path, version: str | None) -> None:
             released already.
         EndpointError: the Hub does not take the token for writing.
     """
-    from huggingface_hub import get_token
-
     # the Hub's client
     from caredio.publishing import hub, metadata
     from caredio.publishing.record import RECORD
 
     metadata.check_repo(push)
-    if not get_token():
-        raise InputError(f"a push to {push} needs a token of the Hub that may write there: export HF_TOKEN.")
+    hub.check_token(push)
     if release.is_dir() and any(release.iterdir()) and not (release / RECORD).exists():
         raise InputError(f"{release}: is not empty and holds no {RECORD}; move it, as the release is written there.")
     hub.foresee(push, "dataset", version, release)

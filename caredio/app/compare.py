@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from caredio.app.markup import badge, link, number, prose, table, text
+from caredio.app.opened import placed
 from caredio.app.shelf import Shelf
+from caredio.publishing.diff import Standing, rescored
 
-KINDS = ("changed", "rescored", "added", "removed", "same")
+KINDS = ("changed", "added", "removed", "rescored", "same")
 ROWS = 50  # of a page
-_COLUMNS = ("culture", "question_id", "key", "language", "question", "response", "score", "rank")
+_COLUMNS = ("culture", "question_id", "key", "language", "question", "response", "score", "rank", "split")
+
+
+# (culture, question_id) -> key -> (number of the row, how it stands)
+_Slots = dict[tuple[str, str], dict[str, tuple[int, Standing]]]
 
 
 class Pair(NamedTuple):
@@ -29,12 +35,13 @@ def pairs(before: Shelf, after: Shelf) -> list[Pair]:
     A sample that both hold is the same, or rescored; one that stands where another stood is changed.
     """
     old, new = _by_question(before), _by_question(after)
+    anew = _rescored(old, new)
     found: list[Pair] = []
     for slot in dict.fromkeys([*new, *old]):
         was, now = old.get(slot, {}), new.get(slot, {})
         for key in was.keys() & now.keys():
-            (one, first), (other, second) = was.pop(key), now.pop(key)
-            found.append(Pair("same" if first == second else "rescored", slot[0], one, other))
+            (one, _), (other, _) = was.pop(key), now.pop(key)
+            found.append(Pair("rescored" if key in anew[slot[0]] else "same", slot[0], one, other))
         left = [place for place, _ in was.values()], [place for place, _ in now.values()]
         both = list(zip(*left, strict=False))
         found += [Pair("changed", slot[0], one, other) for one, other in both]
@@ -43,14 +50,23 @@ def pairs(before: Shelf, after: Shelf) -> list[Pair]:
     return sorted(found, key=lambda pair: KINDS.index(pair.kind))
 
 
-def _by_question(shelf: Shelf) -> dict[tuple[str, str], dict[str, tuple[int, float | None]]]:
-    """(culture, question_id) -> key -> (number of the row, score)."""
+def _by_question(shelf: Shelf) -> _Slots:
     stage = "ranked" if len(shelf.of(stage="ranked")) else "candidates"
     places = shelf.of(stage=stage)
-    found: dict[tuple[str, str], dict[str, tuple[int, float | None]]] = defaultdict(dict)
+    found: _Slots = defaultdict(dict)
     for place, row in zip(places.tolist(), shelf.cells(places, *_COLUMNS), strict=True):
-        found[row["culture"], row["question_id"]][row["key"]] = (place, row["score"])
+        standing = Standing(row["split"], row["rank"], row["score"])
+        found[row["culture"], row["question_id"]][row["key"]] = (place, standing)
     return found
+
+
+def _rescored(old: _Slots, new: _Slots) -> dict[str, set[str]]:
+    """Culture -> the keys in both whose score or rank differs."""
+    both: dict[str, dict[str, tuple[Standing, Standing]]] = defaultdict(dict)
+    for slot in old.keys() & new.keys():
+        for key in old[slot].keys() & new[slot].keys():
+            both[slot[0]][key] = (old[slot][key][1], new[slot][key][1])
+    return {culture: rescored(standings) for culture, standings in both.items()}
 
 
 def counts(found: list[Pair]) -> str:
@@ -79,7 +95,7 @@ def _side(shelf: Shelf, place: int | None) -> str:
     if place is None:
         return "–"
     (row,) = shelf.cells([place], *_COLUMNS)
-    head = f"rank {number(row['rank'])}, score {number(row['score'])}"
+    head = f"{placed(row)}, score {number(row['score'])}"
     return f"{link(row['key'], head)}{prose(row['question'], row['language'])}{prose(row['response'], row['language'])}"
 
 

@@ -14,7 +14,7 @@ from caredio.app.shelf import Shelf
 
 MATES = 8  # of a cluster, that are listed
 _SCORES = {
-    "rank": "place within its culture; 1 is best",
+    "rank": "place within its culture, and of a release within train or test; 1 is best",
     "score": "what the rank follows, of the two below",
     "representativeness": "how central it is to its culture",
     "distinctiveness": "how far it is from what other cultures answer",
@@ -51,11 +51,16 @@ def opened(shelf: Shelf, number_of_row: int) -> str:
 def standing(row: Mapping[str, Any]) -> str:
     """Where a row stands, in a badge: its rank, or why it was dropped."""
     if row["stage"] == "ranked":
-        split = " · test" if row["split"] == "test" else ""
-        return badge(f"rank {row['rank']}{split}" if row["rank"] else f"ranked{split}", "good")
+        return badge(placed(row), "good")
     if row["drop_reason"]:
         return badge(row["drop_reason"], "dropped", reasons.meaning(row["drop_reason"]))
     return badge("not ranked yet")
+
+
+def placed(row: Mapping[str, Any]) -> str:
+    """The rank of a row, which a release counts within train and test."""
+    split = "test " if row["split"] == "test" else ""
+    return f"{split}rank {number(row['rank'])}" if row["rank"] else f"{split}ranked"
 
 
 def _heading(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,10 +27,11 @@ from caredio.app.rating_tasks import COMPARE, MEASURES, SAME, Item
 from caredio.app.shelf import Shelf
 from caredio.evaluation import agreement
 from caredio.evaluation.agreement import Agreement
+from caredio.markdown import shortened
 
 GOOD = 6  # from here on nothing in an answer is wrong (seed 003, Figure 13)
 FOLDER = "ratings"  # of a run
-_SHOWN = 5  # sample_ids in the report
+_SHOWN = 5  # rejected answers in the report
 CARE, KTO, STUDY, WEIGHTED = "care.jsonl", "kto.jsonl", "study.jsonl", "weighted.parquet"
 
 
@@ -130,7 +131,8 @@ class Ratings:
                         "culture": task.culture,
                         "question_id": task.question_id,
                         "place": places[item.sample_id],
-                        "not_true_here": said.untrue.get(item.sample_id),
+                        "not_true_here": item.sample_id in said.untrue,
+                        "comment": said.untrue.get(item.sample_id, ""),
                         "annotator": annotator,
                     }
         yield from made.values()
@@ -206,11 +208,19 @@ class Ratings:
             yield from _compared([row for row in self.study() if row["culture"] == culture])
         if not self.found:
             yield "Nobody rated anything yet."
-        if names := self.rejected:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            yield f"Rejected, and left out of the next release: {', '.join(names[:_SHOWN])}{more}"
+        yield from self._rejected()
         yield from self.notes
         yield from map(str, self.files)
+
+    def _rejected(self) -> Iterator[str]:
+        """A line on what the next release leaves out, and one for each of the first."""
+        out = [self.own[name] for name in self.rejected]
+        if out:
+            yield f"Rejected, and left out of the next release: {_by(len(one.untrue) for one in out)}"
+        for one in out[:_SHOWN]:
+            yield f"  {one.item.sample_id} {shortened(one.item.question)} - {shortened(one.item.response)}"
+        if len(out) > _SHOWN:
+            yield f"  and {len(out) - _SHOWN:,} more"
 
 
 def load(folder: Path) -> Ratings:
@@ -230,11 +240,11 @@ def reviewed(folder: Path, ranked: Sequence[str]) -> str:
     if not judged:
         return ""
     people = len({name for one in judged for name in one.ratings.keys() | one.untrue})
-    rejected = sum(one.rejected for one in judged)
-    left = f"; {rejected:,} that most of them called not true there {'is' if rejected == 1 else 'are'} left out"
+    out = [len(one.untrue) for one in judged if one.rejected]
+    left = f"; {len(out):,} {'is' if len(out) == 1 else 'are'} left out, called not true there: {_by(out)}"
     return (
         f"{len(judged):,} of {len(ranked):,} ranked rows were rated by {_many(people, 'person', 'people')} of their"
-        f" cultures{left if rejected else ''}."
+        f" cultures: {_by(one.judges for one in judged)}{left if out else ''}."
     )
 
 
@@ -287,6 +297,12 @@ def _compared(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             f"  {measure}: {one} over {other} {100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}] (n={len(better)},"
             f" {counts[one]} better, {counts[other]} worse, {counts[SAME]} equal)"
         )
+
+
+def _by(people: Iterable[int]) -> str:
+    """How many answers by how many people, in words: 10 by 1 person, 6 by 2 people."""
+    counts = sorted(Counter(people).items())
+    return ", ".join(f"{rows:,} by {_many(number, 'person', 'people')}" for number, rows in counts)
 
 
 def _many(number: int, what: str, several: str = "") -> str:

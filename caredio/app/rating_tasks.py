@@ -18,6 +18,7 @@ from typing import Any
 
 from caredio.app.shelf import Shelf
 from caredio.errors import InputError
+from caredio.publishing import removals
 
 RATE, COMPARE = "rate", "compare"
 MEASURES = ("accuracy", "salience")  # of a comparison
@@ -242,17 +243,24 @@ def source(shelf: Shelf) -> str:
 
 
 def _ranked(shelf: Shelf, culture: str) -> list[_Row]:
-    """A culture's ranked rows, the best first."""
+    """A culture's ranked rows, the best first, without those that are removed from releases."""
     places = shelf.of(culture=culture, stage="ranked")
     cells = shelf.cells(places, "sample_id", "question_id", "level", "question", "response")
-    return [_Row(shelf, int(place), **row) for place, row in zip(places, cells, strict=True)]
+    rows = [_Row(shelf, int(place), **row) for place, row in zip(places, cells, strict=True)]
+    removed = _removed(shelf)
+    return [row for row in rows if row.sample_id not in removed]
+
+
+def _removed(shelf: Shelf) -> set[str]:
+    return set(removals.remembered(shelf.folder)) if shelf.is_run else set()
 
 
 def _others(task: Task, first: _Row) -> list[Item]:
     """Answers of other cultures to the question, one of each in turn, as many as fit; which ones is drawn."""
     by_culture: dict[str, list[Item]] = defaultdict(list)
+    removed = _removed(first.shelf)
     for other in first.shelf.row(first.number).get("others") or ():
-        if other["culture"] != task.culture:
+        if other["culture"] != task.culture and other["sample_id"] not in removed:
             said = Item(other["sample_id"], other["culture"], source(first.shelf), first.question, other["response"])
             by_culture[other["culture"]].append(said)
     draw = random.Random(task.task_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -191,9 +192,10 @@ def open(place: Path | str) -> Shelf:
     rows = pa.concat_tables([part for part in parts if len(part)] or [_empty()])
     if not len(rows):
         raise InputError(f"{place}: holds no rows to look at; run `caredio select --out {folder}` first.")
-    if not (folder / RUN).exists():
-        rows = rows.set_column(rows.schema.get_field_index("split"), "split", _splits(folder, rows))
-    return Shelf(name, folder, record, _ordered(rows), files)
+    if (folder / RUN).exists():
+        return Shelf(name, folder, record, _ordered(rows), files)
+    rows = _ordered(_replaced(rows, "split", _splits(folder, rows)))
+    return Shelf(name, folder, record, _replaced(rows, "rank", _ranks(rows)), files)
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -275,6 +277,23 @@ def _splits(folder: Path, rows: pa.Table) -> pa.Array:
     ranked = pc.equal(rows["stage"], "ranked")
     test = pc.is_in(rows["sample_id"], pa.array(sorted(held_out), pa.string()))
     return pc.if_else(ranked, pc.if_else(test, "test", "train"), pa.scalar(None, pa.string())).combine_chunks()
+
+
+def _ranks(rows: pa.Table) -> pa.Array:
+    """Ranks of the rows of a release in order, as its splits count them; a pool counts over both."""
+    counts: Counter[tuple[str, str]] = Counter()
+    ranks = rows["rank"].to_pylist()
+    for place, (culture, split) in enumerate(
+        zip(*(rows[name].to_pylist() for name in ("culture", "split")), strict=True)
+    ):
+        if split is not None and ranks[place] is not None:
+            counts[culture, split] += 1
+            ranks[place] = counts[culture, split]
+    return pa.array(ranks, rows["rank"].type)
+
+
+def _replaced(rows: pa.Table, name: str, cells: pa.Array) -> pa.Table:
+    return rows.set_column(rows.schema.get_field_index(name), name, cells)
 
 
 def _ordered(rows: pa.Table) -> pa.Table:

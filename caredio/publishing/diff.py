@@ -1,12 +1,13 @@
 """Two releases, or runs, side by side: rows that were added, removed, changed or scored anew, by culture.
 
 A changed row answers the same question as the same culture and has another sample_id; a row that is scored anew has the
-same sample_id and another score. Where a culture has several rows to a question, they are paired in the order of rank.
+same sample_id and another score, or another place among the rows that both have. Where a culture has several rows to a
+question, they are paired in the order of rank.
 """
 
 from __future__ import annotations
 
-import unicodedata
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,15 +18,18 @@ import pyarrow.parquet as pq
 
 from caredio import disk, runs
 from caredio.errors import InputError
+from caredio.markdown import shortened
 from caredio.publishing import record
 from caredio.publishing.record import RECORD, VIEWS
 from caredio.runs import Run
 
-KINDS = ("added", "removed", "changed", "rescored")
+KINDS = ("added", "removed", "changed", "rescored")  # as they are counted
+_LISTED = (("changed", "added", "removed"), ("rescored",))  # what a row says before what it scores
 _WORDS = {"added": "added", "removed": "removed", "changed": "changed", "rescored": "scored anew"}
 _COLUMNS = ("culture", "question_id", "sample_id", "rank", "score", "question", "response")
+# of scores, relative and absolute: texts that are embedded in other batches have vectors of other last digits
+_TOLERANCE = 1e-6
 _FIRST = 3  # rows of each kind that are shown
-_CHARACTERS = 90  # of a text that is shown
 Schema = Mapping[str, Mapping[str, str]]  # view -> column -> type
 
 
@@ -39,6 +43,15 @@ class Row(NamedTuple):
     score: float
     question: str
     response: str
+    split: str = ""  # of a release, within which it counts ranks; a run counts them over all
+
+
+class Standing(NamedTuple):
+    """Where a row stands in its culture; a split is None or empty where ranks count over all rows."""
+
+    split: str | None
+    rank: int | None
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,9 @@ class Diff:
         return [*lines, *self.columns]
 
     def __str__(self) -> str:
-        shown = [line for slug, rows in self.cultures.items() for line in _examples(slug, rows)]
+        shown = [
+            line for kinds in _LISTED for slug, rows in self.cultures.items() for line in _examples(slug, rows, kinds)
+        ]
         files = [f"  {what:<8} {name}" for name, what in self.files.items() if not self.cultures]
         return "\n".join([f"{self.before} -> {self.after}", *self.lines(), *shown, *files])
 
@@ -154,7 +169,8 @@ def side(folder: Path) -> Side:
         name: [disk.named(folder, name) / f"{split}.parquet" for split in splits] for name, splits in configs.items()
     }
     rows = {
-        name: [row for path in paths[name] for row in _rows(path)] for name in record.ranked_configs(release.record)
+        name: [row for path in paths[name] for row in _rows(path, path.stem)]
+        for name in record.ranked_configs(release.record)
     }
     files = release.record.get("files", {})
     found = release.record.get("columns") or schema(paths)
@@ -176,8 +192,8 @@ def _run(folder: Path) -> Side:
     return Side(folder.as_posix(), "dataset", rows, columns_of, frozenset(rows), hashes)
 
 
-def _rows(path: Path) -> list[Row]:
-    """The ranked rows of a file.
+def _rows(path: Path, split: str = "") -> list[Row]:
+    """The ranked rows of a file, which holds a split of a release.
 
     Raises:
         InputError: it cannot be read.
@@ -190,7 +206,7 @@ def _rows(path: Path) -> list[Row]:
         raise InputError(
             f"{path}: is missing or damaged ({reason}); restore it, or name another folder to release into."
         ) from None
-    return [Row(**row) for row in table.to_pylist()]
+    return [Row(**row, split=split) for row in table.to_pylist()]
 
 
 def schema(paths: Mapping[str, Iterable[Path]]) -> dict[str, dict[str, str]]:
@@ -218,17 +234,49 @@ def view_of(config: str) -> str:
 def _compared(before: Iterable[Row], after: Iterable[Row]) -> Rows:
     """How the rows of one culture differ."""
     old, new = ({row.sample_id: row for row in rows} for rows in (before, after))
-    rows = Rows(rescored=[(old[name], new[name]) for name in new if name in old and old[name].score != new[name].score])
+    both = {name: (_standing(old[name]), _standing(new[name])) for name in new if name in old}
+    anew = rescored(both)
+    rows = Rows(rescored=[(old[name], new[name]) for name in both if name in anew])
     lost, gained = (
         _by_question(row for name, row in one.items() if name not in other) for one, other in ((old, new), (new, old))
     )
     for question in dict.fromkeys([*gained, *lost]):
         was, now = lost.get(question, []), gained.get(question, [])
-        both = min(len(was), len(now))
+        pairs = min(len(was), len(now))
         rows.changed.extend(zip(was, now, strict=False))
-        rows.removed.extend((row, None) for row in was[both:])
-        rows.added.extend((None, row) for row in now[both:])
+        rows.removed.extend((row, None) for row in was[pairs:])
+        rows.added.extend((None, row) for row in now[pairs:])
     return rows
+
+
+def rescored(both: Mapping[str, tuple[Standing, Standing]]) -> set[str]:
+    """The rows of a culture that have another score, or another place among those that both sides have.
+
+    A row that is added or removed moves no other, and ranks are compared within the splits of both sides, so that they
+    need not count alike.
+
+    Args:
+        both: sample_id -> how the row stands before and after.
+    """
+    found = {name for name, (was, now) in both.items() if not _equal(was.score, now.score)}
+    groups: dict[tuple[str | None, str | None], list[str]] = defaultdict(list)
+    for name, (was, now) in both.items():
+        groups[was.split, now.split].append(name)
+    for names in groups.values():
+        old, new = (sorted(names, key=lambda name: both[name][side].rank or 0) for side in (0, 1))
+        found.update(one for one, other in zip(old, new, strict=True) if one != other)
+    return found
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    """Whether two scores are one, but for the noise of arithmetic."""
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _standing(row: Row) -> Standing:
+    return Standing(row.split, row.rank, row.score)
 
 
 def _by_question(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -265,23 +313,39 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(words).replace(" ", f" {'row' if next(iter(counts.values()), 0) == 1 else 'rows'} ", 1)
 
 
-def _examples(slug: str, rows: Rows) -> Iterator[str]:
-    """The first rows of each kind, on a line or two each."""
-    for kind in KINDS:
+def _examples(slug: str, rows: Rows, kinds: Iterable[str]) -> Iterator[str]:
+    """The first rows of each of some kinds, on a line or two each."""
+    for kind in kinds:
         pairs = getattr(rows, kind)
         for before, after in pairs[:_FIRST]:
             row = after or before
-            yield f"  {slug}, {_WORDS[kind]}: {_text(row.question)}"
+            yield f"  {slug}, {_WORDS[kind]}: {shortened(row.question)}"
             if kind == "rescored":
-                yield f"      score {before.score:.4g} -> {after.score:.4g}, rank {before.rank} -> {after.rank}"
+                yield f"      {_scores(before, after)}, {_ranks(before, after)}"
             else:
-                yield from (f"    {mark} {_text(one.response)}" for mark, one in (("-", before), ("+", after)) if one)
+                yield from (
+                    f"    {mark} {shortened(one.response)}" for mark, one in (("-", before), ("+", after)) if one
+                )
         if len(pairs) > _FIRST:
             yield f"  {slug}, {_WORDS[kind]}: and {len(pairs) - _FIRST:,} more"
 
 
-def _text(text: str) -> str:
-    """A text on one line, without characters that a terminal acts on."""
-    line = "".join(" " if unicodedata.category(mark) in ("Cc", "Cf", "Zl", "Zp") else mark for mark in text)
-    line = " ".join(line.split())
-    return line if len(line) <= _CHARACTERS else f"{line[: _CHARACTERS - 3]}..."
+def _scores(before: Row, after: Row) -> str:
+    """The score, or both, in as many digits as tell them apart."""
+    if _equal(before.score, after.score):
+        return f"score {_digits(after.score, 4)}"
+    pairs = ((_digits(before.score, digits), _digits(after.score, digits)) for digits in range(4, 9))
+    one, other = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"score {one} -> {other}"
+
+
+def _digits(score: float | None, digits: int) -> str:
+    return "none" if score is None else f"{score:.{digits}g}"
+
+
+def _ranks(before: Row, after: Row) -> str:
+    """The rank, or both, named by their splits where one side counts otherwise than the other."""
+    if before.split != after.split:
+        return " -> ".join(f"{row.split} rank {row.rank}".strip() for row in (before, after))
+    ranks = dict.fromkeys((before.rank, after.rank))
+    return f"{f'{after.split} rank'.strip()} {' -> '.join(map(str, ranks))}"

@@ -258,6 +258,17 @@ def foresee(repo_id: str, repo_type: str, version: str | None, folder: Path) -> 
         raise InputError(f"{repo_id}: {version} is released already, and {folder} is not it; choose another version.")
 
 
+def check_token(repo_id: str) -> None:
+    """See that there is a token of the Hub, be it one that is refused later. Raises InputError."""
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise InputError(
+            f"a push to {repo_id} needs a token of the Hub that may write there: export HF_TOKEN, or run `hf auth"
+            " login`."
+        )
+
+
 def check_online(repo_id: str) -> None:
     """See that the Hub's client may ask it. Raises EndpointError."""
     from huggingface_hub import constants

@@ -138,6 +138,8 @@ def of(
             why = f"proposed over {last.version}: {proposed(last.version, found)[1]}"
     elif last is not None and record.numbers(asked) < record.numbers(last.version):
         why = f"lower than the last one, {last.version}"
+    elif last is not None and asked == last.version and last.path == folder and not unchanged:
+        kept = [f"{asked} stands there with other content, which this replaces", *kept]
     rejected = len(set(made.get("rejected", ())).intersection(gone))
     names = [file for file in sorted(making.rglob("*")) if file.is_file()]
     files = {disk.name(file.relative_to(making)): file.stat().st_size for file in names}

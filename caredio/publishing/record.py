@@ -85,6 +85,19 @@ def see_version(last: Release) -> None:
         )
 
 
+def see_higher(last: Release, asked: str) -> None:
+    """See that a version is not below that of the release which it would replace in a folder.
+
+    Raises:
+        InputError: it is.
+    """
+    if numbers(asked) < numbers(last.version):
+        raise InputError(
+            f"{last.place}: {asked} is below {last.version}, which stands there; choose a higher version, or another"
+            " folder with to."
+        )
+
+
 def found(folder: Path) -> Release | None:
     """The release in a folder; None where there is none.
 

@@ -88,6 +88,8 @@ class Publishing:
 
     def result(self) -> Path:
         """The folder of the release; on the Hub, what somebody else released meanwhile is planned over anew."""
+        if self.target:
+            hub.check_token(self.target.repo_id)
         for _ in range(hub.ATTEMPTS):
             seen = self._write(self.folder, self._agreed)
             if self.target is None:
@@ -116,6 +118,8 @@ class Publishing:
         """Write the release, if it is agreed to; what was seen on the Hub before."""
         seen = hub.look(self.target.repo_id, self.target.repo_type) if self.target else hub.Seen()
         last, base = self._last(seen), _base(self.add_to)
+        if self.target is None and last and self.settings.version:
+            record.see_higher(last, self.settings.version)
         if self.target is None and last is None:
             last = base
         if last and self.settings.version is None:

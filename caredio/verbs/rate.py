@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from caredio import packages
+from caredio import packages, progress
 from caredio.app import rate, rating_export
 from caredio.app import shelf as shelves
 from caredio.app.rating_export import Ratings
@@ -52,7 +52,8 @@ class Exporting:
 
     def result(self) -> Ratings:
         """What annotators said, with its files written."""
-        return rating_export.written(rating_export.load(self.folder), self.folder, self.shelf)
+        with progress.only_own_bars():
+            return rating_export.written(rating_export.load(self.folder), self.folder, self.shelf)
 
 
 def kept_in(shelf: Shelf, out: Place) -> Path:

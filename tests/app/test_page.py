@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
+import report_run
 from app.conftest import HOSTILE
 from rating_tables import ranked_rows, run_folder
 
@@ -191,6 +192,17 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(address, look):
     seen.get_by_role("button", name="Back to the list").click()
 
 
+def test_two_shelves_are_compared_on_a_phone(serve, look, ranked, released):
+    seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))), width=400, height=800)
+    seen.get_by_role("tab", name="Compare").click()
+    waits(seen, "18 of 18 pairs")
+    for kind in ("counts", "pairs"):
+        cut = seen.locator(f".wide:has(> table.{kind})").evaluate("one => one.scrollWidth - one.clientWidth")
+        assert cut <= 0, kind
+    sides = [seen.locator("#pairs tbody td").nth(place).bounding_box()["width"] for place in (1, 2)]
+    assert min(sides) > 140, sides
+
+
 def test_two_shelves_are_compared(serve, look, ranked, released):
     seen = look(serve(page.build(shelf.open(released), shelf.open(ranked))))
     seen.get_by_role("tab", name="Compare").click()
@@ -296,3 +308,13 @@ def test_the_page_names_no_other_machine(ranked):
     options = page.options()
     assert "http" not in options["css"]
     assert [one for one in options["theme"]._stylesheets if one] == []
+
+
+def test_an_answer_that_is_read_from_the_right_stands_beside_its_label_in_the_report(look, tmp_path):
+    seen = look((report_run.select(tmp_path / "run") / "report.html").as_uri(), width=1280)
+    answer = seen.locator(".answers p:visible", has_text="نشرب").first
+    label = answer.locator("xpath=../preceding-sibling::div[1]")
+    text = "one => { const r = new Range(); r.selectNodeContents(one); return r.getBoundingClientRect().x; }"
+    before = label.bounding_box()
+    assert 0 <= answer.evaluate(text) - before["x"] - before["width"] < 30
+    assert answer.evaluate("one => getComputedStyle(one).direction") == "rtl"

@@ -270,7 +270,7 @@ def test_what_was_rated_stands_after_the_run_is_ranked_anew(tmp_path, look):
         page.get_by_text(f"of {len(after)}, 1 done").wait_for()
     ratings = rating_export.load(run / "ratings")
     assert {row["response"]: (row["rating"], row["not_true_here"]) for row in ratings.care()} == {
-        response: (rating, None) for response, rating in given.items()
+        response: (rating, False) for response, rating in given.items()
     }
 
 
@@ -358,7 +358,7 @@ def test_the_last_word_on_an_answer_counts_in_whichever_task_it_was_said(tmp_pat
         say(old, 0, "bread", rate=5)
         say(new, 0, "bread", rate=None)
     ratings = rating_export.load(tmp_path / "said")
-    assert [(row["response"], row["rating"], row["not_true_here"]) for row in ratings.care()] == [("rice", 8, None)]
+    assert [(row["response"], row["rating"], row["not_true_here"]) for row in ratings.care()] == [("rice", 8, False)]
     assert ratings.rejected == []
     assert str(ratings) == "china: 1 annotator, 0 tasks done, 1 rating"
     with Annotations(tmp_path / "said") as kept:

@@ -1,6 +1,9 @@
 """What annotators said, exported: every number worked by hand, or another library's."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -62,7 +65,8 @@ def test_care_s_columns_are_what_prefer_reads(tmp_path):
         "culture": "china",
         "question_id": "q0",
         "place": 1.0,
-        "not_true_here": None,
+        "not_true_here": False,
+        "comment": "",
         "annotator": "amina",
     }
     file = tmp_path / "care.jsonl"
@@ -72,6 +76,32 @@ def test_care_s_columns_are_what_prefer_reads(tmp_path):
     assert {
         (row["question_id"], row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in made.preference
     } == {("q0", "best 0", "other 0"), ("q1", "best 1", "other 1"), ("q2", "good 2", "other 2")}
+
+
+def test_not_true_is_a_column_of_its_own_beside_the_comment():
+    task, *_ = tasks()
+    said = Said({"a0": 3, "b0": 4, "c0": 5}, untrue={"a0": "", "b0": "no!"})
+    rows = list(Ratings([Annotation("amina", task, said)]).care())
+    assert [(row["not_true_here"], row["comment"]) for row in rows] == [(True, ""), (True, "no!"), (False, "")]
+
+
+def test_it_is_said_how_many_people_rated_and_rejected_each(tmp_path):
+    opened = run_folder(tmp_path / "run", ranked_rows(*(("china", at, f"q{at}", f"dish {at}") for at in range(1, 8))))
+    folder = tmp_path / "run" / "ratings"
+    rate_all(folder, opened, ["Amina"], untrue=[f"dish {at}" for at in range(2, 8)])
+    names = [row["sample_id"] for row in opened.cells(range(len(opened)), "sample_id")]
+    assert rating_export.reviewed(folder, names) == (
+        "7 of 7 ranked rows were rated by 1 person of their cultures: 7 by 1 person; 6 are left out, called not true"
+        " there: 6 by 1 person."
+    )
+    lines = str(rating_export.load(folder)).splitlines()
+    assert lines[-7] == "Rejected, and left out of the next release: 6 by 1 person"
+    assert lines[-1] == "  and 1 more"
+    item = next(iter(rating_export.load(folder).own.values())).item
+    long = replace(item, question="Q\x1b[31m?", response="rice " * 40)
+    task = Task("t", "rate", "china", "q", None, (long,))
+    said = str(Ratings([Annotation("amina", task, Said(untrue={long.sample_id: ""}))])).splitlines()[-1]
+    assert said == f"  {long.sample_id} Q [31m? - {('rice ' * 40)[:87]}..."
 
 
 def test_places_are_the_order_or_else_the_ratings_with_ties():
@@ -222,7 +252,9 @@ def test_ratings_enter_the_ranking_as_weights(server, monkeypatch, tmp_path):
     assert set(before.pool["cluster_size"]) == {1.0}
     rate_all(run / "ratings", shelf.open(run), ["Amina", "Bo"], untrue=["rice with tea"])
     made = caredio.ratings(run)
-    assert "Rejected, and left out of the next release: " + made.rejected[0] in str(made)
+    (rejected,) = made.rejected
+    said = "Rejected, and left out of the next release: 1 by 2 people\n"
+    assert f"{said}  {rejected} What is eaten on day 0? - rice with tea\n" in str(made)
     after = caredio.select(run / "ratings" / "weighted.parquet", **ranking)
     sizes = {row["response"]: (row["cluster_size"], row["drop_reason"]) for row in after.pool}
     assert sizes["roast duck"] == (3.0, None)
@@ -245,6 +277,16 @@ def test_the_command_reports_and_names_the_files(tmp_path, capsys):
     rate_all(tmp_path / "elsewhere", run, ["Amina"])
     cli.main(["ratings", str(tmp_path / "run"), "--out", str(tmp_path / "elsewhere")])
     assert "china: 1 annotator, 2 tasks done, 2 ratings" in capsys.readouterr().out
+
+
+def test_the_command_shows_no_bar_of_a_library(tmp_path):
+    run = run_folder(tmp_path / "run", ranked_rows(("china", 1, "q1", "rice")))
+    rate_all(tmp_path / "run" / "ratings", run, ["Amina"])
+    shows = {name: value for name, value in os.environ.items() if name != "HF_DATASETS_DISABLE_PROGRESS_BARS"}
+    command = [sys.executable, "-m", "caredio.cli", "ratings", str(tmp_path / "run")]
+    done = subprocess.run(command, env=shows, capture_output=True, text=True, check=True)
+    assert "weighted.parquet" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_release_has_no_folder_for_ratings_of_its_own(tmp_path, capsys):
@@ -292,7 +334,7 @@ def test_rejected_rows_are_left_out_of_the_next_release_whose_card_says_so(serve
     assert told in str(caredio.plan(caredio.publish, run, version="v1.1.0", test_share=0))
     held, card, record = released("v1.1.0")
     assert held == sorted(3 * ("duck", "noodles"))
-    assert "- 3 of 6 ranked rows were rated by 2 people of their cultures; 1 that most of them called not true" in card
+    assert "- 3 of 6 ranked rows were rated by 2 people of their cultures: 3 by 2 people; 1 is left out, called" in card
     assert "- Reviewed by native speakers: `Amina`." in card
     assert record["removed"] == [features.sample_id("china", "What is eaten at feast 0?", "rice")]
     assert "rice" not in card.split("## Limits")[0].replace("price", "")

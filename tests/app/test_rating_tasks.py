@@ -5,7 +5,7 @@ import json
 import pytest
 from rating_tables import ranked_rows, run_folder
 
-from caredio import runs
+from caredio import features, runs
 from caredio.app import rating_tasks, shelf
 from caredio.app.rating_tasks import Item, Said, Task, clicked
 from caredio.errors import InputError
@@ -39,6 +39,17 @@ def test_a_task_is_a_question_the_best_row_first_with_one_answer_of_each_other_c
         "duck",
         "rice",
     ]
+
+
+def test_what_is_removed_from_releases_is_not_rated(opened):
+    gone = [features.sample_id("china", "What of q2?", "duck"), "mexico-corn"]
+    (opened.folder / "removed.txt").write_text("".join(f"{name}\n" for name in gone))
+    tasks = rating_tasks.rating("china", opened)
+    assert [item.response for task in map(tasks.__getitem__, range(len(tasks))) for item in task.items][:2] == [
+        "rice",
+        "bread",
+    ]
+    assert {item.response for item in tasks[0].items[2:]} == {"tea", "water"}
 
 
 def test_a_question_of_many_rows_is_several_tasks(tmp_path):

@@ -13,8 +13,11 @@ from rating_tables import ranked_rows, run_folder
 
 from caredio import runs
 from caredio.app import shelf
+from caredio.app.opened import standing
 from caredio.errors import InputError
 from caredio.publishing.split import is_test
+
+_PLACED = ("key", "stage", "split", "rank", "drop_reason")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,21 @@ def test_a_release_says_which_rows_are_held_out(released):
         if row["stage"] == "ranked":
             assert row["split"] == ("test" if is_test(row["question_id"], 0.3) else "train")
     assert {row["split"] for row in rows} == {"train", "test", None}
+
+
+def test_a_release_s_ranks_are_those_of_its_splits(released):
+    opened = shelf.open(released)
+    given = {(row["key"], row["split"]): row["rank"] for row in opened.cells(opened.of(stage="ranked"), *_PLACED)}
+    written = {
+        (row["sample_id"], file.stem): row["rank"]
+        for file in (*released.glob("*/train.parquet"), *released.glob("*/test.parquet"))
+        if "-" not in file.parent.name and file.parent.name != "all"
+        for row in runs.read([file])
+    }
+    assert given == written
+    assert {standing(row) for row in opened.cells(opened.of(split="test", rank=1), *_PLACED)} == {
+        '<span class="badge good">test rank 1</span>'
+    }
 
 
 @pytest.mark.parametrize("place", ["ranked", "released"])

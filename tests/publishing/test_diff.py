@@ -98,8 +98,36 @@ def test_the_text_shows_the_first_rows_of_each_kind_without_control_characters(b
     shown = capsys.readouterr().out
     assert shown.splitlines()[0] == f"{both[0]} -> {both[1]}"
     assert "  china, changed: What of q1?\n    - the answer a [31min red\n    + the answer e [31min red\n" in shown
-    assert "      score 1.5 -> 1.25, rank 3 -> 3\n" in shown
+    assert "      score 1.5 -> 1.25, train rank 3\n" in shown
     assert "\x1b" not in shown
+
+
+def test_last_digits_of_scores_are_noise(tmp_path):
+    """What a mended typo changes besides: the other texts of its batch are embedded a little otherwise."""
+    noisy = [(question, name, score * (1 + 3e-9)) for question, name, score in BEFORE["china"][1:]]
+    before = release(tmp_path / "a", {"china": BEFORE["china"], "uk": AFTER["uk"]})
+    after = release(tmp_path / "b", {"china": [("q1", "e", 3.0), *noisy], "uk": [("q1", "u", 1.001), ("q2", "w", 0.5)]})
+    found = diff.compare(before, after)
+    assert found.lines()[0] == "since v1.0.0: 2 rows changed, 1 scored anew"
+    kinds = [line.split(":")[0] for line in str(found).splitlines() if line.startswith("  ") and ": What" in line]
+    assert kinds == ["  china, changed", "  uk, changed", "  uk, scored anew"]
+
+
+def test_a_row_is_scored_anew_by_its_place_among_those_that_both_have(tmp_path):
+    before = release(tmp_path / "a", {"china": BEFORE["china"]})
+    without = release(tmp_path / "b", {"china": BEFORE["china"][1:]})
+    assert diff.compare(before, without).lines()[0] == "since v1.0.0: 1 row removed"
+    _, second, third, last = BEFORE["china"]
+    swapped = release(tmp_path / "c", {"china": [BEFORE["china"][0], (*third[:2], 1.5), (*second[:2], 2.0), last]})
+    found = diff.compare(before, swapped)
+    assert names(found.cultures["china"].rescored) == [("c", "c"), ("b", "b")]
+    assert "      score 1.5, train rank 3 -> 2\n" in str(found)
+
+
+def test_scores_are_shown_in_as_many_digits_as_tell_them_apart(tmp_path):
+    before = release(tmp_path / "a", {"china": [("q", "a", 1.4712341)]})
+    after = release(tmp_path / "b", {"china": [("q", "a", 1.4712371)]})
+    assert "      score 1.47123 -> 1.47124, train rank 1" in str(diff.compare(before, after))
 
 
 def test_a_release_is_as_itself(both):

@@ -59,11 +59,13 @@ for run, given in (("a", {{}}), ("a", {{}}), ("b", {{}}), ("b", {{"license": "mi
     publish(run, **given)
 differ = caredio.diff("{NAME}@v0.1.0", "{NAME}@v0.2.0")
 plan = caredio.plan(caredio.publish, "{own}/c", push="{NAME}")
+low = str(caredio.plan(caredio.publish, "{own}/c", push="{NAME}", version="v0.1.9")).splitlines()[0]
 newest = json.load(open("{tmp_path}/r/release.json"))
-print(json.dumps([tags(), differ.lines(), str(plan).splitlines()[-1], plan.target.tagged, newest["changes"][:2]]))
+print(json.dumps([tags(), differ.lines(), str(plan).splitlines()[-1], plan.target.tagged, low, newest["changes"][:2]]))
 """,
     )
-    tags, lines, last, tagged, changes = found
+    tags, lines, last, tagged, low, changes = found
+    assert low == "release of a dataset: v0.1.9 (lower than the last one, v1.0.0)"
     assert tags == ["v0.1.0", "v0.2.0", "v0.2.1", "v1.0.0"]
     changed = lines[0].split(": ")[1].split()[0]
     assert lines[0].startswith(f"since {NAME}@v0.1.0: {changed} rows changed")

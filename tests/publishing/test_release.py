@@ -307,12 +307,34 @@ def test_a_version_that_is_taken_again_by_other_data_tells_no_changes_of_what_wa
     assert json.loads((folder / "release.json").read_text())["changes"] == []
 
 
-def test_the_plan_says_that_a_version_is_lower_than_the_last(run, tmp_path):
-    folder = caredio.publish(run, to=tmp_path / "r", version="v1.10.0")
-    assert "v1.9.0 (lower than the last one, v1.10.0)" in str(
-        caredio.plan(caredio.publish, run, to=folder, version="v1.9.0")
+def test_a_folder_s_versions_rise_and_the_plan_says_what_is_replaced(run, tmp_path):
+    folder = caredio.publish(run, to=tmp_path / "r", version="v1.10.0", test_share=0)
+    before = (folder / "release.json").read_bytes()
+    for verb in (caredio.publish, lambda *args, **given: caredio.plan(caredio.publish, *args, **given)):
+        with pytest.raises(InputError) as told:
+            verb(run, to=folder, version="v1.9.0")
+        assert str(told.value).startswith(f"{folder}: v1.9.0 is below v1.10.0, which stands there; choose a higher")
+    assert (folder / "release.json").read_bytes() == before
+    said = "v1.10.0 stands there with other content, which this replaces"
+    assert said in str(caredio.plan(caredio.publish, run, to=folder, version="v1.10.0", license="mit")).splitlines()
+    for given in ({"version": "v1.10.0"}, {"version": "v1.11.0", "license": "mit"}):
+        assert "stands there" not in str(caredio.plan(caredio.publish, run, to=folder, **given))
+    # what another folder holds is another line
+    assert caredio.publish(run, to=tmp_path / "other", version="v0.0.1").is_dir()
+
+
+def test_a_push_without_a_token_is_refused_before_anything_is_made(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "nobody"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody is asked there
+    with pytest.raises(SystemExit) as end:
+        cli.main(["publish", "--out", str(run), "--to", str(tmp_path / "r"), "--push", "me/x", "--yes"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "caredio: a push to me/x needs a token of the Hub that may write there: export HF_TOKEN, or run `hf auth"
+        " login`."
     )
-    assert "lower" not in str(caredio.plan(caredio.publish, run, to=folder, version="v1.11.0"))
+    assert not (tmp_path / "r").exists()
 
 
 def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
