@@ -39,7 +39,6 @@ def test_the_rows_of_its_cluster_are_listed():
     table = shelf_of(*(("peru", f"q{number}", f"s{number}", 1.0) for number in range(10)))
     cells = pa.array([0] * 3 + [1] * 7, pa.int32())
     rows = table.rows.set_column(table.rows.schema.get_field_index("cluster"), "cluster", cells)
-    rows = rows.append_column("split", pa.nulls(10, pa.string()))
     clustered = replace(table, rows=rows)
     row = {"culture": "peru", "cluster": 0, "key": "s1", "is_center": True}
     keys = {attributes.get("data-row") for _, attributes in Seen(opened._mates(clustered, row)).elements} - {None}
