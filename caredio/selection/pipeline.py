@@ -150,12 +150,8 @@ def select(
         pool = distinct.run(pool, vectors, own, model, on, conditioning)
         measured, used = _measured(pool, vectors, own, model, conditioning, encode)
         pool = rank.score(pool, vectors, own, measured)
-        return pool, {
-            "theta": theta,
-            "clusters": cluster.report(pool),
-            **used,
-            **({"read_by": read_by} if read_by else {}),
-        }
+        reads = {"read_by": read_by} if read_by else {}
+        return pool, {"theta": theta, "clusters": cluster.report(pool), **used, **reads}
 
     pool = SCORED.run(
         run,
