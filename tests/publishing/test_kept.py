@@ -15,6 +15,7 @@ from caredio.publishing import kept, record
 from caredio.publishing.settings import Settings
 
 STATED = {"license": "cc-by-sa-4.0", "attribution": "A survey", "terms": "Ask first", "reviewed_by": "two people"}
+STATED["authors"] = "Ada A., Ben B."
 FLAGS = ["--license", "cc-by-sa-4.0", "--attribution", "A survey", "--reviewed-by", "two people", "--test-share", "0.3"]
 
 
@@ -40,7 +41,7 @@ def test_what_is_not_given_is_as_in_the_release_before(run, tmp_path):
     (tmp_path / "ids.txt").write_text(gone)
     asked = {"to": folder, "remove": tmp_path / "ids.txt"}
     told = str(caredio.plan(caredio.publish, run, **asked))
-    said = "licence cc-by-sa-4.0, attribution, terms, reviewers, test share 0.3"
+    said = "licence cc-by-sa-4.0, attribution, terms, reviewers, authors, test share 0.3"
     assert f"\nkept from v0.1.0: {said}\nleft out on request: 1; rejected by raters: 0\n" in told
     caredio.publish(run, **asked)
     assert (noted(folder)["version"], noted(folder)["test_share"]) == ("v0.2.0", 0.3)
@@ -90,6 +91,10 @@ def test_a_record_of_an_earlier_version_keeps_what_it_knows(run, tmp_path):
 def test_a_model_keeps_its_texts_and_nothing_of_a_dataset(run, tmp_path):
     source = trained(tmp_path / "china-sft")
     folder = caredio.publish(run, model=source, to=tmp_path / "m", license="mit", terms="Ask")
+    by = caredio.publish(run, model=source, to=tmp_path / "by", authors="Ada A.")
+    assert "The model itself is by `Ada A.`:\n\n```bibtex\n@misc{by,\n  title = {by},\n  author = {{Ada A.}},\n" in (
+        by / "README.md"
+    ).read_text(encoding="utf-8")
     (source / "config.json").write_text('{"a": 1}')
     plan = caredio.plan(caredio.publish, run, model=source, to=folder)
     assert "\nkept from v0.1.0: licence mit, terms\n" in str(plan)
