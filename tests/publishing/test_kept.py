@@ -17,6 +17,7 @@ from caredio.publishing.settings import Settings
 STATED = {"license": "cc-by-sa-4.0", "attribution": "A survey", "terms": "Ask first", "reviewed_by": "two people"}
 STATED["authors"] = "Ada A., Ben B."
 FLAGS = ["--license", "cc-by-sa-4.0", "--attribution", "A survey", "--reviewed-by", "two people", "--test-share", "0.3"]
+FLAGS += ["--authors", "Ada A., Ben B."]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_the_newest_on_the_hub_is_what_is_kept(run, tmp_path):
         home, push = tmp_path / "home", ["--push", "caredio/cardset"]
         publish(hub, run, home, "--to", tmp_path / "one", *push, *FLAGS)
         said = publish(hub, run, home, "--to", tmp_path / "two", *push, "--terms", "Ask first").stderr
-    assert "kept from v0.1.0: licence cc-by-sa-4.0, attribution, reviewers, test share 0.3" in said
+    assert "kept from v0.1.0: licence cc-by-sa-4.0, attribution, reviewers, authors, test share 0.3" in said
     assert "other than in v0.1.0: terms\n" in said
     made = noted(tmp_path / "two")
     assert (made["version"], made["test_share"]) == ("v0.1.1", 0.3)
@@ -152,4 +153,5 @@ def test_a_culture_that_is_added_is_split_as_those_that_stay(run, tmp_path):
     (tmp_path / "own" / "own.jsonl").write_text(rows)
     caredio.select(tmp_path / "own" / "own.jsonl", out=tmp_path / "own", theta=0.99)
     told = str(caredio.plan(caredio.publish, tmp_path / "own", add_to=base))
-    assert f"\nkept from {base}: licence mit, test share 0.3\n" in told
+    assert f"\nkept from {base} for the cultures that stay, and not stated of the others: licence mit\n" in told
+    assert f"\nkept from {base}: test share 0.3\n" in told
