@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset, Features, concatenate_datasets
 
 from caredio import cultures, disk, features, runs
+from caredio.cultures import Culture
 from caredio.errors import InputError
-from caredio.publishing import metadata, record, removals
-from caredio.publishing.provenance import Made
+from caredio.publishing import head, metadata, record, removals
+from caredio.publishing.provenance import Added
 from caredio.publishing.record import VIEWS, Release
 from caredio.publishing.split import is_test
 
@@ -26,7 +28,7 @@ class Staying:
     Attributes:
         slugs: culture -> what its configs are called.
         splits: config -> split -> rows.
-        ranked: split -> the ranked rows.
+        ranked: split -> the ranked rows; `pairs` their preference pairs.
         pool: every scored row.
     """
 
@@ -34,6 +36,7 @@ class Staying:
     slugs: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, dict[str, int]] = field(default_factory=dict)
     ranked: Mapping[str, Dataset] = field(default_factory=dict)
+    pairs: Dataset | None = None
     pool: Dataset | None = None
 
     def with_ranked(self, rows: Dataset, split: str) -> Dataset:
@@ -41,25 +44,45 @@ class Staying:
         return concatenate_datasets([rows, self.ranked[split]]) if split in self.ranked else rows
 
     def beside(self, tables: Mapping[str, Dataset]) -> dict[str, Dataset]:
-        """`ranked` and `scored` with the rows that stay."""
-        if self.release is None or self.pool is None:
-            return {}
-        ranked = [tables["ranked"], *self.ranked.values()]
-        return {
-            "ranked": concatenate_datasets(ranked),
-            "scored": concatenate_datasets([tables["scored"], self.pool]),
-        }
+        """All tables of a run, `ranked`, `scored` and `preference` with the rows that stay."""
+        if self.pool is None or self.pairs is None:
+            return dict(tables)
+        more = {"ranked": [*self.ranked.values()], "scored": [self.pool], "preference": [self.pairs]}
+        return {**tables, **{name: concatenate_datasets([tables[name], *rows]) for name, rows in more.items()}}
 
-    def made(self, made: Made) -> Made:
-        """How the rows came about, with the cultures and languages of those that stay."""
-        if self.pool is None:
-            return made
+    def added(self, names: Collection[str], known: Mapping[str, Culture]) -> Added | None:
+        """Whose rows a run makes of the release, in words; None where nothing stays.
+
+        Args:
+            names: the run's cultures.
+            known: cultures by slug.
+        """
+        if self.release is None or self.pool is None:
+            return None
         spoken = metadata.languages(self.pool["language"][:])
-        return replace(
-            made,
-            cultures=sorted({*made.cultures, *self.slugs}),
-            languages=sorted({*made.languages, *spoken}),
-        )
+        return Added(head.listed(names, known), head.listed(self.slugs, known), self.before, spoken)
+
+    @property
+    def before(self) -> str:
+        """What cards call the release: by its version, on the Hub after its name."""
+        if self.release is None:
+            return ""
+        place = self.release.place
+        return place if re.fullmatch(r"[\w.-]+/[\w.-]+@v[\d.]+", place) else self.release.version
+
+    def groups(self, names: Collection[str]) -> list[list[str]]:
+        """Cultures that were ranked together, those of the run first: answers of two groups were never compared.
+
+        Args:
+            names: the run's cultures.
+        """
+        if self.release is None:
+            return []
+        before = self.release.record
+        known = before.get("groups") or [(before.get("scored") or {}).get("cultures", [])]
+        known = [*known, sorted(self.slugs.keys() - {name for group in known for name in group})]
+        staying = [sorted(self.slugs.keys() & set(group)) for group in known]
+        return [sorted(names), *filter(None, staying)]
 
     def copy(self, folder: Path) -> None:
         """Put the configs that stay into a release."""
@@ -72,7 +95,7 @@ class Staying:
         if self.release is None:
             return []
         names = ", ".join(f"{slug}" for slug in sorted(self.slugs.values()))
-        return [f"{names}: as in {self.release.version}, whose card says how the rows were made"]
+        return [f"{names}: as in {self.before}, whose card says how the rows were made"]
 
 
 NOTHING = Staying()
@@ -95,7 +118,10 @@ def staying(base: Release, slugs: Mapping[str, str], share: float, removed: Sequ
     held = base.record["rows"]
     names = [name for name in record.slugs(base.record) if name not in slugs.values()]
     if not names:
-        raise InputError(f"{base.place}: has no other culture than the run; leave out add_to.")
+        raise InputError(
+            f"{base.place}: has no other culture than the run, whose rows take the place of the release's; leave out"
+            " --add-to."
+        )
     configs = [config for name in names for config in (name, *(f"{name}-{view}" for view in VIEWS)) if config in held]
     splits = {config: dict(held[config]) for config in configs}
     ranked = {
@@ -117,7 +143,10 @@ def staying(base: Release, slugs: Mapping[str, str], share: float, removed: Sequ
         raise InputError(
             f"{base.place}: names configs by other cultures than its rows hold; publish all its cultures from one run."
         )
-    return Staying(base, known, splits, ranked, scored)
+    paired = [f"{name}-preference" for name in names]
+    files = [f"{config}/{split}" for config in paired for split in held.get(config, ())]
+    pairs = _table(base, files, features.PREFERENCE) if files else features.table([], features.PREFERENCE)
+    return Staying(base, known, splits, ranked, pairs, scored)
 
 
 def pool(base: Release, names: Collection[str] | None = None) -> Dataset:

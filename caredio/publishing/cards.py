@@ -45,6 +45,8 @@ def dataset_card(
     known: dict[str, Culture],
     name: str,
     made: Made,
+    title: str | None = None,
+    repo: str | None = None,
     figures: Sequence[Figure] = (),
     phrases: Mapping[str, Sequence[tuple[str, float]]] = MappingProxyType({}),
     changes: Sequence[str] = (),
@@ -57,8 +59,10 @@ def dataset_card(
         splits: config -> split -> rows, of what is there.
         slugs: culture -> what its configs are called, as `cultures.slugs` gives it.
         known: cultures by slug.
-        name: the dataset's name.
+        name: what `load_dataset` is given: the repository or the folder.
         made: how the rows came about.
+        title: the dataset's; by default the name.
+        repo: its name on the Hub; None where it stays in its folder.
         figures: pictures of the release, the first to be shown near the top.
         phrases: culture -> what tells its answers from others', with their scores.
         changes: lines on what differs from the release before; they are shown as code.
@@ -66,8 +70,9 @@ def dataset_card(
     """
     ranked, pool = (tables[name] if tables else run.table(name) for name in ("ranked", "scored"))
     license_ = settings.license or made.license
-    title = head.title(name, slugs, known)
-    front = head.of_dataset(folder, splits, title, license_, made.languages, made.source, made.generators)
+    title = title or name
+    written = (made.languages, made.source, made.writers, made.added is not None)
+    front = head.of_dataset(folder, splits, title, license_, *written)
     return _render(
         "caredio.dataset_card",
         head=_head(front),
@@ -87,11 +92,12 @@ def dataset_card(
         made=made,
         small=LOCAL_MODEL in made.generators and not made.source,
         **_stages(made),
-        sides=_sides(made.paired.get("sides", {}), slugs),
+        sides=_sides(made.sides, slugs),
         license=license_,
         deed=metadata.deed(license_),
         settings=settings,
         bibtex=citation.BIBTEX,
+        own_bibtex=citation.bibtex(settings, title, repo) if settings.authors else "",
         changes=changes,
     )
 
@@ -162,6 +168,7 @@ def model_card(
     settings: Settings,
     results: Iterable[dict[str, Any]] | None,
     name: str,
+    repo: str | None = None,
     figures: Sequence[Figure] = (),
 ) -> str:
     """The README.md of a model release.
@@ -170,6 +177,7 @@ def model_card(
         record: the recipe's training.json.
         results: rows of `features.RESULTS` measured on these weights; those on the model's cultures are shown.
         name: the model's name.
+        repo: its name on the Hub; None where it stays in its folder.
         figures: pictures of the training.
     """
     adapter, recipe = _is_adapter(record), record["recipe"]
@@ -201,6 +209,8 @@ def model_card(
         terms=settings.terms,
         reviewed_by=settings.reviewed_by,
         bibtex=citation.BIBTEX,
+        authors=settings.names,
+        own_bibtex=citation.bibtex(settings, Path(name).name, repo, "") if settings.authors else "",
     )
 
 
@@ -301,7 +311,7 @@ def _cultures(
             "pool": candidates[culture],
             "best": max(scores[culture]),
             "median": median(scores[culture]),
-            "last": min(scores[culture]),
+            "lowest": min(scores[culture]),
         }
         for culture in sorted(scores)
     ]
@@ -313,7 +323,7 @@ def _sides(report: Mapping[str, Any], slugs: Mapping[str, str]) -> list[dict[str
         {
             "slug": slugs[culture],
             "pairs": one["pairs"],
-            "characters": one["characters"],
+            "characters": [f"{characters:g}" for characters in one["characters"]],
             "told_apart": [
                 f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})" if (found := one["told_apart"][name]) else "-"
                 for name in style.MEASURES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from caredio.publishing import metadata
 from caredio.publishing.settings import Settings
 
 FILE = "CITATION.cff"
+HUB = "https://huggingface.co/"
 TITLE = (
     "CAReDiO: Enhancing Cultural Alignment of LLM via Representativeness and Distinctiveness Guided Data Optimization"
 )
@@ -40,13 +42,36 @@ PAPER = {
 }
 
 
+def bibtex(settings: Settings, title: str, repo: str | None, kind: str = "datasets/") -> str:
+    """The entry of a release that has authors; it has no year, as equal releases are equal files."""
+    given = {
+        "title": title,
+        "author": " and ".join(f"{{{_plain(name)}}}" for name in settings.names),
+        "version": settings.version or "",
+        "url": f"{HUB}{kind}{repo}" if repo else "",
+    }
+    name = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-") or "dataset"
+    lines = [f"  {key} = {{{value if key == 'author' else _plain(value)}}}" for key, value in given.items() if value]
+    return ",\n".join([f"@misc{{{name}", *lines]) + "\n}"
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing ends a field of BibTeX, or a block of code."""
+    return re.sub(r"[{}\\`\s]+", " ", text).strip()
+
+
 def publisher(repo: str | None) -> str:
     """Who a release is by: the owner of its repository, where it has one."""
     return repo.partition("/")[0] if repo else "not stated"
 
 
-def write(folder: Path, settings: Settings, title: str, repo: str | None) -> None:
-    """Write `CITATION.cff` beside the tables: the release, and the paper on how it was made."""
+def write(folder: Path, settings: Settings, title: str, repo: str | None, attributed: str = "") -> None:
+    """Write `CITATION.cff` beside the tables: the release, and the paper on how it was made.
+
+    Args:
+        attributed: cultures of whose rows alone the attribution is, in words.
+    """
+    of = f" of {attributed} alone" if attributed else ""
     known = metadata.spdx(settings.license or "")
     page: dict[str, Any] = {
         "cff-version": "1.2.0",
@@ -54,10 +79,10 @@ def write(folder: Path, settings: Settings, title: str, repo: str | None) -> Non
         "type": "dataset",
         "title": title,
         "version": settings.version,
-        "authors": [{"name": publisher(repo)}],
+        "authors": [{"name": name} for name in settings.names or [publisher(repo)]],
         **({"license": known} if known else {}),
-        **({"url": f"https://huggingface.co/datasets/{repo}"} if repo else {}),
-        **({"abstract": f"Attribution of the source: {settings.attribution}"} if settings.attribution else {}),
+        **({"url": f"{HUB}datasets/{repo}"} if repo else {}),
+        **({"abstract": f"Attribution of the source{of}: {settings.attribution}"} if settings.attribution else {}),
         "keywords": ["culture", "alignment"],
         "references": [PAPER],
     }

@@ -88,13 +88,15 @@ def write(
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": title,
-        "description": "Conversations that align a language model to a culture: questions, and answers given to them as"
-        f" {len(made.cultures)} cultures ({', '.join(made.cultures)}), ranked within each.",
+        "description": "Conversations that align a language model to a culture: questions, and answers"
+        f" {'of' if made.source else 'given to them as'} {len(made.cultures)} cultures ({', '.join(made.cultures)}),"
+        " ranked within each.",
         "version": (settings.version or FIRST).removeprefix("v"),
         "license": metadata.spdx_url(license_) or license_,
         **({"url": f"{HUB}/{repo}"} if repo else {}),
-        "creator": {"@type": "sc:Organization", "name": citation.publisher(repo)},
-        "citeAs": citation.BIBTEX,
+        "creator": [{"@type": "sc:Person", "name": name} for name in settings.names]
+        or {"@type": "sc:Organization", "name": citation.publisher(repo)},
+        "citeAs": "\n\n".join([*([citation.bibtex(settings, title, repo)] if settings.names else []), citation.BIBTEX]),
         "keywords": ["culture", "alignment", "caredio"],
         **({"inLanguage": made.languages} if made.languages else {}),
         "isLiveDataset": False,
@@ -168,11 +170,15 @@ def _field(records: str, path: str, column: str, feature: Any, of_a_table: bool)
 def _responsible(made: provenance.Made, settings: Settings) -> dict[str, Any]:
     """Use, limits and origin, in the words of the card."""
     reviewed = settings.reviewed_by or "nobody"
+    if those := made.stated.get("reviewed_by"):
+        reviewed += f" ({those} alone)"
+    older = [f"{made.added.others}: as in {made.added.before}. {made.added.cultures}:"] if made.added else []
     return {
-        "rai:dataCollection": " ".join(made.method),
+        "rai:dataCollection": " ".join([*older, *made.method, *filter(None, [made.weighed])]),
         "rai:dataCollectionType": ["Secondary Data Analysis" if made.source else "Software Collection"],
-        "rai:dataPreprocessingProtocol": list(_drops(made.stages)),
-        "rai:dataAnnotationProtocol": f"Scores and ranks are computed; {made.rated or 'no person labelled a row.'}"
+        "rai:dataPreprocessingProtocol": list(_drops(made)),
+        "rai:dataAnnotationProtocol": "Scores and ranks are computed;"
+        f" {made.rated or f'no person labelled a row{made.whose}.'}"
         f" Reviewed by native speakers: {reviewed}.",
         "rai:machineAnnotationTools": [f"caredio {', '.join(made.versions)}"],
         "rai:dataLimitations": made.limits,
@@ -189,22 +195,31 @@ def _responsible(made: provenance.Made, settings: Settings) -> dict[str, Any]:
         ],
         "rai:dataSocialImpact": "Models may answer more as people of these cultures would. They may also learn"
         " stereotypes, as rows stand for whole countries; have people of the culture read them before use.",
-        "rai:hasSyntheticData": not made.source or bool(made.generators),
-        "prov:wasDerivedFrom": [_origin(made)],
+        "rai:hasSyntheticData": True if not made.source or made.writers else "unknown",  # a table may not say
+        "prov:wasDerivedFrom": [_origin(made), *_before(made)],
         "prov:wasGeneratedBy": [_activity(stage, entry, made) for stage, entry in made.stages.items()],
     }
 
 
-def _drops(stages: Mapping[str, Any]) -> Iterator[str]:
-    for stage, entry in stages.items():
+def _drops(made: provenance.Made) -> Iterator[str]:
+    for stage, entry in made.stages.items():
         dropped = ", ".join(f"{count} {reason}" for reason, count in entry["dropped"].items())
-        yield f"{stage}: {entry['rows']} rows kept, {'dropped ' + dropped if dropped else 'none dropped'}."
+        said = "dropped " + dropped if dropped else "none dropped"
+        yield f"{stage}{made.whose}: {entry['rows']} rows kept, {said}."
+
+
+def _before(made: provenance.Made) -> list[dict[str, Any]]:
+    """The release whose other cultures stay."""
+    if not made.added:
+        return []
+    said = f"The release in which {made.added.others} are the same; its card says how they were made."
+    return [{"@type": "prov:Entity", "prov:label": made.added.before, "sc:description": said}]
 
 
 def _biases(made: provenance.Made) -> list[str]:
     wrote = "people or models of the source table" if made.source else f"models ({', '.join(made.generators)})"
     return [
-        f"The answers are those of {wrote}; views of minorities within a culture may be missing.",
+        f"The answers{made.whose} are those of {wrote}; views of minorities within a culture may be missing.",
         "Selection prefers answers that many others of the culture resemble, or that differ from other cultures'"
         " answers, as the method says.",
     ]
@@ -233,6 +248,6 @@ def _activity(stage: str, entry: Mapping[str, Any], made: provenance.Made) -> di
     return {
         "@type": "prov:Activity",
         "prov:label": stage,
-        "sc:description": f"{entry['rows']} rows{f'; prompts {prompts}' if prompts else ''}",
+        "sc:description": f"{entry['rows']} rows{made.whose}{f'; prompts {prompts}' if prompts else ''}",
         "prov:wasAssociatedWith": agents,
     }

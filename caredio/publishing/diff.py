@@ -78,6 +78,7 @@ class Side:
     schema: Schema
     configs: frozenset[str]
     files: Mapping[str, str]  # path -> sha256
+    pairs: int | None = None  # None where it is not known
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Diff:
         columns: sentences on columns that differ.
         configs_gone: configs that only `before` has.
         files: path -> added, removed or changed, of all files but release.json; of runs, of the ranked tables.
+        pairs: how many preference pairs the two have; None where that is not known.
     """
 
     before: str
@@ -100,6 +102,7 @@ class Diff:
     columns: list[str]
     configs_gone: list[str]
     files: dict[str, str]
+    pairs: tuple[int | None, int | None] = (None, None)
 
     @property
     def data_differs(self) -> bool:
@@ -113,6 +116,8 @@ class Diff:
             "the ranked rows are the same" if self.data_differs else "the data is the same"
         )
         lines = [f"since {self.before}: {head}"]
+        before, after = self.pairs
+        lines += [f"pairs: {before:,} before, {after:,} now"] if None not in self.pairs and before != after else []
         lines += [f"{slug} is new: {_counted(self.cultures[slug].counts())}" for slug in self.new]
         lines += [f"{slug} is gone" for slug in self.gone]
         rest = {slug: rows for slug, rows in self.cultures.items() if slug not in (*self.new, *self.gone)}
@@ -152,6 +157,7 @@ def compare(before: Path, after: Path, names: tuple[str, str] | None = None) -> 
         list(_columns(old.schema, new.schema)),
         sorted(old.configs - new.configs),
         _files(old.files, new.files),
+        (old.pairs, new.pairs),
     )
 
 
@@ -175,7 +181,8 @@ def side(folder: Path) -> Side:
     files = release.record.get("files", {})
     found = release.record.get("columns") or schema(paths)
     kind = str(release.record.get("kind", "dataset"))
-    return Side(release.version or release.place, kind, rows, found, frozenset(configs), files)
+    pairs = sum(sum(splits.values()) for name, splits in configs.items() if view_of(name) == "preference")
+    return Side(release.version or release.place, kind, rows, found, frozenset(configs), files, pairs)
 
 
 def _run(folder: Path) -> Side:
@@ -185,11 +192,12 @@ def _run(folder: Path) -> Side:
         )
     with Run(folder, create=False) as run:
         run.check("ranked")
+        pairs = run.stages.get("preference", {}).get("rows")
     files = sorted((folder / "ranked").glob("*.parquet"))
     rows = {file.stem: _rows(file) for file in files}
     hashes = {f"ranked/{disk.name(Path(file.name))}": runs.sha256([file]) for file in files}
     columns_of = schema({name: [folder / "ranked" / f"{name}.parquet"] for name in rows})
-    return Side(folder.as_posix(), "dataset", rows, columns_of, frozenset(rows), hashes)
+    return Side(folder.as_posix(), "dataset", rows, columns_of, frozenset(rows), hashes, pairs)
 
 
 def _rows(path: Path, split: str = "") -> list[Row]:

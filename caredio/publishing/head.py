@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,14 +12,14 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from caredio import disk
-from caredio.cultures import Culture
+from caredio.cultures import Culture, slug
 from caredio.publishing import metadata, parquet, record
 from caredio.runs import config
 
 VIEWS = record.VIEWS  # `<culture>-<view>`, in the order in which they are listed
 DEFAULT = record.EVERYONE
-_FOLDER = "release"  # in a run: a name that says nothing of what is in it
 _NAMED = 4  # cultures that a title names
+_PLAIN = re.compile(r"[^\W_]+(?:[ _'\u2019-][^\W_]+)*")
 
 
 def of_dataset(
@@ -29,6 +30,7 @@ def of_dataset(
     languages: Iterable[str],
     source: Mapping[str, Any],
     generators: Iterable[str],
+    added: bool = False,
 ) -> dict[str, Any]:
     """The head of a release's card.
 
@@ -39,6 +41,7 @@ def of_dataset(
         languages: ISO 639 codes of the text.
         source: what the rows were taken from; empty where they were written for the release.
         generators: models that the rows name as their writers.
+        added: whether cultures stay of another release, whose sources are not known here.
     """
     configs = sorted(splits, key=_place)
     spoken = list(languages)
@@ -49,21 +52,31 @@ def of_dataset(
         **({"language": spoken, "multilinguality": [_multilinguality(spoken)]} if spoken else {}),
         "task_categories": ["text-generation"],
         "tags": ["culture", "alignment", "sft", *pairs, *(["synthetic"] if any(generators) else []), "caredio"],
-        **_creators(source, generators),
+        **({} if added else _creators(source, generators)),
         "size_categories": [metadata.size_category(sum(splits[DEFAULT].values()))],
         "dataset_info": _dataset_info(folder, {one: splits[one] for one in configs}),
         "configs": [_config(folder, one, splits[one]) for one in configs],
     }
 
 
-def title(name: str, slugs: Mapping[str, str], known: Mapping[str, Culture]) -> str:
-    """What a dataset is called: as its repository or its folder, or in a run's folder by whose answers it holds."""
-    if (own := PurePosixPath(name).name) != _FOLDER:
-        return own
-    named = sorted(known[culture].name if culture in known else slug for culture, slug in slugs.items())
-    if len(named) > _NAMED:
-        return f"Ranked answers of {len(named)} cultures"
-    return f"Ranked answers of {' and '.join(filter(None, (', '.join(named[:-1]), named[-1])))}"
+def title(repo: str | None, slugs: Mapping[str, str], known: Mapping[str, Culture]) -> str:
+    """What a dataset is called: as its repository, or in a folder by whose answers it holds."""
+    if repo:
+        return PurePosixPath(repo).name
+    if len(slugs) > _NAMED:
+        return f"Ranked answers of {len(slugs)} cultures"
+    return f"Ranked answers of {listed(slugs, known)}"
+
+
+def listed(names: Mapping[str, str] | Iterable[str], known: Mapping[str, Culture]) -> str:
+    """Cultures in words, as the package knows or their table writes them: China, Japan and Peru.
+
+    What would be markup in a card is named by its slug.
+    """
+    named = sorted(
+        known[name].name if name in known else name if _PLAIN.fullmatch(name) else slug(name) for name in names
+    )
+    return " and ".join(filter(None, (", ".join(named[:-1]), *named[-1:])))
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from caredio import disk
-from caredio.publishing import diff, record
+from caredio.publishing import diff, record, released, verify_rows
 from caredio.publishing.diff import Diff
 from caredio.publishing.record import EVERYONE, Release
+from caredio.publishing.released import Unchecked
 from caredio.publishing.split import is_test
 from caredio.publishing.versions import proposed
 
@@ -55,7 +56,8 @@ class Plan:
         found: how it differs from the release before; None of the first one.
         unchanged: whether it is the release before.
         target: where on the Hub it goes; None where it stays in its folder.
-        notes: sentences on what is kept from the release before, and on a test split that is missing.
+        notes: sentences on what is kept from the release before, on a test split that is missing, and on equal answers
+            of cultures that were not compared.
     """
 
     folder: Path
@@ -156,7 +158,7 @@ def of(
         found,
         unchanged,
         target,
-        [*kept, *_unsplit(making, made)],
+        [*kept, *_unsplit(making, made), *_uncompared(making, made)],
         len(set(made.get("removed", ())).difference(gone)),
     )
 
@@ -172,6 +174,13 @@ def _unsplit(making: Path, made: Mapping[str, Any]) -> list[str]:
     larger = next(some, None)
     told = f"give --test-share {larger:g} for one" if larger else "it takes more questions"
     return [f"no test split, as a test share of {share:g} holds out none of {len(questions):,} questions; {told}"]
+
+
+def _uncompared(making: Path, made: Mapping[str, Any]) -> list[str]:
+    """Sentences on cultures of two runs that say the same, which neither run saw."""
+    if not made.get("groups"):
+        return []
+    return [found.why for found in verify_rows.equal_texts(released.opened(making)) if isinstance(found, Unchecked)]
 
 
 def _sent(target: Target, version: str) -> str:

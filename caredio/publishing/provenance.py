@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from datasets import Dataset
@@ -26,6 +27,10 @@ _GIVEN = "Scores and ranks say how rows compare among the rows given, not whethe
 _COUNTRY = (
     "A country or a group stands for a culture here. Regions, generations, classes and minorities within it differ, and"
     " no answer speaks for all."
+)
+_APART = (
+    "Compared: answers of these cultures with answers of their own run alone, and with none of the cultures that stay:"
+    " scores of the two do not compare."
 )
 _SHORT = 20  # characters, a few words
 
@@ -50,6 +55,21 @@ class Asked(NamedTuple):
     cost: float | None
 
 
+class Added(NamedTuple):
+    """Whose rows a run made of a release to which they were added, in words: Thailand and Vietnam.
+
+    Attributes:
+        cultures: of the run.
+        others: that stay as in the release `before`, as cards call it.
+        languages: ISO 639 codes of the others' text.
+    """
+
+    cultures: str
+    others: str
+    before: str
+    languages: list[str]
+
+
 @dataclass(frozen=True)
 class Made:
     """How the ranked rows of a run came about.
@@ -57,15 +77,20 @@ class Made:
     Attributes:
         stages: the entries in run.json of the ranked rows and of all that they were made from.
         source: the table of the user's that they were taken from; empty where this package wrote them.
-        cultures: what the rows call them.
-        languages: ISO 639 codes of the text.
-        generators: models that the rows name as their writers; `revisions` are those that say they answered.
+        cultures: of the release, as the rows call them.
+        languages: ISO 639 codes of the release's text.
+        generators: models that the run's rows name as their writers; `revisions` are those that say they answered.
+        writers: models that any row of the release names as its writer.
         method: a sentence for each step.
         limits: sentences on what the rows do not say.
         license: what they are under where the publisher states nothing.
-        paired: the entry in run.json of the pairs, with the numbers of those that are released.
+        sides: the report on the sides of the release's pairs.
+        without_pair: ranked rows of the release that have none.
+        weighed: a sentence on the weights of the release's rows; empty where all are 1.
         removed: how many of the run's rows were removed from the release.
-        rated: a sentence on how many of them people of their cultures rated; empty where nobody did.
+        rated: a sentence on how many of the run's rows people of their cultures rated; empty where nobody did.
+        added: whose rows these are, where other cultures stay as in another release; None where all are the run's.
+        stated: what the publisher stated of a part of the release alone, by setting -> of which cultures, in words.
     """
 
     stages: Mapping[str, Any]
@@ -74,12 +99,22 @@ class Made:
     languages: list[str]
     generators: list[str]
     revisions: list[str]
+    writers: list[str]
     method: list[str]
     limits: list[str]
     license: str
-    paired: Mapping[str, Any]
+    sides: Mapping[str, Any]
+    without_pair: int
+    weighed: str = ""
     removed: int = 0
     rated: str = ""
+    added: Added | None = None
+    stated: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whose(self) -> str:
+        """Whose rows the run made, after a noun; nothing where that is all."""
+        return f" of {self.added.cultures}" if self.added else ""
 
     @property
     def asked(self) -> list[Asked]:
@@ -102,70 +137,84 @@ class Made:
         return found
 
 
-def of_run(run: Run, own_prompts: Sequence[str] = (), tables: Mapping[str, Dataset] | None = None) -> Made:
+def of_run(
+    run: Run,
+    own_prompts: Sequence[str] = (),
+    tables: Mapping[str, Dataset] | None = None,
+    whole: Mapping[str, Dataset] | None = None,
+    added: Added | None = None,
+    stated: Mapping[str, str] = MappingProxyType({}),
+) -> Made:
     """How a run's ranked rows came about.
 
     Args:
         tables: its `ranked`, `scored` and `preference` as they are released; by default those of the run.
         own_prompts: names of prompts of the release that are not the shipped ones; those of stages are in their
             entries.
+        whole: the tables of the release, with the rows that were not made by the run; by default `tables`.
+        added, stated: as in `Made`.
     """
-    ranked, stages = tables["ranked"] if tables else run.table("ranked"), behind(run.stages, "ranked")
-    paired = _paired(run, tables)
+    tables = tables or {name: run.table(name) for name in ("ranked", "scored", "preference")}
+    whole = whole or tables
+    ranked, every, stages = tables["ranked"], whole["ranked"], behind(run.stages, "ranked")
+    paired = run.stages["preference"]
     source = stages["candidates"]["made_from"]["source"] or {}
     generators = _values(ranked["generator"][:])
+    languages = metadata.languages(ranked["language"][:]) or ([] if source else ["en"])
+    of = f"Of {added.cultures}" if added else ""
+    rated = rating_export.reviewed(run.path / rating_export.FOLDER, run.table("ranked")["sample_id"][:])
+    limits = [_GIVEN if source else _WRITTEN, *selection_pipeline.describe_limits(stages)]
     return Made(
         stages=stages,
         source=source,
-        cultures=sorted(set(ranked["culture"][:])),
-        languages=metadata.languages(ranked["language"][:]) or ([] if source else ["en"]),
+        cultures=sorted(set(every["culture"][:])),
+        languages=sorted({*languages, *(added.languages if added else ())}),
         generators=generators,
         revisions=[revision for revision in _values(ranked["model_revision"][:]) if revision not in generators],
+        writers=_values(every["generator"][:]),
         method=[
             *([] if source else synthesis_pipeline.describe(stages)),
-            *(_weighed(ranked) if source else []),
             *selection_pipeline.describe(stages, topics=any(ranked.unique("topic_id"))),
-            views.describe(paired, bool(source)),
+            *([_APART] if added else []),
+            views.describe({name: held for name, held in paired.items() if name != "without_pair"}, bool(source)),
             *_changed_prompts(stages, own_prompts),
         ],
         limits=[
-            _GIVEN if source else _WRITTEN,
+            *(f"{of}: {limit}" if added else limit for limit in limits[:1]),
             _COUNTRY,
-            *selection_pipeline.describe_limits(stages),
-            *(_wordings(ranked["response"][:]) if source else []),
+            *(f"{of}: {limit}" if added else limit for limit in limits[1:]),
+            *(_wordings(every["response"][:]) if source else []),
         ],
         license="unknown" if source else "other",
-        paired=paired,
-        removed=run.stages["scored"]["rows"] - len(tables["scored"]) if tables else 0,
-        rated=rating_export.reviewed(run.path / rating_export.FOLDER, run.table("ranked")["sample_id"][:]),
+        sides=_sides(run, whole),
+        without_pair=len(every) - len(set(whole["preference"]["sample_id"][:])),
+        weighed=_weighed(every),
+        removed=run.stages["scored"]["rows"] - len(tables["scored"]),
+        rated=f"{of}, {rated}" if added and rated else rated,
+        added=added,
+        stated=stated,
     )
 
 
-def _paired(run: Run, tables: Mapping[str, Dataset] | None) -> dict[str, Any]:
-    """The entry in run.json of a run's pairs; where some are not released, its numbers are of those that are."""
-    entry = dict(run.stages["preference"])
-    if not tables or (len(tables["preference"]), len(tables["ranked"])) == (
-        entry["rows"],
-        run.stages["ranked"]["rows"],
-    ):
-        return entry
-    ranked, pairs = tables["ranked"], tables["preference"]
-    if "sides" in entry:
-        entry["sides"] = style.report(pairs, dict(zip(ranked["sample_id"][:], ranked["language"][:], strict=True)))
-    if "without_pair" in entry:
-        entry["without_pair"] = len(ranked) - len(set(pairs["sample_id"][:]))
-    return entry
+def _sides(run: Run, tables: Mapping[str, Dataset]) -> Mapping[str, Any]:
+    """The report on the sides of pairs: that in run.json, or one of those that are released where these are others."""
+    entry, ranked, pairs = run.stages["preference"], tables["ranked"], tables["preference"]
+    if "sides" not in entry:
+        return {}
+    if (len(pairs), len(ranked)) == (entry["rows"], run.stages["ranked"]["rows"]):
+        return dict(entry["sides"])
+    return style.report(pairs, dict(zip(ranked["sample_id"][:], ranked["language"][:], strict=True)))
 
 
-def _weighed(ranked: Dataset) -> list[str]:
+def _weighed(ranked: Dataset) -> str:
     """A sentence on what the weights of a table's rows are; none where all are 1."""
     weights = features.weights(ranked)
     if all(weight == 1 for weight in weights):
-        return []
-    return [
+        return ""
+    return (
         "Weights: `weight` counts the people who gave an answer, as the table's column of that name says (1 where it"
         f" says nothing), the sum of equal rows; {min(weights):.6g} to {max(weights):.6g} in the ranked rows."
-    ]
+    )
 
 
 def _wordings(responses: Sequence[str]) -> list[str]:

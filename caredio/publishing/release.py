@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,6 +88,7 @@ def dataset(
     name: str,
     prompt_folders: str | None = None,
     over: Over = Over(),
+    kept_texts: Collection[str] = (),
 ) -> dict[str, Any]:
     """Write the run's ranked split as a dataset release.
 
@@ -97,6 +98,7 @@ def dataset(
         known: cultures by slug, for the names in `all` and the card.
         name: what the card calls the dataset (`owner/name` or the folder's).
         prompt_folders: whose `views.txt` names the culture in `all`; the run records it.
+        kept_texts: settings that were not given and are as in the release before.
 
     Returns:
         What release.json holds: version, counts and hash of every file.
@@ -114,24 +116,28 @@ def dataset(
     with _replacing(folder) as making:
         splits = _write(making, configs, staying)
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
-        made = staying.made(provenance.of_run(run, own, tables))
+        whole = staying.beside(tables)
+        stated = kept.stated_of(kept_texts, over.last or over.base, slugs, staying.slugs)
+        in_words = {name: head.listed(those, known) or "earlier cultures" for name, those in stated.items()}
+        made = provenance.of_run(run, own, tables, whole, staying.added(sorted(slugs), known), in_words)
+        groups = staying.groups(slugs)
         slugs |= staying.slugs
-        tables |= staying.beside(tables)
-        shown = of_run.Tables(tables["ranked"], tables["scored"], tables["vectors"])
+        title = head.title(over.repo, slugs, known)
+        shown = of_run.Tables(whole["ranked"], whole["scored"], whole["vectors"])
         told = phrases.distinctive(shown.responses())
         pictures = figures.of_dataset(making, splits, shown, told)
 
         def describe(version: str, changes: Sequence[str]) -> dict[str, Any]:
             chosen, lines = replace(settings, version=version), [*changes, *staying.lines()]
-            page = (making, splits, slugs, known, name, made, pictures, told, lines, tables)
+            page = (making, splits, slugs, known, name, made, title, over.repo, pictures, told, lines, whole)
             (making / "README.md").write_text(cards.dataset_card(run, chosen, *page), encoding="utf-8")
-            title = head.title(name, slugs, known)
             croissant.write(making, splits, made, chosen, title, over.repo)
-            citation.write(making, chosen, title, over.repo)
+            citation.write(making, chosen, title, over.repo, in_words.get("attribution", ""))
             record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.share}
             about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
             left_out = {"removed": sorted(over.removed), "rejected": sorted(over.rejected)}
-            return record | kept.stated(settings) | left_out | about
+            parts = {name: value for name, value in (("stated_of", stated), ("groups", groups)) if value}
+            return record | kept.stated(settings) | left_out | about | parts
 
         record = _versioned(making, settings.version, over.last, describe)
         over.agreed(making, record)
@@ -227,7 +233,7 @@ def model(
         pictures = figures.of_model(making, record)
 
         def describe(version: str, changes: Sequence[str]) -> dict[str, Any]:
-            card = cards.model_card(record, replace(settings, version=version), measured, name, pictures)
+            card = cards.model_card(record, replace(settings, version=version), measured, name, over.repo, pictures)
             (making / "README.md").write_text(card, encoding="utf-8")
             return {"kind": "model", "version": version, "training": record} | kept.stated(settings)
 

@@ -38,6 +38,7 @@ class Settings(settings.Settings):
     )
     terms: str | None = setting(None, "what the generator's terms ask of its output, for the card", "release")
     reviewed_by: str | None = setting(None, "who reviewed the text as native speakers, for the card", "release")
+    authors: str | None = setting(None, "who made the release, with commas between: Ada A., Ben B.", "release")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +47,13 @@ class Settings(settings.Settings):
         if not 0 <= self.share < 1:
             raise InputError(f"test_share is {self.test_share}; use a share from 0 to below 1.")
         metadata.check_license(self.license or "")
+        if self.authors and not (all(self.names) and self.authors.isprintable()):
+            raise InputError(f"authors is {self.authors!r}; write names with commas between, such as Ada A., Ben B.")
+
+    @property
+    def names(self) -> list[str]:
+        """The authors, one by one."""
+        return [name.strip() for name in self.authors.split(",")] if self.authors else []
 
     @property
     def share(self) -> float:
@@ -62,3 +70,4 @@ class Options(TypedDict, total=False):
     attribution: str | None
     terms: str | None
     reviewed_by: str | None
+    authors: str | None

@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
-from caredio import disk
+from caredio import disk, features
 from caredio.publishing import croissant, metadata
 from caredio.publishing.record import RECORD, foreign
 from caredio.publishing.released import Finding, Released, Unchecked, view
 
-_COLUMNS = ("train", "test", "candidates scored", "score, best", "score, median", "score, last")
+_LOWEST = ("score, lowest", "score, last")  # the latter in cards of older versions
+_COLUMNS = ("train", "test", "candidates scored", "score, best", "score, median", *_LOWEST)
 
 
 def files(given: Released) -> Iterator[Finding]:
@@ -104,11 +105,25 @@ def _sentences(given: Released, ranked: int) -> Iterator[Finding]:
             str(len(questions["test"])), str(len(questions["train"] | questions["test"])),
         ),
         r"^rows = load_dataset\(.*, revision=\"(.*)\"\)$": (str(given.record.get("version")),),
+        r"(\d+) ranked rows? ha(?:s|ve) no pair": (str(_without_pair(given)),),
+        r"^- Weights: .*; (\S+) to (\S+) in the ranked rows\.$": _weights(given),
     }  # fmt: skip
     for pattern, wanted in there.items():
         found = re.search(pattern, given.card or "", re.MULTILINE)
         if found and found.groups() != wanted:
-            yield Finding("card", "README.md", f"{found[0].strip()!r}, where {' of '.join(wanted)} is there")
+            yield Finding("card", "README.md", f"{found[0].strip()!r}, where {' and '.join(wanted)} is there")
+
+
+def _without_pair(given: Released) -> int:
+    """Ranked rows that no pair is of."""
+    paired = {name for _, _, table in given.of("preference") for name in table["sample_id"][:]}
+    return sum(name not in paired for _, _, table in given.of("") for name in table["sample_id"][:])
+
+
+def _weights(given: Released) -> tuple[str, ...]:
+    """The lowest and the highest weight of the ranked rows."""
+    found = [weight for _, _, table in given.of("") for weight in features.weights(table)]
+    return tuple(f"{one:.6g}" for one in (min(found), max(found))) if found else ()
 
 
 def _table(given: Released, rows: dict[str, dict[str, int]]) -> Iterator[Finding]:
@@ -122,7 +137,8 @@ def _table(given: Released, rows: dict[str, dict[str, int]]) -> Iterator[Finding
     for config, found in scores.items():
         there: dict[str, Any] = {split: rows[config].get(split, 0) for split in ("train", "test")}
         there["candidates scored"] = sum(rows.get(f"{config}-pool", {}).values())
-        there |= {"score, best": max(found), "score, median": median(found), "score, last": min(found)}
+        there |= {"score, best": max(found), "score, median": median(found)}
+        there |= dict.fromkeys(_LOWEST, min(found))
         for column, cell in said.get(config, {}).items():
             number = there[column]
             text = str(number) if isinstance(number, int) else f"{number:.3f}"

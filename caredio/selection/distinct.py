@@ -99,8 +99,8 @@ def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
         "cosine": f"the mean distance of a response from the answers of {compared} to the same question (of several"
         " answers of a culture, the nearest)",
         "hybrid": f"half of the mean distance of a response from the answers of {compared} to the same question (of"
-        " several answers of a culture, the nearest), and half of the share of these cultures in which nobody says it"
-        " in the same words",
+        " several answers of a culture, the nearest), and half of the share of these cultures in which no answer has"
+        " the same words (nor all of its words, nor only words of it)",
         "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
         "cci": f"how much larger a share of people of its culture than of {few} shares a response, as {code(model)}"
         f" estimates it{_averaged(settings)} (Conceptual Cultural Index)",

@@ -119,6 +119,11 @@ def report(candidates: Dataset) -> dict[str, Any]:
         if not count:
             alone[culture].append(question_id)
             texts.setdefault(question_id, question)
+    if len(rows) == 1:
+        raise InputError(
+            f"the table: holds one culture, {next(iter(rows))}, and no other to compare it with; give it rows of others"
+            " that answer the same questions."
+        )
     if sum(map(len, alone.values())) == len(candidates):
         raise InputError(
             f"the table: no question was answered by two cultures (such as {quoted(texts.values())}): distinctiveness"

@@ -200,7 +200,14 @@ def describe_order(settings: Mapping[str, Any]) -> str:
     ranking, spread = settings["ranking"], settings.get("coverage", "none")
     if ranking != "score":
         return f"in the order of the baseline `{ranking}`"
-    return "**best first**, by their score" + (f" and the order `{spread}`" if spread != "none" else "")
+    each = settings.get("per_question")
+    first, then = ("best row", "second") if each == 1 else (f"best {each} rows", f"next {each}")
+    turns = f", first the {first} of each question, then the {then} of each, whose scores begin high again"
+    return (
+        "**best first**, by their score"
+        + (f" and the order `{spread}`" if spread != "none" else "")
+        + (turns if each else "")
+    )
 
 
 def describe_limits(settings: Mapping[str, Any], combine: str) -> list[str]:

@@ -81,7 +81,7 @@ def report(pairs: Dataset, languages: Mapping[str, str | None]) -> dict[str, Any
         questions = [row["question_id"] for row in rows]
         found[culture] = {
             "pairs": len(rows),
-            "characters": [int(median(map(len, side))) for side in sides],
+            "characters": [median(map(len, side)) for side in sides],
             "told_apart": {name: told_apart(measure(sides, spoken), questions) for name, measure in MEASURES.items()},
         }
     return found
@@ -134,7 +134,7 @@ def line(report: Mapping[str, Any]) -> str:
     chosen, rejected = (median(one["characters"][side] for one in report.values()) for side in (0, 1))
     told = ", ".join(f"{name} {value:.2f} ({culture})" for name, (value, culture) in highest(report).items())
     told = f"sides told apart, AUC of the highest culture: {told}" if told else "too few questions to say more"
-    return f"{chosen:.0f} characters chosen, {rejected:.0f} rejected (medians); {told}"
+    return f"{chosen:g} characters chosen, {rejected:g} rejected (medians); {told}"
 
 
 Sides = tuple[list[str], list[str]]  # chosen and rejected, in the order of the pairs

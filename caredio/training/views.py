@@ -138,8 +138,8 @@ def describe(entry: Mapping[str, Any], own: bool) -> str:
     length = f"the sides differ by at most {100 * limit:.3g} % of the longer one's characters" if limit < 1 else ""
     seeing = "in contrast to" if OTHERS in entry["made_from"]["inputs"] else "without seeing"
     sides = "Both sides are answers " + ("of the table" if own else f"that were given {seeing} others'")
-    left = entry.get("without_pair", 0)
-    rows = f"{left} ranked row{'s have' if left != 1 else ' has'} no pair"
+    left = entry.get("without_pair")
+    rows = f"{left} ranked row{'s have' if left != 1 else ' has'} no pair" if left is not None else ""
     return f"Preference: `{settings['rejected']}`, {whose}. {'; '.join(filter(None, (sides, length, rows)))}."
 
 

@@ -126,7 +126,7 @@ class Publishing:
             record.see_version(last)
         before, kind = last or base, "model" if self.model else "dataset"
         called = before.version if before and before is not base else before.place if before else ""
-        chosen = kept.of(self.settings, kind, before, called)
+        chosen = kept.of(self.settings, kind, before, called, base is not None)
         left_out = removals.LeftOut()
 
         def agree(making: Path, made: dict[str, Any]) -> None:
@@ -140,14 +140,15 @@ class Publishing:
         with work.opened(self.out, create=False) as run:
             if self.model:
                 measured = run.table("results") if "results" in run.stages else None
-                release.model(self.model, folder, chosen.settings, measured, name, Over(last, agreed=agree))
+                over = Over(last, repo=repo, agreed=agree)
+                release.model(self.model, folder, chosen.settings, measured, name, over)
             else:
                 for stage in release.TABLES:
                     run.check(stage)  # before the folder of a release is made
                 known = run.cultures(self.cultures_file)
                 left_out = self._left_out(run, last, base)
                 over = Over(last, base, left_out.removed, left_out.rejected, repo, agree)
-                release.dataset(run, folder, chosen.settings, known, name, self.prompts, over)
+                release.dataset(run, folder, chosen.settings, known, name, self.prompts, over, chosen.texts)
                 removals.remember(self.out, self.asked)
         return seen
 

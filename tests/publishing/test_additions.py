@@ -9,6 +9,7 @@ from publishing.test_release import table
 import caredio
 from caredio import cli, runs
 from caredio.errors import InputError
+from caredio.publishing import verify
 
 VIEWS = ("", "-preference", "-unpaired", "-pool", "-vectors")
 
@@ -59,7 +60,11 @@ def test_others_stay_and_all_is_made_anew(own, tmp_path):
 @pytest.mark.parametrize(
     ("run", "share", "said"),
     [
-        ("a", 0.2, "has no other culture than the run; leave out add_to."),
+        (
+            "a",
+            0.2,
+            "has no other culture than the run, whose rows take the place of the release's; leave out --add-to.",
+        ),
         ("b", 0.5, "holds out other questions than this release would; give test_share 0.2."),
     ],
 )
@@ -106,3 +111,100 @@ def test_an_answer_that_is_removed_does_not_stay_beside_cultures_that_stay(own, 
     with pytest.raises(InputError, match=f"holds {beside} of .*, which is to be removed"):
         caredio.publish(run, to=tmp_path / "other", add_to=release, test_share=0.2)
     assert not (tmp_path / "other").exists()
+
+
+STATED = {"license": "cc-by-4.0", "attribution": "A survey", "reviewed_by": "two people", "authors": "Ada A., Ben B."}
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory):
+    """A release of china, the uk and narnia, and one to which japan and peru are added, with what its plan said."""
+    folder = tmp_path_factory.mktemp("added")
+    for name, first, new in (("a", 2, {}), ("b", 7, {"china": "japan", "narnia": "peru"})):
+        (folder / name).mkdir()
+        text = table(folder / name, ("rice", "toast", "roast turnips")).read_text()
+        rows = [json.loads(line) | {"weight": first + place % 2} for place, line in enumerate(text.splitlines())]
+        rows = [row | {"culture": new.get(row["culture"], row["culture"])} for row in rows]
+        if new:
+            rows = [row for row in rows if row["culture"] in new.values()]
+            for row in rows:
+                if row["question_id"] != "q05" or row["culture"] != "peru":
+                    row["response"] = (
+                        f"{'sushi' if row['culture'] == 'japan' else 'stew, stirred'} {row['response'][5:]}"
+                    )
+            rows[0]["response"] += " and far too many words for any pair"
+        (folder / name / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        caredio.select(folder / name / f"{name}.jsonl", out=folder / name, theta=0.99)
+    base = caredio.publish(folder / "a", to=folder / "base", test_share=0.2, **STATED)
+    asked = {"to": folder / "r", "add_to": base}
+    told = str(caredio.plan(caredio.publish, folder / "b", **asked))
+    return base, caredio.publish(folder / "b", **asked), told
+
+
+def card(release):
+    return (release / "README.md").read_text(encoding="utf-8")
+
+
+def test_provenance_of_an_added_release_is_said_to_be_that_of_the_run(added):
+    page = card(added[1])
+    heading, made = page.split("\n## How Japan and peru were made\n\n")[1].split("\n\n", 1)
+    assert heading.startswith("Added to v0.1.0, whose card says how China, United Kingdom and narnia were made:")
+    assert "\n- Text: selected from `b.jsonl` (" in made
+    assert "\n- Compared: answers of these cultures with answers of their own run alone" in made
+    assert "## How it was made" not in page
+    assert "(those of Japan and peru; the others as the card of v0.1.0 says)" in page
+    assert "source_datasets" not in page.split("---\n")[1]
+    about = json.loads((added[1] / "croissant.json").read_text())
+    assert about["rai:dataCollection"].startswith("China, United Kingdom and narnia: as in v0.1.0. Japan and peru: ")
+    assert [one["prov:label"] for one in about["prov:wasDerivedFrom"]] == ["b.jsonl", "v0.1.0"]
+
+
+def test_numbers_of_an_added_release_are_of_all_its_rows_and_a_false_one_is_found(added, tmp_path):
+    release = shutil.copytree(added[1], tmp_path / "r")
+    rows, pairs = [], set()
+    for slug in ("china", "japan", "narnia", "peru", "united_kingdom"):
+        for split in ("train", "test"):
+            rows += runs.read([release / slug / f"{split}.parquet"]).to_list()
+        for file in (release / f"{slug}-preference").glob("*.parquet"):
+            pairs |= set(runs.read([file])["sample_id"])
+    without = sum(row["sample_id"] not in pairs for row in rows)
+    assert {row["weight"] for row in rows} == {2, 3, 7, 8}
+    assert without
+    page = card(release)
+    right = ("; 2 to 8 in the ranked rows.", f"; {without} ranked row{'s have' if without > 1 else ' has'} no pair.")
+    assert all(text in page for text in right)
+    for text, wrong in zip(right, ("; 7 to 8 in the ranked rows.", "; 99 ranked rows have no pair."), strict=True):
+        (release / "README.md").write_text(page.replace(text, wrong))
+        found = [one for one in verify.run(release).findings if one.check == "card"]
+        assert len(found) == 1
+        assert wrong.split(" in the")[0].lstrip("; ").rstrip(".") in str(found[0])
+
+
+def test_what_was_stated_of_the_cultures_that_stay_is_not_stated_of_those_added(added, tmp_path):
+    base, release, told = added
+    alone = "(stated of China, United Kingdom and narnia alone)"
+    page = card(release)
+    assert f"Reviewed by native speakers: `two people` {alone}." in page
+    assert f"Attribution: `A survey` {alone}." in page
+    assert f"the source is under this licence {alone}." in page
+    assert "stated of" not in card(base)
+    assert (
+        "\nkept from v0.1.0 for the cultures that stay, and not stated of the others: licence cc-by-4.0, attribution,"
+        " reviewers\n" in told.replace(base.as_posix(), "v0.1.0")
+    )
+    about = json.loads((release / "croissant.json").read_text())
+    assert "speakers: two people (China, United Kingdom and narnia alone)." in about["rai:dataAnnotationProtocol"]
+    assert "China, United Kingdom and narnia alone: A survey" in " ".join(
+        (release / "CITATION.cff").read_text().split()
+    )
+    run = release.parent / "b"
+    again = caredio.publish(run, to=tmp_path / "r", add_to=base, reviewed_by="three people")
+    assert "Reviewed by native speakers: `three people`.\n" in card(again)
+
+
+def test_equal_answers_of_cultures_that_were_not_compared_are_told_and_are_no_fault(added):
+    said = "were ranked by two runs, which compared none of their rows; 1 row says the same in both, such as "
+    assert f"\nnarnia and peru {said}" in added[2]
+    found = verify.run(added[1])
+    assert found.findings == []
+    assert any(one.startswith(f"equal_texts: narnia and peru {said}") for one in found.unchecked)

@@ -168,6 +168,16 @@ def check_method(body, one, combine, model):
     assert ("rows were preferred for differing" in body) == by_score
     assert "range(200)" not in body  # no culture has as many rows
     assert ("best first" in body) == (one["ranking"] == "score")
+    begins = {
+        None: "",
+        1: ", first the best row of each question, then the second of each, whose scores begin high again",
+    }
+    begins[3] = ", first the best 3 rows of each question, then the next 3 of each, whose scores begin high again"
+    if one["ranking"] == "score":
+        assert f"{begins[one['per_question']]}, so the first n rows" in body
+        assert ("whose scores begin" in body) == (one["per_question"] is not None)
+    assert ("(nor all of its words, nor only words of it)" in body) == (one["distinctiveness"] == "hybrid")
+    assert ": a question, an answer of a culture, and what other cultures answered." in body
 
 
 def check_rows(body, tables, held_out):
@@ -207,7 +217,7 @@ def check_views(body, tables, run, sides):
     record = json.loads((run / "run.json").read_text())["stages"]["preference"]
     said = line(body, "Preference:")
     assert f"Both sides are answers {sides}; the sides differ by at most 25 %" in said
-    assert f"{record['without_pair']} ranked row" in said
+    assert f"; {record['without_pair']} ranked row" in line(body, "`<culture>-preference`:")
     pairs = {
         slug: [row for split in tables.get(f"{slug}-preference", {}).values() for row in split]
         for slug in ("china", "cote_d_ivoire", "united_kingdom", "brazil")
@@ -220,7 +230,7 @@ def check_views(body, tables, run, sides):
             _, count, characters, *told = [cell.strip() for cell in text.strip("|").split("|")]
             medians = [median(len(row[side][0]["content"]) for row in rows) for side in ("chosen", "rejected")]
             assert count == str(len(rows))
-            assert characters == " / ".join(str(int(one)) for one in medians)
+            assert characters == " / ".join(f"{one:g}" for one in medians)
             assert len(told) == 4
             enough = len({row["question_id"] for row in rows}) >= 10
             assert all(re.fullmatch(r"-|[01]\.\d\d \([01]\.\d\d to [01]\.\d\d\)", cell) for cell in told)

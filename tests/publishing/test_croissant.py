@@ -12,6 +12,7 @@ import yaml
 from publishing.test_release import table
 
 import caredio
+from caredio.errors import InputError
 from caredio.publishing import citation, croissant, release
 from caredio.publishing.settings import Settings
 from caredio.runs import Run
@@ -23,6 +24,9 @@ NEURIPS = {
     "rai:dataLimitations", "rai:dataBiases", "rai:personalSensitiveInformation", "rai:dataUseCases",
     "rai:dataSocialImpact", "rai:hasSyntheticData", "prov:wasDerivedFrom", "prov:wasGeneratedBy",
 }  # fmt: skip
+
+
+TITLE = "Ranked answers of China, United Kingdom and narnia"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +96,8 @@ def test_what_is_said_comes_from_the_run(run, released):
     assert stages["candidates"]["made_from"]["source"]["sha256"] in origin["sc:description"]
     made = {one["prov:label"]: one["sc:description"] for one in found["prov:wasGeneratedBy"]}
     assert made == {name: f"{stages[name]['rows']} rows" for name in ("candidates", "vectors", "scored", "ranked")}
-    assert found["rai:hasSyntheticData"] is False
+    assert found["rai:hasSyntheticData"] == "unknown"  # the table does not say who wrote
+    assert "questions, and answers of 3 cultures (" in found["description"]
     body = (released / "README.md").read_text()
     assert all(f"- {limit}\n" in body for limit in found["rai:dataLimitations"])
 
@@ -146,11 +151,35 @@ def test_the_citation_file_has_what_its_schema_wants(released):
         "abstract", "authors", "cff-version", "keywords", "license", "message", "references", "title", "type", "url",
         "version",
     }  # fmt: skip
-    assert (found["title"], found["version"], found["license"]) == ("cardset", "v1.2.0", "CC-BY-4.0")
+    assert (found["title"], found["version"], found["license"]) == (TITLE, "v1.2.0", "CC-BY-4.0")
     (paper,) = found["references"]
     assert {"authors", "title", "type"} <= set(paper)
     assert (paper["volume"], paper["year"]) == (306, 2026)
     assert [one["family-names"] for one in paper["authors"]] == ["Yao", "Yi", "Wang", "Dou", "Xie"]
+
+
+def test_authors_are_named_wherever_the_release_is_cited(run, tmp_path):
+    folder = caredio.publish(run, to=tmp_path / "r", authors="Ada A., {B}en `B.`", version="v1.0.0")
+    cited = yaml.safe_load((folder / citation.FILE).read_text())
+    assert [one["name"] for one in cited["authors"]] == ["Ada A.", "{B}en `B.`"]
+    assert [one["name"] for one in page(folder)["creator"]] == ["Ada A.", "{B}en `B.`"]
+    entry = (
+        f"@misc{{ranked-answers-of-china-united-kingdom-and-narnia,\n  title = {{{TITLE}}},\n"
+        "  author = {{Ada A.} and {B en B.}},\n  version = {v1.0.0}\n}"
+    )
+    assert page(folder)["citeAs"].startswith(entry)
+    assert f"The dataset itself is by `Ada A.`, `{{B}}en 'B.'`:\n\n```bibtex\n{entry}\n```\n" in (
+        folder / "README.md"
+    ).read_text(encoding="utf-8")
+    assert not mlcroissant.Dataset(str(folder / croissant.FILE)).metadata.ctx.issues.errors
+    caredio.publish(run, to=folder, version="v1.1.0")
+    assert page(folder)["creator"][0]["name"] == "Ada A."
+
+
+@pytest.mark.parametrize("authors", ["Ada A.,", "Ada\nA.", ", Ben"])
+def test_authors_that_are_no_names_are_refused(authors):
+    with pytest.raises(InputError, match=r"^authors is .*; write names with commas between, such as Ada A., Ben B\.$"):
+        Settings(authors=authors)
 
 
 def test_a_licence_that_spdx_does_not_know_is_left_out(run, tmp_path):

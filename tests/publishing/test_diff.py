@@ -84,6 +84,16 @@ def test_the_changelog_counts_them(both):
     ]
 
 
+def test_the_changelog_says_how_many_pairs_there_were_and_are(tmp_path):
+    places = [release(tmp_path / name, BEFORE, f"v1.{name}.0") for name in "01"]
+    for place, pairs in zip(places, (1200, 1193), strict=True):
+        record = json.loads((place / "release.json").read_text())
+        record["rows"]["china-preference"] = {"train": pairs - 10, "test": 10}
+        (place / "release.json").write_text(json.dumps(record))
+    assert diff.compare(*places).lines()[1] == "pairs: 1,200 before, 1,193 now"
+    assert len(diff.compare(places[0], places[0]).lines()) == 1
+
+
 def test_several_answers_to_a_question_are_paired_by_rank(tmp_path):
     before = release(tmp_path / "a", {"china": [("q", "a", 3.0), ("q", "b", 2.0), ("q", "c", 1.0)]})
     after = release(tmp_path / "b", {"china": [("q", "x", 3.0), ("q", "b", 2.0)]})

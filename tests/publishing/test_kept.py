@@ -15,7 +15,9 @@ from caredio.publishing import kept, record
 from caredio.publishing.settings import Settings
 
 STATED = {"license": "cc-by-sa-4.0", "attribution": "A survey", "terms": "Ask first", "reviewed_by": "two people"}
+STATED["authors"] = "Ada A., Ben B."
 FLAGS = ["--license", "cc-by-sa-4.0", "--attribution", "A survey", "--reviewed-by", "two people", "--test-share", "0.3"]
+FLAGS += ["--authors", "Ada A., Ben B."]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_what_is_not_given_is_as_in_the_release_before(run, tmp_path):
     (tmp_path / "ids.txt").write_text(gone)
     asked = {"to": folder, "remove": tmp_path / "ids.txt"}
     told = str(caredio.plan(caredio.publish, run, **asked))
-    said = "licence cc-by-sa-4.0, attribution, terms, reviewers, test share 0.3"
+    said = "licence cc-by-sa-4.0, attribution, terms, reviewers, authors, test share 0.3"
     assert f"\nkept from v0.1.0: {said}\nleft out on request: 1; rejected by raters: 0\n" in told
     caredio.publish(run, **asked)
     assert (noted(folder)["version"], noted(folder)["test_share"]) == ("v0.2.0", 0.3)
@@ -90,6 +92,10 @@ def test_a_record_of_an_earlier_version_keeps_what_it_knows(run, tmp_path):
 def test_a_model_keeps_its_texts_and_nothing_of_a_dataset(run, tmp_path):
     source = trained(tmp_path / "china-sft")
     folder = caredio.publish(run, model=source, to=tmp_path / "m", license="mit", terms="Ask")
+    by = caredio.publish(run, model=source, to=tmp_path / "by", authors="Ada A.")
+    assert "The model itself is by `Ada A.`:\n\n```bibtex\n@misc{by,\n  title = {by},\n  author = {{Ada A.}},\n" in (
+        by / "README.md"
+    ).read_text(encoding="utf-8")
     (source / "config.json").write_text('{"a": 1}')
     plan = caredio.plan(caredio.publish, run, model=source, to=folder)
     assert "\nkept from v0.1.0: licence mit, terms\n" in str(plan)
@@ -132,7 +138,7 @@ def test_the_newest_on_the_hub_is_what_is_kept(run, tmp_path):
         home, push = tmp_path / "home", ["--push", "caredio/cardset"]
         publish(hub, run, home, "--to", tmp_path / "one", *push, *FLAGS)
         said = publish(hub, run, home, "--to", tmp_path / "two", *push, "--terms", "Ask first").stderr
-    assert "kept from v0.1.0: licence cc-by-sa-4.0, attribution, reviewers, test share 0.3" in said
+    assert "kept from v0.1.0: licence cc-by-sa-4.0, attribution, reviewers, authors, test share 0.3" in said
     assert "other than in v0.1.0: terms\n" in said
     made = noted(tmp_path / "two")
     assert (made["version"], made["test_share"]) == ("v0.1.1", 0.3)
@@ -147,4 +153,5 @@ def test_a_culture_that_is_added_is_split_as_those_that_stay(run, tmp_path):
     (tmp_path / "own" / "own.jsonl").write_text(rows)
     caredio.select(tmp_path / "own" / "own.jsonl", out=tmp_path / "own", theta=0.99)
     told = str(caredio.plan(caredio.publish, tmp_path / "own", add_to=base))
-    assert f"\nkept from {base}: licence mit, test share 0.3\n" in told
+    assert f"\nkept from {base} for the cultures that stay, and not stated of the others: licence mit\n" in told
+    assert f"\nkept from {base}: test share 0.3\n" in told

@@ -253,7 +253,7 @@ def test_the_hub_s_library_reads_the_head(released, tmp_path):
         assert info.download_size == sum(file.stat().st_size for file in files)
     assert card.data.annotations_creators is None  # whoever wrote the table did not say
     assert card.data.language_creators == ["found"]
-    assert card.data.pretty_name == "cardset"
+    assert card.data.pretty_name == "Ranked answers of China, United Kingdom and narnia"
     assert card.data.tags == ["culture", "alignment", "sft", "dpo", "kto", "caredio"]
 
 
@@ -365,8 +365,13 @@ def test_the_card_tells_licence_terms_and_reviewers(run, tmp_path):
 )
 def test_a_release_in_its_run_is_called_by_whose_answers_it_holds(slugs, title):
     named = {slug: slug for slug in slugs}
-    assert head.title("runs/first/release", named, cultures.load()) == title
+    assert head.title(None, named, cultures.load()) == title
     assert head.title("caredio/cardset", named, cultures.load()) == "cardset"
+
+
+def test_cultures_that_the_package_does_not_know_are_named_as_the_table_writes_them():
+    named = {"Egypt": "egypt", "C\u00f4te d'Ivoire": "cote_d_ivoire", "<b>**x": "b_x"}
+    assert head.listed(named, {}) == "C\u00f4te d'Ivoire, Egypt and b_x"
 
 
 def test_a_line_of_ones_own_names_the_culture_and_is_kept_and_told(tmp_path, capsys):

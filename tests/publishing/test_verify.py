@@ -314,7 +314,7 @@ def test_a_text_of_two_cultures_is_named(tmp_path):
 
     found = caredio.verify(caredio.publish(selected(tmp_path, same, theta=1.0), version="v1.0.0"))
     assert names(found) == {"equal_texts"}
-    assert "china and united_kingdom: 1 rows say the same in both, such as" in str(found)
+    assert "china and united_kingdom: 1 row says the same in both, such as" in str(found)
 
 
 def test_a_release_and_its_run_are_as_they_say(run, clean):

@@ -413,6 +413,11 @@ def test_what_cannot_be_compared_is_counted_and_told(caplog):
     ]
 
 
+def test_a_table_of_one_culture_is_told_that_it_has_no_other():
+    with pytest.raises(InputError, match=r"^the table: holds one culture, japan, and no other to compare it with; "):
+        match.report(match.run(table("q1 japan a", "q2 japan b"), Settings()))
+
+
 def test_a_table_in_which_nothing_can_be_compared_is_told_with_its_questions():
     rows = table("q1 japan a", "q2 china b").remove_columns(["question_id", "question"])
     candidates = match.run(rows.add_column("question", ["Who  pays?", "\u8c01" * 61]), Settings())

@@ -67,8 +67,14 @@ def test_sides_of_another_length_alone():
     assert found["length"][1] > 0.95
     assert nothing(found["function_words"])
     assert style.report(pairs(texts, others), {})["china"]["characters"] == [
-        int(np.median(list(map(len, side)))) for side in (texts, others)
+        np.median(list(map(len, side))) for side in (texts, others)
     ]
+
+
+def test_the_median_of_an_even_number_of_sides_is_between_the_middle_two():
+    found = style.report(pairs(["x" * 21, "x" * 22], ["x" * 4, "x" * 8]), {})
+    assert found["china"]["characters"] == [21.5, 6]
+    assert style.line(found).startswith("21.5 characters chosen, 6 rejected (medians);")
 
 
 def test_sides_of_other_punctuation_alone():

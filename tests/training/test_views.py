@@ -342,6 +342,7 @@ def test_the_card_s_sentence_follows_the_settings():
     assert "given in contrast to others'" in said(inputs=["ranked", "vectors", "contrasted_others"])
     assert "Both sides are answers of the table;" in said(own=True)
     assert said(left=2).endswith("2 ranked rows have no pair.")
+    assert said(left=None).endswith("of the longer one's characters.")
     old = {"made_from": {"config": None, "inputs": {"ranked": ""}}}
     assert views.describe(old, False) == "Preference: of each other culture one answer is rejected."
 
