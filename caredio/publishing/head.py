@@ -68,7 +68,7 @@ def title(repo: str | None, slugs: Mapping[str, str], known: Mapping[str, Cultur
     return f"Ranked answers of {listed(slugs, known)}"
 
 
-def listed(names: Mapping[str, str] | Iterable[str], known: Mapping[str, Culture]) -> str:
+def listed(names: Iterable[str], known: Mapping[str, Culture]) -> str:
     """Cultures in words, as the package knows or their table writes them: China, Japan and Peru.
 
     What would be markup in a card is named by its slug.
