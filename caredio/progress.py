@@ -46,7 +46,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def asks(self, desc: str) -> str:
-        """The stage that calls of this description belong to; the bar bears the description."""
+        """What of the plan calls of this description belong to; the bar bears the description."""
         with self._lock:
             if self._bar is None:
                 from tqdm.auto import tqdm
@@ -63,7 +63,7 @@ class Progress:
                 )
             self._bar.last_print_t = time.time()  # the time since the last answer was no waiting for the next
             self._bar.set_description(self._title(desc))
-            return self._stage or desc
+            return desc if desc in self._planned else self._stage or desc
 
     def detail(self, text: str) -> None:
         """Let the bar say how far an answer is, until the next one has ended."""
