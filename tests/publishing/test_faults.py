@@ -43,7 +43,7 @@ def check(cell, fault):
         assert cell["said"].startswith("EndpointError: caredio/r"), cell["said"]
         assert any(
             advice in cell["said"]
-            for advice in ("run the same command again", "check HF_TOKEN", "check the name", "the same command goes on")
+            for advice in ("un the same command again", "check HF_TOKEN", "check the name", "the same command goes on")
         ), cell["said"]
         assert fault in cell["said"] or "last: " in cell["said"], cell["said"]
         assert cell["stands"] in ("as before", "whole, no tag", "empty")
