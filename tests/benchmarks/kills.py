@@ -3,8 +3,8 @@
     python tests/benchmarks/kills.py [--kills 10] [--latency 0.5] [--concurrency 64] [--seed 0]
 
 Prints whether the tables are byte-equal to an undisturbed run's, and how many requests the endpoint saw again: at most
-those that were in flight at the kills. On a busy machine more are than the endpoint counts, as replies that it sent
-wait for the client to read them.
+those that were in flight at the kills. These can be more than the endpoint counts, whose replies may wait for the
+client to read them.
 """
 
 from __future__ import annotations
