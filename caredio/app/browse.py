@@ -61,9 +61,10 @@ _TO_ADDRESS = """query => {
   const all = new URLSearchParams([...new URLSearchParams(query), ...others]).toString();
   history.replaceState(null, '', location.pathname + (all ? '?' + all : ''));
 }"""
-_FROM_ADDRESS = """(query, ...now) => {
-  const asked = new URLSearchParams(query);
-  return NAMES.map((name, at) => ['', null, 'PLAIN'].includes(now[at]) && asked.has(name) ? asked.get(name) : now[at]);
+_FROM_ADDRESS = """(opened, query, ...now) => {
+  const asked = new URLSearchParams(opened);
+  const filled = (name, at) => ['', null, 'PLAIN'].includes(now[at]) && asked.has(name) ? asked.get(name) : now[at];
+  return [...NAMES.map(filled), query === 'LOADING' ? opened : query];
 }"""
 _TO_ROW = "() => { if (innerWidth < 900) document.querySelector('#opened').scrollIntoView({behavior: 'smooth'}); }"
 
@@ -74,8 +75,13 @@ def to_address(part: str) -> str:
 
 
 def from_address(names: Iterable[str]) -> str:
-    """The script that fills boxes with what a query has under these names, but for those filled while it loaded."""
-    return _FROM_ADDRESS.replace("NAMES", json.dumps(list(names))).replace("PLAIN", Asked.order)
+    """The script that ends loading: boxes get what the opened query has under these names, unless something is in them.
+
+    The address comes last of what it fills: it ends `LOADING`, and a box can say that it changed before the others have
+    their values.
+    """
+    script = _FROM_ADDRESS.replace("NAMES", json.dumps(list(names)))
+    return script.replace("PLAIN", Asked.order).replace("LOADING", LOADING)
 
 
 def shown(value: str | None = None, **arguments: Any) -> gr.HTML:
@@ -189,6 +195,7 @@ class _Tab:
                 self._list()
             with gr.Column(scale=4, min_width=320, elem_classes="reading"):
                 self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened")
+        self.opened = gr.Textbox(visible="hidden")  # the query that the page was opened with
         self.address = gr.Textbox(LOADING, visible="hidden", elem_id="address")
         self.inputs: list[Any] = [self.words, *self.filters.values(), self.order]
         self.asked = [self.state, self.address, *self.inputs]
@@ -241,10 +248,10 @@ class _Tab:
             )
             clicked.then(None, None, None, js=_TO_ROW)
             events.append(clicked)
-        loaded = page.load(self._loaded, None, [*self.listing, self.whole, self.views], **PRIVATE)
-        filled = loaded.then(
-            None, [self.address, *self.inputs], self.inputs, js=from_address(["q", *self.filters, "order"])
-        )
+        *listing, address = self.listing
+        loaded = page.load(self._loaded, None, [*listing, self.opened, self.whole, self.views], **PRIVATE)
+        boxes = [self.opened, address, *self.inputs]
+        filled = loaded.then(None, boxes, [*self.inputs, address], js=from_address(["q", *self.filters, "order"]))
         events.append(filled.then(self._filtered, self.asked, [*self.listing, self.whole], **PRIVATE))
         for event in events:
             event.then(None, self.address, None, js=to_address("browse"))

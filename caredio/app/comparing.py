@@ -76,13 +76,15 @@ class _Tab:
             with gr.Column(scale=4, min_width=320, elem_classes="reading"):
                 self.whole = shown(_HINT, js_on_load=CLICKS, elem_id="opened-side")
         self.state = gr.State(Asked())
+        self.opened = gr.Textbox(visible="hidden")  # the query that the page was opened with
         self.address = gr.Textbox(LOADING, visible="hidden", elem_id="compare-address")
         self.inputs: list[Any] = [self.words, self.kind, self.culture]
         self.kinds, self.cultures = ("", *compare.KINDS), ("", *cultures)
 
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events; the address of the page follows what is shown."""
-        listing = [self.state, self.rows, self.count, self.back, self.forth, self.address]
+        shown = [self.state, self.rows, self.count, self.back, self.forth]
+        listing = [*shown, self.address]
         asked = [self.state, self.address, *self.inputs]
         events = [
             changed(
@@ -100,9 +102,10 @@ class _Tab:
             place.click(self._opened, self.state, [self.state, self.whole, self.address], **PRIVATE)
             for place in (self.rows, self.whole)
         ]
-        loaded = page.load(self._loaded, None, [*listing, self.whole], **PRIVATE)
+        loaded = page.load(self._loaded, None, [*shown, self.opened, self.whole], **PRIVATE)
         names = [f"{_PART}{name}" for name in ("q", "kind", "culture")]
-        filled = loaded.then(None, [self.address, *self.inputs], self.inputs, js=from_address(names))
+        boxes = [self.opened, self.address, *self.inputs]
+        filled = loaded.then(None, boxes, [*self.inputs, self.address], js=from_address(names))
         events.append(filled.then(self._filtered, asked, [*listing, self.whole], **PRIVATE))
         for event in events:
             event.then(None, self.address, None, js=to_address("compare"))
