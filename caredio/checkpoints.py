@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ RECORD = "training.json"  # what a recipe leaves beside the weights
 TUNED = "finetune.json"  # what is left of a model that an API keeps
 ADAPTER = "adapter_config.json"
 CONFIG = "config.json"
+STATE = "trainer_state.json"  # what the Trainer writes last into a checkpoint that it can go on from
+_STEPS = re.compile(r"checkpoint-([0-9]+)")
 _INDEX = "model.safetensors.index.json"
 # The first kind that is there is what `from_pretrained` reads.
 _WEIGHTS = (("model*.safetensors", _INDEX, "adapter_model.safetensors"), ("pytorch_model*.bin*", "adapter_model.bin"))
@@ -29,6 +32,21 @@ _SCORES = "is a preference model: it scores answers and writes none; name one th
 _TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*")
 # what a wrong file leads to in transformers and PEFT
 REFUSED = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, StrictDataclassError)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether the Trainer wrote a checkpoint to its end, not killed as it did."""
+    try:
+        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def last(folder: Path) -> Path | None:
+    """The whole checkpoint of most steps, `checkpoint-STEPS`, among those that the Trainer left in its output."""
+    found = [(int(name[1]), place) for place in folder.iterdir() if (name := _STEPS.fullmatch(place.name))]
+    return next((place for _, place in sorted(found, reverse=True) if is_whole(place)), None)
 
 
 def is_adapter(folder: Path) -> bool:

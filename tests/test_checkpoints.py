@@ -66,3 +66,12 @@ def test_a_folder_without_a_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be loaded") as caught:
         checkpoints.load_tokenizer(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_the_last_checkpoint_is_the_last_that_was_written_to_its_end(tmp_path: Path) -> None:
+    assert checkpoints.last(tmp_path) is None
+    for name, state in {"3": "{}", "10": "{}", "20": '{"epoch": 1', "30": "", "40": None, "best": "{}"}.items():
+        (tmp_path / f"checkpoint-{name}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{name}" / checkpoints.STATE).write_text(state)
+    assert checkpoints.last(tmp_path) == tmp_path / "checkpoint-10"

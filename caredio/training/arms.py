@@ -168,7 +168,7 @@ def finished(arm: Arm) -> dict[str, Any] | None:
     other = f"name another folder with --out, or remove {folder}"
     if not file.is_file():
         raise InputError(f"{folder}: holds files, but none that caredio trained there; {other}.")
-    if not (folder / checkpoints.RECORD).is_file() and _last_checkpoint(folder) is None:
+    if not (folder / checkpoints.RECORD).is_file() and checkpoints.last(folder) is None:
         return None
     before = yamlfile.mapping(file).values
     if differs := _differences(before, arm.asked):
@@ -220,7 +220,7 @@ def train(arm: Arm, config: str | None = None) -> dict[str, Any]:
     with disk.replacing(arm.folder / ARM) as content:
         content.write(f"# accelerate launch {shlex.join(command[3:])}\n".encode())
         content.write(yaml.safe_dump(arm.asked, sort_keys=False, allow_unicode=True).encode())
-    if checkpoint := _last_checkpoint(arm.folder):
+    if checkpoint := checkpoints.last(arm.folder):
         log.info("%s  goes on from %s", arm.name, checkpoint)
         command += ["--resume_from_checkpoint", str(checkpoint)]
     output = []
@@ -330,9 +330,3 @@ def _failure(arm: Arm, output: Sequence[str], code: int) -> CaredioError:
         return InputError(f"{arm.name}: {sentence.removeprefix(own).removeprefix('error: ')}")
     last = output[-1] if output else "it printed nothing"
     return CaredioError(f"{arm.name}: the training failed with exit code {code} ({last}); see {arm.folder / OUTPUT}.")
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of most steps that is whole: its state is written last."""
-    whole = [file.parent for file in folder.glob("checkpoint-*/trainer_state.json")]
-    return max(whole, key=lambda place: int(place.name.rpartition("-")[2]), default=None)

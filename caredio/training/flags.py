@@ -11,11 +11,9 @@ from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caredio.checkpoints import ADAPTER, RECORD, one_line
+from caredio import checkpoints
 from caredio.errors import InputError
 from caredio.training.recipe import Recipe, folder
-
-_STATE = "trainer_state.json"  # what a checkpoint's folder is finished with
 
 
 @dataclass
@@ -91,7 +89,7 @@ def read(recipe: Recipe, argv: Sequence[str] | None = None) -> Settings:
             raise  # --help
         raise InputError(f"{' '.join(refused.getvalue().rpartition('error: ')[2].split()).rstrip('.')}.") from None
     except (OSError, ValueError, TypeError, IndexError, yaml.YAMLError) as error:
-        raise InputError(f"the flags or the --config file cannot be used: {one_line(error)}.") from None
+        raise InputError(f"the flags or the --config file cannot be used: {checkpoints.one_line(error)}.") from None
 
 
 def _with_packaged(argv: Sequence[str]) -> list[str]:
@@ -132,8 +130,8 @@ def _check_model(recipe: Recipe, settings: Settings) -> None:
     quantized = wanted.load_in_4bit or wanted.load_in_8bit
     if adapter and recipe.name == "reward":
         raise InputError("--adapter: a preference model begins anew, as its score has no place in that; leave it out.")
-    if adapter and not (Path(adapter) / ADAPTER).exists():
-        raise InputError(f"--adapter {adapter}: has no {ADAPTER}; name a LoRA run's output_dir.")
+    if adapter and not (Path(adapter) / checkpoints.ADAPTER).exists():
+        raise InputError(f"--adapter {adapter}: has no {checkpoints.ADAPTER}; name a LoRA run's output_dir.")
     if quantized and not (wanted.use_peft or adapter):
         raise InputError("a quantized model trains only under an adapter; add --use_peft.")
     if quantized and util.find_spec("bitsandbytes") is None:
@@ -172,7 +170,7 @@ def _check_training(recipe: Recipe, settings: Settings) -> None:
             f"{training.n_gpu} GPUs and one process: start the recipe with `accelerate launch`, which makes a process "
             "for each, or show it one GPU with CUDA_VISIBLE_DEVICES=0."
         )
-    if (Path(training.output_dir) / RECORD).exists():
+    if (Path(training.output_dir) / checkpoints.RECORD).exists():
         raise InputError(f"{training.output_dir}: holds a trained model; name another --output_dir, or remove it.")
     training.resume_from_checkpoint = _checkpoint(training)
 
@@ -190,9 +188,10 @@ def _checkpoint(training: Any) -> str | None:
     if named is None or str(named).lower() == "false":
         return None
     if str(named).lower() == "true":
-        there = Path(training.output_dir).glob(f"checkpoint-*/{_STATE}")
-        found = {int(file.parent.name.rpartition("-")[2]): file.parent for file in there}
-        return str(found[max(found)]) if found else None
-    if not (Path(named) / _STATE).is_file():
-        raise InputError(f"--resume_from_checkpoint {named}: holds no {_STATE}; name a checkpoint's folder, or `true`.")
+        output = Path(training.output_dir)
+        found = checkpoints.last(output) if output.is_dir() else None
+        return str(found) if found else None
+    if not checkpoints.is_whole(Path(named)):
+        what = f"holds no whole {checkpoints.STATE}"
+        raise InputError(f"--resume_from_checkpoint {named}: {what}; name a checkpoint's folder, or `true`.")
     return str(named)

@@ -93,7 +93,7 @@ def test_the_beginning_of_a_flag_is_not_the_flag(refused):
         (["--lora_target_modules", "q_proj", "lm_head"], "--lora_target_modules lm_head"),
         (["--test_split_size", "0.1"], "--test_split_size"),
         (["--datasets", "general/chats"], "needs a `fraction`"),
-        (["--resume_from_checkpoint", "nowhere"], "holds no trainer_state.json"),
+        (["--resume_from_checkpoint", "nowhere"], "holds no whole trainer_state.json"),
         ([], "no-model: no such model"),
     ],
 )
