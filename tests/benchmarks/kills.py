@@ -2,9 +2,8 @@
 
     python tests/benchmarks/kills.py [--kills 10] [--latency 0.5] [--concurrency 64] [--seed 0]
 
-Prints whether the tables are byte-equal to an undisturbed run's, and how many requests the endpoint saw again: at most
-those that were in flight at the kills. These can be more than the endpoint counts, whose replies may wait for the
-client to read them.
+Prints whether the tables are byte-equal to an undisturbed run's, and how many requests the endpoint saw again: those
+that were in flight at the kills. The endpoint counts them without the few whose replies the client has not read yet.
 """
 
 from __future__ import annotations
@@ -57,9 +56,10 @@ def main() -> None:
                 process = subprocess.Popen(command(folder / "odd", given.concurrency), env=environment)
                 while counts(url)["requests"] < moment and process.poll() is None:
                     time.sleep(draw.uniform(0, 0.05))
+                process.send_signal(signal.SIGSTOP)  # a process takes a while to end, in which the endpoint goes on
+                in_flight += int(counts(url)["in_flight"])
                 process.send_signal(signal.SIGKILL)
                 process.wait()
-                in_flight += int(counts(url)["in_flight"])
                 time.sleep(2 * given.latency)
             subprocess.run(command(folder / "odd", given.concurrency), env=environment, check=True)
             odd = counts(url)
