@@ -33,6 +33,8 @@ SHORT = features.columns(
 )
 STAGES = ("ranked", "scored", "candidates")  # where a row can stand; rejects have the stage that dropped them
 ON_HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
+# Hebrew points; Arabic's signs, and the line that only widens a word
+_VOWELS = r"[\x{0591}-\x{05bd}\x{05bf}\x{05c1}\x{05c2}\x{05c4}\x{05c5}\x{05c7}\x{0640}\x{064b}-\x{0652}\x{0670}]+"
 _SLUG = re.compile(r"[a-z][a-z0-9_]*")  # a config of a release without a view behind it
 _LARGE = ("*-vectors/*", "*-preference/*", "*-unpaired/*", "all/*")  # what a list of rows does without
 
@@ -167,8 +169,11 @@ class Shelf:
 
 
 def _alike(text: Any) -> Any:
-    """Arrow text in one form, in lower case: a letter and its marks may be one character or several, wide or narrow."""
-    return pc.utf8_lower(pc.utf8_normalize(text, "NFKC"))
+    """Arrow text in one form, in lower case and without vowel signs.
+
+    A letter and its marks may be one character or several, wide or narrow.
+    """
+    return pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(text, "NFKC")), _VOWELS, "")
 
 
 def open(place: Path | str) -> Shelf:

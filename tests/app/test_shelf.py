@@ -76,6 +76,9 @@ def test_every_word_is_in_a_row_that_is_found(run, words, count):
         ("설날에는 떡국을 먹습니다", unicodedata.normalize("NFD", "떡국")),
         (unicodedata.normalize("NFD", "설날에는 떡국을 먹습니다"), "떡국"),
         ("نشرب الشاي", "ﺍﻟﺸﺎﻱ"),  # as some PDFs have it
+        ("نَشْرَبُ الشَّايَ", "الشاي"),
+        ("نشرب الشـــاي", "الشَّاي"),
+        ("לֶחֶם וּזֵיתִים", "לחם"),
         ("ＣＡＦＥ　１００円", "cafe 100"),
         ("İstanbul'da çay", "İSTANBUL"),
     ],
