@@ -12,7 +12,7 @@ import logging
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,15 @@ def load(path: Path | str | None = None) -> dict[str, Culture]:
 def _culture(entry: dict[str, Any]) -> Culture:
     lists: dict[str, Any] = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
     return Culture(**{**entry, **lists})
+
+
+def named(names: Iterable[str], known: Mapping[str, Culture]) -> dict[str, Culture]:
+    """Name in a table's column -> the culture of `known` that it names, or one of which the name alone is known."""
+    by_name = {name: culture for slug, culture in known.items() for name in (culture.name, slug)}
+    return {
+        name: by_name.get(name) or known.get(slug) or Culture(slug, name, name, ("und",), "", ())
+        for name, slug in slugs(names).items()
+    }
 
 
 def slug(name: str) -> str:

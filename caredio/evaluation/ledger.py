@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from caredio import cultures as culture_files
 from caredio import features, progress
 from caredio.cultures import Culture
 from caredio.errors import InputError
@@ -23,27 +24,28 @@ TABLE = "results"
 SAMPLES = "samples"  # folder of what each question got
 
 
-def cultures(run: Run, known: Mapping[str, Culture], chosen: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """The slugs to ask about, those of the run's ranked split by default, and a sentence on what that leaves out.
+def cultures(
+    run: Run, declared: Mapping[str, Culture], chosen: Sequence[str] | None
+) -> tuple[list[str], dict[str, Culture], list[str]]:
+    """The slugs to ask about, by default those of the run's ranked split; all cultures; a sentence on some of them.
+
+    A culture of the run that is declared nowhere is known by its name.
 
     Raises:
-        InputError: there is no ranked split, or none of its cultures is known.
+        InputError: there is no ranked split, and none is chosen.
     """
-    if chosen is not None:
-        return list(chosen), []
-    if "ranked" not in run.stages:
+    own: dict[str, Culture] = {}
+    if "ranked" in run.stages:
+        own = {one.slug: one for one in culture_files.named(run.table("ranked")["culture"][:], declared).values()}
+    elif chosen is None:
         raise InputError(f"{run.path}: has no ranked split whose cultures could be asked about; name some as cultures.")
-    slugs = {name: slug for slug, culture in known.items() for name in (culture.name, slug)}
-    ranked = sorted(set(run.table("ranked")["culture"][:]))
-    asked = list(dict.fromkeys(slugs[culture] for culture in ranked if culture in slugs))
-    others = ", ".join(culture for culture in ranked if culture not in slugs)
-    if not asked:
-        raise InputError(
-            f"{run.path}: no culture is known by the name of {others}; declare it in a file of --cultures-file, or name"
-            " others as cultures."
-        )
-    left_out = f"left out: {others}: no culture is known by that name; --cultures-file takes a file that declares it."
-    return asked, [left_out] if others else []
+    asked = sorted(own) if chosen is None else list(chosen)
+    by_name = [
+        f"{slug} is declared in no file of --cultures-file: role-play calls it {own[slug].name!r}."
+        for slug in asked
+        if slug in own and slug not in declared
+    ]
+    return asked, {**declared, **own}, by_name
 
 
 def evaluate(run: Run, asked: Asked) -> Dataset:

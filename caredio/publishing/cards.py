@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from datasets import Dataset
 
+from caredio import cultures as culture_files
 from caredio import disk
 from caredio.cultures import Culture
 from caredio.llm.spec import LOCAL_MODEL
@@ -183,6 +184,8 @@ def model_card(
     adapter, recipe = _is_adapter(record), record["recipe"]
     scores = recipe == "reward"
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
+    measured = {one.slug for one in culture_files.named(cultures, culture_files.load()).values()}
+    measured.add(record["dataset_config"])
     facts = {key: value for key, value in _flat(record) if value is not None}
     losses = [facts.get(f"result.{name}_loss") for name in ("first", "last")]
     return _render(
@@ -204,7 +207,7 @@ def model_card(
         loss=None if None in losses else losses,
         figures=figures,
         facts=facts.items(),
-        results=[row for row in results or [] if row["culture"] in cultures or not cultures],
+        results=[row for row in results or [] if row["culture"] in measured or not cultures],
         license=settings.license or "other",
         terms=settings.terms,
         reviewed_by=settings.reviewed_by,

@@ -72,18 +72,11 @@ class Browsing:
         """Who answers questions, as the cultures that are looked at.
 
         Raises:
-            CaredioError: none of the cultures is known, or a model cannot be used.
+            CaredioError: a model cannot be used.
         """
         from caredio.app.speakers import Local, Remote  # torch, where weights are asked
 
-        names = list(found)
-        known = cultures.load(self.cultures_file)
-        asked = [known[slug] for slug in cultures.slugs(names).values() if slug in known]
-        if not asked:
-            raise InputError(
-                f"{self.places[0]}: none of its cultures ({', '.join(sorted(names)[:5])}) is known; describe them in a"
-                " YAML file and give it as cultures_file."
-            )
+        asked = list(cultures.named(found, cultures.load(self.cultures_file)).values())
         if self.base_url or self.model.startswith("ft:"):
             return Remote(Spec(model=self.model), Endpoint(base_url=self.base_url), self.trained, asked)
         base = str(model_path()) if self.model == LOCAL_MODEL else self.model

@@ -53,8 +53,8 @@ class Evaluating:
                 f"trained is given, and model {model!r} is behind an API, whose weights take no adapter; leave one out."
             )
         with work.opened(out, create=out is None) as run:
-            self.known = run.cultures(cultures_file)
-            self.slugs, self.notes = ledger.cultures(run, self.known, arguments.listed(cultures, "cultures"))
+            declared = run.cultures(cultures_file)
+            self.slugs, self.known, self.notes = ledger.cultures(run, declared, arguments.listed(cultures, "cultures"))
             self.past = ledger.past(run)
             self.learned = leakage.training(run, trained, None if self.behind_api else model)
             pieces = grounded.pieces(run)

@@ -178,11 +178,12 @@ def test_a_model_that_learned_the_held_out_questions_is_not_measured_on_them(
     assert re.search(r"^china +raw +bits_per_byte ", below, re.M)
 
 
-def test_without_its_declaration_such_a_culture_is_left_out(tiny: Path, run: Path, released: Path) -> None:
+def test_without_its_declaration_such_a_culture_is_known_by_its_name(tiny: Path, run: Path, released: Path) -> None:
     given: dict[str, Any] = {"benchmarks": "held_out", "benchmark_data": f"held_out={released}", "device": "cpu"}
     result = caredio.evaluate(out=run, model=str(tiny), **given)
-    assert set(result.results["culture"]) == {"china", "japan"}
-    assert "left out: narnia: no culture is known by that name; --cultures-file takes" in str(result)
+    assert set(result.results["culture"]) == {"china", "japan", "narnia"}
+    assert "narnia is declared in no file of --cultures-file: role-play calls it 'narnia'." in str(result)
+    assert set(caredio.evaluate(["narnia"], out=run, model=str(tiny), **given).results["culture"]) == {"narnia"}
 
 
 def says(_: Any, body: dict[str, Any]) -> str:
