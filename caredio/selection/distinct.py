@@ -28,6 +28,10 @@ from caredio.selection.engine import Engine, Local
 from caredio.selection.settings import FEW, Settings
 from caredio.stages import Planning
 
+_NEAREST = (
+    f"(of several answers of a culture, the nearest; of more than {match.ANSWERS}, those that most people gave and what"
+    " is the same text)"
+)
 _SHORT = 3  # letters of a word that keeps a final s
 _AT_ONCE = 16_384  # rows whose vectors are held at once
 WITHOUT_EFFECT = ("_AT_ONCE",)  # on what a stage makes (fingerprints.py)
@@ -96,10 +100,9 @@ def describe(settings: Mapping[str, Any], model: str, written: bool) -> str:
     few = f"up to {FEW if count is None else count} other cultures"
     compared = "all other cultures that answered" if count is None and not written else few
     how = {
-        "cosine": f"the mean distance of a response from the answers of {compared} to the same question (of several"
-        " answers of a culture, the nearest)",
-        "hybrid": f"half of the mean distance of a response from the answers of {compared} to the same question (of"
-        " several answers of a culture, the nearest), and half of the share of these cultures in which no answer has"
+        "cosine": f"the mean distance of a response from the answers of {compared} to the same question {_NEAREST}",
+        "hybrid": f"half of the mean distance of a response from the answers of {compared} to the same question"
+        f" {_NEAREST}, and half of the share of these cultures in which no answer has"
         " the same words (nor all of its words, nor only words of it)",
         "information": f"by how many bits a byte {code(model)} finds a response likelier as its culture than as {few}",
         "cci": f"how much larger a share of people of its culture than of {few} shares a response, as {code(model)}"

@@ -10,11 +10,12 @@ import hashlib
 import logging
 import math
 import random
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,14 +31,45 @@ log = logging.getLogger("caredio")
 
 STAGE = Stage("candidates", {}, features.CANDIDATES, modules=(__name__, source.__name__))
 _PANEL = 8  # answers of its own culture that a row keeps
-_ANSWERS = 8  # answers of each other culture
+ANSWERS = 8  # answers of each other culture
+_NAMED = 3  # cultures of a language in a message
 _QUOTED = 60  # characters of a question in a message
 _REASON = 60  # characters of a table's own drop_reason
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"))  # marks stand on letters; alone they say nothing
 _BLANK = frozenset(
     "\u115f\u1160\u2800\u3164\uffa0"
 )  # fillers of Hangul, and Braille's blank: letters and symbols to Unicode
-WITHOUT_EFFECT = ("_QUOTED",)  # on what a stage makes (fingerprints.py)
+WITHOUT_EFFECT = ("_NAMED", "_QUOTED")  # on what a stage makes (fingerprints.py)
+
+
+class Answer(NamedTuple):
+    """A response of a culture to a question, and how many people gave it."""
+
+    sample_id: str
+    response: str
+    weight: float
+
+
+class Answers:
+    """What a culture answered to a question."""
+
+    def __init__(self, answers: list[Answer]) -> None:
+        self.all = sorted(answers)
+        least = sorted((one.weight for one in answers), reverse=True)[:ANSWERS][-1]
+        self._heavy = [one for one in self.all if one.weight > least]
+        self._even = [one for one in self.all if one.weight == least]
+        self._alike: dict[str, list[Answer]] = defaultdict(list)
+        for one in self.all:
+            self._alike[_words(one.response)].append(one)
+
+    def drawn(self, draw: random.Random, response: str) -> list[Answer]:
+        """All, or of more than `ANSWERS` those that most people gave, and those that say `response`."""
+        if len(self.all) <= ANSWERS:
+            return draw.sample(self.all, len(self.all))
+        found = draw.sample(self._even, ANSWERS - len(self._heavy))
+        if self._heavy:
+            found = draw.sample([*self._heavy, *found], ANSWERS)
+        return [*found, *(one for one in self._alike.get(_words(response), ()) if one not in found)]
 
 
 def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
@@ -75,6 +107,7 @@ def run(table: Dataset, settings: Settings, warn: bool = True) -> Dataset:
     cultures.check_names(spelled)
     if warn:
         cultures.warn_of_spellings(spelled)
+        _warn_of_languages(spelled, kept.get("language", []))
     weights = _weights(table)
     reasons = _reasons(cells, weights, kept.pop("drop_reason", [None] * len(table)))
     made: dict[str, list[Any]] = {**kept, **cells, "sample_id": sample_ids(cells), "drop_reason": reasons}
@@ -191,6 +224,24 @@ def sample_ids(cells: dict[str, list[str]]) -> list[str]:
     return list(map(features.sample_id, cells["culture"], cells["question"], cells["response"]))
 
 
+def _warn_of_languages(names: Iterable[str], languages: Iterable[str | None]) -> None:
+    """Log that cultures answer in several languages, which distances between answers count as culture."""
+    spoken: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, language in zip(names, languages, strict=False):
+        if name and language and visible(language):
+            spoken[name][re.split("[-_]", language.strip().casefold())[0]] += 1
+    most: dict[str, list[str]] = defaultdict(list)
+    for name, found in sorted(spoken.items()):
+        most[found.most_common(1)[0][0]].append(name)
+    if len(most) > 1:
+        several = "; ".join(f"{language}: {', '.join(those[:_NAMED])}" for language, those in sorted(most.items()))
+        log.warning(
+            "cultures answer in several languages (%s): distinctiveness counts the language too, and so do pairs;"
+            " translate the answers, or rank cultures of one language.",
+            several,
+        )
+
+
 def _weights(table: Dataset) -> list[float]:
     """How many people gave each row.
 
@@ -212,17 +263,23 @@ def _reasons(cells: dict[str, list[str]], weights: list[float], dropped: list[st
 
 
 def _merged(made: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Columns with equal rows as one, of the sum of their weights: that of the least question_id, then the first."""
+    """Columns with equal rows as one, of the sum of their weights.
+
+    It is that of the question_id that most cultures answered, then of the least, then the first.
+    """
     copies: dict[str, list[int]] = defaultdict(list)
+    answered: dict[str, set[str]] = defaultdict(set)
     left = []
     for place, (name, reason) in enumerate(zip(made["sample_id"], made["drop_reason"], strict=True)):
         if reason is None:
             copies[name].append(place)
+            answered[made["question_id"][place]].add(made["culture"][place])
         else:
             left.append(place)
     weights = list(made["weight"])
     for places in copies.values():
-        first = min(places, key=lambda place: (made["question_id"][place], place))
+        asked = [made["question_id"][place] for place in places]
+        _, _, first = min((-len(answered[name]), name, place) for name, place in zip(asked, places, strict=True))
         weights[first] = math.fsum(made["weight"][place] for place in places)
         left.append(first)
     left.sort()
@@ -233,21 +290,17 @@ def _beside(
     made: dict[str, list[Any]], settings: Settings
 ) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
     """The `others` and the `panel` of every row; empty where it is dropped."""
-    given: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    columns = (made[name] for name in ("drop_reason", "sample_id", "question_id", "culture", "response"))
-    for reason, name, question_id, culture, response in zip(*columns, strict=True):
+    found: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: defaultdict(list))
+    columns = (made[name] for name in ("drop_reason", "sample_id", "question_id", "culture", "response", "weight"))
+    for reason, name, question_id, culture, response, weight in zip(*columns, strict=True):
         if reason is None:
-            given[question_id][culture].append((name, response))
-    for answers in given.values():
-        for several in answers.values():
-            several.sort()
-    rows = list(zip(*(made[name] for name in ("drop_reason", "sample_id", "question_id", "culture")), strict=True))
-    beside = [
-        others(given[asked], name, culture, settings) if not reason else [] for reason, name, asked, culture in rows
-    ]
-    panels = [
-        panel(given[asked][culture], name, settings) if not reason else [] for reason, name, asked, culture in rows
-    ]
+            found[question_id][culture].append(Answer(name, response, weight))
+    given = {asked: {culture: Answers(several) for culture, several in of.items()} for asked, of in found.items()}
+    columns = (made[name] for name in ("drop_reason", "sample_id", "question_id", "culture", "response"))
+    beside, panels = [], []
+    for reason, name, asked, culture, response in zip(*columns, strict=True):
+        beside.append([] if reason else others(given[asked], name, culture, response, settings))
+        panels.append([] if reason else panel(given[asked][culture].all, name, settings))
     return beside, panels
 
 
@@ -268,27 +321,31 @@ def _kept(table: Dataset, warn: bool) -> dict[str, list[str | None]]:
 
 
 def others(
-    given: dict[str, list[tuple[str, str]]], name: str, culture: str, settings: Settings
+    given: Mapping[str, Answers], name: str, culture: str, response: str, settings: Settings
 ) -> list[dict[str, Any]]:
-    """The answers of other cultures, up to `settings.compared`, out of culture -> sorted [(sample_id, response)].
+    """The answers of other cultures, up to `settings.compared`, out of those of each.
 
     The draw depends on the seed and the row (`name` is its sample_id) alone, not on the order of the table.
     """
     draw = random.Random(f"{settings.seed}/{name}")
     rest = sorted(other for other in given if other != culture)
-    found = []
-    for other in draw.sample(rest, min(settings.compared or len(rest), len(rest))):
-        for sample_id, response in draw.sample(given[other], min(_ANSWERS, len(given[other]))):
-            found.append({"culture": other, "sample_id": sample_id, "response": response, "shown": False})
-    return found
+    return [
+        {"culture": other, "sample_id": one.sample_id, "response": one.response, "shown": False}
+        for other in draw.sample(rest, min(settings.compared or len(rest), len(rest)))
+        for one in given[other].drawn(draw, response)
+    ]
 
 
-def panel(given: list[tuple[str, str]], name: str, settings: Settings) -> list[dict[str, Any]]:
-    """Up to `_PANEL` other answers of the row's culture, out of sorted [(sample_id, response)].
+def _words(response: str) -> str:
+    return " ".join(response.casefold().split())
+
+
+def panel(given: list[Answer], name: str, settings: Settings) -> list[dict[str, Any]]:
+    """Up to `_PANEL` other answers of the row's culture, out of sorted answers.
 
     Drawn, as the others are: each of a survey's answers with all the rest would be a table of their square.
     """
     draw = random.Random(f"{settings.seed}/{name}/panel")
     picked = draw.sample(given, min(_PANEL + 1, len(given)))  # one more, in case the row itself is among them
-    rest = [answer for answer in picked if answer[0] != name][:_PANEL]
-    return [{"persona": None, "sample_id": sample_id, "response": response} for sample_id, response in rest]
+    rest = [answer for answer in picked if answer.sample_id != name][:_PANEL]
+    return [{"persona": None, "sample_id": one.sample_id, "response": one.response} for one in rest]

@@ -129,7 +129,7 @@ def test_every_culture_is_drawn_about_equally_often():
 def test_a_culture_brings_its_answers_up_to_a_bound_each_about_equally_often():
     source = table(*(f"q1 china tea{row}" for row in range(16)), *(f"q1 japan rice {row}" for row in range(200)))
     japanese = [row for row in match.run(source, Settings()) if row["culture"] == "japan"]
-    assert {len(row["others"]) for row in japanese} == {match._ANSWERS}
+    assert {len(row["others"]) for row in japanese} == {match.ANSWERS}
     drawn = Counter(one["response"] for row in japanese for one in row["others"])
     assert len(drawn) == 16
     assert all(70 < times < 130 for times in drawn.values())
@@ -424,3 +424,34 @@ def test_a_table_in_which_nothing_can_be_compared_is_told_with_its_questions():
     with pytest.raises(InputError, match="no question was answered by two cultures") as error:
         match.report(candidates)
     assert f"(such as 'Who pays?', '{chr(0x8C01) * 60}...')" in str(error.value)
+
+
+def test_of_many_answers_those_that_most_people_gave_are_compared_and_what_is_the_same():
+    korean = [f"q1 korea dish {number}" for number in range(14)]
+    weights = [1.0, 1.0, 500.0, *[1.0] * 14]
+    rows = table("q1 mexico kimchi", "q1 mexico DISH  3", "q1 korea kimchi", *korean, weight=weights)
+    first, second, *_ = match.run(rows, Settings())
+    assert "kimchi" in [one["response"] for one in first["others"]]
+    assert len(first["others"]) == match.ANSWERS
+    assert {"kimchi", "dish 3"} <= {one["response"] for one in second["others"]}
+
+
+def test_of_equal_rows_under_two_ids_the_one_is_kept_that_others_answered():
+    rows = table("b1 china rice", "b2 china rice", "b2 uk toast")
+    rows = rows.remove_columns("question").add_column("question", ["What is eaten?"] * 3)
+    one, other = match.run(rows, Settings())
+    assert (one["question_id"], one["weight"]) == ("b2", 2.0)
+    assert [len(row["others"]) for row in (one, other)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("languages", "told"),
+    [
+        (["en", "de"], "de: austria; en: ireland"),
+        (["en-IE", "en_GB"], None),
+        (["en", None], None),
+    ],
+)
+def test_answers_in_several_languages_are_told(languages, told, caplog):
+    match.run(table("q1 ireland football", "q1 austria Fußball", language=languages), Settings())
+    assert [f"cultures answer in several languages ({told})" in caplog.text] == [told is not None]
