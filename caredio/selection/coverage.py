@@ -30,8 +30,10 @@ def describe(settings: Mapping[str, Any]) -> str:
     spread, said = settings.get("coverage", "none"), ""
     if each is not None:
         rows = "a second row" if each == 1 else f"more than {each} rows"
+        room = "" if share is None else ", as far as the topics' shares leave room"
         said += (
-            f" No question has {rows} before every other has {'one' if each == 1 else 'as many'} that can be ranked."
+            f" No question has {rows} before every other has {'one' if each == 1 else 'as many'} that can be"
+            f" ranked{room}."
         )
     if share is not None:
         said += f" No topic has more than {share:g} times its share of the rows that can be ranked."
@@ -43,8 +45,8 @@ def describe(settings: Mapping[str, Any]) -> str:
 class Quotas:
     """Which rows may be taken next.
 
-    No question has more than `per_question` rows while another has fewer that are left to take. A topic with a share s
-    of the rows has at most `topic_share` * s of those taken, rounded up; rows without a topic are not held back.
+    No question has more than `per_question` rows while another has fewer and one that its topic allows. A topic with a
+    share s of the rows has at most `topic_share` * s of those taken, rounded up; rows without one are not held back.
     """
 
     def __init__(self, questions: Sequence[str], topics: Sequence[str | None], settings: Settings) -> None:
@@ -53,7 +55,7 @@ class Quotas:
         names, self._topic = np.unique(np.array(known, dtype=str), return_inverse=True)
         share = np.bincount(self._topic) / max(1, len(known))
         self._share = np.where(names == "", np.inf, share * (settings.topic_share or np.inf))
-        self._each = self._limit = settings.per_question or len(known)
+        self._each = settings.per_question or len(known)
         self._of_question = np.zeros(self._question.max(initial=-1) + 1, int)
         self._of_topic = np.zeros(len(names), int)
         self._left = np.ones(len(known), bool)
@@ -63,11 +65,8 @@ class Quotas:
         taken = len(self._left) - int(self._left.sum())
         under = self._of_topic + 1 <= np.ceil((self._share * (taken + 1)).round(_EQUAL))
         able = self._left & under[self._topic]
-        while able.any():
-            if (found := able & (self._of_question < self._limit)[self._question]).any():
-                return found
-            self._limit += self._each
-        return able
+        times = self._of_question[self._question] // self._each
+        return able & (times == times[able].min(initial=len(times)))
 
     def take(self, row: int) -> None:
         """Count a row as taken."""

@@ -62,6 +62,14 @@ def test_no_topic_has_more_than_twice_its_share_at_any_rank():
     assert order(values, questions, topics, topic_share=None) == list(range(8))
 
 
+def test_a_question_has_a_second_row_only_while_its_topic_leaves_room_for_no_other():
+    """Half of the rows are of power: the sixth is p's second one, as food has had its share; q's waits for d."""
+    values = [9, 8, 7, 6, 5, 4, 3, 2]
+    questions, topics = [*"ppqq", *"abcd"], ["power"] * 4 + ["food"] * 4
+    assert order(values, questions, topics, topic_share=1.0) == [0, 4, 2, 5, 6, 1, 7, 3]
+    assert order(values, questions, topics) == [0, 2, 4, 5, 6, 7, 1, 3]
+
+
 @pytest.mark.parametrize("share", [1.0, 1.3, 2.0])
 @pytest.mark.parametrize("kind", COVERAGE)
 @pytest.mark.parametrize("seed", range(6))
