@@ -29,6 +29,8 @@ ORDERS = {
 _FILTERS = {"culture": "culture", "topic": "topic_id", "level": "level", "stage": "stage", "reason": "drop_reason"}
 _LABELS = {"culture": "Culture", "topic": "Topic", "level": "Level", "stage": "Stage", "reason": "Drop reason"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # of events: no endpoints of an API
+# of all boxes, which are one event: its answers come one after the other, and the last is to how the boxes stand
+LAST: dict[str, Any] = {**PRIVATE, "trigger_mode": "always_last"}
 _HINT = (
     '<p class="note">Select a row to read it whole: beside other cultures\' answers, with its scores and history.</p>'
 )
@@ -225,19 +227,8 @@ class _Tab:
 
     def listen(self, page: gr.Blocks) -> None:
         """Answer the page's events; the address of the page follows what is shown."""
-        events = [
-            changed(
-                self._filtered,
-                self.asked,
-                [*self.listing, self.whole],
-                trigger_mode="always_last",
-                **PRIVATE,
-            )
-            for changed in (
-                self.words.change,
-                *(one.input for one in self.inputs[1:]),
-            )  # text that is pasted is no input
-        ]
+        changes = [self.words.change, *(one.input for one in self.inputs[1:])]  # text that is pasted is no input
+        events = [gr.on(changes, self._filtered, self.asked, [*self.listing, self.whole], **LAST)]
         for button, turned in ((self.back, self._back), (self.forth, self._forth)):
             events.append(button.click(turned, self.state, self.listing, **PRIVATE))
         for view, as_seen in ((self.as_list, self._as_list), (self.as_map, self._as_map)):

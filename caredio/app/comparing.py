@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from caredio.app import compare
-from caredio.app.browse import CLICKS, LOADING, PRIVATE, from_address, page_number, shown, to_address
+from caredio.app.browse import CLICKS, LAST, LOADING, PRIVATE, from_address, page_number, shown, to_address
 from caredio.app.compare import Pair
 from caredio.app.markup import badge, text
 from caredio.app.opened import opened
@@ -86,16 +86,8 @@ class _Tab:
         shown = [self.state, self.rows, self.count, self.back, self.forth]
         listing = [*shown, self.address]
         asked = [self.state, self.address, *self.inputs]
-        events = [
-            changed(
-                self._filtered,
-                asked,
-                [*listing, self.whole],
-                trigger_mode="always_last",
-                **PRIVATE,
-            )
-            for changed in (self.words.change, self.kind.input, self.culture.input)  # text that is pasted is no input
-        ]
+        changes = [self.words.change, self.kind.input, self.culture.input]  # text that is pasted is no input
+        events = [gr.on(changes, self._filtered, asked, [*listing, self.whole], **LAST)]
         for button, turned in ((self.back, self._back), (self.forth, self._forth)):
             events.append(button.click(turned, self.state, listing, **PRIVATE))
         events += [

@@ -62,15 +62,37 @@ def test_a_known_row_is_searched_filtered_opened_and_read(address, look):
 
 
 @contextmanager
-def before_it_loads(seen):
-    """Loads the page again, and holds what it asks the server until the block ends."""
+def held(seen):
+    """Holds what the page asks the server until the block ends; the last is answered first."""
     held = []
     seen.route("**/queue/join*", lambda asked: held.append(asked))
-    seen.reload()
     yield
     seen.route("**/queue/join*", lambda asked: asked.continue_())  # the last that is given is used
-    for asked in held:
+    for asked in reversed(held):
         asked.continue_()
+
+
+@contextmanager
+def before_it_loads(seen):
+    """Loads the page again, and holds what it asks the server until the block ends."""
+    with held(seen):
+        seen.reload()
+        yield
+
+
+def test_a_late_answer_to_one_box_does_not_undo_another(address, look):
+    seen = look(address)
+    waits(seen, "27 rows")
+    with held(seen):
+        seen.get_by_label("Search questions and answers").fill("rice")
+        seen.wait_for_timeout(500)
+        seen.get_by_label("Topic").click()
+        seen.get_by_role("option", name="feasts").click()
+        seen.wait_for_timeout(500)
+    waits(seen, "4 of 27 rows")
+    seen.wait_for_url("**/?q=rice&topic=feasts")
+    seen.wait_for_timeout(1000)
+    waits(seen, "4 of 27 rows")
 
 
 def test_what_is_typed_before_the_page_has_loaded_is_looked_for(address, look):
