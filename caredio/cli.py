@@ -671,7 +671,10 @@ def _or_none(kind: type) -> Callable[[str], Any]:
 
 
 def _numbers(flag: str) -> list[int]:
-    return [int(number) for number in _names(flag)]
+    try:
+        return [int(number) for number in _names(flag)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{flag!r}: give whole numbers with commas between, such as 50,100.") from None
 
 
 def _names(flag: str) -> list[str]:

@@ -7,6 +7,7 @@ it first.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,12 @@ from caredio.stages import Expected
 from caredio.synthesis.settings import Settings as Synthesis
 from caredio.synthesis.settings import check_objective, check_questions
 
+log = logging.getLogger("caredio")
+
+_REPEATED = (
+    "at temperature 0 an answer is the same when it is asked for again: a culture that is shown cannot be compared, as"
+    " the text that was shown never counts, and rows compare with fewer cultures or none; raise temperature."
+)
 _FEWEST = 3  # answers of a culture that a density, or an answer foreseen after another, needs
 
 
@@ -38,6 +45,8 @@ def writing(
     Raises:
         InputError: no model uses the address, or the optimisation would have nothing to choose by.
     """
+    if spec.temperature == 0 and settings.contrast:
+        log.warning(_REPEATED)
     check_questions(settings, selection)
     check_objective(settings, selection)
     embedders = (selection.embedder, settings.held_out or "")

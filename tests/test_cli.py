@@ -435,6 +435,13 @@ def test_a_ranking_that_cannot_be_is_told_before_anything_is_spent(endpoint, tmp
     assert endpoint.seen == []
 
 
+def test_numbers_with_commas_are_asked_for_as_such(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["curve", str(tmp_path), "--budgets", "x"])
+    assert end.value.code == 2
+    assert "argument --budgets: 'x': give whole numbers with commas between" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", [*api.VERBS, "prompts", "answers", "results", "rate", "ratings", "plot"])
 def test_every_command_helps_with_an_example(name, capsys):
     with pytest.raises(SystemExit) as end:

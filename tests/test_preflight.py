@@ -267,3 +267,10 @@ def test_what_the_model_needs(server, capsys, tmp_path):
     out = ["--out", tmp_path / "run", *SMALL]
     assert "OPENAI_API_KEY is not set" in fails(capsys, "build", "--model", "gpt-4.1-mini", *out)
     assert "has no Batch API" in fails(capsys, "build", "--batch", *out)
+
+
+@pytest.mark.parametrize(("flags", "told"), [([], False), (["--no-contrast"], False), (["--contrast"], True)])
+def test_at_temperature_0_a_culture_that_is_shown_cannot_be_compared(server, asking, caplog, flags, told):
+    flags = [*flags, "--temperature", "0"] if flags else flags
+    cli.main(["synthesize", *map(str, asking), *flags, "--dry-run"])
+    assert ("at temperature 0 an answer is the same" in caplog.text) is told

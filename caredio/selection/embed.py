@@ -7,6 +7,7 @@ sentence-transformers model does here.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from caredio.selection.embedders import ENDPOINT, GIVEN, MINILM, folder
 from caredio.selection.engine import Engine
 from caredio.selection.settings import Settings
 from caredio.stages import Planned, Planning, Stage
+
+log = logging.getLogger("caredio")
 
 
 def calls(planning: Planning) -> Planned:
@@ -129,12 +132,26 @@ def _sentence_transformer(chosen: tuple[str, int]) -> Callable[[pa.Table], pa.Ta
         raise InputError(f"embedder {embedder!r} cannot be loaded ({message}){hint}.") from None
 
     def embed(rows: pa.Table) -> pa.Table:
+        texts = rows["text"].to_pylist()
+        if cut := _cut(model, texts):
+            message = "embedder %s reads %d tokens of a text: the ends of %d of %d texts count for nothing"
+            log.warning(message, embedder, model.max_seq_length, cut, len(texts))
         bar = len(rows) > 2048 and progress.shown()
-        vectors = model.encode(rows["text"].to_pylist(), batch_size=batch_size, show_progress_bar=bar)
+        vectors = model.encode(texts, batch_size=batch_size, show_progress_bar=bar)
         numbers = pa.array(np.asarray(vectors, np.float32).ravel())
         return pa.table({"vector": pa.FixedSizeListArray.from_arrays(numbers, vectors.shape[1])})
 
     return embed
+
+
+def _cut(model: Any, texts: list[str]) -> int:
+    """How many of the texts have more tokens than the model reads."""
+    most, count = model.max_seq_length, 0
+    long = [text for text in texts if most and len(text) > most]  # a token has a character at least
+    for start in range(0, len(long), _AT_ONCE):
+        tokens = model.tokenizer(long[start : start + _AT_ONCE], truncation=False, verbose=False)
+        count += sum(len(ids) > most for ids in tokens["input_ids"])
+    return count
 
 
 def samples(candidates: Iterable[dict[str, Any]]) -> dict[str, tuple[str | None, str]]:

@@ -275,7 +275,10 @@ def threshold(chosen: Settings) -> float:
     if chosen.theta is not None:
         return chosen.theta
     if chosen.embedder not in THETA:
-        raise InputError(f"no theta is known for embedder {chosen.embedder!r}; give one as theta.")
+        raise InputError(
+            f"no theta is known for embedder {chosen.embedder!r}; `caredio calibrate` finds one, or give one as theta,"
+            " the cosine from which two samples are of one cluster."
+        )
     return THETA[chosen.embedder]
 
 

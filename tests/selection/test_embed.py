@@ -295,3 +295,10 @@ def test_vectors_of_rows_that_are_dropped_do_not_matter():
 def test_what_is_no_vector_is_told(column, said):
     with pytest.raises(InputError, match=said):
         given(own() if column is None else own(response_embedding=column))
+
+
+@pytest.mark.parametrize(("words", "cut"), [(300, 1), (200, 0)])
+def test_texts_that_the_embedder_reads_in_part_are_counted(words, cut, caplog):
+    embed.encoder(MINILM)(["tea " * words, "tea"])
+    told = [f"reads 256 tokens of a text: the ends of {count} of 2 texts" in caplog.text for count in (0, 1, 2)]
+    assert told == [False, cut == 1, False]
