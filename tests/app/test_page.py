@@ -70,6 +70,7 @@ def held(seen):
     seen.route("**/queue/join*", lambda asked: asked.continue_())  # the last that is given is used
     for asked in reversed(held):
         asked.continue_()
+        seen.wait_for_timeout(500)
 
 
 @contextmanager
