@@ -29,12 +29,20 @@ const MEASURES = {
 };
 const SIDES = { left: "Left", same: "Equal", right: "Right" };
 const REMEMBERED = "caredio-rate";
+const UNANSWERED = "Not saved: the server does not answer. Click again, or type on, when it runs.";
+const LEFT = "What was clicked last before the name was changed is not saved.";
 
 const root = element.querySelector(".rate");
+root.tabIndex = -1;
 const start = props.start;
 let me = remembered();
-let shown = null;
-let waiting = Promise.resolve();
+let shown = null; // the task as the person sees it, with what the server has not answered yet
+let kept = null; // the task as the server answered last
+let typed = {}; // item -> comment that was not sent yet
+let timer = null; // sends it
+let queue = []; // what the server is to be asked
+let sending = false;
+let held = null; // what was pressed while a task is opened; null: none is
 
 function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -62,29 +70,144 @@ function say(text, wrong = false) {
   line.className = wrong ? "status wrong" : "status";
 }
 
-// One question to the server at a time, in the order of the clicks.
+// What is clicked is seen at once. The server is asked one question at a time, in the order of the clicks, and only the
+// last of them can be to open a task: what is pressed after it waits, and then acts on that task.
 function ask(task, click = null) {
-  const sent = { ...me, task, click };
-  waiting = waiting.then(async () => {
-    let found = await server.annotate(sent);
-    if (!found) found = { error: "Not saved: the server does not answer. Click again when it runs." };
-    if (found.error) {
-      say(found.error, true);
-      if (shown) draw();
-      say(found.error, true);
-      return null;
-    }
-    const fresh = !shown || shown.number !== found.number || shown.kind !== found.kind;
-    shown = found;
-    draw(fresh);
-    if (click) say(found.next === null ? "Saved. All tasks are done: thank you." : "Saved.");
-    return found;
-  });
-  return waiting;
+  queue.push({ by: me, asked: { ...me, task, seen: shown?.seen, click } });
+  if (!sending) send();
+}
+
+async function send() {
+  sending = true;
+  while (queue.length) {
+    const { by, asked } = queue.shift();
+    const found = (await server.annotate(asked).catch(() => null)) || { error: UNANSWERED };
+    const lost = found.error || found.refused ? [asked, ...unqueue(by)] : [];
+    if (by !== me) {
+      if (lost.some((one) => one.click)) say(LEFT, true);
+    } else if (found.error) failed(found.error, lost);
+    else if (found.refused || !asked.click) opened(found);
+    else saved(found);
+  }
+  sending = false;
+}
+
+// Takes from the queue what a person asked: what follows a click that is not saved was made on top of it.
+function unqueue(by) {
+  const theirs = queue.filter((one) => one.by === by).map((one) => one.asked);
+  queue = queue.filter((one) => one.by !== by);
+  return theirs;
+}
+
+// Shows what is kept; text that was typed stays, and is sent with the next click.
+function failed(error, lost) {
+  held = null;
+  if (!shown) return signIn(error);
+  const texts = lost.filter(({ click }) => click?.untrue).map(({ click }) => [click.item, click.untrue]);
+  typed = { ...Object.fromEntries(texts), ...typed };
+  shown = structuredClone(kept);
+  Object.assign(shown.untrue, typed);
+  if (texts.length < lost.length) draw();
+  say(error, true);
+}
+
+function opened(found) {
+  const pressed = held || [];
+  held = null;
+  typed = {};
+  clearTimeout(timer);
+  kept = found;
+  shown = structuredClone(found);
+  draw(true);
+  if (found.refused) say(found.refused, true);
+  else pressed.forEach(press);
+}
+
+// Only counts and notes are drawn anew: what is being clicked or typed stays under the hand.
+function saved(found) {
+  kept = found;
+  const { number, tasks, done, next, finished, contradictions } = found;
+  Object.assign(shown, { number, tasks, done, next, finished, contradictions });
+  drawCounts();
+  if (!queue.length && !held && !Object.keys(typed).length) say(next === null ? "Saved. All tasks are done: thank you." : "Saved.");
+}
+
+// Shows a click as `rating_tasks.clicked` will keep it, and sends it.
+function act(click) {
+  const { item } = click;
+  if ("verdict" in click) shown.verdicts[click.verdict] = click.side;
+  else if ("rate" in click) shown.ratings[item] = click.rate;
+  else if ("move" in click) {
+    shown.order = shown.order.filter((one) => one !== item);
+    shown.order.splice(click.move, 0, item);
+  } else {
+    delete typed[item];
+    if (click.untrue === null) delete shown.untrue[item];
+    else shown.untrue[item] = click.untrue;
+  }
+  draw();
+  say("Saving…");
+  sendTyped();
+  ask(shown.number, click);
+}
+
+// Sends what was typed, without drawing the page anew, which would move the cursor.
+function sendTyped() {
+  clearTimeout(timer);
+  const texts = Object.entries(typed);
+  typed = {};
+  for (const [item, untrue] of texts) ask(shown.number, { item: Number(item), untrue });
+}
+
+function open(task) {
+  sendTyped();
+  held = [];
+  if (document.activeElement.type === "text") root.focus(); // else what is typed goes into a comment on the task before
+  say("Opening…");
+  ask(task);
+}
+
+function leave() {
+  sendTyped();
+  me = { ...me }; // replies to what was asked before find another
+  held = null;
+  signIn();
+}
+
+// Holds what is pressed while a task is opened. The answers of the task before cannot be clicked any more.
+function hold(event) {
+  const leaving = event.target.closest("[data-key=leave]") && event.type !== "keydown";
+  if (!held || leaving || (event.type === "keydown" && !pressable(event))) return;
+  event.preventDefault();
+  event.stopPropagation();
+  if (event.type === "keydown" || (event.type === "click" && event.target.closest(".footer"))) held.push(event);
+}
+
+function pressable(event) {
+  return !event.ctrlKey && !event.altKey && !event.metaKey && (event.key.length === 1 || /^(Tab|Enter|Arrow.*)$/.test(event.key));
+}
+
+// Acts on the page as it is now as an event that was held would have.
+function press(event) {
+  const at = document.activeElement;
+  if (held) held.push(event);
+  else if (event.type === "click") root.querySelector(`[data-key="${event.target.dataset.key}"]`).click();
+  else if (event.key === "Tab") tab(event.shiftKey ? -1 : 1);
+  else if (at.matches("button, summary") && [" ", "Enter"].includes(event.key)) at.click();
+  else if (at.matches("[type=checkbox], [type=radio]") && event.key === " ") at.click();
+  else at.dispatchEvent(new KeyboardEvent("keydown", event));
+}
+
+// Moves the focus as Tab does: a group of radio buttons is one stop.
+function tab(by) {
+  const stop = (one) => one.type !== "radio" || one === (one.closest(".scale").querySelector(":checked") || one.closest(".scale").querySelector("input"));
+  const stops = [...root.querySelectorAll("[tabindex], button:enabled, input, summary")].filter(stop);
+  stops[stops.indexOf(document.activeElement) + by]?.focus();
 }
 
 function signIn(note = "") {
   shown = null;
+  typed = {};
   const name = make("input", { type: "text", name: "name", autocomplete: "off", maxlength: 200, required: true });
   name.value = me.name || "";
   const culture = make("select", { name: "culture" }, ...Object.entries(start.cultures).map(([one, name]) => make("option", { value: one }, name)));
@@ -98,7 +221,7 @@ function signIn(note = "") {
         event.preventDefault();
         me = { name: name.value, culture: culture.value, kind: kind.value };
         sessionStorage.setItem(REMEMBERED, JSON.stringify(me));
-        ask(null);
+        open(null);
       },
     },
     make("label", {}, "Your name", name),
@@ -113,12 +236,35 @@ function signIn(note = "") {
 }
 
 function draw(fresh = false) {
-  const focused = fresh ? null : root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const { dataset: { key }, selectionStart: from, selectionEnd: to } = document.activeElement;
   const open = fresh ? !shown.done : root.querySelector("details").open;
   const parts = shown.kind === "rate" ? ratingParts() : comparingParts();
   root.replaceChildren(header(), guidelines(open), ...parts, footer(), make("p", { class: "small" }, KEYS[shown.kind]));
-  const key = focused || (fresh ? firstKey() : null);
-  if (key) root.querySelector(`[data-key="${key}"]`)?.focus({ preventScroll: fresh });
+  drawCounts();
+  const after = root.querySelector(`[data-key="${fresh ? firstKey() : key}"]`);
+  after?.focus({ preventScroll: fresh });
+  if (!fresh && after?.type === "text") after.setSelectionRange(from, to);
+}
+
+// What the server says of the task and the others, in the elements that are there.
+function drawCounts() {
+  root.querySelector(".count").textContent = `${start.cultures[me.culture]}: task ${shown.number + 1} of ${shown.tasks}, ${shown.done} done`;
+  Object.assign(root.querySelector("progress"), { max: shown.tasks, value: shown.done });
+  const note = root.querySelector("[role=note]");
+  if (note) note.textContent = contradicted();
+  const [previous, next, first] = root.querySelector(".footer").children;
+  previous.disabled = shown.number === 0;
+  next.disabled = shown.number === shown.tasks - 1;
+  next.classList.toggle("main", shown.finished);
+  first.disabled = shown.next === null;
+}
+
+function contradicted() {
+  const wrong = shown.contradictions.map(([one, other]) => `${letter(one)} stands above ${letter(other)}, and is rated lower.`);
+  for (const item of Object.keys(shown.untrue)) {
+    if (shown.ratings[item] > 5) wrong.push(`${letter(Number(item))} is not true here, and is rated ${shown.ratings[item]}.`);
+  }
+  return wrong.join(" ");
 }
 
 function firstKey() {
@@ -127,17 +273,12 @@ function firstKey() {
 }
 
 function header() {
-  const leave = make("button", { type: "button", "data-key": "leave", onclick: () => signIn() }, "Change name or culture");
+  const button = make("button", { type: "button", "data-key": "leave", onclick: leave }, "Change name or culture");
   return make(
     "div",
     {},
-    make(
-      "div",
-      { class: "bar" },
-      make("span", { class: "grow" }, `${start.cultures[me.culture]}: task ${shown.number + 1} of ${shown.tasks}, ${shown.done} done`),
-      leave,
-    ),
-    make("progress", { max: shown.tasks, value: shown.done, "aria-label": "tasks done" }),
+    make("div", { class: "bar" }, make("span", { class: "grow count" }), button),
+    make("progress", { "aria-label": "tasks done" }),
   );
 }
 
@@ -147,15 +288,10 @@ function guidelines(open) {
 }
 
 function ratingParts() {
-  const cards = shown.order.map((item, place) => card(item, place));
-  const wrong = shown.contradictions.map(([one, other]) => `${letter(one)} stands above ${letter(other)}, and is rated lower.`);
-  for (const item of Object.keys(shown.untrue)) {
-    if (shown.ratings[item] > 5) wrong.push(`${letter(Number(item))} is not true here, and is rated ${shown.ratings[item]}.`);
-  }
   return [
     make("h2", { dir: "auto" }, shown.question),
-    make("ol", { class: "items" }, ...cards),
-    make("p", { class: "small", role: "note" }, wrong.join(" ")),
+    make("ol", { class: "items" }, ...shown.order.map(card)),
+    make("p", { class: "small", role: "note" }),
   ];
 }
 
@@ -176,7 +312,7 @@ function card(item, place) {
         "data-key": `${label}-${item}`,
         "aria-label": `${name} ${label}`,
         disabled: place + by < 0 || place + by >= shown.order.length,
-        onclick: () => ask(shown.number, { item, move: place + by }),
+        onclick: () => act({ item, move: place + by }),
       },
       sign,
     );
@@ -197,7 +333,7 @@ function card(item, place) {
       move(1, "↓", "down"),
     ),
     make("p", { class: "text", dir: "auto" }, shown.items[item].response),
-    choice(`${name}: rating`, `rating-${item}`, range(1, 10), rating, (value) => ask(shown.number, { item, rate: Number(value) })),
+    choice(`${name}: rating`, `rating-${item}`, range(1, 10), rating, (value) => act({ item, rate: Number(value) })),
     untrueParts(item, name),
   );
 }
@@ -228,12 +364,11 @@ function untrueParts(item, name) {
   const box = make("input", {
     type: "checkbox",
     "data-key": `untrue-${item}`,
-    onchange: () => ask(shown.number, { item, untrue: box.checked ? "" : null }),
+    onchange: () => act({ item, untrue: box.checked ? "" : null }),
   });
   box.checked = untrue;
   const parts = [make("label", {}, box, " Not true here")];
   if (untrue) {
-    let timer = null;
     const comment = make("input", {
       type: "text",
       "data-key": `comment-${item}`,
@@ -243,32 +378,15 @@ function untrueParts(item, name) {
       dir: "auto",
     });
     comment.value = shown.untrue[item];
-    const number = shown.number;
-    const keep = () => {
-      clearTimeout(timer);
-      timer = null;
-      if (comment.value !== shown.untrue[item]) keepComment(number, item, comment.value);
-    };
     comment.addEventListener("input", () => {
+      shown.untrue[item] = typed[item] = comment.value;
+      say("Saving…");
       clearTimeout(timer);
-      timer = setTimeout(keep, 400);
+      timer = setTimeout(sendTyped, 400);
     });
-    comment.addEventListener("blur", () => timer && keep());
     parts.push(comment);
   }
   return make("div", { class: "untrue" }, ...parts);
-}
-
-// Saves what is typed without drawing the page anew, which would move the cursor.
-function keepComment(task, item, text) {
-  waiting = waiting.then(async () => {
-    const found = await server.annotate({ ...me, task, click: { item, untrue: text } });
-    if (!found || found.error) say(found?.error || "Not saved: the server does not answer. Type on when it runs.", true);
-    else {
-      if (shown && shown.number === task) shown.untrue = found.untrue;
-      say("Saved.");
-    }
-  });
 }
 
 function cardKey(event, item, place) {
@@ -284,7 +402,7 @@ function cardKey(event, item, place) {
   if (!click) return;
   event.preventDefault();
   event.stopPropagation();
-  ask(shown.number, click);
+  act(click);
 }
 
 function comparingParts() {
@@ -299,7 +417,7 @@ function comparingParts() {
     ),
   );
   const measures = Object.entries(MEASURES).map(([measure, legend]) => {
-    const group = choice(legend(start.cultures[me.culture]), measure, SIDES, shown.verdicts[measure], (side) => ask(shown.number, { verdict: measure, side }));
+    const group = choice(legend(start.cultures[me.culture]), measure, SIDES, shown.verdicts[measure], (side) => act({ verdict: measure, side }));
     return make(
       "div",
       {
@@ -311,7 +429,7 @@ function comparingParts() {
           const side = { 1: "left", 2: "same", 3: "right" }[event.key];
           if (!side) return;
           event.preventDefault();
-          ask(shown.number, { verdict: measure, side });
+          act({ verdict: measure, side });
         },
       },
       group,
@@ -321,30 +439,15 @@ function comparingParts() {
 }
 
 function footer() {
-  const to = (number, label, key, main = false) =>
-    make(
-      "button",
-      {
-        type: "button",
-        class: main ? "main" : false,
-        "data-key": key,
-        disabled: number === null || number < 0 || number >= shown.tasks,
-        onclick: () => ask(number),
-      },
-      label,
-    );
-  return make(
+  const to = (label, key, number) => make("button", { type: "button", "data-key": key, onclick: () => open(number()) }, label);
+  const bar = make(
     "div",
-    {},
-    make(
-      "div",
-      { class: "bar" },
-      to(shown.number - 1, "Previous", "previous"),
-      to(shown.number + 1, "Next", "next", shown.finished),
-      to(shown.next, "First that is not done", "first"),
-    ),
-    make("p", { class: "status", role: "status" }),
+    { class: "bar footer" },
+    to("Previous", "previous", () => shown.number - 1),
+    to("Next", "next", () => shown.number + 1),
+    to("First that is not done", "first", () => shown.next),
   );
+  return make("div", {}, bar, make("p", { class: "status", role: "status" }));
 }
 
 root.addEventListener("keydown", (event) => {
@@ -354,8 +457,11 @@ root.addEventListener("keydown", (event) => {
   const number = shown.number + (by || 0);
   if (!by || number < 0 || number >= shown.tasks) return;
   event.preventDefault();
-  ask(number);
+  open(number);
 });
+for (const kind of ["keydown", "mousedown", "click"]) root.addEventListener(kind, hold, true);
 
-signIn();
-if (me.name && me.culture in start.cultures && start.kinds.includes(me.kind)) ask(null);
+if (me.name && me.culture in start.cultures && start.kinds.includes(me.kind)) {
+  root.replaceChildren(make("p", { class: "status", role: "status" }));
+  open(null);
+} else signIn();

@@ -6,7 +6,7 @@ wrote an answer does not leave the server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -21,6 +21,8 @@ from caredio.errors import CaredioError, InputError
 
 if TYPE_CHECKING:
     from gradio import Blocks
+
+REFUSED = "Not saved: the answers to rate have changed since this page showed them. This is the task that is there now."
 
 
 class Rating:
@@ -42,32 +44,34 @@ class Rating:
     def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """A task as the page shows it, after what was clicked there; or `error`, a sentence.
 
+        A click about a task that is no more, or that shows something else, is not kept; `refused`, a sentence, says so
+        beside the task that is there.
+
         Args:
             asked: `name`, `culture` and `kind`; `task`, its number, or None for the first that is not done; `click` as
-                `rating_tasks.clicked` takes it.
+                `rating_tasks.clicked` takes it, with `seen`, that of the task on which it was made.
         """
         try:
             annotator = self._kept.annotator(str(asked.get("name") or ""))
             tasks = self._of(str(asked.get("kind")), str(asked.get("culture")))
             begun = self._kept.of(annotator)
             done = [self._done(annotator, begun.get(name), tasks, at) for at, name in enumerate(tasks.names)]
-            number = asked.get("task")
-            if number is None:
-                number = done.index(False) if False in done else 0
-            if type(number) is not int or not 0 <= number < len(tasks):
-                raise InputError(f"task is {number!r}; there are {len(tasks)}.")
+            click, seen = asked.get("click"), str(asked.get("seen") or "")
+            if click is not None and not seen:
+                raise InputError("this page is older than the server: load it again.")
+            number = _number(asked.get("task"), seen if click is not None else "", tasks, done)
             before = begun.get(tasks.names[number])
             task = before.task if before else tasks[number]
-            now = self._kept.said(annotator, task)
-            if asked.get("click") is not None:
-                now = self._kept.click(annotator, task, asked["click"])
-                done[number] = now.done(task)
+            refused = REFUSED if click is not None and seen != task.seen(annotator) else None
+            if click is not None and not refused:
+                done[number] = self._kept.click(annotator, task, click).done(task)
             return {
                 "number": number,
                 "tasks": len(tasks),
                 "done": sum(done),
                 "next": next((at for at, one in enumerate(done) if not one), None),
-                **_shown(task, now, annotator),
+                "refused": refused,
+                **_shown(task, self._kept.said(annotator, task), annotator),
             }
         except CaredioError as error:
             return {"error": str(error)}
@@ -92,6 +96,22 @@ class Rating:
         return self._tasks[kind, culture]
 
 
+def _number(asked: Any, seen: str, tasks: Tasks, done: Sequence[bool]) -> int:
+    """The number of the task to show: that of the one a click is about, wherever it is by now, else the one asked for.
+
+    Raises:
+        InputError: there is no such task, and nothing was clicked.
+    """
+    name = seen.partition("-")[0]
+    if name in tasks.names:
+        return tasks.names.index(name)
+    if asked is None or (seen and asked not in range(len(tasks))):
+        return done.index(False) if False in done else 0
+    if type(asked) is not int or not 0 <= asked < len(tasks):
+        raise InputError(f"task is {asked!r}; there are {len(tasks)}.")
+    return asked
+
+
 def _shown(task: Task, said: Said, annotator: str) -> dict[str, Any]:
     """A task and what is said of it, by the places of its items instead of their names."""
     shown = task.shown(annotator)
@@ -99,6 +119,7 @@ def _shown(task: Task, said: Said, annotator: str) -> dict[str, Any]:
     sides = {shown[0].sample_id: "left", shown[-1].sample_id: "right", SAME: SAME}
     return {
         "kind": task.kind,
+        "seen": task.seen(annotator),
         "question": task.items[0].question,
         "items": [{"question": item.question, "response": item.response} for item in shown],
         "ratings": {str(place[name]): rating for name, rating in said.ratings.items()},

@@ -8,6 +8,7 @@ shown, and the order in which they stand first is drawn for each annotator.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,11 @@ class Task:
         items = list(self.items)
         random.Random(f"{annotator}/{self.task_id}").shuffle(items)
         return tuple(items)
+
+    def seen(self, annotator: str) -> str:
+        """The task_id, and a hash of the answers as an annotator sees them: what a click is about."""
+        shown = [[item.sample_id, item.question, item.response] for item in self.shown(annotator)]
+        return f"{self.task_id}-{hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

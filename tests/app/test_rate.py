@@ -15,6 +15,7 @@ from llm_server import LLMServer
 from rating_tables import ranked_rows, run_folder
 
 import caredio
+from caredio import features
 from caredio.app import annotations, rate, rating_export, rating_tasks, shelf
 from caredio.app.annotations import Annotations
 
@@ -87,22 +88,65 @@ def answer(page, text):
     return page.locator("li.item").filter(has=page.get_by_text(text, exact=True))
 
 
+def saved(page):
+    """Wait until all that was clicked is on the disk."""
+    expect(page.locator(".rate .status")).to_have_text(re.compile("^Saved"))
+
+
 def give(item, rating):
     """Click a rating of an answer, and wait until it is kept."""
-    item.get_by_label(str(rating), exact=True).click()  # checks it at once
-    expect(item).to_have_attribute("aria-label", re.compile(f"rated {rating}$"))  # as the server says
+    item.get_by_label(str(rating), exact=True).click()
+    expect(item).to_have_attribute("aria-label", re.compile(f"rated {rating}$"))
+    saved(item.page)
 
 
-def rated(folder, name):
-    """response -> rating of what an annotator said, on the disk."""
-    with Annotations(folder) as kept:
-        who = kept.annotator(name)
+SLOW = """delay => {
+  const real = window.fetch;
+  const wait = () => new Promise((done) => setTimeout(done, delay / 2));
+  window.fetch = async (...given) => {
+    if (!String(given[0]?.url || given[0]).includes("component_server")) return real(...given);
+    await wait();
+    const reply = await real(...given);
+    await wait();
+    return reply;
+  };
+}"""
+
+
+@pytest.fixture(params=[200, 400])
+def slow(request, places, look, tmp_path):
+    """A page on a line that takes so many milliseconds for a reply, and where it keeps what is said."""
+    with serving(places / "run", "--out", tmp_path / "said") as (address, _, _):
+        page = look(address)
+        page.evaluate(SLOW, request.param)
+        sign_in(page, "Amina")
+        yield page, tmp_path / "said"
+
+
+def press(page, *keys):
+    """Press keys, a fifth of a second apart."""
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(200)
+
+
+def texts(page):
+    """The answers, the best first."""
+    return page.locator("li.item .text").all_inner_texts()
+
+
+def rated(folder, name=None):
+    """response -> rating of what an annotator said, or all did, on the disk."""
+    who = None
+    if name:
+        with Annotations(folder) as kept:
+            who = kept.annotator(name)
     found, notes = annotations.read(folder)
     assert notes == []
     return {
         (one.task.question_id, item.response): one.said.ratings[item.sample_id]
         for one in found
-        if one.annotator == who
+        if who in (None, one.annotator)
         for item in one.task.items
         if item.sample_id in one.said.ratings
     }
@@ -151,7 +195,7 @@ def test_the_keyboard_alone_rates_orders_and_goes_on(places, look):
                 break
         keys.type("not 1 of us")
         expect(page.get_by_role("note")).to_contain_text("is not true here, and is rated 10.")
-        expect(page.locator(".rate .status")).to_have_text("Saved.")
+        saved(page)
         for _ in range(40):
             keys.press("Tab")
             if page.evaluate("document.activeElement.textContent") == "Next":
@@ -246,7 +290,7 @@ def test_what_was_rated_stands_after_the_run_is_ranked_anew(tmp_path, look):
                 give(page.locator("li.item").nth(at), at + 4)
             given = {one.locator(".text").inner_text(): at + 4 for at, one in enumerate(page.locator("li.item").all())}
             untrue(page).click()
-            page.get_by_label("why it is not true here").wait_for()  # the server has answered
+            saved(page)
             page.get_by_text("task 1 of 3, 1 done").wait_for()
         after = rank(server, budget=4)
     assert len(given) == 4
@@ -266,6 +310,7 @@ def test_what_was_rated_stands_after_the_run_is_ranked_anew(tmp_path, look):
         expect(untrue(page)).to_be_checked()
         untrue(page).click()
         expect(page.get_by_label("why it is not true here")).to_have_count(0)
+        saved(page)
         page.reload()
         page.get_by_text(f"of {len(after)}, 1 done").wait_for()
     ratings = rating_export.load(run / "ratings")
@@ -281,7 +326,6 @@ def test_what_was_rated_stands_after_the_run_is_ranked_anew(tmp_path, look):
         ({"name": "A", "culture": "iran", "kind": "rate"}, "choose a culture"),
         ({"name": "A", "culture": "china", "kind": "compare"}, "choose a culture"),
         ({"name": "A", "culture": "china", "kind": "rate", "task": 99}, "task is 99"),
-        ({"name": "A", "culture": "china", "kind": "rate", "task": 0, "click": {"item": 9, "rate": 1}}, "item is 9"),
     ],
 )
 def test_what_a_page_cannot_ask_is_told_it(asked, match, places, tmp_path):
@@ -290,12 +334,21 @@ def test_what_a_page_cannot_ask_is_told_it(asked, match, places, tmp_path):
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+def test_a_click_on_an_answer_that_is_not_there_is_refused(places, tmp_path):
+    with Annotations(tmp_path) as kept:
+        ask = asking(kept, shelf.open(places / "run"))
+        found = ask(task=0, seen=ask(task=0)["seen"], click={"item": 9, "rate": 1})
+    assert "item is 9" in found["error"]
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
 def test_a_task_is_shown_as_it_was_when_it_was_begun(tmp_path):
     first = run_folder(tmp_path / "a", ranked_rows(("china", 1, "q1", "rice"), others=[("iran", "tea")]))
     again = run_folder(tmp_path / "b", ranked_rows(("china", 1, "q1", "rice"), others=[("iran", "milk")]))
     asked = {"name": "A", "culture": "china", "kind": "rate", "task": 0}
     with Annotations(tmp_path / "said") as kept:
-        rate.Rating(first, kept).answer({**asked, "click": {"item": 0, "rate": 5}})
+        seen = rate.Rating(first, kept).answer(asked)["seen"]
+        rate.Rating(first, kept).answer({**asked, "seen": seen, "click": {"item": 0, "rate": 5}})
         shown = rate.Rating(again, kept).answer(asked)
         assert {item["response"] for item in shown["items"]} == {"rice", "tea"}
         assert rate.Rating(again, kept).answer({**asked, "name": "B"})["items"] != shown["items"]
@@ -311,8 +364,9 @@ def asking(kept, opened, other=None):
 
 def say(ask, number, response, **click):
     """What the page shows after a click on the answer that says `response`."""
-    place = [item["response"] for item in ask(task=number)["items"]].index(response)
-    return ask(task=number, click={"item": place, **click})
+    shown = ask(task=number)
+    place = [item["response"] for item in shown["items"]].index(response)
+    return ask(task=number, seen=shown["seen"], click={"item": place, **click})
 
 
 def shown_ratings(shown):
@@ -363,3 +417,132 @@ def test_the_last_word_on_an_answer_counts_in_whichever_task_it_was_said(tmp_pat
     assert str(ratings) == "china: 1 annotator, 0 tasks done, 1 rating"
     with Annotations(tmp_path / "said") as kept:
         assert [shown_ratings(asking(kept, one)(task=0)) for one in (first, again)] == [{"rice": 8}, {"rice": 8}]
+
+
+def remove(run, question_id, response):
+    """Leave an answer out of releases, as `caredio publish --remove` does."""
+    gone = features.sample_id("china", f"What of {question_id}?", response)
+    (run / "removed.txt").write_text(f"{gone}\n")
+
+
+@contextmanager
+def open_while_restarted(look, run, removed):
+    """A page that shows task 2 of 3, rice, while the server is started again without an answer."""
+    rows = ranked_rows(("china", 1, "q1", "jam"), ("china", 2, "q2", "rice"), ("china", 3, "q3", "duck"), others=OTHERS)
+    run_folder(run, rows)
+    with serving(run) as (address, _, _):
+        page = look(address)
+        sign_in(page, "Amina")
+        page.keyboard.press("n")
+        page.get_by_text("task 2 of 3").wait_for()
+    remove(run, *removed)
+    with served_at(int(address.rstrip("/").rpartition(":")[2]), run):
+        yield page
+
+
+def test_a_rating_of_an_answer_that_is_gone_is_refused_and_the_task_that_is_there_is_shown(look, tmp_path):
+    with open_while_restarted(look, tmp_path, ("q2", "rice")) as page:
+        answer(page, "rice").focus()
+        press(page, "9")
+        expect(page.locator(".rate .status")).to_have_text(rate.REFUSED)
+        page.get_by_text("task 2 of 2, 0 done").wait_for()
+        assert "duck" in texts(page)
+        assert page.locator("input:checked").count() == 0
+        assert rated(tmp_path / "ratings") == {}
+        give(answer(page, "duck"), 4)
+    assert rated(tmp_path / "ratings", "Amina") == {("q3", "duck"): 4}
+
+
+def test_a_rating_is_kept_where_its_task_has_another_number_by_now(look, tmp_path):
+    with open_while_restarted(look, tmp_path, ("q1", "jam")) as page:
+        give(answer(page, "rice"), 9)
+        page.get_by_text("task 1 of 2, 0 done").wait_for()
+    assert rated(tmp_path / "ratings", "Amina") == {("q2", "rice"): 9}
+
+
+def test_a_click_on_a_task_with_other_answers_is_refused(tmp_path):
+    first = run_folder(tmp_path / "a", ranked_rows(("china", 1, "q1", "rice"), others=[("iran", "tea")]))
+    again = run_folder(tmp_path / "b", ranked_rows(("china", 1, "q1", "rice"), others=[("iran", "milk")]))
+    assert rating_tasks.rating("china", first).names == rating_tasks.rating("china", again).names
+    with Annotations(tmp_path / "said") as kept:
+        seen = asking(kept, first)(task=0)["seen"]
+        found = asking(kept, again)(task=0, seen=seen, click={"item": 0, "rate": 9})
+        assert (found["refused"], found["ratings"]) == (rate.REFUSED, {})
+        assert "load it again" in asking(kept, again)(task=0, click={"item": 0, "rate": 9})["error"]
+    assert annotations.read(tmp_path / "said") == ([], [])
+
+
+def test_keys_act_on_the_task_that_those_before_them_opened(slow):
+    page, folder = slow
+    first = texts(page)[0]
+    press(page, "7", "n", "3", "Tab", "Tab", "Shift+Tab", "n", "p", "Shift+ArrowDown")
+    page.get_by_text("task 2 of 3, 0 done").wait_for()
+    saved(page)
+    opened = texts(page)
+    assert rated(folder) == {(HOSTILE, first): 7, ("q2", opened[1]): 3}
+    expect(page.locator("li.item").nth(1)).to_be_focused()
+
+
+def test_each_of_many_keys_moves_an_answer_by_a_place(slow):
+    page, folder = slow
+    before = texts(page)
+    press(page, *["Shift+ArrowDown"] * 3)
+    assert texts(page) == [*before[1:], before[0]]  # at once
+    saved(page)
+    ((_, task, said),), _ = annotations.read(folder)
+    response = {item.sample_id: item.response for item in task.items}
+    assert [response[name] for name in said.order] == [*before[1:], before[0]]
+
+
+def test_what_is_typed_after_a_click_is_kept_whole(slow):
+    page, folder = slow
+    press(page, "x")
+    page.locator("li.item").nth(1).get_by_label("8", exact=True).click()
+    comment = page.get_by_label("why it is not true here")
+    comment.focus()
+    page.keyboard.type("nobody eats this here", delay=60)
+    expect(comment).to_be_focused()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(500)  # while it is saved
+    page.keyboard.type("no, ", delay=60)
+    saved(page)
+    expect(comment).to_have_value("no, nobody eats this here")
+    page.get_by_role("button", name="Next").click()  # while the last words are not sent
+    page.get_by_text("task 2 of 3").wait_for()
+    ((_, _, said),), _ = annotations.read(folder)
+    assert list(said.untrue.values()) == ["no, nobody eats this here"]
+    assert list(said.ratings.values()) == [8]
+
+
+def test_nothing_of_the_one_before_is_shown_or_saved_after_the_name_was_changed(slow):
+    page, folder = slow
+    page.keyboard.press("5")
+    page.keyboard.press("n")
+    page.get_by_role("button", name="Change name").click()
+    name = page.get_by_label("Your name")
+    name.fill("")
+    name.press_sequentially("Bo", delay=300)  # while late replies come
+    expect(name).to_have_value("Bo")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("task 1 of 3, 0 done").wait_for()
+    assert page.locator("input:checked").count() == 0
+    assert list(rated(folder).values()) == [5]  # not Bo's, who sees none
+
+
+def test_text_that_was_typed_while_the_server_was_away_is_sent_with_the_next_click(places, look):
+    folder = places / "away"
+    with serving(places / "run", "--out", folder) as (address, _, _):
+        page = look(address)
+        sign_in(page, "Amina")
+        press(page, "x")
+        saved(page)
+    comment = page.get_by_label("why it is not true here")
+    comment.press_sequentially("nobody eats this")
+    expect(page.locator(".rate .status")).to_have_text(re.compile("^Not saved"))
+    page.locator("li.item").nth(1).get_by_label("8", exact=True).click()
+    expect(page.locator("li.item").nth(1)).to_have_attribute("aria-label", re.compile("not rated$"))
+    expect(comment).to_have_value("nobody eats this")
+    with served_at(int(address.rstrip("/").rpartition(":")[2]), places / "run", "--out", folder):
+        give(page.locator("li.item").nth(1), 8)
+    ((_, _, said),), _ = annotations.read(folder)
+    assert (list(said.untrue.values()), list(said.ratings.values())) == (["nobody eats this"], [8])
