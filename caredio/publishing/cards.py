@@ -34,7 +34,7 @@ from caredio.training.recipe import RECIPES
 
 # what a model card shows of training.json before all of it; beta is of preference recipes, lora.r of adapters
 _HYPERPARAMETERS = ("learning_rate", "rows_per_step", "num_train_epochs", "beta")
-_SHORT = (*(f"hyperparameters.{name}" for name in _HYPERPARAMETERS), "lora.r")
+SHORT = (*(f"hyperparameters.{name}" for name in _HYPERPARAMETERS), "lora.r")
 
 
 def dataset_card(
@@ -186,7 +186,7 @@ def model_card(
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     measured = {one.slug for one in culture_files.named(cultures, culture_files.load()).values()}
     measured.add(record["dataset_config"])
-    facts = {key: value for key, value in _flat(record) if value is not None}
+    facts = {key: value for key, value in flat(record) if value is not None}
     losses = [facts.get(f"result.{name}_loss") for name in ("first", "last")]
     return _render(
         "caredio.model_cards",
@@ -203,7 +203,7 @@ def model_card(
         rows=record["rows"],
         dataset=record["dataset_name"],
         adapter=adapter,
-        short=[(key.removeprefix("hyperparameters."), facts[key]) for key in _SHORT if key in facts],
+        short=[(key.removeprefix("hyperparameters."), facts[key]) for key in SHORT if key in facts],
         loss=None if None in losses else losses,
         figures=figures,
         facts=facts.items(),
@@ -340,8 +340,9 @@ def _dropped(entry: dict[str, Any]) -> str:
     return ", ".join(f"{count} {code(reason)}" for reason, count in entry["dropped"].items()) or "none"
 
 
-def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The values of a record, each by the dotted path of its keys."""
+    found: list[tuple[str, Any]] = []
     for key, value in record.items():
-        flat += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return flat
+        found += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from caredio.errors import InputError
 from caredio.evaluation import leakage
 from caredio.evaluation.benchmark import Benchmark, Document
-from caredio.publishing import released, verify_card, verify_rows
+from caredio.publishing import released, verify_card, verify_model, verify_rows
 from caredio.publishing.released import Finding, Released, Unchecked
 
 _SHOWN = 3  # leaks that are named
@@ -50,7 +50,19 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "equal_texts": ("no two cultures have a ranked row of the same text", verify_rows.equal_texts),
     "card": ("the card's numbers are those of the tables", verify_card.numbers),
 }
-_LEAKAGE = "leakage"
+# of a model's release, which has no tables
+OF_A_MODEL: dict[str, tuple[str, Check]] = {
+    "files": ("each file is there and has the hash that release.json gives", verify_card.files),
+    "record": ("training.json is the training that release.json holds", verify_model.record),
+    "card": (
+        "rows, settings, losses and every other line on the training are those of training.json; the version that"
+        " is loaded and cited is release.json's",
+        verify_model.card,
+    ),
+    "results": ("", verify_model.results),
+    "weights": ("", lambda _: [Unchecked("whether this training made them cannot be seen in them")]),
+    "data": ("", lambda _: [Unchecked("a model's release holds no rows; verify the dataset it was trained on")]),
+}
 
 
 def run(place: Path | str, benchmarks: Sequence[tuple[Benchmark, Path]] = ()) -> Verified:
@@ -69,7 +81,8 @@ def run(place: Path | str, benchmarks: Sequence[tuple[Benchmark, Path]] = ()) ->
     checked, unchecked = [], []
     held = ", ".join(f"{len(some):,} of {title}" for title, some in documents.items()) or "none was named"
     leaks = (f"no question of a benchmark stands in a ranked row ({held})", lambda one: _leaks(one, documents))
-    for name, (looks_at, check) in {**CHECKS, "leakage": leaks}.items():
+    checks = OF_A_MODEL if given.record.get("kind") == "model" else {**CHECKS, "leakage": leaks}
+    for name, (looks_at, check) in checks.items():
         found = _found(name, check, given)
         findings += [one for one in found if isinstance(one, Finding)]
         left = [f"{name}: {one.why}" for one in found if isinstance(one, Unchecked)]

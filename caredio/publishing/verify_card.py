@@ -174,10 +174,8 @@ def _dataset_info(head: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _no_card(given: Released) -> Unchecked | None:
-    """Why there is no card of a dataset to look at."""
-    if given.record.get("kind") == "dataset":
-        return None
-    return Unchecked("a model has no configs" if given.record else "a run has no card")
+    """Why there is no card to look at."""
+    return None if given.record else Unchecked("a run has no card")
 
 
 def _head(given: Released) -> dict[str, Any] | None:

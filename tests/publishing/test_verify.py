@@ -16,7 +16,7 @@ from datasets import Dataset
 from hub_server import HubServer
 from llm_server import LLMServer
 from publishing.test_hub import publish, python
-from publishing.test_release import table
+from publishing.test_release import table, trained
 
 import caredio
 from caredio import cli
@@ -397,6 +397,69 @@ def test_cultures_that_were_added_are_made_anew_and_the_others_are_not(clean, tm
     assert found.findings == []
     (left,) = found.unchecked
     assert left.startswith("scores: china, narnia: as in the release to which cultures were added")
+
+
+@pytest.fixture
+def model(run, tmp_path):
+    source = trained(tmp_path / "china-sft")
+    record = json.loads((source / "training.json").read_text())
+    record["result"] = {"first_loss": 3.5, "last_loss": 2.5, "note": float("nan")}
+    (source / "training.json").write_text(json.dumps(record))
+    return caredio.publish(run, model=source, to=tmp_path / "m", version="v1.0.0", authors="Ada A.")
+
+
+def reseal(release, name, change):
+    """Change a file's text, and give release.json its hash."""
+    file = release / name
+    before = file.read_text(encoding="utf-8")
+    file.write_text(change(before), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") != before
+    record = json.loads((release / "release.json").read_text())
+    record["files"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (release / "release.json").write_text(json.dumps(record))
+
+
+def test_of_a_model_its_files_its_record_and_its_card_are_checked_and_no_tables(model):
+    found = caredio.verify(model)
+    assert found.findings == []
+    assert [one.partition(":")[0] for one in found.checked] == ["files", "record", "card"]
+    assert found.unchecked == [
+        "results: the card gives none",
+        "weights: whether this training made them cannot be seen in them",
+        "data: a model's release holds no rows; verify the dataset it was trained on",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("on 6 rows of", "on 600 rows of", "on 600 rows of `caredio/cardset`.', where 6 is there"),
+        ("learnt from 6 rows", "learnt from 7 rows", "where 6 is there"),
+        ("to 2.500 in", "to 0.500 in", "where 3.500 and 2.500 is there"),
+        (
+            "| learning_rate | `0.0002`",
+            "| learning_rate | `0.1`",
+            "learning_rate: `0.1` is given, training.json has `0",
+        ),
+        ("| rows | `6` |", "| rows | `60` |", "rows: `60` is given, training.json has `6`"),
+        ("| rows | `6` |", "| steps | `6` |", "steps: `6` is given, is not in the record"),
+        ("| rows | `6` |\n", "", "its table of training.json has no line on rows"),
+        ('revision="v1.0.0"', 'revision="v2.0.0"', "where v1.0.0 is there"),
+        ("version = {v1.0.0}", "version = {v2.0.0}", "where v1.0.0 is there"),
+    ],
+)
+def test_a_figure_of_a_model_s_card_that_is_not_its_record_s_is_named(model, old, new, said):
+    reseal(model, "README.md", lambda page: page.replace(old, new, 1))
+    found = caredio.verify(model)
+    assert names(found) == {"card"}
+    assert said in str(found)
+
+
+def test_a_training_json_of_another_training_is_named(model):
+    reseal(model, "training.json", lambda text: text.replace('"rows": 6', '"rows": 7'))
+    assert [str(one) for one in caredio.verify(model).findings] == [
+        "training.json: is another than the training in release.json"
+    ]
 
 
 def test_a_table_that_cannot_be_read_is_named(release):
