@@ -136,6 +136,7 @@ def dataset(
             record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.share}
             about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
             left_out = {"removed": sorted(over.removed), "rejected": sorted(over.rejected)}
+            left_out |= {"removed_scored": len(removals.named(run.table("scored")).intersection(over.removed))}
             about |= {"contrasted": staying.contrasted(views.settings_of(run)[1])}
             parts = {name: value for name, value in (("stated_of", stated), ("groups", groups)) if value}
             return record | kept.stated(settings) | left_out | about | parts

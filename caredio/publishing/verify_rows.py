@@ -142,10 +142,24 @@ def scores(given: Released) -> Iterator[Finding | Unchecked]:
         yield from counted("scores", config, split, wrong, table["sample_id"], "is not as in the pool of its culture")
     if given.scoring is None:
         yield Unchecked("release.json does not say what they were made by")
-    elif given.record.get("removed"):
-        yield Unchecked(f"{len(given.record['removed'])} rows were removed after they had counted")
+    elif why := _removed(given):
+        yield Unchecked(why)
     else:
         yield from _made_anew(given, pool, given.scoring)
+
+
+def _removed(given: Released) -> str:
+    """Why scores are not made anew where rows are left out that had counted; nothing where none of them had.
+
+    A removed sample_id may be of another run's row, which release.json counts; in older releases it does not.
+    """
+    removed = given.record.get("removed") or ()
+    scored = given.record.get("removed_scored")
+    if scored is None:
+        return f"{len(removed)} sample_ids were removed, whose rows may have counted" if removed else ""
+    if not scored:
+        return ""
+    return f"{scored} row{'s were removed after they' if scored != 1 else ' was removed after it'} had counted"
 
 
 def _made_anew(given: Released, pool: Dataset, by: scoring.Scoring) -> Iterator[Finding | Unchecked]:

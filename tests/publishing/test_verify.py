@@ -478,6 +478,22 @@ def test_rows_that_were_removed_leave_no_fault_and_scores_that_are_not_made_anew
     assert found.unchecked == ["scores: 2 rows were removed after they had counted"]
 
 
+def test_ids_of_another_run_do_not_stop_scores_from_being_made_anew(run, clean, tmp_path):
+    before = shutil.copytree(clean, tmp_path / "release")
+    reseal(before, "release.json", lambda text: text.replace('"removed": []', '"removed": ["0123456789abcdef"]'))
+    found = caredio.verify(caredio.publish(run, to=before))
+    assert json.loads((before / "release.json").read_text())["removed"] == ["0123456789abcdef"]
+    assert (found.findings, found.unchecked) == ([], [])
+    assert any(one.startswith("scores: ") for one in found.checked)
+
+
+def test_of_ids_that_an_older_release_removed_it_is_not_said_that_they_had_counted(release):
+    record = json.loads((release / "release.json").read_text()) | {"removed": ["0123456789abcdef"]}
+    del record["removed_scored"]
+    (release / "release.json").write_text(json.dumps(record))
+    assert caredio.verify(release).unchecked == ["scores: 1 sample_ids were removed, whose rows may have counted"]
+
+
 def test_cultures_that_were_added_are_made_anew_and_the_others_are_not(clean, tmp_path):
     def renamed(rows):
         for row in rows:
