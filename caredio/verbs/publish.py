@@ -131,7 +131,8 @@ class Publishing:
 
         def agree(making: Path, made: dict[str, Any]) -> None:
             target = self._on_hub(seen, last, made)
-            plan = plans.of(making, made, self.folder, last, self.settings.version, target, chosen.lines, left_out.gone)
+            lines = kept.lines(chosen, made)
+            plan = plans.of(making, made, self.folder, last, self.settings.version, target, lines, left_out.gone)
             if not agreed(plan):
                 raise InputError(f"nothing was written{' or sent' if self.target else ''}.")
 
