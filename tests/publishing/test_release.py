@@ -524,6 +524,23 @@ def trained(folder, method="lora"):
     return folder
 
 
+@pytest.mark.parametrize("to", [".", "/", "..", "a/.."])
+def test_the_folder_that_a_command_runs_in_is_no_place_for_a_release(run, tmp_path, monkeypatch, capsys, to):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["publish", "--out", str(run), "--to", to])
+    assert stopped.value.code == 2
+    assert f"to is '{to}', which is or holds the folder that this runs in" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"name another one, such as \./release"):
+        caredio.publish(run, to=to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_no_folder_is_one_sentence():
+    with pytest.raises(InputError, match=r"^data is 5; give a run folder"):
+        caredio.plot(5)
+
+
 def test_a_model_release_holds_weights_card_and_no_pickle(run, tmp_path):
     folder = caredio.publish(run, model=trained(tmp_path / "china-sft"), to=tmp_path / "r", version="v0.2.0")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
