@@ -299,7 +299,12 @@ def test_a_version_that_is_taken_again_by_other_data_tells_no_changes_of_what_wa
     folder = caredio.publish(run, to=tmp_path / "r", version="v1.0.0", test_share=0)
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3)
     told = json.loads((folder / "release.json").read_text())["changes"]
-    assert told == ["since v1.0.0: the ranked rows are the same"]
+    assert told == [
+        "since v1.0.0: the ranked rows are the same",
+        "rows of train: 72 before, 54 now",
+        "rows of test: none before, 18 now",
+        "test share: 0.0 before, 0.3 now",
+    ]
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3, license="mit")
     assert json.loads((folder / "release.json").read_text())["changes"] == told
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.5)
