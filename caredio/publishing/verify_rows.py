@@ -277,6 +277,7 @@ def _vectors(given: Released, cultures: Iterable[str]) -> Dataset:
 
 
 def folded(text: str) -> str:
+    """A text by which equal ones are known: without case, forms of characters and white space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
