@@ -710,10 +710,11 @@ def verify(
     benchmarks: Sequence[str] | None = None,
     benchmark_data: str | None = None,
 ) -> Verified:
-    """See whether a release, or a run, is what it says: each number in it is worked out anew.
+    """See whether a release, or a run, is what it says: what follows from its tables is worked out anew.
 
-    Looked at are its files' hashes, the configs and numbers of its card, columns, sample_ids, ranks, scores, pairs,
-    splits, texts that two cultures share, and questions of benchmarks.
+    Looked at are its files' hashes, columns, sample_ids, ranks, scores, pairs, splits, texts that two cultures share,
+    questions of benchmarks, and of its card what the tables say; of a model's release its card and training.json. What
+    was checked, and what was not, stands in the report.
 
     Args:
         place: a release folder, a run folder, or a release on the Hub: `owner/name`, `owner/name@v1.0.0`.

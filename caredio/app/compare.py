@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from caredio.app.markup import badge, link, number, prose, table, text
@@ -16,8 +16,8 @@ ROWS = 50  # of a page
 _COLUMNS = ("culture", "question_id", "key", "language", "question", "response", "score", "rank", "split")
 
 
-# (culture, question_id) -> key -> (number of the row, how it stands)
-_Slots = dict[tuple[str, str], dict[str, tuple[int, Standing]]]
+# culture -> key -> (number of the row, its question_id, how it stands)
+_Rows = dict[str, dict[str, tuple[int, str, Standing]]]
 
 
 class Pair(NamedTuple):
@@ -30,43 +30,45 @@ class Pair(NamedTuple):
 
 
 def pairs(before: Shelf, after: Shelf) -> list[Pair]:
-    """The ranked rows of both (candidates where nothing is ranked), by culture and question.
+    """The ranked rows of both (candidates where nothing is ranked), by culture.
 
-    A sample that both hold is the same, or rescored; one that stands where another stood is changed.
+    A sample that both hold is the same, or rescored, whatever its question is called; of the others, one that stands
+    where another stood to the same question is changed. So `caredio diff` pairs them too.
     """
-    old, new = _by_question(before), _by_question(after)
-    anew = _rescored(old, new)
+    old, new = _by_culture(before), _by_culture(after)
     found: list[Pair] = []
-    for slot in dict.fromkeys([*new, *old]):
-        was, now = old.get(slot, {}), new.get(slot, {})
-        for key in was.keys() & now.keys():
-            (one, _), (other, _) = was.pop(key), now.pop(key)
-            found.append(Pair("rescored" if key in anew[slot[0]] else "same", slot[0], one, other))
-        left = [place for place, _ in was.values()], [place for place, _ in now.values()]
-        both = list(zip(*left, strict=False))
-        found += [Pair("changed", slot[0], one, other) for one, other in both]
-        found += [Pair("removed", slot[0], one, None) for one in left[0][len(both) :]]
-        found += [Pair("added", slot[0], None, other) for other in left[1][len(both) :]]
+    for culture in dict.fromkeys([*new, *old]):
+        was, now = old.get(culture, {}), new.get(culture, {})
+        both = {key: (was[key][-1], now[key][-1]) for key in now if key in was}
+        anew = rescored(both)
+        found += [Pair("rescored" if key in anew else "same", culture, was[key][0], now[key][0]) for key in both]
+        lost, gained = (_by_question(side, both) for side in (was, now))
+        for question in dict.fromkeys([*gained, *lost]):
+            left = lost.get(question, []), gained.get(question, [])
+            changed = list(zip(*left, strict=False))
+            found += [Pair("changed", culture, one, other) for one, other in changed]
+            found += [Pair("removed", culture, one, None) for one in left[0][len(changed) :]]
+            found += [Pair("added", culture, None, other) for other in left[1][len(changed) :]]
     return sorted(found, key=lambda pair: KINDS.index(pair.kind))
 
 
-def _by_question(shelf: Shelf) -> _Slots:
+def _by_culture(shelf: Shelf) -> _Rows:
     stage = "ranked" if len(shelf.of(stage="ranked")) else "candidates"
     places = shelf.of(stage=stage)
-    found: _Slots = defaultdict(dict)
+    found: _Rows = defaultdict(dict)
     for place, row in zip(places.tolist(), shelf.cells(places, *_COLUMNS), strict=True):
         standing = Standing(row["split"], row["rank"], row["score"])
-        found[row["culture"], row["question_id"]][row["key"]] = (place, standing)
+        found[row["culture"]][row["key"]] = (place, row["question_id"], standing)
     return found
 
 
-def _rescored(old: _Slots, new: _Slots) -> dict[str, set[str]]:
-    """Culture -> the keys in both whose score or rank differs."""
-    both: dict[str, dict[str, tuple[Standing, Standing]]] = defaultdict(dict)
-    for slot in old.keys() & new.keys():
-        for key in old[slot].keys() & new[slot].keys():
-            both[slot[0]][key] = (old[slot][key][1], new[slot][key][1])
-    return {culture: rescored(standings) for culture, standings in both.items()}
+def _by_question(rows: dict[str, tuple[int, str, Standing]], known: Collection[str]) -> dict[str, list[int]]:
+    """question_id -> the rows to it that are not known."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for key, (place, question, _) in rows.items():
+        if key not in known:
+            found[question].append(place)
+    return found
 
 
 def counts(found: list[Pair]) -> str:

@@ -84,6 +84,14 @@ class Staying:
         staying = [sorted(self.slugs.keys() & set(group)) for group in known]
         return [sorted(names), *filter(None, staying)]
 
+    def contrasted(self, own: bool) -> bool | None:
+        """Whether rejected answers were given in contrast, of the run or in what stays; None where that is not known.
+
+        Args:
+            own: of the run.
+        """
+        return own if own or self.release is None else self.release.record.get("contrasted")
+
     def copy(self, folder: Path) -> None:
         """Put the configs that stay into a release."""
         if self.release is not None:

@@ -34,7 +34,7 @@ from caredio.training.recipe import RECIPES
 
 # what a model card shows of training.json before all of it; beta is of preference recipes, lora.r of adapters
 _HYPERPARAMETERS = ("learning_rate", "rows_per_step", "num_train_epochs", "beta")
-_SHORT = (*(f"hyperparameters.{name}" for name in _HYPERPARAMETERS), "lora.r")
+SHORT = (*(f"hyperparameters.{name}" for name in _HYPERPARAMETERS), "lora.r")
 
 
 def dataset_card(
@@ -143,11 +143,11 @@ def _samples(ranked: Dataset, known: Mapping[str, Culture], share: float) -> lis
     for row in ranked.select_columns(["culture", "question_id", "question", "response", "others"]):
         split = "test" if is_test(row["question_id"], share) else "train"
         ranks[row["culture"], split] += 1
-        if taken[row["culture"]] < _SAMPLES:
+        if taken[row["culture"]] < SAMPLES:
             taken[row["culture"]] += 1
             other = next(iter(row["others"]), None)
-            answer = f"{_shown(other['culture'], known)}: {code(_clipped(other['response']))}" if other else "-"
-            texts = {name: code(_clipped(row[name])) for name in ("question", "response")}
+            answer = f"{_shown(other['culture'], known)}: {code(clipped(other['response']))}" if other else "-"
+            texts = {name: code(clipped(row[name])) for name in ("question", "response")}
             place = ranks[row["culture"], split]
             found.append(
                 {"culture": _shown(row["culture"], known), "split": split, "rank": place, **texts, "other": answer}
@@ -160,7 +160,8 @@ def _shown(culture: str, known: Mapping[str, Culture]) -> str:
     return known[culture].name if culture in known else code(culture)
 
 
-def _clipped(text: str) -> str:
+def clipped(text: str) -> str:
+    """A text as long as a card shows one."""
     return text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}\u2026"
 
 
@@ -186,7 +187,7 @@ def model_card(
     cultures = record.get("cultures") or ([record["dataset_config"]] if record["dataset_config"] else [])
     measured = {one.slug for one in culture_files.named(cultures, culture_files.load()).values()}
     measured.add(record["dataset_config"])
-    facts = {key: value for key, value in _flat(record) if value is not None}
+    facts = {key: value for key, value in flat(record) if value is not None}
     losses = [facts.get(f"result.{name}_loss") for name in ("first", "last")]
     return _render(
         "caredio.model_cards",
@@ -203,7 +204,7 @@ def model_card(
         rows=record["rows"],
         dataset=record["dataset_name"],
         adapter=adapter,
-        short=[(key.removeprefix("hyperparameters."), facts[key]) for key in _SHORT if key in facts],
+        short=[(key.removeprefix("hyperparameters."), facts[key]) for key in SHORT if key in facts],
         loss=None if None in losses else losses,
         figures=figures,
         facts=facts.items(),
@@ -268,8 +269,8 @@ def _head(values: dict[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
 
 
-_FIRST = 200  # rows that the card's example takes, where as many are there
-_SAMPLES, _LENGTH = 3, 160  # rows of a culture that the card shows, and characters of a text in them
+FIRST_ROWS = 200  # rows that the card's example takes, where as many are there
+SAMPLES, _LENGTH = 3, 160  # rows of a culture that the card shows, and characters of a text in them
 
 
 def _example(splits: dict[str, dict[str, int]], slugs: list[str], name: str) -> dict[str, Any]:
@@ -282,7 +283,7 @@ def _example(splits: dict[str, dict[str, int]], slugs: list[str], name: str) -> 
         for method, config in configs
         if "train" in splits.get(config, {})
     ]
-    return {"example": example, "split": split, "first": min(_FIRST, splits[example][split]), "commands": commands}
+    return {"example": example, "split": split, "first": min(FIRST_ROWS, splits[example][split]), "commands": commands}
 
 
 def _parts(ranked: Dataset, splits: dict[str, int], share: float) -> str:
@@ -340,8 +341,9 @@ def _dropped(entry: dict[str, Any]) -> str:
     return ", ".join(f"{count} {code(reason)}" for reason, count in entry["dropped"].items()) or "none"
 
 
-def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The values of a record, each by the dotted path of its keys."""
+    found: list[tuple[str, Any]] = []
     for key, value in record.items():
-        flat += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return flat
+        found += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found

@@ -51,13 +51,15 @@ def bibtex(settings: Settings, title: str, repo: str | None, kind: str = "datase
         "url": f"{HUB}{kind}{repo}" if repo else "",
     }
     name = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-") or "dataset"
-    lines = [f"  {key} = {{{value if key == 'author' else _plain(value)}}}" for key, value in given.items() if value]
+    plain = {**given, "title": _plain(given["title"])}
+    lines = [f"  {key} = {{{value}}}" for key, value in plain.items() if value]
     return ",\n".join([f"@misc{{{name}", *lines]) + "\n}"
 
 
 def _plain(text: str) -> str:
-    """Text in which nothing ends a field of BibTeX, or a block of code."""
-    return re.sub(r"[{}\\`\s]+", " ", text).strip()
+    """Text in which nothing ends a field of BibTeX, or a block of code, and nothing is a command of TeX."""
+    text = re.sub(r"[{}\\`\s]+", " ", text).strip()
+    return re.sub(r"[&%#$_]", r"\\\g<0>", text)
 
 
 def publisher(repo: str | None) -> str:

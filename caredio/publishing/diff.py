@@ -8,8 +8,8 @@ question, they are paired in the order of rank.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,15 @@ _COLUMNS = ("culture", "question_id", "sample_id", "rank", "score", "question", 
 # of scores, relative and absolute: texts that are embedded in other batches have vectors of other last digits
 _TOLERANCE = 1e-6
 _FIRST = 3  # rows of each kind that are shown
+# what release.json holds of what the publisher stated, and what it is called
+_STATED = {
+    "license": "licence",
+    "attribution": "attribution",
+    "terms": "terms",
+    "reviewed_by": "reviewers",
+    "authors": "authors",
+    "test_share": "test share",
+}
 Schema = Mapping[str, Mapping[str, str]]  # view -> column -> type
 
 
@@ -79,6 +88,8 @@ class Side:
     configs: frozenset[str]
     files: Mapping[str, str]  # path -> sha256
     pairs: int | None = None  # None where it is not known
+    splits: Mapping[str, int] | None = None  # ranked rows of each; None of a run, which has none
+    stated: Mapping[str, Any] = field(default_factory=dict)  # of `_STATED`, what release.json holds
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Diff:
         configs_gone: configs that only `before` has.
         files: path -> added, removed or changed, of all files but release.json; of runs, of the ranked tables.
         pairs: how many preference pairs the two have; None where that is not known.
+        described: sentences on splits, and on what the publisher stated, that differ.
     """
 
     before: str
@@ -103,6 +115,7 @@ class Diff:
     configs_gone: list[str]
     files: dict[str, str]
     pairs: tuple[int | None, int | None] = (None, None)
+    described: Sequence[str] = ()
 
     @property
     def data_differs(self) -> bool:
@@ -122,7 +135,7 @@ class Diff:
         lines += [f"{slug} is gone" for slug in self.gone]
         rest = {slug: rows for slug, rows in self.cultures.items() if slug not in (*self.new, *self.gone)}
         lines += [f"{slug}: {_counted(rows.counts())}" for slug, rows in rest.items()]
-        return [*lines, *self.columns]
+        return [*lines, *self.columns, *self.described]
 
     def __str__(self) -> str:
         shown = [
@@ -158,6 +171,7 @@ def compare(before: Path, after: Path, names: tuple[str, str] | None = None) -> 
         sorted(old.configs - new.configs),
         _files(old.files, new.files),
         (old.pairs, new.pairs),
+        [*_splits(old.splits, new.splits), *_stated(old.stated, new.stated)],
     )
 
 
@@ -182,7 +196,10 @@ def side(folder: Path) -> Side:
     found = release.record.get("columns") or schema(paths)
     kind = str(release.record.get("kind", "dataset"))
     pairs = sum(sum(splits.values()) for name, splits in configs.items() if view_of(name) == "preference")
-    return Side(release.version or release.place, kind, rows, found, frozenset(configs), files, pairs)
+    splits: Counter[str] = Counter(row.split for ranked in rows.values() for row in ranked)
+    stated = {name: release.record[name] for name in _STATED if name in release.record}
+    named = release.version or release.place
+    return Side(named, kind, rows, found, frozenset(configs), files, pairs, splits, stated)
 
 
 def _run(folder: Path) -> Side:
@@ -304,6 +321,29 @@ def _columns(before: Schema, after: Schema) -> Iterator[str]:
                 yield f"columns of {view}: {name} is gone"
             elif old[name] != new[name]:
                 yield f"columns of {view}: {name} is of another type"
+
+
+def _splits(before: Mapping[str, int] | None, after: Mapping[str, int] | None) -> Iterator[str]:
+    """Sentences on splits that have more or fewer rows."""
+    if before is None or after is None:
+        return
+    for split in sorted({*before, *after}, reverse=True):
+        counts = [f"{side[split]:,}" if side.get(split) else "none" for side in (before, after)]
+        if counts[0] != counts[1]:
+            yield f"rows of {split}: {counts[0]} before, {counts[1]} now"
+
+
+def _stated(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on what the publisher stated otherwise; a text is named, and shown where it is short by its kind."""
+    for name in (name for name in _STATED if name in before and name in after):
+        if (old := before[name]) != (new := after[name]):
+            short = name in ("license", "test_share")
+            said = ["none" if one is None else str(one) if short else "one" for one in (old, new)]
+            yield (
+                f"{_STATED[name]}: another one"
+                if said[0] == said[1]
+                else (f"{_STATED[name]}: {said[0]} before, {said[1]} now")
+            )
 
 
 def _files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

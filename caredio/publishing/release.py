@@ -118,7 +118,9 @@ def dataset(
         own = [] if prompts.load("views", prompt_folders).shipped else ["views"]
         whole = staying.beside(tables)
         stated = kept.stated_of(kept_texts, over.last or over.base, slugs, staying.slugs)
-        in_words = {name: head.listed(those, known) or "earlier cultures" for name, those in stated.items()}
+        settings = kept.without(settings, stated)
+        stated = {name: those for name, those in stated.items() if those}
+        in_words = {name: head.listed(those, known) for name, those in stated.items()}
         made = provenance.of_run(run, own, tables, whole, staying.added(sorted(slugs), known), in_words)
         groups = staying.groups(slugs)
         slugs |= staying.slugs
@@ -134,8 +136,10 @@ def dataset(
             croissant.write(making, splits, made, chosen, title, over.repo)
             citation.write(making, chosen, title, over.repo, in_words.get("attribution", ""))
             record = {"kind": "dataset", "version": version, "rows": splits, "test_share": settings.share}
-            about = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
-            left_out = {"removed": sorted(over.removed), "rejected": sorted(over.rejected)}
+            about: dict[str, Any] = {"columns": _columns(making, splits), "scored": Scoring.of_run(run).record()}
+            left_out: dict[str, Any] = {"removed": sorted(over.removed), "rejected": sorted(over.rejected)}
+            left_out |= {"removed_scored": len(removals.named(run.table("scored")).intersection(over.removed))}
+            about |= {"contrasted": staying.contrasted(views.settings_of(run)[1])}
             parts = {name: value for name, value in (("stated_of", stated), ("groups", groups)) if value}
             return record | kept.stated(settings) | left_out | about | parts
 

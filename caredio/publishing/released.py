@@ -52,6 +52,8 @@ class Released:
         record: release.json; of a run nothing.
         tables: (config, split) -> table. Of a run every row is in the split `train`.
         scoring: what its scores were made by; None where the release does not say.
+        contrasted: whether rejected answers were given in contrast to the chosen ones, so that no other table holds
+            them; None where the release does not say.
         unread: of the tables that cannot be read.
     """
 
@@ -60,6 +62,7 @@ class Released:
     record: dict[str, Any]
     tables: dict[tuple[str, str], Dataset]
     scoring: Scoring | None
+    contrasted: bool | None = None
     unread: list[Finding] = field(default_factory=list)
 
     @property
@@ -119,7 +122,7 @@ def _release(place: str, folder: Path) -> Released:
         except (OSError, pa.ArrowException, ValueError, TypeError) as error:
             why = (str(error).splitlines() or [type(error).__name__])[0][:200]
             unread.append(Finding("files", f"{file.parent.name}/{file.name}", f"cannot be read ({why})"))
-    return Released(place, folder, record, tables, Scoring.of_record(scored), unread)
+    return Released(place, folder, record, tables, Scoring.of_record(scored), record.get("contrasted"), unread)
 
 
 def _run(place: str, folder: Path) -> Released:
@@ -141,7 +144,8 @@ def _run(place: str, folder: Path) -> Released:
                 for culture, slug in cultures.slugs(found["culture"][:]).items():
                     name = f"{slug}-{_OF_RUN[stage]}".rstrip("-")
                     tables[name, "train"] = views.of_culture(found, culture)
-        return Released(place, folder, {}, tables, Scoring.of_run(run), unread)
+        contrasted = views.settings_of(run)[1]
+        return Released(place, folder, {}, tables, Scoring.of_run(run), contrasted, unread)
 
 
 def columns_of(config: str, table: Dataset) -> features.Features:

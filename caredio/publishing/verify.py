@@ -12,7 +12,7 @@ from pathlib import Path
 from caredio.errors import InputError
 from caredio.evaluation import leakage
 from caredio.evaluation.benchmark import Benchmark, Document
-from caredio.publishing import released, verify_card, verify_rows
+from caredio.publishing import released, verify_card, verify_model, verify_rows, verify_views
 from caredio.publishing.released import Finding, Released, Unchecked
 
 _SHOWN = 3  # leaks that are named
@@ -42,15 +42,40 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "files": ("each file is there, has the hash that release.json gives, and can be read", verify_card.files),
     "configs": ("the card's configs are the folders and splits that are there", verify_card.configs),
     "schema": ("each table has the columns and types of features.py", verify_rows.schema),
-    "sample_ids": ("each sample_id is made anew from its culture, question and response", verify_rows.sample_ids),
+    "sample_ids": (
+        "each sample_id, of answers beside a row too, is made anew from its culture, question and response",
+        verify_rows.sample_ids,
+    ),
     "ranks": ("each culture's ranks are 1, 2, 3, ... in every split, alike in all its configs", verify_rows.ranks),
     "scores": ("clusters, representativeness, distinctiveness, scores and ranks are made anew", verify_rows.scores),
-    "views": ("all and the pairs hold the rows of the cultures, and no pair has equal sides", verify_rows.views),
+    "views": (
+        "all holds the rows of the cultures in turn, each led by one line of its culture; pairs prefer a ranked row's"
+        " answer over one that a row of the rejected culture gives to the question; their sides stand one by one too",
+        verify_views.views,
+    ),
     "splits": ("no question is both in train and in test", verify_rows.splits),
     "equal_texts": ("no two cultures have a ranked row of the same text", verify_rows.equal_texts),
-    "card": ("the card's numbers are those of the tables", verify_card.numbers),
+    "card": (
+        "the card's rows, cultures, questions, scores, weights, pairs with their median lengths, best rows, example and"
+        " download sizes are those of the tables, and versions are release.json's; its other numbers (stages, drops,"
+        " models, seeds, cost, what style tells apart, phrases, figures) and the text of croissant.json and"
+        " CITATION.cff are taken as they stand",
+        verify_card.numbers,
+    ),
 }
-_LEAKAGE = "leakage"
+# of a model's release, which has no tables
+OF_A_MODEL: dict[str, tuple[str, Check]] = {
+    "files": ("each file is there and has the hash that release.json gives", verify_card.files),
+    "record": ("training.json is the training that release.json holds", verify_model.record),
+    "card": (
+        "rows, settings, losses and every other line on the training are those of training.json; the version that"
+        " is loaded and cited is release.json's",
+        verify_model.card,
+    ),
+    "results": ("", verify_model.results),
+    "weights": ("", lambda _: [Unchecked("whether this training made them cannot be seen in them")]),
+    "data": ("", lambda _: [Unchecked("a model's release holds no rows; verify the dataset it was trained on")]),
+}
 
 
 def run(place: Path | str, benchmarks: Sequence[tuple[Benchmark, Path]] = ()) -> Verified:
@@ -69,7 +94,8 @@ def run(place: Path | str, benchmarks: Sequence[tuple[Benchmark, Path]] = ()) ->
     checked, unchecked = [], []
     held = ", ".join(f"{len(some):,} of {title}" for title, some in documents.items()) or "none was named"
     leaks = (f"no question of a benchmark stands in a ranked row ({held})", lambda one: _leaks(one, documents))
-    for name, (looks_at, check) in {**CHECKS, "leakage": leaks}.items():
+    checks = OF_A_MODEL if given.record.get("kind") == "model" else {**CHECKS, "leakage": leaks}
+    for name, (looks_at, check) in checks.items():
         found = _found(name, check, given)
         findings += [one for one in found if isinstance(one, Finding)]
         left = [f"{name}: {one.why}" for one in found if isinstance(one, Unchecked)]

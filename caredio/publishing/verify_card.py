@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from caredio import disk, features
-from caredio.publishing import croissant, metadata
+from caredio.publishing import cards, croissant, metadata, verify_readme
 from caredio.publishing.record import RECORD, foreign
 from caredio.publishing.released import Finding, Released, Unchecked, view
 
@@ -73,7 +73,7 @@ def configs(given: Released) -> Iterator[Finding | Unchecked]:
 
 
 def numbers(given: Released) -> Iterator[Finding | Unchecked]:
-    """Numbers of release.json and of the card that are not those of the tables."""
+    """Numbers of release.json and of the card that are not those of the tables, and versions that differ."""
     if left := _no_card(given):
         yield left
         return
@@ -91,6 +91,10 @@ def numbers(given: Released) -> Iterator[Finding | Unchecked]:
         yield Finding("card", "README.md, size_categories", f"{size} is given, {ranked} ranked rows are there")
     yield from _sentences(given, ranked)
     yield from _table(given, rows)
+    yield from verify_readme.versions(given)
+    yield from verify_readme.sizes(given, head)
+    for check in (verify_readme.example, verify_readme.best, verify_readme.sides):
+        yield from check(given)
 
 
 def _sentences(given: Released, ranked: int) -> Iterator[Finding]:
@@ -99,11 +103,16 @@ def _sentences(given: Released, ranked: int) -> Iterator[Finding]:
         split: {name for _, its, table in given.of("") if its == split for name in table["question_id"][:]}
         for split in ("train", "test")
     }
+    test, every = len(questions["test"]), len(questions["train"] | questions["test"])
     there = {
         r"^(\d+) conversations? that align ": (str(ranked),),
-        r"^- `<culture>`: the ranked selection. `test` holds (\d+) of the (\d+) ranked questions ": (
-            str(len(questions["test"])), str(len(questions["train"] | questions["test"])),
+        r"^\d+ conversations? that align a language model to (\d+) cultures?:": (
+            str(len({config for config, _, _ in given.of("")})),
         ),
+        r"^- `<culture>`: the ranked selection. `test` holds (\d+) of the (\d+) ranked questions \((\S+) %\)": (
+            str(test), str(every), f"{100 * test / max(every, 1):.3g}",
+        ),
+        r"^first = rows\.select\(range\((\d+)\)\)$": _first(given),
         r"^rows = load_dataset\(.*, revision=\"(.*)\"\)$": (str(given.record.get("version")),),
         r"(\d+) ranked rows? ha(?:s|ve) no pair": (str(_without_pair(given)),),
         r"^- Weights: .*; (\S+) to (\S+) in the ranked rows\.$": _weights(given),
@@ -112,6 +121,13 @@ def _sentences(given: Released, ranked: int) -> Iterator[Finding]:
         found = re.search(pattern, given.card or "", re.MULTILINE)
         if found and found.groups() != wanted:
             yield Finding("card", "README.md", f"{found[0].strip()!r}, where {' and '.join(wanted)} is there")
+
+
+def _first(given: Released) -> tuple[str, ...]:
+    """How many rows the card's example takes, of the config and split that it loads."""
+    loaded = re.search(r'^rows = load_dataset\(.*, "([^"]*)", split="([^"]*)"', given.card or "", re.MULTILINE)
+    table = given.tables.get((loaded[1], loaded[2])) if loaded else None
+    return (str(min(cards.FIRST_ROWS, len(table))),) if table is not None else ()
 
 
 def _without_pair(given: Released) -> int:
@@ -174,10 +190,8 @@ def _dataset_info(head: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _no_card(given: Released) -> Unchecked | None:
-    """Why there is no card of a dataset to look at."""
-    if given.record.get("kind") == "dataset":
-        return None
-    return Unchecked("a model has no configs" if given.record else "a run has no card")
+    """Why there is no card to look at."""
+    return None if given.record else Unchecked("a run has no card")
 
 
 def _head(given: Released) -> dict[str, Any] | None:

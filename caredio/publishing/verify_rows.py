@@ -1,11 +1,11 @@
-"""Checks of a release's tables: columns, sample_ids, ranks, scores, views, splits, and texts of two cultures."""
+"""Checks of a release's tables: columns, sample_ids, ranks, scores, splits, and texts of two cultures."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,7 @@ from caredio.publishing.released import EVERY, Finding, Released, Unchecked, col
 from caredio.publishing.split import is_test
 from caredio.training import style
 
-_EVERYONE = "all"
+EVERYONE = "all"
 # columns of a ranked row that its pool may give otherwise: ranks count within splits, sample_ids are of the texts
 _OF_SPLITS = ("rank", "drop_reason", "question", "response")
 _LONG = 8  # words of a response that two cultures do not both give by chance
@@ -45,34 +45,68 @@ def schema(given: Released) -> Iterator[Finding]:
 def sample_ids(given: Released) -> Iterator[Finding]:
     """Rows whose sample_id, prompt or completion is of another text, and sample_ids that stand twice."""
     removed = set(given.record.get("removed") or ())
-    for config, split, table in _sound(given, "", "pool", everyone=True):
+    for config, split, table in sound(given, "", "pool", everyone=True):
         columns = [table[name][:] for name in ("sample_id", "culture", "question", "response")]
         rows = list(zip(*columns, strict=True))
         wrong = [row for row, (name, *text) in enumerate(rows) if features.sample_id(*text) != name]
-        yield from _counted("sample_ids", config, split, wrong, columns[0], "has the sample_id of another text")
+        yield from counted("sample_ids", config, split, wrong, columns[0], "has the sample_id of another text")
         twice = [name for name, count in Counter(columns[0]).items() if count > 1]
         again = [row for row, name in enumerate(columns[0]) if name in set(twice)]
         gone = [row for row, name in enumerate(columns[0]) if name in removed]
-        yield from _counted("sample_ids", config, split, gone, columns[0], "was removed, and stands there")
+        yield from counted("sample_ids", config, split, gone, columns[0], "was removed, and stands there")
         beside = [row for row, answers in enumerate(_answers(table)) if not removed.isdisjoint(answers)]
-        yield from _counted("sample_ids", config, split, beside, columns[0], "has a removed answer beside it")
-        yield from _counted("sample_ids", config, split, again, columns[0], "stands there more than once")
+        yield from counted("sample_ids", config, split, beside, columns[0], "has a removed answer beside it")
+        yield from counted("sample_ids", config, split, again, columns[0], "stands there more than once")
         if "prompt" in table.column_names:
             chats = zip(*columns[2:], table["prompt"][:], table["completion"][:], strict=True)
-            other = [row for row, cells in enumerate(chats) if not _says(*cells)]
-            yield from _counted("sample_ids", config, split, other, columns[0], "has another text in its chat")
+            other = [row for row, cells in enumerate(chats) if not says(*cells)]
+            yield from counted("sample_ids", config, split, other, columns[0], "has another text in its chat")
+    yield from _beside(given)
+
+
+def _beside(given: Released) -> Iterator[Finding]:
+    """Rows of pools beside which an answer stands whose sample_id is of another text.
+
+    The answer is a row of a pool, or was given to the row's question. Rows that stay of an earlier release may have
+    answers beside them of cultures that this one has anew, to the question in other words: these are not looked at.
+    """
+    names = ["sample_id", "culture", "question", "response"]
+    said = {name: text for _, _, table in sound(given, "pool") for name, *text in cells_of(table, names)}
+    strict = set(given.scoring.cultures) if given.record.get("groups") and given.scoring else None
+    for config, split, table in sound(given, "pool"):
+        wrong = []
+        for row, (culture, question, others, panel) in enumerate(
+            cells_of(table, ["culture", "question", "others", "panel"])
+        ):
+            answers = [
+                *((one["sample_id"], one["culture"], one["response"]) for one in others or ()),
+                *((one["sample_id"], culture, one["response"]) for one in panel or ()),
+            ]
+            if any(not _is_of(*one, question, said, strict is None or culture in strict) for one in answers):
+                wrong.append(row)
+        own = table["sample_id"]
+        yield from counted("sample_ids", config, split, wrong, own, "has an answer beside it of another text")
+
+
+def _is_of(
+    name: str, culture: str, response: str, question: str, said: Mapping[str, Sequence[str]], strict: bool
+) -> bool:
+    """Whether an answer beside a row to a question says what its sample_id is of."""
+    if name in said:
+        return (said[name][0], said[name][2]) == (culture, response)
+    return not strict or features.sample_id(culture, question, response) == name
 
 
 def _answers(table: Dataset) -> Iterator[set[str]]:
     """The sample_ids of the answers beside each row."""
-    for row in _cells(table, ["others", "panel"]):
+    for row in cells_of(table, ["others", "panel"]):
         yield {one["sample_id"] for answers in row for one in answers or ()}
 
 
 def ranks(given: Released) -> Iterator[Finding]:
     """Ranks that are left out or stand twice, rows out of their order, and ranks that differ between configs."""
     known: dict[tuple[str, str], dict[str, int]] = {}
-    for config, split, table in _sound(given, "", "pool", everyone=True):
+    for config, split, table in sound(given, "", "pool", everyone=True):
         of_culture: dict[str, list[int]] = defaultdict(list)
         for culture, rank in zip(table["culture"][:], table["rank"][:], strict=True):
             if rank is not None:
@@ -83,35 +117,49 @@ def ranks(given: Released) -> Iterator[Finding]:
                 yield Finding("ranks", f"{config}/{split}", f"{culture}: {_gap(found)}")
         if view(config) != "pool":
             known[config, split] = dict(zip(table["sample_id"][:], table["rank"][:], strict=True))
-    for config, split, table in _sound(given, "preference", "unpaired", everyone=True):
+    for config, split, table in sound(given, "preference", "unpaired", everyone=True):
         of = known.get((config.partition("-")[0], split))
         if of is None:
             continue
         names = zip(table["sample_id"][:], table["rank"][:], strict=True)
         wrong = [row for row, (name, rank) in enumerate(names) if name in of and of[name] != rank]
         said = f"has another rank than in {config.partition('-')[0]}"
-        yield from _counted("ranks", config, split, wrong, table["sample_id"], said)
+        yield from counted("ranks", config, split, wrong, table["sample_id"], said)
 
 
 def scores(given: Released) -> Iterator[Finding | Unchecked]:
     """Numbers of the pools that come out otherwise, and of ranked rows that are not their pool's."""
-    pools = [table for _, _, table in _sound(given, "pool")]
+    pools = [table for _, _, table in sound(given, "pool")]
     if not pools:
         yield Unchecked("there is no pool of features.py's columns")
         return
     pool = concatenate_datasets(pools)
     kept = [name for name in features.RANKED if name in features.SCORED and name not in _OF_SPLITS]
-    own = dict(zip(pool["sample_id"][:], _cells(pool, kept), strict=True))
-    for config, split, table in _sound(given, "", everyone=True):
-        cells = zip(table["sample_id"][:], _cells(table, kept), strict=True)
+    own = dict(zip(pool["sample_id"][:], cells_of(pool, kept), strict=True))
+    for config, split, table in sound(given, "", everyone=True):
+        cells = zip(table["sample_id"][:], cells_of(table, kept), strict=True)
         wrong = [row for row, (name, held) in enumerate(cells) if own.get(name) != held]
-        yield from _counted("scores", config, split, wrong, table["sample_id"], "is not as in the pool of its culture")
+        yield from counted("scores", config, split, wrong, table["sample_id"], "is not as in the pool of its culture")
     if given.scoring is None:
         yield Unchecked("release.json does not say what they were made by")
-    elif given.record.get("removed"):
-        yield Unchecked(f"{len(given.record['removed'])} rows were removed after they had counted")
+    elif why := _removed(given):
+        yield Unchecked(why)
     else:
         yield from _made_anew(given, pool, given.scoring)
+
+
+def _removed(given: Released) -> str:
+    """Why scores are not made anew where rows are left out that had counted; nothing where none of them had.
+
+    A removed sample_id may be of another run's row, which release.json counts; in older releases it does not.
+    """
+    removed = given.record.get("removed") or ()
+    scored = given.record.get("removed_scored")
+    if scored is None:
+        return f"{len(removed)} sample_ids were removed, whose rows may have counted" if removed else ""
+    if not scored:
+        return ""
+    return f"{scored} row{'s were removed after they' if scored != 1 else ' was removed after it'} had counted"
 
 
 def _made_anew(given: Released, pool: Dataset, by: scoring.Scoring) -> Iterator[Finding | Unchecked]:
@@ -133,71 +181,7 @@ def _made_anew(given: Released, pool: Dataset, by: scoring.Scoring) -> Iterator[
         yield Unchecked(f"score: what ranking {by.given} read is not in a release, so it is taken as it stands")
 
 
-def views(given: Released) -> Iterator[Finding]:
-    """Rows that one config has and another lacks, and pairs that prefer nothing."""
-    own: dict[str, set[str]] = defaultdict(set)
-    for _, split, table in _sound(given, ""):
-        own[split].update(table["sample_id"][:])
-    for (config, split), table in given.tables.items():
-        if config == _EVERYONE and (wrong := own[split] ^ set(table["sample_id"][:])):
-            said = f"{len(wrong)} rows are not both here and in their culture's config, such as {min(wrong)}"
-            yield Finding("views", f"{config}/{split}", said)
-    texts = {row[0]: row[1:] for _, _, table in _sound(given, "") for row in zip(*_texts(table), strict=True)}
-    for config, split, table in _sound(given, "preference", "unpaired"):
-        names = table["sample_id"][:]
-        alone = [row for row, name in enumerate(names) if name not in own[split]]
-        yield from _counted("views", config, split, alone, names, f"is no ranked row of {split}")
-        chosen = table["chosen" if view(config) == "preference" else "completion"][:]
-        right = table["label"][:] if view(config) == "unpaired" else [True] * len(names)
-        sides = zip(names, table["prompt"][:], chosen, right, strict=True)
-        other = [row for row, cells in enumerate(sides) if cells[0] in texts and not _of_row(*cells, texts)]
-        yield from _counted("views", config, split, other, names, "has other words than its ranked row")
-        if view(config) == "preference":
-            sides = zip(
-                table["chosen"][:], table["rejected"][:], table["culture"][:], table["rejected_culture"][:], strict=True
-            )
-            same = [row for row, cells in enumerate(sides) if _prefers_nothing(*cells)]
-            yield from _counted("views", config, split, same, names, "rejects what it chooses, or its own culture")
-    yield from _one_by_one(given)
-
-
-def _one_by_one(given: Released) -> Iterator[Finding]:
-    """Pairs and their sides one by one that do not say the same."""
-    pairs = {(config.partition("-")[0], split): table for config, split, table in _sound(given, "preference")}
-    for config, split, table in _sound(given, "unpaired"):
-        of = pairs.get((config.partition("-")[0], split))
-        if of is None:
-            continue
-        single = zip(table["sample_id"][:], table["label"][:], map(style.text, table["completion"][:]), strict=True)
-        sides = {
-            (name, label, style.text(said))
-            for label, column in ((True, "chosen"), (False, "rejected"))
-            for name, said in zip(of["sample_id"][:], of[column][:], strict=True)
-        }
-        if wrong := sides ^ set(single):
-            said = (
-                f"{len(wrong)} sides are not both here and in the pairs, such as of {min(name for name, *_ in wrong)}"
-            )
-            yield Finding("views", f"{config}/{split}", said)
-
-
-def _of_row(
-    name: str, prompt: list[dict[str, str]], said: list[dict[str, str]], chosen: bool, texts: dict[str, tuple[str, ...]]
-) -> bool:
-    """Whether a side asks the question of its ranked row and, where it was chosen, gives its response.
-
-    A row that a model wrote is chosen by what it said before it saw others' answers, or by what it said after.
-    """
-    question, *responses = texts[name]
-    given = [one for one in responses if one is not None] if chosen else [style.text(said)]
-    return any(_says(question, one, prompt, said) for one in given)
-
-
-def _texts(table: Dataset) -> list[list[str]]:
-    return [table[name][:] for name in ("sample_id", "question", "response", "isolated_response")]
-
-
-def _cells(table: Dataset, names: list[str]) -> Iterator[tuple[Any, ...]]:
+def cells_of(table: Dataset, names: list[str]) -> Iterator[tuple[Any, ...]]:
     """The cells of some columns, a row at a time."""
     arrow = table.select_columns(names).with_format("arrow")[:]
     return zip(*(arrow[name].to_pylist() for name in names), strict=True)
@@ -206,7 +190,7 @@ def _cells(table: Dataset, names: list[str]) -> Iterator[tuple[Any, ...]]:
 def splits(given: Released) -> Iterator[Finding]:
     """Questions that are in train and in test, of the same or of two cultures."""
     places: dict[str, dict[str, str]] = {"train": {}, "test": {}}
-    for config, split, table in _sound(given, "", "preference", "unpaired", everyone=True):
+    for config, split, table in sound(given, "", "preference", "unpaired", everyone=True):
         for name in table["question_id"][:] if split in places else ():
             places[split].setdefault(name, config)
     if both := sorted(places["train"].keys() & places["test"].keys()):
@@ -227,11 +211,11 @@ def equal_texts(given: Released) -> Iterator[Finding | Unchecked]:
     """
     seen: dict[tuple[str, ...], tuple[str, str]] = {}
     found: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
-    for _, _, table in _sound(given, ""):
+    for _, _, table in sound(given, ""):
         cells = (table[name][:] for name in ("culture", "sample_id", "question", "response"))
         for culture, name, question, response in zip(*cells, strict=True):
-            said = _folded(response)
-            keys = [(_folded(question), said), *([(said,)] if len(said.split()) >= _LONG else [])]
+            said = folded(response)
+            keys = [(folded(question), said), *([(said,)] if len(said.split()) >= _LONG else [])]
             for key in keys:
                 other, its = seen.setdefault(key, (culture, name))
                 if other != culture:
@@ -249,16 +233,14 @@ def equal_texts(given: Released) -> Iterator[Finding | Unchecked]:
             yield Unchecked(f"{one} and {other} were ranked by two runs, which compared none of their rows; {said}")
 
 
-def _sound(given: Released, *wanted: str, everyone: bool = False) -> Iterator[tuple[str, str, Dataset]]:
+def sound(given: Released, *wanted: str, everyone: bool = False) -> Iterator[tuple[str, str, Dataset]]:
     """Tables of views that have their columns; `everyone` takes `all` too, where ranked rows are wanted."""
     for (config, split), table in given.tables.items():
-        if (config != _EVERYONE or everyone) and view(config) in wanted and table.features == columns_of(config, table):
+        if (config != EVERYONE or everyone) and view(config) in wanted and table.features == columns_of(config, table):
             yield config, split, table
 
 
-def _counted(
-    check: str, config: str, split: str, rows: list[int], names: Sequence[str], said: str
-) -> Iterator[Finding]:
+def counted(check: str, config: str, split: str, rows: list[int], names: Sequence[str], said: str) -> Iterator[Finding]:
     """One finding on the rows of a table that share a fault; none of no rows."""
     if rows:
         more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
@@ -273,12 +255,7 @@ def _gap(found: list[int]) -> str:
     return f"rank {other} comes after {one} in row {place} of the culture"
 
 
-def _prefers_nothing(chosen: list[Any], rejected: list[Any], culture: str, rejected_culture: str | None) -> bool:
-    """Whether a pair's sides say the same, or are of one culture."""
-    return _folded(style.text(chosen)) == _folded(style.text(rejected)) or culture == rejected_culture
-
-
-def _says(question: str, response: str, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> bool:
+def says(question: str, response: str, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> bool:
     """Whether a chat asks the question, after a line on the culture where there is one, and gives the response."""
     asked, said = style.text(prompt[-1:]), style.text(completion)
     return said == response and (asked == question or asked.endswith(f"\n\n{question}"))
@@ -291,7 +268,7 @@ def _vectors(given: Released, cultures: Iterable[str]) -> Dataset:
         InputError: there are none.
     """
     of = {config.partition("-")[0] for config, _, table in given.of("pool") if table["culture"][0] in set(cultures)}
-    tables = [table for config, _, table in _sound(given, "vectors") if config.partition("-")[0] in (*of, EVERY)]
+    tables = [table for config, _, table in sound(given, "vectors") if config.partition("-")[0] in (*of, EVERY)]
     if not tables:
         raise InputError("there are no vectors of features.py's columns.")
     every = concatenate_datasets(tables)
@@ -299,7 +276,8 @@ def _vectors(given: Released, cultures: Iterable[str]) -> Dataset:
     return every.select(sorted(first.values()))
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """A text by which equal ones are known: without case, forms of characters and white space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -70,6 +70,7 @@ class Publishing:
         self.target = Target(push, kind, private, gated, create_pr) if push else None
         own = f"release-{self.model.name}" if self.model else "release"
         self.folder = Path(to) if to else self.out / own
+        _check_folder(self.folder)
         self.file, self.cultures_file, self.confirm = Path(remove) if remove else None, cultures_file, confirm
         self.asked = removals.read(self.file) if self.file else []
         self.add_to = str(add_to) if add_to else None
@@ -131,7 +132,8 @@ class Publishing:
 
         def agree(making: Path, made: dict[str, Any]) -> None:
             target = self._on_hub(seen, last, made)
-            plan = plans.of(making, made, self.folder, last, self.settings.version, target, chosen.lines, left_out.gone)
+            lines = kept.lines(chosen, made)
+            plan = plans.of(making, made, self.folder, last, self.settings.version, target, lines, left_out.gone)
             if not agreed(plan):
                 raise InputError(f"nothing was written{' or sent' if self.target else ''}.")
 
@@ -195,6 +197,19 @@ class Publishing:
             raise hub.taken(self.target.repo_id, made["version"], last.record if last else None)
         moved = last is not None and seen.head != seen.tags.get(last.version)
         return dataclasses.replace(self.target, there=seen.head is not None, tagged=tagged, moved=moved)
+
+
+def _check_folder(folder: Path) -> None:
+    """See that a folder can be replaced: it is moved away, and so cannot be the one that the command runs in.
+
+    Raises:
+        InputError: it is that one, or holds it.
+    """
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"to is {str(folder)!r}, which is or holds the folder that this runs in, and a release takes the place of"
+            " its folder; name another one, such as ./release."
+        )
 
 
 def _check_target(push: str | None, private: bool, gated: str | None, create_pr: bool) -> None:

@@ -39,6 +39,13 @@ def test_several_answers_to_a_question_are_told_apart_by_their_sample():
     assert Counter(pair.kind for pair in compare.pairs(before, after)) == {"same": 1, "changed": 1, "added": 1}
 
 
+def test_a_sample_is_the_same_whatever_its_question_is_called():
+    before = of(("peru", "q1", "a", 1.0), ("peru", "q2", "b", 1.0))
+    after = of(("peru", "8d5e", "a", 1.0), ("peru", "q2", "c", 1.0))
+    found = {(pair.kind, pair.before, pair.after) for pair in compare.pairs(before, after)}
+    assert found == {("same", 0, 0), ("changed", 1, 1)}
+
+
 def test_last_digits_of_scores_are_noise():
     before, after = of(("peru", "q", "a", 1.471), ("peru", "r", "b", 1.0)), of(("peru", "q", "a", 1.471 + 3e-9))
     assert [pair.kind for pair in compare.pairs(before, after)] == ["removed", "same"]

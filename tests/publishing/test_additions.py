@@ -189,8 +189,8 @@ def test_what_was_stated_of_the_cultures_that_stay_is_not_stated_of_those_added(
     assert f"the source is under this licence {alone}." in page
     assert "stated of" not in card(base)
     assert (
-        "\nkept from v0.1.0 for the cultures that stay, and not stated of the others: licence cc-by-4.0, attribution,"
-        " reviewers\n" in told.replace(base.as_posix(), "v0.1.0")
+        "\nkept from v0.1.0 for the cultures that it was stated of, and not stated of the others: licence"
+        " cc-by-4.0, attribution, reviewers\n" in told.replace(base.as_posix(), "v0.1.0")
     )
     about = json.loads((release / "croissant.json").read_text())
     assert "speakers: two people (China, United Kingdom and narnia alone)." in about["rai:dataAnnotationProtocol"]

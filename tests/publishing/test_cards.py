@@ -15,6 +15,8 @@ import yaml
 from datasets import Dataset
 
 import caredio
+from caredio.publishing import citation
+from caredio.publishing.settings import Settings
 from caredio.publishing.split import is_test
 from caredio.selection import rank
 from caredio.selection.settings import Settings as Selection
@@ -340,3 +342,10 @@ def test_a_card_of_written_text_says_how_it_was_written(server, tmp_path, one):
     ran = {text.split(" | ")[0].strip("| ") for text in body.split("| stage |")[1].split("\n\n")[0].splitlines()[2:]}
     record = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
     assert ran == set(record) - {"vectors", "preference", "unpaired"}
+
+
+def test_signs_that_tex_reads_as_commands_are_escaped_in_the_entry():
+    entry = citation.bibtex(Settings(authors="Marks & Co., 100% #1"), "my_set", "me/my_set")
+    assert "  title = {my\\_set},\n" in entry
+    assert "  author = {{Marks \\& Co.} and {100\\% \\#1}},\n" in entry
+    assert "/me/my_set}" in entry

@@ -81,6 +81,7 @@ def test_the_changelog_counts_them(both):
         "uk is new: 2 rows added",
         "narnia is gone",
         "china: 1 row added, 1 removed, 1 changed, 1 scored anew",
+        "rows of train: 5 before, 6 now",
     ]
 
 
@@ -92,6 +93,27 @@ def test_the_changelog_says_how_many_pairs_there_were_and_are(tmp_path):
         (place / "release.json").write_text(json.dumps(record))
     assert diff.compare(*places).lines()[1] == "pairs: 1,200 before, 1,193 now"
     assert len(diff.compare(places[0], places[0]).lines()) == 1
+
+
+def test_splits_licence_and_reviewers_that_differ_are_lines(tmp_path):
+    before, after = (release(tmp_path / name, BEFORE, version) for name, version in (("a", "v1.0.0"), ("b", "v1.1.0")))
+    (before / "narnia" / "train.parquet").rename(before / "narnia" / "test.parquet")
+    for place, stated in (
+        (before, {"license": "mit", "attribution": "A", "reviewed_by": "two", "test_share": 0.05}),
+        (after, {"license": None, "attribution": "B", "reviewed_by": None, "test_share": 0.0}),
+    ):
+        record = json.loads((place / "release.json").read_text()) | stated
+        if place == before:
+            record["rows"]["narnia"] = {"test": 1}
+        signed(place, record)
+    assert diff.compare(before, after).lines()[1:] == [
+        "rows of train: 4 before, 5 now",
+        "rows of test: 1 before, none now",
+        "licence: mit before, none now",
+        "attribution: another one",
+        "reviewers: one before, none now",
+        "test share: 0.05 before, 0.0 now",
+    ]
 
 
 def test_several_answers_to_a_question_are_paired_by_rank(tmp_path):

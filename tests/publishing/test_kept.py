@@ -153,5 +153,35 @@ def test_a_culture_that_is_added_is_split_as_those_that_stay(run, tmp_path):
     (tmp_path / "own" / "own.jsonl").write_text(rows)
     caredio.select(tmp_path / "own" / "own.jsonl", out=tmp_path / "own", theta=0.99)
     told = str(caredio.plan(caredio.publish, tmp_path / "own", add_to=base))
-    assert f"\nkept from {base} for the cultures that stay, and not stated of the others: licence mit\n" in told
+    assert (
+        f"\nkept from {base} for the cultures that it was stated of, and not stated of the others: licence mit\n"
+        in told
+    )
     assert f"\nkept from {base}: test share 0.3\n" in told
+
+
+def test_a_text_stays_stated_of_the_cultures_that_it_was_stated_of_when_they_are_made_anew(run, tmp_path):
+    """China and others are stated, japan is added, and then china's rows are made anew beside japan's."""
+    folder = caredio.publish(run, to=tmp_path / "r", license="mit", attribution="A survey")
+    (tmp_path / "own").mkdir()
+    rows = table(tmp_path / "own").read_text()
+    for old, new in (("china", "japan"), ("narnia", "peru"), ("united_kingdom", "chad")):
+        rows = rows.replace(old, new)
+    (tmp_path / "own" / "own.jsonl").write_text(rows)
+    caredio.select(tmp_path / "own" / "own.jsonl", out=tmp_path / "own", theta=0.99)
+    caredio.publish(tmp_path / "own", to=folder, add_to=folder)
+    of = ["china", "narnia", "united_kingdom"]
+    assert noted(folder)["stated_of"] == {"license": of, "attribution": of}
+    told = str(caredio.plan(caredio.publish, run, to=folder, add_to=folder))
+    assert "for the cultures that it was stated of, and not stated of the others: licence mit, attribution\n" in told
+    caredio.publish(run, to=folder, add_to=folder)
+    assert noted(folder)["stated_of"] == {"license": of, "attribution": of}
+    page = (folder / "README.md").read_text()
+    assert "Attribution: `A survey` (stated of China, United Kingdom and narnia alone)." in page
+    told = str(caredio.plan(caredio.publish, tmp_path / "own", to=folder))
+    assert "left out, as no culture of this release is one that it was stated of: licence mit, attribution" in told
+    assert "kept from" not in told
+    caredio.publish(tmp_path / "own", to=folder)
+    made = noted(folder)
+    assert (made["license"], made["attribution"], "stated_of" in made) == (None, None, False)
+    assert "stated of" not in (folder / "README.md").read_text().partition("## Changes")[0]

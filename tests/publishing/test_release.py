@@ -299,7 +299,12 @@ def test_a_version_that_is_taken_again_by_other_data_tells_no_changes_of_what_wa
     folder = caredio.publish(run, to=tmp_path / "r", version="v1.0.0", test_share=0)
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3)
     told = json.loads((folder / "release.json").read_text())["changes"]
-    assert told == ["since v1.0.0: the ranked rows are the same"]
+    assert told == [
+        "since v1.0.0: the ranked rows are the same",
+        "rows of train: 72 before, 54 now",
+        "rows of test: none before, 18 now",
+        "test share: 0.0 before, 0.3 now",
+    ]
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.3, license="mit")
     assert json.loads((folder / "release.json").read_text())["changes"] == told
     caredio.publish(run, to=folder, version="v1.1.0", test_share=0.5)
@@ -522,6 +527,23 @@ def trained(folder, method="lora"):
     }
     (folder / "training.json").write_text(json.dumps(record))
     return folder
+
+
+@pytest.mark.parametrize("to", [".", "/", "..", "a/.."])
+def test_the_folder_that_a_command_runs_in_is_no_place_for_a_release(run, tmp_path, monkeypatch, capsys, to):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["publish", "--out", str(run), "--to", to])
+    assert stopped.value.code == 2
+    assert f"to is '{to}', which is or holds the folder that this runs in" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"name another one, such as \./release"):
+        caredio.publish(run, to=to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_no_folder_is_one_sentence():
+    with pytest.raises(InputError, match=r"^data is 5; give a run folder"):
+        caredio.plot(5)
 
 
 def test_a_model_release_holds_weights_card_and_no_pickle(run, tmp_path):

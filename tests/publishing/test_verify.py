@@ -16,7 +16,7 @@ from datasets import Dataset
 from hub_server import HubServer
 from llm_server import LLMServer
 from publishing.test_hub import publish, python
-from publishing.test_release import table
+from publishing.test_release import table, trained
 
 import caredio
 from caredio import cli
@@ -181,6 +181,52 @@ def labels_turned(release):
     edit(release, "china-unpaired", "train", lambda rows: [row.update(label=not row["label"]) for row in rows])
 
 
+def rejected_text(release, config, change):
+    """Change the first pair's rejected side, and that side among the single ones."""
+    row = pq.read_table(release / config / "train.parquet").to_pylist()[0]
+    single = config.replace("preference", "unpaired")
+
+    def changed(rows):
+        for one in rows:
+            said = one.get("rejected") or one.get("completion")
+            if one["sample_id"] == row["sample_id"] and said == row["rejected"] and not one.get("label"):
+                change(one, said)
+
+    edit(release, config, "train", changed)
+    edit(release, single, "train", changed)
+
+
+def rejected_by_nobody(release):
+    rejected_text(release, "china-preference", lambda one, said: said[0].update(content="grasshoppers"))
+
+
+def rejected_of_no_culture(release):
+    edit(release, "china-preference", "train", lambda rows: rows[0].update(rejected_culture="atlantis"))
+
+
+def answer_beside_that_nobody_gave(release):
+    (first,) = pq.read_table(release / "china/train.parquet")["sample_id"][:1].to_pylist()
+
+    def changed(rows):
+        for row in rows:
+            if row["sample_id"] == first:
+                row["others"][0]["response"] = "invented"
+
+    for config in ("china", "all", "china-pool"):
+        edit(release, config, "train", changed)
+
+
+def not_interleaved(release):
+    edit(release, "all", "train", lambda rows: rows.sort(key=lambda row: (row["culture"], row["rank"])))
+
+
+def named_otherwise(release):
+    def changed(rows):
+        rows[1]["prompt"][0]["content"] = f"You answer as someone from nowhere would.\n\n{rows[1]['question']}"
+
+    edit(release, "all", "train", changed)
+
+
 def removed_and_there(release):
     record = json.loads((release / "release.json").read_text())
     record["removed"] = pq.read_table(release / "china/train.parquet")["sample_id"].to_pylist()[:1]
@@ -210,6 +256,15 @@ def more_conversations(release):
         (chosen_by_nobody, "views", "china-preference/train, row 1: [0-9a-f]{16} has other words than its ranked row"),
         (asked_otherwise, "views", "china-preference/train, row 1: [0-9a-f]{16} has other words than its ranked row"),
         (labels_turned, "views", r"china-unpaired/train: \d+ sides are not both here and in the pairs"),
+        (
+            rejected_by_nobody,
+            "views",
+            "china-preference/train, row 1: [0-9a-f]{16} rejects what no row of that culture",
+        ),
+        (rejected_of_no_culture, "views", "row 1: [0-9a-f]{16} rejects a culture that did not answer its question"),
+        (answer_beside_that_nobody_gave, "sample_ids", "china-pool/train, row .*has an answer beside it of another"),
+        (not_interleaved, "views", "all/train, row .*: does not come in turn, by rank and culture"),
+        (named_otherwise, "views", "all/train, row 2: [0-9a-f]{16} does not name its culture before the question"),
         (removed_and_there, "sample_ids", "china/train, row 1: [0-9a-f]{16} was removed, and stands there"),
         (other_share, "splits", r"test: \d+ questions are not of this split by test_share 0.0001"),
         (other_version, "card", "where v9.9.9 is there"),
@@ -233,11 +288,48 @@ def test_a_planted_defect_is_named_and_no_other(release, plant, check, said):
     assert re.search(said, "\n".join(map(str, found.findings)))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "new", "said"),
+    [
+        (r"\(\d+\S* %\)", "(10.5 %)", "'- `<culture>`: the ranked selection"),
+        (r"range\(\d+\)", "range(400)", "'first = rows.select(range(400))', where"),
+        (r"to 3 cultures", "to 30 cultures", "to 30 cultures:', where 3 is there"),
+        (r'"score": \d\.\d+', '"score": 9.9', "its example has another score than the first row of all"),
+        (r"(?m)^\| `china` \| \d+ ", "| `china` | 999 ", "its table of pairs has no line on china that begins with"),
+        (r"(?m)^(\| `china` \| \d+ \|) \S+ /", r"\1 77 /", "its table of pairs has no line on china that"),
+        (r"\| China \| train \| 1 \|", "| China | train | 77 |", "is shown among the best rows, and is none of them"),
+        (r"(?m)^\| China \| train \| 2 .*\n", "", "README.md: shows 2 best rows of china"),
+        (r"download_size: \d+", "download_size: 5", "5 bytes are given, "),
+        (r"version = \{v1.0.0\}", "version = {v9.0.0}", "citation: version v9.0.0 is given, release.json has v1.0.0"),
+    ],
+)
+def test_a_number_of_the_card_that_is_not_the_tables_is_named(release, pattern, new, said):
+    page = (release / "README.md").read_text()
+    page += "\n  version = {v1.0.0}\n"  # as in the entry of a release that has authors
+    assert re.sub(pattern, new, page, count=1) != page
+    (release / "README.md").write_text(re.sub(pattern, new, page, count=1))
+    sign(release)
+    found = caredio.verify(release)
+    assert names(found) == {"card"}
+    assert said in "\n".join(map(str, found.findings))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("CITATION.cff", "version: v1.0.0", "version: v9.0.0"), ("croissant.json", '"1.0.0"', '"9.0.0"')],
+)
+def test_a_version_beside_the_card_that_is_not_the_release_s_is_named(release, name, old, new):
+    reseal(release, name, lambda text: text.replace(old, new))
+    assert [str(one) for one in caredio.verify(release).findings] == [
+        f"{name}: version v9.0.0 is given, release.json has v1.0.0"
+    ]
+
+
 def test_a_question_in_train_and_test_is_named_and_differs_from_the_pool_s(release):
     question_in_both(release)
     sign(release)
     found = caredio.verify(release)
-    assert names(found) == {"splits", "scores"}
+    assert names(found) == {"splits", "scores", "views"}  # nobody of the pool answered the question of its pair
     assert "1 questions are in train and in test" in str(found)
 
 
@@ -386,6 +478,22 @@ def test_rows_that_were_removed_leave_no_fault_and_scores_that_are_not_made_anew
     assert found.unchecked == ["scores: 2 rows were removed after they had counted"]
 
 
+def test_ids_of_another_run_do_not_stop_scores_from_being_made_anew(run, clean, tmp_path):
+    before = shutil.copytree(clean, tmp_path / "release")
+    reseal(before, "release.json", lambda text: text.replace('"removed": []', '"removed": ["0123456789abcdef"]'))
+    found = caredio.verify(caredio.publish(run, to=before))
+    assert json.loads((before / "release.json").read_text())["removed"] == ["0123456789abcdef"]
+    assert (found.findings, found.unchecked) == ([], [])
+    assert any(one.startswith("scores: ") for one in found.checked)
+
+
+def test_of_ids_that_an_older_release_removed_it_is_not_said_that_they_had_counted(release):
+    record = json.loads((release / "release.json").read_text()) | {"removed": ["0123456789abcdef"]}
+    del record["removed_scored"]
+    (release / "release.json").write_text(json.dumps(record))
+    assert caredio.verify(release).unchecked == ["scores: 1 sample_ids were removed, whose rows may have counted"]
+
+
 def test_cultures_that_were_added_are_made_anew_and_the_others_are_not(clean, tmp_path):
     def renamed(rows):
         for row in rows:
@@ -397,6 +505,70 @@ def test_cultures_that_were_added_are_made_anew_and_the_others_are_not(clean, tm
     assert found.findings == []
     (left,) = found.unchecked
     assert left.startswith("scores: china, narnia: as in the release to which cultures were added")
+
+
+@pytest.fixture
+def model(run, tmp_path):
+    source = trained(tmp_path / "china-sft")
+    record = json.loads((source / "training.json").read_text())
+    record["result"] = {"first_loss": 3.5, "last_loss": 2.5, "note": float("nan")}
+    (source / "training.json").write_text(json.dumps(record))
+    return caredio.publish(run, model=source, to=tmp_path / "m", version="v1.0.0", authors="Ada A.")
+
+
+def reseal(release, name, change):
+    """Change a file's text, and give release.json its hash."""
+    file = release / name
+    before = file.read_text(encoding="utf-8")
+    file.write_text(change(before), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") != before
+    record = json.loads((release / "release.json").read_text())
+    if name in record["files"]:
+        record["files"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        (release / "release.json").write_text(json.dumps(record))
+
+
+def test_of_a_model_its_files_its_record_and_its_card_are_checked_and_no_tables(model):
+    found = caredio.verify(model)
+    assert found.findings == []
+    assert [one.partition(":")[0] for one in found.checked] == ["files", "record", "card"]
+    assert found.unchecked == [
+        "results: the card gives none",
+        "weights: whether this training made them cannot be seen in them",
+        "data: a model's release holds no rows; verify the dataset it was trained on",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("on 6 rows of", "on 600 rows of", "on 600 rows of `caredio/cardset`.', where 6 is there"),
+        ("learnt from 6 rows", "learnt from 7 rows", "where 6 is there"),
+        ("to 2.500 in", "to 0.500 in", "where 3.500 and 2.500 is there"),
+        (
+            "| learning_rate | `0.0002`",
+            "| learning_rate | `0.1`",
+            "learning_rate: `0.1` is given, training.json has `0",
+        ),
+        ("| rows | `6` |", "| rows | `60` |", "rows: `60` is given, training.json has `6`"),
+        ("| rows | `6` |", "| steps | `6` |", "steps: `6` is given, is not in the record"),
+        ("| rows | `6` |\n", "", "its table of training.json has no line on rows"),
+        ('revision="v1.0.0"', 'revision="v2.0.0"', "where v1.0.0 is there"),
+        ("version = {v1.0.0}", "version = {v2.0.0}", "where v1.0.0 is there"),
+    ],
+)
+def test_a_figure_of_a_model_s_card_that_is_not_its_record_s_is_named(model, old, new, said):
+    reseal(model, "README.md", lambda page: page.replace(old, new, 1))
+    found = caredio.verify(model)
+    assert names(found) == {"card"}
+    assert said in str(found)
+
+
+def test_a_training_json_of_another_training_is_named(model):
+    reseal(model, "training.json", lambda text: text.replace('"rows": 6', '"rows": 7'))
+    assert [str(one) for one in caredio.verify(model).findings] == [
+        "training.json: is another than the training in release.json"
+    ]
 
 
 def test_a_table_that_cannot_be_read_is_named(release):
