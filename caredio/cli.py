@@ -189,16 +189,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     except CaredioError as error:
         sys.exit(_fail(str(error), 2))
     except BrokenPipeError:  # who reads has read enough
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        _leave_unwritten()
         sys.exit(1)
     except (OSError, sqlite3.Error) as error:
         if not disk.refused(error):
             raise
+        _leave_unwritten()
         sys.exit(_fail(disk.refusal(error, given.get("out") or "the output"), 2))
     except KeyboardInterrupt as stopped:
         said = str(stopped) or "stopped; answers that arrived are stored, and the same command goes on from there."
         sys.exit(_fail(said, 130))
+
+
+def _leave_unwritten() -> None:
+    """What stdout holds and cannot write is not tried again as Python ends, which would change the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _fail(sentence: str, code: int) -> int:

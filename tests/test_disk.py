@@ -351,13 +351,14 @@ def test_a_release_stopped_between_its_two_moves_is_put_back(tmp_path, capsys):
     assert sorted(os.listdir(tmp_path)) == ["release", "run"]
 
 
-def test_a_full_terminal_is_told(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_terminal_is_told(unbuffered):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
+    command = [sys.executable, "-m", "caredio.cli", "tasks-path"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "caredio.cli", "tasks-path"], stdout=full, stderr=subprocess.PIPE, check=False
-        )
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, check=False)
     assert b"Traceback" not in done.stderr
     assert b"No space left on device" in done.stderr
     assert done.returncode == 2
