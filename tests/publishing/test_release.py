@@ -572,6 +572,17 @@ def test_a_model_card_shows_a_few_settings_and_folds_the_rest(run, tmp_path):
     assert "The recipe `sft` learns the culture's own answers, word by word." in short
 
 
+@pytest.mark.parametrize(("culture", "shown"), [("osterreich", True), ("china", False)])
+def test_a_model_card_shows_the_results_of_a_culture_whose_slug_is_not_its_name(tmp_path, culture, shown):
+    record = json.loads((trained(tmp_path / "m") / "training.json").read_text())
+    record |= {"cultures": ["Österreich"], "dataset_config": None}
+    row = {"system": "trained", "benchmark": "held_out", "metric": "margin", "culture": culture, "n": 9, "value": 0.5}
+    row |= {"low": 0.25, "high": 0.75, "benchmark_sha256": "ab" * 32}
+    page = cards.model_card(record, Settings(), [row], "caredio/model")
+    assert ("| 9 | 0.500 | 0.250 to 0.750 |" in page) is shown
+    assert ("This release was not evaluated." in page) is not shown
+
+
 def test_the_card_of_a_merged_adapter_loads_a_whole_model(tmp_path):
     record = json.loads((trained(tmp_path / "sft") / "training.json").read_text())
     page = cards.model_card({**record, "merged": {"base": "m"}}, Settings(), [], "caredio/model")
